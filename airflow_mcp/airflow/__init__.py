@@ -1,0 +1,1 @@
+"""The outside world: the only room that imports the HTTP client."""

@@ -1,0 +1,255 @@
+"""The one pooled async client of an Airflow: send, retry what is safe, time out, re-authenticate, never redirect."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+import anyio
+import httpx2
+
+from airflow_mcp.airflow.auth import Authenticator, Credentials, basic_header, wrong_password
+from airflow_mcp.airflow.generation import detect
+from airflow_mcp.airflow.wire import Request, redirected
+from airflow_mcp.catalog.versions import Generation, Version
+from airflow_mcp.errors import AirflowError, AirflowUnreachableError, LoginError
+
+_ATTEMPTS = 3
+_RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_JSON = "application/json"
+_LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is streamed
+
+
+@dataclass(frozen=True)
+class Response:
+    """What came back: status, the whole body, and where a redirect would have led."""
+
+    status: int
+    content: bytes
+    location: str = ""
+
+
+class AirflowClient:
+    """One Airflow. Opens its connections on first use; close it with `aclose`."""
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        timeout: float = 30.0,
+        ca_file: str | None = None,
+        backoff: float = 0.3,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`url` has no /api/vN and no credentials; `timeout` is seconds per request, `backoff` before a retry."""
+        self.url = url.rstrip("/")
+        self.timeout = timeout
+        self._backoff = backoff
+        self._ca_file = ca_file
+        self._transport = transport
+        self._http: httpx2.AsyncClient | None = None
+        self._auth = Authenticator(credentials, self._password_login)
+        self._version: Version | None = None
+        self._detecting = anyio.Lock()
+        self._login_proved = False
+
+    @property
+    def credentials(self) -> Credentials:
+        """Who this client says it is."""
+        return self._auth.credentials
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    async def version(self) -> Version:
+        """The connected Airflow's version, asked until it answers once.
+
+        Raises AirflowUnreachableError, NotSupportedError (older than 2.7), LoginError and AirflowError.
+        """
+        if self._version is None:
+            async with self._detecting:
+                if self._version is None:
+                    self._version = await detect(self._get_version)
+        return self._version
+
+    @property
+    def known_version(self) -> Version | None:
+        """The version if it was ever asked successfully."""
+        return self._version
+
+    async def send(self, request: Request) -> Response:
+        """Send one request, again where that is safe.
+
+        A read is tried three times through broken connections, timeouts and 5xx. Anything else is tried again only
+        when it cannot have left. Raises AirflowUnreachableError and LoginError; other statuses are the caller's.
+        """
+        return await self._through(request, self._read)
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncGenerator[tuple[int, AsyncIterator[bytes]], None]:
+        """Status and body of a read, piece by piece; `timeout` then bounds each silence, not the whole."""
+        opened: list[httpx2.Response] = []
+
+        async def leave_open(raw: httpx2.Response) -> Response:
+            if not raw.is_success:
+                return await self._read(raw)
+            opened.append(raw)
+            return Response(raw.status_code, b"")
+
+        response = await self._through(request, leave_open)
+        try:
+            yield response.status, self._pieces(opened[0] if opened else response.content, request)
+        finally:
+            for raw in opened:
+                await raw.aclose()
+
+    async def _through(self, request: Request, take: Callable[[httpx2.Response], Awaitable[Response]]) -> Response:
+        """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout."""
+        generation = (await self.version()).generation
+        header = await self._auth.header(generation)
+        renewed = False
+        for attempt in range(1, _ATTEMPTS + 2):  # one more than the retries: a new login uses one up
+            again = request.repeatable and attempt < _ATTEMPTS
+            try:
+                with anyio.fail_after(self.timeout):
+                    response = await take(await self._attempt(request, header))
+            except (httpx2.TransportError, httpx2.DecodingError, TimeoutError) as error:
+                if not again and not (isinstance(error, _NEVER_SENT) and attempt < _ATTEMPTS):
+                    raise self._unreachable(error, request) from None
+            else:
+                if not _is_refused(response):
+                    if response.status not in _RETRY_STATUSES or not again:
+                        await self._judge_login(response, generation, header)
+                        return response
+                elif renewed:
+                    break
+                else:
+                    renewed, header = True, await self._auth.renew(header, generation)
+                    continue
+            await anyio.sleep(self._backoff * attempt)
+        raise LoginError(f"Airflow keeps refusing {self.credentials.describe()}. Check with `airflow-mcp doctor`.")
+
+    async def _attempt(self, request: Request, header: str) -> httpx2.Response:
+        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
+        headers = {"Accept": request.accept} | ({"Authorization": header} if header else {})
+        url = f"{self.url}{request.path}{query}"
+        built = self._client.build_request(request.method, url, headers=headers, json=request.body)
+        return await self._client.send(built, stream=True, follow_redirects=False)
+
+    async def _judge_login(self, response: Response, generation: Generation, header: str) -> None:
+        """2.x answers a wrong password like a missing permission (403): a read that every role may do tells."""
+        if response.status == 403 and generation == "v1" and not self._login_proved:
+            probe = Request("GET", "/api/v1/dags", (("limit", "1"),), None, _JSON, True)
+            if (await self._read(await self._attempt(probe, header))).status in (401, 403):
+                raise wrong_password(self.credentials.username)
+        self._login_proved = True
+
+    @staticmethod
+    async def _read(raw: httpx2.Response) -> Response:
+        """The whole response, closed. Raises AirflowError beyond 32 MiB."""
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            async for piece in raw.aiter_bytes():
+                size += len(piece)
+                if size > _LARGEST_BODY:
+                    raise AirflowError(
+                        f"Airflow's answer is larger than {_LARGEST_BODY // 2**20} MiB and was not read. Ask for less: "
+                        "a lower limit, or one object.",
+                        raw.status_code,
+                    )
+                pieces.append(piece)
+        finally:
+            await raw.aclose()
+        return Response(raw.status_code, b"".join(pieces), raw.headers.get("location", ""))
+
+    async def _pieces(self, body: httpx2.Response | bytes, request: Request) -> AsyncIterator[bytes]:
+        if isinstance(body, bytes):
+            yield body
+            return
+        try:
+            async for piece in body.aiter_bytes():
+                yield piece
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
+            raise self._unreachable(error, request) from None
+
+    @property
+    def _client(self) -> httpx2.AsyncClient:
+        if self._http is None:
+            verify = ssl.create_default_context(cafile=self._ca_file) if self._ca_file else True
+            self._http = httpx2.AsyncClient(timeout=self.timeout, verify=verify, transport=self._transport)
+        return self._http
+
+    async def _get_version(self, path: str) -> tuple[int, bytes]:
+        """Without credentials, as Airflow allows; with them where something in front of it wants them."""
+        status, content = await self._plain("GET", path)
+        given = self.credentials
+        if status not in (401, 403) or not (given.username or given.token or given.token_command):
+            return status, content
+        header = basic_header(given) if given.username else await self._auth.header("v1")
+        return await self._plain("GET", path, header=header)
+
+    async def _password_login(self, username: str, password: str) -> str:
+        """A JWT from /auth/token (Airflow 3). Without a user, from an Airflow that makes every visitor an admin."""
+        if username:
+            status, content = await self._plain("POST", "/auth/token", {"username": username, "password": password})
+        else:
+            status, content = await self._plain("GET", "/auth/token")
+        if status in (200, 201):
+            try:
+                return str(json.loads(content)["access_token"])
+            except (ValueError, KeyError, TypeError):
+                raise LoginError("Airflow's /auth/token answered without a token. Use AIRFLOW_MCP_TOKEN.") from None
+        if not username:
+            raise LoginError(
+                "Airflow wants to know who is asking and no credentials are set. Set AIRFLOW_MCP_USERNAME and "
+                "AIRFLOW_MCP_PASSWORD, or AIRFLOW_MCP_TOKEN."
+            )
+        if status in (400, 401, 403, 422):
+            raise wrong_password(username)
+        raise LoginError(
+            f"Airflow has no login for user and password (/auth/token answers {status}). Use AIRFLOW_MCP_TOKEN or "
+            "AIRFLOW_MCP_TOKEN_COMMAND."
+        )
+
+    async def _plain(
+        self, method: str, path: str, body: dict[str, str] | None = None, header: str = ""
+    ) -> tuple[int, bytes]:
+        """One request outside the API proper: to find out the version, and to log in."""
+        request = Request(method, path, (), body, _JSON, True)
+        try:
+            with anyio.fail_after(self.timeout):
+                response = await self._read(await self._attempt(request, header))
+        except (httpx2.TransportError, httpx2.DecodingError, TimeoutError) as error:
+            raise self._unreachable(error, request) from None
+        if 300 <= response.status < 400:
+            raise redirected(response.status, response.location)
+        return response.status, response.content
+
+    def _unreachable(self, error: Exception, request: Request) -> AirflowUnreachableError:
+        text = str(error)
+        if isinstance(error, TimeoutError | httpx2.TimeoutException):
+            why = f"gave no answer within {self.timeout:g} seconds (AIRFLOW_MCP_TIMEOUT)"
+        elif "CERTIFICATE" in text or "SSL" in text:
+            why = "shows a TLS certificate that is not trusted here; AIRFLOW_MCP_CA_FILE names the CA that signed it"
+        elif isinstance(error, httpx2.ConnectError):
+            why = "cannot be reached. Is it running, and is AIRFLOW_MCP_URL right?"
+        else:
+            why = f"broke the connection ({type(error).__name__})"
+        sent = not request.repeatable and not isinstance(error, _NEVER_SENT)
+        doubt = " The change may or may not have happened: look before you try again." if sent else ""
+        return AirflowUnreachableError(f"Airflow at {self.url} {why.rstrip('.')}.{doubt}".replace("?.", "?"), sent=sent)
+
+
+def _is_refused(response: Response) -> bool:
+    """Whether another login may help; "Forbidden" is a missing permission, and no login changes that."""
+    return response.status == 401 or (response.status == 403 and b"Invalid JWT token" in response.content)

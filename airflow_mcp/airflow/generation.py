@@ -1,0 +1,41 @@
+"""Which Airflow this is: generation v1 (2.x) or v2 (3.x), and its version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+from airflow_mcp.catalog.versions import OLDEST, Generation, Version
+from airflow_mcp.errors import AirflowError, LoginError, NotSupportedError
+
+Get = Callable[[str], Awaitable[tuple[int, bytes]]]
+
+
+async def detect(get: Get) -> Version:
+    """Ask /api/v2/version, then /api/v1/version; `get(path)` gives status and content.
+
+    Raises NotSupportedError below Airflow 2.7, LoginError where even that needs a login that failed, and AirflowError
+    when neither answers like an Airflow.
+    """
+    generations: tuple[Generation, ...] = ("v2", "v1")
+    status = 0
+    for generation in generations:
+        status, content = await get(f"/api/{generation}/version")
+        if status == 200 and (version := _parse(content)):
+            if version < OLDEST["v1"]:
+                raise NotSupportedError(f"This is Airflow {version}; airflow-mcp supports Airflow 2.7 and newer.")
+            return version
+    if status in (401, 403):
+        raise LoginError(f"What answers at AIRFLOW_MCP_URL wants a login before it says anything ({status}).")
+    raise AirflowError(
+        f"What answers at AIRFLOW_MCP_URL is not Airflow's API (status {status} for its version). The address is the "
+        "one a browser opens Airflow at, with its path prefix if it has one.",
+        status,
+    )
+
+
+def _parse(content: bytes) -> Version | None:
+    try:
+        return Version.parse(json.loads(content)["version"])
+    except (ValueError, KeyError, TypeError):
+        return None

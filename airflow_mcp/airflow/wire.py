@@ -1,0 +1,198 @@
+"""Pure: operation + arguments -> request, and response -> value or error. Every id is quoted here, once."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from airflow_mcp.catalog.grammar import Parameter
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.versions import Generation, Version
+from airflow_mcp.errors import AirflowError, ForbiddenError, InvalidArgumentsError, NotFoundError, NotSupportedError
+from airflow_mcp.text import clean, shorten
+
+_OPTIONAL_SEGMENT = re.compile(r"\[/\{(\w+)\}\]")
+_SLOT = re.compile(r"\{(\w+)\}")
+_DETAIL_SIZE = 300  # characters of Airflow's own words in an error
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request to Airflow. `path` starts behind the base URL and is fully quoted."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    body: dict[str, Any] | None
+    accept: str
+    repeatable: bool  # safe to send again when no answer came (RFC 9110, 9.2.2: reads)
+
+
+def build(tool: Tool, arguments: dict[str, Any], catalog: Catalog, version: Version) -> Request:
+    """The request of one call. Arguments that this version's route has no place for must not be here.
+
+    Raises NotSupportedError without a route in this generation, InvalidArgumentsError for an id that cannot be sent.
+    """
+    entry, generation = tool.entry, version.generation
+    route = entry.route(generation)
+    if route is None:
+        raise NotSupportedError(f"{tool.name} needs {entry.since}; this is Airflow {version}.")
+    local = {use.name for use in entry.params if not use.since.has(version)}
+    values = entry.default.at(version) | {name: value for name, value in arguments.items() if name not in local}
+    values |= entry.const.at(version)
+    described = {use.name: use.described for use in entry.params}
+    path, used = _fill(route.path, values, described, catalog, generation)
+    query: list[tuple[str, str]] = []
+    body: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in used or (value is None and generation == "v1"):
+            continue
+        parameter = catalog.parameters.get(described.get(name, name), Parameter())
+        wire_name = entry.alias.get(name) or parameter.wire_name(name, generation)
+        value = _spell(value, parameter, generation)
+        in_query = parameter.place == "query" if parameter.place else route.method in ("GET", "DELETE")
+        if in_query:
+            query += [(wire_name, text) for text in _query_values(value, generation in parameter.comma)]
+        else:
+            body[wire_name] = value
+    return Request(
+        method=route.method,
+        path=f"/api/{generation}{path}",
+        query=tuple(query),
+        body=body if route.method in ("POST", "PATCH", "PUT") else None,
+        accept=entry.accept.get(generation, "application/json"),
+        repeatable=entry.access == "read",
+    )
+
+
+def quote_id(name: str, value: Any, *, slash: bool = False) -> str:
+    """One id as one path segment: everything but unreserved characters percent-encoded (RFC 3986, 2.3).
+
+    Raises InvalidArgumentsError for what no segment can carry: empty, "." and "..", and "/" unless the route takes it.
+    """
+    text = str(value)
+    if text in ("", ".", ".."):
+        raise InvalidArgumentsError(f"{name} must not be {text!r}." if text else f"{name} must not be empty.")
+    if "/" in text and not slash:
+        raise InvalidArgumentsError(f"{name} must not contain '/': Airflow's API cannot address {text[:80]!r}.")
+    if slash and any(part in ("", ".", "..") for part in text.split("/")):
+        raise InvalidArgumentsError(f"{name} {text[:80]!r} has an empty, '.' or '..' part between its slashes.")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise InvalidArgumentsError(f"{name} is not valid Unicode.") from None
+
+
+def _fill(
+    path: str, values: dict[str, Any], described: dict[str, str], catalog: Catalog, generation: Generation
+) -> tuple[str, set[str]]:
+    used = set(_SLOT.findall(path))
+
+    def optional(match: re.Match[str]) -> str:
+        return "" if values.get(match[1]) in (None, -1) else f"/{{{match[1]}}}"
+
+    def slot(match: re.Match[str]) -> str:
+        parameter = catalog.parameters.get(described.get(match[1], match[1]), Parameter())
+        return quote_id(match[1], values[match[1]], slash=generation in parameter.slash)
+
+    return _SLOT.sub(slot, _OPTIONAL_SEGMENT.sub(optional, path)), used
+
+
+def _spell(value: Any, parameter: Parameter, generation: Generation) -> Any:
+    if generation == "v1" and parameter.values_v1 and isinstance(value, str):
+        sign, name = ("-", value[1:]) if value.startswith("-") else ("", value)
+        return sign + parameter.values_v1.get(name, name)
+    if parameter.json_schema.get("type") == "integer" and isinstance(value, float):
+        return int(value)  # JSON Schema calls 3.0 an integer; Airflow does not
+    return value
+
+
+def _query_values(value: Any, comma: bool) -> list[str]:
+    if isinstance(value, list):
+        texts = [str(item) for item in value]
+        return [",".join(texts)] if comma else texts
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    return [] if value is None else [str(value)]
+
+
+def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
+    """The JSON value of a response (None for an empty one). Raises AirflowError and its kinds for anything but 2xx."""
+    if 200 <= status < 300:
+        if not content.strip():
+            return None
+        try:
+            return json.loads(content)
+        except ValueError:
+            raise AirflowError(
+                f"Airflow answered {tool.name} with something that is not JSON. Is AIRFLOW_MCP_URL the address of "
+                "Airflow itself, and not of a login page or a proxy?",
+                status,
+            ) from None
+    raise failure(tool, status, content, location=location)
+
+
+def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> AirflowError:
+    """The error for a response that is not 2xx, in words that say what to do next."""
+    name = tool.entry.within[0] if tool.entry.within else tool.name
+    detail = _detail(content)
+    said = f" Airflow says: {detail}" if detail else ""
+    if 300 <= status < 400:
+        return redirected(status, location)
+    match status:
+        case 403:
+            return ForbiddenError(
+                f"Airflow refuses {name} to the identity this server uses (403).{said} Ask for that permission, "
+                "or let the operator use another identity.",
+                status,
+            )
+        case 404:
+            return NotFoundError(f"Airflow does not know it (404).{said}", status)
+        case 409:
+            return AirflowError(f"{name} conflicts with what Airflow holds (409).{said}", status)
+        case 400 | 422:
+            return AirflowError(f"Airflow refuses these arguments of {name} ({status}).{said}", status)
+        case 429:
+            return AirflowError(f"Airflow asks to slow down (429).{said} Try again in a minute.", status)
+        case _ if status >= 500:
+            return AirflowError(
+                f"Airflow failed to answer {name} ({status}).{said} If it fails again, the cause is in the log of "
+                "Airflow's API server.",
+                status,
+            )
+        case _:
+            return AirflowError(f"Airflow answered {name} with status {status}.{said}", status)
+
+
+def redirected(status: int, location: str) -> AirflowError:
+    """The error for a redirect, which could lead credentials anywhere."""
+    return AirflowError(
+        f"Airflow answered with a redirect to {shorten(clean(location), 120) or 'nowhere'}, which is never followed. "
+        "Set AIRFLOW_MCP_URL to the final address of Airflow.",
+        status,
+    )
+
+
+def _detail(content: bytes) -> str:
+    """Airflow's own words, whichever of its error forms they come in; HTML has none worth showing."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return ""
+    if not isinstance(body, dict):
+        return ""
+    detail = body.get("detail") or body.get("title") or body.get("error") or ""
+    if isinstance(detail, dict):  # a database error: the reason is all there is, the rest is hidden by Airflow
+        detail = detail.get("reason") or detail.get("message") or ""
+        if "Unique constraint" in str(detail):
+            detail = "an object with this id or logical date already exists"
+    if isinstance(detail, list):  # FastAPI's validation errors
+        detail = "; ".join(
+            f"{'.'.join(str(part) for part in item.get('loc', ()) if part not in ('body', 'query'))}: {item.get('msg')}"
+            for item in detail
+            if isinstance(item, dict)
+        )
+    return shorten(" ".join(clean(str(detail)).split()), _DETAIL_SIZE)

@@ -1,0 +1,140 @@
+"""Read tool_manifests/ once, and refuse what the grammar does not know, naming file and key."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from airflow_mcp.catalog.grammar import Entry, Parameter, Record
+from airflow_mcp.errors import ManifestError
+
+Model = TypeVar("Model", bound=BaseModel)
+_PACKAGE = Path(__file__).parents[1]
+_SHARED = ("parameters.toml", "records.toml", "toolsets.toml")
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A manifest entry with its name and the toolset (its file's name) it belongs to."""
+
+    name: str
+    toolset: str
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything that exists."""
+
+    operations: dict[str, Tool]  # tools and the inner steps of composites
+    parameters: dict[str, Parameter]
+    records: dict[str, Record]
+    default_toolsets: frozenset[str]
+
+    @property
+    def tools(self) -> dict[str, Tool]:
+        """What a caller may name."""
+        return {name: tool for name, tool in self.operations.items() if not tool.entry.within}
+
+    @property
+    def toolsets(self) -> frozenset[str]:
+        """Names AIRFLOW_MCP_TOOLSETS may hold."""
+        return frozenset(tool.toolset for tool in self.tools.values())
+
+    def near(self, name: str) -> list[str]:
+        """Up to three tool names that look like this one."""
+        return difflib.get_close_matches(name, self.tools, n=3, cutoff=0.6)
+
+
+def manifest_folder() -> Path:
+    """The folder of manifests: inside the package in a wheel, beside it in a checkout. Raises ManifestError."""
+    for folder in (_PACKAGE / "tool_manifests", _PACKAGE.parent / "tool_manifests"):
+        if folder.is_dir():
+            return folder
+    raise ManifestError("tool_manifests/ is missing: reinstall airflow-mcp, this installation is incomplete.")
+
+
+@cache
+def load_catalog(folder: Path | None = None) -> Catalog:
+    """Read every manifest. Raises ManifestError, which names the file and the key that is wrong."""
+    folder = folder or manifest_folder()
+    files = {path.name: _read(path) for path in sorted(folder.glob("*.toml"))}
+    if missing := [name for name in _SHARED if name not in files]:
+        raise ManifestError(f"{folder}: {', '.join(missing)} is missing.")
+    parameters = _parse(Parameter, "parameters.toml", files["parameters.toml"])
+    for name in [name for name in parameters if name.endswith(".range")]:
+        parameters.update(_bounds(name.removesuffix(".range"), parameters.pop(name)))
+    operations: dict[str, Tool] = {}
+    for file, tables in files.items():
+        if file in _SHARED:
+            continue
+        toolset = file.removesuffix(".toml")
+        for name, entry in _parse(Entry, file, tables).items():
+            if name in operations:
+                raise ManifestError(f"{file}: [{name}] is already in {operations[name].toolset}.toml.")
+            operations[name] = Tool(name, toolset, entry)
+    records = _parse(Record, "records.toml", files["records.toml"])
+    catalog = Catalog(operations, parameters, records, frozenset(files["toolsets.toml"].get("default", [])))
+    _check_references(catalog)
+    return catalog
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ManifestError(f"{path.name}: {error}.") from None
+
+
+def _parse(model: type[Model], file: str, tables: dict[str, Any]) -> dict[str, Model]:
+    parsed: dict[str, Model] = {}
+    for name, table in tables.items():
+        try:
+            parsed[name] = model.model_validate(table)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"]) or "the entry"
+            raise ManifestError(f"{file}: [{name}] {key}: {first['msg']}.") from None
+    return parsed
+
+
+def _bounds(name: str, ranged: Parameter) -> dict[str, Parameter]:
+    """`[start_date.range]` describes start_date_gte and start_date_lte at once."""
+    words = {"gte": "from this on", "lte": "up to this"}
+    return {
+        f"{name}_{bound}": ranged.model_copy(
+            update={"about": f"{ranged.about}, {word}", "v1": f"{ranged.v1}_{bound}" if ranged.v1 else None}
+        )
+        for bound, word in words.items()
+    }
+
+
+def _check_references(catalog: Catalog) -> None:
+    for tool in catalog.operations.values():
+        entry = tool.entry
+        names = {use.name for use in entry.params}
+        routes = [route for route in (entry.v1, entry.v2) if route]
+        wrong = {
+            "params": {use.described for use in entry.params} - catalog.parameters.keys(),
+            "record": {entry.record, entry.single} - catalog.records.keys() - {None},
+            "any_of": set(entry.any_of) - names,
+            "alias": entry.alias.keys() - names,
+            "then": {entry.then} - catalog.operations.keys() - {None},
+            "parent": set(entry.parent) - catalog.operations.keys(),
+            "within": set(entry.within) - catalog.operations.keys(),
+            "resolve": {resolve.operation for resolve in entry.resolve.values()} - catalog.operations.keys(),
+            "path": {slot for route in routes for slot in route.slots} - names - entry.resolve.keys(),
+        }
+        for key, unknown in wrong.items():
+            if unknown:
+                raise ManifestError(
+                    f"{tool.toolset}.toml: [{tool.name}] {key}: {sorted(map(str, unknown))} is unknown."
+                )
+    if unknown := catalog.default_toolsets - catalog.toolsets:
+        raise ManifestError(f"toolsets.toml: default: {sorted(unknown)} is unknown.")

@@ -1,0 +1,145 @@
+"""An operation's arguments as JSON Schema, and the check of a call's arguments against it.
+
+Schemas are raw dictionaries because a list of 150 tools built from models costs a second of start-up; validators are
+built on first use. Besides its own parameters every tool takes `max_chars`, and every read of records `fields`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.versions import Version
+from airflow_mcp.errors import InvalidArgumentsError, NotSupportedError
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator, ValidationError
+
+SMALLEST_ANSWER = 400  # characters; below this an answer could not say what it left out
+_MAX_CHARS = {"type": "integer", "minimum": SMALLEST_ANSWER, "description": "Answer size in characters"}
+_FIELDS = {"type": "array", "items": {"type": "string"}, "description": "More fields; '*' for all"}
+_ZONED = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)")
+
+
+def input_schema(tool: Tool, catalog: Catalog, version: Version | None = None) -> Json:
+    """The JSON Schema (draft 2020-12) of a tool's arguments.
+
+    With a version, only what that Airflow has; without, everything any version has.
+    """
+    properties: Json = {}
+    entry = tool.entry
+    defaults = {name: gated.value for name, gated in entry.default.both.items()}
+    for use in entry.params:
+        if version and not use.since.has(version) and use.name not in ("limit", "offset"):
+            continue
+        parameter = catalog.parameters[use.described]
+        properties[use.name] = dict(parameter.json_schema)
+        if parameter.about:
+            properties[use.name]["description"] = parameter.about
+        if use.name in defaults and not isinstance(defaults[use.name], str):
+            properties[use.name]["default"] = defaults[use.name]
+    if entry.access == "read" and entry.record and not entry.python:
+        properties["fields"] = _FIELDS
+    if entry.rows or entry.access == "read":
+        properties["max_chars"] = _MAX_CHARS
+    schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required := [use.name for use in entry.params if use.required]:
+        schema["required"] = required
+    return schema
+
+
+def validate(tool: Tool, arguments: Json, catalog: Catalog) -> None:
+    """Check a call's arguments, whatever the version. Raises InvalidArgumentsError with what to change."""
+    problems = [_sentence(error, tool) for error in _validator(tool, catalog).iter_errors(arguments)]
+    problems += _naive_dates(tool, arguments, catalog)
+    any_of = tool.entry.any_of
+    if any_of and not any(arguments.get(name) is not None for name in any_of):
+        problems.append(f"give at least one of {', '.join(any_of)}")
+    if problems:
+        raise InvalidArgumentsError(f"{tool.name}: {'; '.join(problems[:3])}.")
+
+
+def check_version(tool: Tool, arguments: Json, version: Version) -> None:
+    """Refuse what the connected Airflow lacks. Raises NotSupportedError.
+
+    Airflow 3 ignores query parameters it does not know, so a filter it lacks would silently give unfiltered rows.
+    """
+    if not tool.entry.since.has(version):
+        raise NotSupportedError(f"{tool.name} needs {tool.entry.since}; this is Airflow {version}.")
+    for use in tool.entry.params:
+        if use.name in arguments and not use.since.has(version) and use.name not in ("limit", "offset"):
+            raise NotSupportedError(
+                f"{tool.name}: the argument {use.name} needs {use.since}; this is Airflow {version}. Call without it."
+            )
+
+
+@lru_cache(maxsize=512)
+def _cached_validator(schema: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # 0.1 s to import: not on the way to the first list
+
+    return Draft202012Validator(json.loads(schema))
+
+
+def _validator(tool: Tool, catalog: Catalog) -> Draft202012Validator:
+    return _cached_validator(json.dumps(input_schema(tool, catalog)))
+
+
+def _sentence(error: ValidationError, tool: Tool) -> str:
+    where = ".".join(str(part) for part in error.absolute_path) or "the arguments"
+    given = json.dumps(error.instance, ensure_ascii=False, default=str)
+    given = given if len(given) <= 60 else f"{given[:57]}..."
+    rule: Any = error.validator_value  # the keyword's own value in the schema
+    match error.validator:
+        case "required":
+            missing = [name for name in rule if name not in error.instance]
+            return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} required"
+        case "additionalProperties":
+            known = list(cast(Json, error.schema)["properties"])
+            unknown = [name for name in cast(Json, error.instance) if name not in known]
+            return "; ".join(_unknown_argument(name, known) for name in unknown)
+        case "type":
+            return f"{where} must be {_type_words(rule)}, not {given}"
+        case "enum":
+            return f"{where} must be one of {', '.join(map(str, rule))}, not {given}"
+        case "minimum" | "maximum":
+            return f"{where} must be {'at least' if error.validator == 'minimum' else 'at most'} {rule}"
+        case "minLength" | "minItems":
+            return f"{where} must not be empty"
+        case _:
+            return f"{where} does not fit {tool.name}: {given}"
+
+
+def _unknown_argument(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'no arguments'}"
+    return f"unknown argument {name[:60]!r}: {hint}"
+
+
+def _type_words(kind: str | list[str]) -> str:
+    words = {"array": "a list", "object": "an object", "integer": "a whole number", "boolean": "true or false"}
+    kinds = [kind] if isinstance(kind, str) else kind
+    return " or ".join(words.get(one, f"a {one}") for one in kinds)
+
+
+def _naive_dates(tool: Tool, arguments: Json, catalog: Catalog) -> list[str]:
+    """Airflow answers a date without a timezone with 400 (2.x) or 500 (3.x): refuse it with the corrected value."""
+    problems: list[str] = []
+    for use in tool.entry.params:
+        value = arguments.get(use.name)
+        schema = catalog.parameters[use.described].json_schema
+        if schema.get("format") != "date-time" or not isinstance(value, str) or _ZONED.fullmatch(value):
+            continue
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            problems.append(f"{use.name} must be a date and time such as 2026-11-21T08:30:00Z, not {value[:40]!r}")
+        else:
+            fixed = moment.isoformat() if moment.tzinfo else f"{moment.isoformat()}Z"
+            problems.append(f"{use.name} needs a timezone: {fixed} if you mean UTC")
+    return problems

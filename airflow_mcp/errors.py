@@ -1,0 +1,71 @@
+"""Every exception airflow-mcp raises.
+
+AirflowMcpError                 a sentence to act on; `server` turns it into an `isError` result
+├── SettingsError               the operator's configuration is wrong: ends the start
+├── ManifestError               a tool manifest breaks the grammar: ends the start, names file and key
+├── UnknownToolError            no tool has this name (JSON-RPC -32602, MCP 2026-07-28 tools/call)
+├── InvalidArgumentsError       an argument is missing, misspelt, mistyped or cannot become a request
+├── NotAllowedError             policy refuses: nothing was sent
+├── NotSupportedError           the connected Airflow lacks the operation or the argument
+├── AirflowUnreachableError     no HTTP answer: refused, unresolved, timed out, TLS
+├── LoginError                  Airflow does not accept who we say we are
+└── AirflowError                Airflow answered with an error status
+    ├── NotFoundError           404
+    └── ForbiddenError          403: known, but without the permission
+"""
+
+
+class AirflowMcpError(Exception):
+    """Base of all our exceptions; `str()` is the sentence to show."""
+
+
+class SettingsError(AirflowMcpError):
+    """The operator's configuration is wrong."""
+
+
+class ManifestError(AirflowMcpError):
+    """A tool manifest breaks the grammar."""
+
+
+class UnknownToolError(AirflowMcpError):
+    """No tool has this name."""
+
+
+class InvalidArgumentsError(AirflowMcpError):
+    """The call's arguments cannot become a request."""
+
+
+class NotAllowedError(AirflowMcpError):
+    """Policy refuses the call; nothing was sent."""
+
+
+class NotSupportedError(AirflowMcpError):
+    """The connected Airflow version lacks what was asked for."""
+
+
+class AirflowUnreachableError(AirflowMcpError):
+    """Airflow gave no HTTP answer; `sent` says whether a change may have reached it all the same."""
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class LoginError(AirflowMcpError):
+    """Airflow does not accept the configured identity."""
+
+
+class AirflowError(AirflowMcpError):
+    """Airflow answered with an error; `status` is the HTTP status code."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFoundError(AirflowError):
+    """Airflow has no such object (HTTP 404)."""
+
+
+class ForbiddenError(AirflowError):
+    """Airflow knows the identity but refuses it this operation (HTTP 403)."""

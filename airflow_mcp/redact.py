@@ -1,0 +1,64 @@
+"""Mask secrets, whatever Airflow itself masked: by key name, inside JSON in strings, in URLs and in running text.
+
+Airflow 2.x gives variables and parts of connections in clear, so its masking cannot be relied on. The key names are
+Airflow's own list (DEFAULT_SENSITIVE_FIELDS of 2.11.2 and 3.3.2), matched like there: anywhere in the lower-cased key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+MASK = "***"
+SENSITIVE = (
+    "access_key", "access_token", "api_key", "apikey", "auth_header", "authorization", "bearer", "connection_string",
+    "dsn", "keyfile_dict", "passphrase", "passwd", "password", "private_key", "proxies", "proxy", "proxy_password",
+    "secret", "service_account", "service_key", "token", "webhook_url",
+)  # fmt: skip
+
+_USERINFO = re.compile(r"(?<=://)[^\s/?#@\"'<>]+(?=@)")
+_SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+_JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+# `key = value` and `"key": "value"`; a call (`token = get_token()`) is code, not a secret, hence the possessive match.
+_PAIR = re.compile(
+    rf"(?i)([\w.-]*(?:{'|'.join(SENSITIVE)})[\w.-]*[\\\"']*\s*[:=]\s*)([\\\"']*)(?!\*\*\*)([^\s\"'\\,;&()\[\]{{}}]++)(?!\()"
+)
+
+
+def is_sensitive(name: str) -> bool:
+    """Whether a value under this key name is a secret."""
+    lowered = name.lower()
+    return any(word in lowered for word in SENSITIVE)
+
+
+def redact(value: Any, name: str = "") -> Any:
+    """The same JSON value with every secret in it replaced by `***`. `name` is the key it stands under."""
+    if name and is_sensitive(name) and value is not None and not isinstance(value, bool):
+        return MASK if value not in ("", [], {}) else value
+    if isinstance(value, dict):
+        return {key: redact(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [redact(item) for item in value]
+    return redact_text(value) if isinstance(value, str) else value
+
+
+def redact_text(text: str) -> str:
+    """The same text with secrets masked; a string that is JSON is read as JSON, so that its keys count."""
+    if text[:1] in ("{", "["):
+        try:
+            parsed = json.loads(text)
+        except ValueError:
+            parsed = None
+        if isinstance(parsed, dict | list):
+            masked = redact(parsed)
+            return text if masked == parsed else json.dumps(masked, ensure_ascii=False)
+    text = _USERINFO.sub(_mask_userinfo, text)
+    text = _SCHEME.sub(rf"\1 {MASK}", text)
+    text = _JWT.sub(MASK, text)
+    return _PAIR.sub(rf"\1\2{MASK}", text)
+
+
+def _mask_userinfo(match: re.Match[str]) -> str:
+    user, colon, _ = match[0].partition(":")
+    return f"{user}:{MASK}" if colon else MASK

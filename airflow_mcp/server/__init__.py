@@ -1,0 +1,1 @@
+"""The only room that imports mcp, starlette and uvicorn."""

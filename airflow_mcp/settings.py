@@ -1,0 +1,167 @@
+"""Everything an operator may decide (TOML file + environment), read once, frozen.
+
+Each setting is a field here, `AIRFLOW_MCP_<NAME>` in the environment and the lower-case name in the TOML file that
+AIRFLOW_MCP_CONFIG names. The environment wins.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from airflow_mcp.errors import SettingsError
+
+PREFIX = "AIRFLOW_MCP_"
+_ELSEWHERE = frozenset({"CONFIG", "DEMO_HOME"})  # variables that are not fields
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """The operator's decisions. Build it with `read_settings`, which turns what is wrong into one sentence."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    url: str = Field(
+        default="http://127.0.0.1:8080", description="Airflow's address, with its path prefix if it has one"
+    )
+    username: str = Field(default="", description="User for basic authentication (2.x) or for a token login (3.x)")
+    password: SecretStr = Field(default=SecretStr(""), description="That user's password")
+    token: SecretStr = Field(default=SecretStr(""), description="A bearer token, instead of user and password")
+    token_command: str = Field(
+        default="", description="A command that prints a bearer token; run again when it expires"
+    )
+    allow: Names = Field(
+        default=(), description="What may be changed: tool names, globs, @write @destructive @admin; @secret"
+    )
+    toolsets: Names = Field(default=(), description="Toolsets to list, or all; listing is not permission")
+    ca_file: str = Field(default="", description="PEM file of the CA that signed Airflow's certificate")
+    timeout: float = Field(default=30.0, gt=0, le=3600, description="Seconds one request to Airflow may take")
+    max_chars: int = Field(default=100_000, ge=1_000, le=10_000_000, description="Ceiling of an answer, in characters")
+
+    @field_validator("allow", "toolsets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("url")
+    @classmethod
+    def _is_base_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.username or parts.password:
+            raise ValueError("must not hold a user or password; use AIRFLOW_MCP_USERNAME and AIRFLOW_MCP_PASSWORD")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be an address such as https://airflow.example.com or http://127.0.0.1:8080/prefix")
+        base = value.rstrip("/")
+        return base.removesuffix("/api/v1").removesuffix("/api/v2").rstrip("/")
+
+    @field_validator("token_command")
+    @classmethod
+    def _is_command(cls, value: str) -> str:
+        try:
+            shlex.split(value)
+        except ValueError as error:
+            raise ValueError(f"is not a command line: {error}") from None
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _is_file(cls, value: str) -> str:
+        if value and not Path(value).is_file():
+            raise ValueError(f"names no file: {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _has_one_identity(self) -> Settings:
+        ways = {
+            "TOKEN": bool(self.token.get_secret_value()),
+            "TOKEN_COMMAND": bool(self.token_command),
+            "USERNAME": bool(self.username),
+        }
+        if sum(ways.values()) > 1:
+            given = " and ".join(f"{PREFIX}{name}" for name, is_set in ways.items() if is_set)
+            raise ValueError(f"{given} are set: choose one way to log in")
+        if bool(self.username) != bool(self.password.get_secret_value()):
+            raise ValueError(f"{PREFIX}USERNAME and {PREFIX}PASSWORD go together: set both or neither")
+        return self
+
+    @property
+    def token_command_words(self) -> tuple[str, ...]:
+        """The token command as it is run, without a shell."""
+        return tuple(shlex.split(self.token_command))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before file; nothing else (no .env that happens to lie around)."""
+        del init_settings, dotenv_settings, file_secret_settings
+        file = os.environ.get(f"{PREFIX}CONFIG")
+        if not file:
+            return (env_settings,)
+        return env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+
+def read_settings() -> Settings:
+    """Read the environment and the file AIRFLOW_MCP_CONFIG names.
+
+    An unknown AIRFLOW_MCP_* variable is warned about on stderr. Raises SettingsError, one sentence, for anything wrong.
+    """
+    for sentence in unknown_variables(os.environ):
+        sys.stderr.write(f"airflow-mcp: {sentence}\n")
+    file = os.environ.get(f"{PREFIX}CONFIG", "")
+    if file and not Path(file).is_file():
+        raise SettingsError(f"{PREFIX}CONFIG names no file: {file}.")
+    try:
+        return Settings()
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is not TOML: {error}.") from None
+    except ValidationError as error:
+        raise SettingsError(_first_sentence(error, file)) from None
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """A warning for each AIRFLOW_MCP_* variable that means nothing, with the near name."""
+    known = {name.upper() for name in Settings.model_fields} | _ELSEWHERE
+    unknown = [name for name in environment if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known]
+    return [f"{name} is not a setting and is ignored.{_near(name.removeprefix(PREFIX), known)}" for name in unknown]
+
+
+def _near(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" Did you mean {PREFIX}{near[0]}?" if near else ""
+
+
+def _first_sentence(error: ValidationError, file: str) -> str:
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"{message}."
+    name = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.6)
+        return f"{file}: {name} is not a setting." + (f" Did you mean {near[0]}?" if near else "")
+    where = f"{PREFIX}{name.upper()}"
+    if f"{PREFIX}{name.upper()}" not in os.environ and file:
+        where = f"{file}: {name}"
+    return f"{where} {message[0].lower()}{message[1:]}."

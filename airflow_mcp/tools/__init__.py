@@ -1,0 +1,1 @@
+"""The one door every call goes through, and what an answer looks like."""

@@ -1,0 +1,1 @@
+"""Answers that need several calls; they may only use the door."""

@@ -1,0 +1,84 @@
+"""Wait until a DAG run ends, with progress as task counts by state; say at once when a paused DAG makes it useless."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import anyio
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.errors import AirflowUnreachableError
+from airflow_mcp.tools.run import InnerDoor
+
+_ENDED = ("success", "failed")  # Airflow's terminal run states; upstream_failed is a task's, never a run's
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between looks
+_DONE_STATES = ("success", "failed", "upstream_failed", "skipped", "removed")
+_OTHER_STATES = (
+    "running",
+    "queued",
+    "scheduled",
+    "up_for_retry",
+    "up_for_reschedule",
+    "deferred",
+    "restarting",
+    "none",
+)
+_NAMED = 10  # failed task instances listed by name
+
+
+async def run(door: InnerDoor, arguments: Json) -> Json:
+    """State, task counts and failed task instances; `finished` is false when paused or out of time (`hint`)."""
+    ids = {"dag_id": arguments["dag_id"], "dag_run_id": arguments["dag_run_id"]}
+    seconds = arguments.get("timeout_seconds", 600)
+    seen: Json = {}
+    pause = _FIRST_PAUSE
+    with anyio.move_on_after(seconds):
+        while True:
+            seen = await _look(door, ids)
+            if seen["finished"]:
+                return seen
+            if (await door.one("get_dag", dag_id=ids["dag_id"])).get("is_paused"):
+                hint = "The DAG is paused: its tasks are not scheduled. unpause_dag starts them; then wait again."
+                return seen | {"hint": hint}
+            await anyio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+    if not seen:
+        raise AirflowUnreachableError(f"Airflow did not answer within {seconds} seconds. The run is not affected.")
+    return seen | {"hint": f"Not finished after {seconds} seconds; the run goes on. Call again to go on waiting."}
+
+
+async def _look(door: InnerDoor, ids: Json) -> Json:
+    dag_run = await door.one("get_dag_run", **ids)
+    tasks, failed = await _count_tasks(door, ids)
+    done = sum(count for state, count in tasks.items() if state in _DONE_STATES)
+    words = ", ".join(f"{count} {state}" for state, count in tasks.items()) or "no task yet"
+    await door.progress(done, sum(tasks.values()) or None, f"{dag_run['state']}: {words}")
+    return {
+        **ids,
+        "state": dag_run["state"],
+        "finished": dag_run["state"] in _ENDED,
+        "tasks": tasks,
+        "failed_tasks": failed or None,
+    }
+
+
+async def _count_tasks(door: InnerDoor, ids: Json) -> tuple[dict[str, int], list[str]]:
+    """Task instances by state, and the first failed ones; beyond one page by asking Airflow for each state's total."""
+    rows, total = await door.rows("list_task_instances", **ids)
+    if total > len(rows):
+        counts: dict[str, int] = {}
+        rows, _ = await door.rows("list_task_instances", **ids, state=["failed"], limit=_NAMED)
+
+        async def count(state: str) -> None:
+            _, counts[state] = await door.rows("list_task_instances", **ids, state=[state], limit=1)
+
+        async with anyio.create_task_group() as group:
+            for state in (*_DONE_STATES, *_OTHER_STATES):
+                group.start_soon(count, state)
+        counts = {state: number for state, number in sorted(counts.items()) if number}
+    else:
+        counts = dict(sorted(Counter(row.get("state") or "none" for row in rows).items()))
+    failed = [row for row in rows if row.get("state") == "failed"][:_NAMED]
+    return counts, [
+        row["task_id"] + (f"[{row['map_index']}]" if row.get("map_index") is not None else "") for row in failed
+    ]

@@ -1,0 +1,39 @@
+"""Which tools are listed: those that policy allows, of the listed toolsets, that the connected Airflow has.
+
+Listing is not permission. An allowed tool outside the toolsets still runs by name, and one that AIRFLOW_MCP_ALLOW names
+literally is always listed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.versions import Version
+from airflow_mcp.errors import SettingsError
+from airflow_mcp.policy.decide import Policy
+
+
+def parse_toolsets(names: Iterable[str], catalog: Catalog) -> frozenset[str]:
+    """The toolsets to list: those named, every one for `all`, the default ones for nothing. Raises SettingsError."""
+    chosen = frozenset(names) or catalog.default_toolsets
+    if "all" in chosen:
+        return catalog.toolsets
+    for name in sorted(chosen - catalog.toolsets):
+        near = difflib.get_close_matches(name, catalog.toolsets, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(catalog.toolsets))} and all."
+        raise SettingsError(f"AIRFLOW_MCP_TOOLSETS: {name!r} is no toolset. {hint}")
+    return chosen
+
+
+def listed(catalog: Catalog, policy: Policy, toolsets: frozenset[str], version: Version | None) -> list[Tool]:
+    """The tools to show, reads first; without a version, those that any version has."""
+    shown = [
+        tool
+        for tool in catalog.tools.values()
+        if policy.allows(tool)
+        and (tool.toolset in toolsets or policy.names(tool))
+        and (version is None or tool.entry.since.has(version))
+    ]
+    return sorted(shown, key=lambda tool: tool.entry.access != "read")

@@ -1,0 +1,213 @@
+"""Keep, rename, redact and cut a record to a model's size.
+
+A full record (`normalise`) has our names on both generations, no secrets and no unseen characters. An answer
+(`list_answer`, `record_answer`) is what is kept of it within a budget of characters, and says what was left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json, Record
+from airflow_mcp.catalog.versions import Generation
+from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.redact import MASK, redact
+from airflow_mcp.text import clean, in_strings, shorten
+
+_CELL = 300  # characters of one cell in a list
+_SMALLEST_CELL = 20
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:00)")
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON, Unicode unescaped: the form whose characters are counted."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def normalise(raw: Any, record: Record, generation: Generation, *, reveal: bool = False) -> Json:
+    """A full record in our vocabulary: every field, safe to show. `reveal` lifts the masking of secrets (@secret)."""
+    if record.scalar:
+        return {record.scalar: raw}
+    fields: Json = dict(raw)
+    legacy = generation == "v1"
+    for theirs, ours in (record.rename | (record.rename_v1 if legacy else {})).items():
+        if theirs in fields:
+            value = fields.pop(theirs)
+            fields[ours] = value if fields.get(ours) is None else fields[ours]
+    for ours, path in (record.pluck | (record.pluck_v1 if legacy else {})).items():
+        fields[ours] = _walk(raw, path.split("."))
+    for ours, theirs in (record.invert_v1 if legacy else {}).items():
+        fields[ours] = not fields.pop(theirs) if fields.get(theirs) is not None else None
+    return {name: _safe(name, value, fields, record, reveal) for name, value in fields.items()}
+
+
+def _safe(name: str, value: Any, fields: Json, record: Record, reveal: bool) -> Any:
+    if name in record.blank and value == record.blank[name]:
+        return None
+    if name in record.ids:
+        return value
+    value = in_strings(value, clean)
+    if not reveal:
+        known_as = str(fields.get(record.named[name], name)) if name in record.named else name
+        value = MASK if name in record.secret and value else redact(value, known_as)
+    return value if name in record.text else _tidy(value)
+
+
+def _tidy(value: Any) -> Any:
+    """Airflow's own values: nulls dropped, UTC as Z, floats to milliseconds. What others wrote stays as it is."""
+    if isinstance(value, dict):
+        return {key: _tidy(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_tidy(item) for item in value]
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else round(value, 3)
+    if isinstance(value, str) and (moment := _MOMENT.fullmatch(value)):
+        return f"{moment[1]}{moment[2] or ''}Z"
+    return value
+
+
+def _walk(value: Any, path: list[str]) -> Any:
+    if not path or value is None:
+        return value
+    if isinstance(value, list):
+        return [_walk(item, path) for item in value]
+    return _walk(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
+
+
+def list_answer(
+    records: list[Json],
+    record: Record,
+    *,
+    total: int,
+    offset: int = 0,
+    paged: bool = True,
+    budget: int,
+    ceiling: int,
+    fields: tuple[str, ...] = (),
+    given: Json | None = None,
+    extra: Json | None = None,
+) -> Json:
+    """Records as columns and rows, cut at whole rows to `budget` characters.
+
+    `left_out` counts the rows after these; `next` holds the argument that brings them: an offset where the list is
+    paged, else a larger max_chars (at most `ceiling`). Columns that are empty, or repeat the caller's own argument
+    (`given`), are dropped. Raises InvalidArgumentsError for a field that no record has.
+    """
+    columns = [
+        name
+        for name in _wanted(records, record.columns, fields)
+        if any(item.get(name) is not None for item in records) and not _repeats(name, records, given or {})
+    ]
+    cells = [[_cell(item.get(name)) for name in columns] for item in records]
+    size = _CELL
+    while True:
+        shortened: set[str] = set()
+        rows = [
+            [_cut(value, size, name, record, shortened) for name, value in zip(columns, row, strict=True)]
+            for row in cells
+        ]
+        answer = _fit_rows(columns, rows, total, offset, paged, budget, ceiling, extra or {}, shortened)
+        if answer["rows"] or not rows or size <= _SMALLEST_CELL:
+            return answer
+        size //= 2
+
+
+def _fit_rows(
+    columns: list[str],
+    rows: list[list[Any]],
+    total: int,
+    offset: int,
+    paged: bool,
+    budget: int,
+    ceiling: int,
+    extra: Json,
+    shortened: set[str],
+) -> Json:
+    def answer(shown: int) -> Json:
+        built: Json = {**extra, "columns": columns, "rows": rows[:shown], "total": total}
+        if (left := total - offset - shown) > 0:
+            whole = len(dumps(rows)) + 400
+            built["next"] = {"offset": offset + shown} if paged else {"max_chars": min(ceiling, whole)}
+            built["left_out"] = left
+        if shortened:
+            built["shortened"] = sorted(shortened)
+        return built
+
+    frame = len(dumps(answer(0))) + 12  # the numbers in it may grow by a few digits
+    shown = 0
+    for row in rows:
+        frame += len(dumps(row)) + 1
+        if frame > budget:
+            break
+        shown += 1
+    if shown == len(rows) and len(dumps(answer(shown))) <= budget:
+        return answer(shown)
+    return answer(min(shown, len(rows)))
+
+
+def record_answer(
+    record_fields: Json,
+    record: Record,
+    *,
+    budget: int,
+    ceiling: int,
+    fields: tuple[str, ...] = (),
+    extra: Json | None = None,
+) -> Json:
+    """One record: its kept fields without nulls, long texts cut to fit `budget` characters."""
+    names = _wanted([record_fields], record.keep, fields)
+    kept = {name: record_fields[name] for name in names if record_fields.get(name) is not None}
+    return fit({**(extra or {}), **kept}, budget=budget, ceiling=ceiling, tail=record.tail)
+
+
+def fit(answer: Json, *, budget: int, ceiling: int, tail: tuple[str, ...] = ()) -> Json:
+    """The answer itself if it fits, else with its longest values cut; `left_out` says how many characters of which."""
+    whole = len(dumps(answer))
+    if whole <= budget:
+        return answer
+    answer = dict(answer)
+    texts = {name: value if isinstance(value, str) else dumps(value) for name, value in answer.items()}
+    left_out: dict[str, int] = {}
+    more = {"max_chars": min(ceiling, whole + 100)}
+    while len(dumps({**answer, "next": more, "left_out": left_out})) > budget:
+        name = max(answer, key=lambda key: len(dumps(answer[key])))
+        shown = answer[name] if isinstance(answer[name], str) else texts[name]
+        over = len(dumps({**answer, "next": more, "left_out": left_out | {name: 99999}})) - budget
+        size = max(len(shown) - max(over, len(shown) // 50 + 1), 0)
+        if len(shown) <= _SMALLEST_CELL:
+            break
+        answer[name] = shorten(texts[name], max(size, _SMALLEST_CELL), keep_end=name in tail)
+        left_out[name] = len(texts[name]) - len(answer[name])
+    return {**answer, "next": more, "left_out": left_out}
+
+
+def _wanted(records: list[Json], kept: tuple[str, ...], fields: tuple[str, ...]) -> tuple[str, ...]:
+    if not fields or not records:
+        return kept
+    known = dict.fromkeys(name for item in records for name in item)
+    if unknown := [name for name in fields if name != "*" and name not in known and name not in kept]:
+        more = ", ".join(sorted(known.keys() - set(kept))) or "none"
+        raise InvalidArgumentsError(f"fields: {', '.join(unknown)} is unknown here; it can add {more}.")
+    return tuple(dict.fromkeys([*kept, *(known if "*" in fields else fields)]))
+
+
+def _repeats(name: str, records: list[Json], given: Json) -> bool:
+    return name in given and all(item.get(name) == given[name] for item in records)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str) and (moment := _MOMENT.fullmatch(value)):
+        return f"{moment[1]}Z"
+    return value
+
+
+def _cut(value: Any, size: int, name: str, record: Record, shortened: set[str]) -> Any:
+    if name in record.ids or value is None or isinstance(value, int | float):
+        return value
+    text = value if isinstance(value, str) else dumps(value)
+    if len(text) <= size:
+        return value
+    shortened.add(name)
+    return shorten(text, size, keep_end=name in record.tail)
