@@ -74,6 +74,7 @@ class Authenticator:
             except LoginError as failure:
                 self._header, self._failure = None, failure
                 raise
+            self._failure = None
             return self._header
 
     async def _make(self, generation: Generation, *, refused: bool) -> str:

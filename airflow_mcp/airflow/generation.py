@@ -27,6 +27,10 @@ async def detect(get: Get) -> Version:
             return version
     if status in (401, 403):
         raise LoginError(f"What answers at AIRFLOW_MCP_URL wants a login before it says anything ({status}).")
+    if status >= 500:
+        raise AirflowError(
+            f"What answers at AIRFLOW_MCP_URL fails ({status}): Airflow may be starting or down.", status
+        )
     raise AirflowError(
         f"What answers at AIRFLOW_MCP_URL is not Airflow's API (status {status} for its version). The address is the "
         "one a browser opens Airflow at, with its path prefix if it has one.",

@@ -128,8 +128,7 @@ def _fit_rows(
     def answer(shown: int) -> Json:
         built: Json = {**extra, "columns": columns, "rows": rows[:shown], "total": total}
         if (left := total - offset - shown) > 0:
-            whole = len(dumps(rows)) + 400
-            built["next"] = {"offset": offset + shown} if paged else {"max_chars": min(ceiling, whole)}
+            built |= {"next": {"offset": offset + shown}} if paged else _more(len(dumps(rows)) + 400, budget, ceiling)
             built["left_out"] = left
         if shortened:
             built["shortened"] = sorted(shortened)
@@ -170,17 +169,24 @@ def fit(answer: Json, *, budget: int, ceiling: int, tail: tuple[str, ...] = ()) 
     answer = dict(answer)
     texts = {name: value if isinstance(value, str) else dumps(value) for name, value in answer.items()}
     left_out: dict[str, int] = {}
-    more = {"max_chars": min(ceiling, whole + 100)}
-    while len(dumps({**answer, "next": more, "left_out": left_out})) > budget:
+    more = _more(whole + 100, budget, ceiling)
+    while len(dumps({**answer, **more, "left_out": left_out})) > budget:
         name = max(answer, key=lambda key: len(dumps(answer[key])))
         shown = answer[name] if isinstance(answer[name], str) else texts[name]
-        over = len(dumps({**answer, "next": more, "left_out": left_out | {name: 99999}})) - budget
+        over = len(dumps({**answer, **more, "left_out": left_out | {name: 99999}})) - budget
         size = max(len(shown) - max(over, len(shown) // 50 + 1), 0)
         if len(shown) <= _SMALLEST_CELL:
             break
         answer[name] = shorten(texts[name], max(size, _SMALLEST_CELL), keep_end=name in tail)
         left_out[name] = len(texts[name]) - len(answer[name])
-    return {**answer, "next": more, "left_out": left_out}
+    return {**answer, **more, "left_out": left_out}
+
+
+def _more(whole: int, budget: int, ceiling: int) -> Json:
+    """How to get an answer of `whole` characters: a larger max_chars, as far as the operator lets it grow."""
+    if budget < ceiling:
+        return {"next": {"max_chars": min(ceiling, whole)}}
+    return {"hint": f"The operator's ceiling is {ceiling} characters (AIRFLOW_MCP_MAX_CHARS)."}
 
 
 def _wanted(records: list[Json], kept: tuple[str, ...], fields: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,0 +1,98 @@
+"""The command line in full: serve, demo, tools, call, doctor."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from airflow_mcp.errors import InvalidArgumentsError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    help="An MCP server that lets an AI assistant operate Apache Airflow. Without a command it serves over stdio.",
+    pretty_exceptions_enable=False,
+)
+
+
+class TransportName(StrEnum):
+    """How MCP clients connect."""
+
+    stdio = "stdio"
+
+
+@app.callback(invoke_without_command=True)
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        serve()
+
+
+@app.command()
+def serve(transport: Annotated[TransportName, typer.Option(help="How clients connect.")] = TransportName.stdio) -> None:
+    """Serve MCP clients."""
+    from airflow_mcp.server.serve import serve as run
+    from airflow_mcp.settings import read_settings
+
+    run(read_settings(), transport.value)
+
+
+@app.command()
+def tools() -> None:
+    """Print every tool with its class, and whether it is listed, allowed or refused."""
+    from airflow_mcp.console import print_tools
+    from airflow_mcp.settings import read_settings
+
+    print_tools(read_settings())
+
+
+@app.command()
+def call(
+    tool: Annotated[str, typer.Argument(help="Tool name, as `airflow-mcp tools` prints it.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="key=value; a value that is JSON is read as JSON.")
+    ] = None,
+) -> None:
+    """Run one tool, under the same policy as any client, and print its answer."""
+    from airflow_mcp.console import call_tool
+    from airflow_mcp.settings import read_settings
+
+    call_tool(read_settings(), tool, parse_arguments(arguments or []))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what works and what to do about the rest: address, version, login, rights, policy."""
+    from airflow_mcp.console import run_doctor
+    from airflow_mcp.settings import read_settings
+
+    raise typer.Exit(0 if run_doctor(read_settings()) else 1)
+
+
+@app.command()
+def demo(
+    airflow_version: Annotated[str, typer.Option(help="Which Airflow to install and start.")] = "3.3.2",
+    once: Annotated[bool, typer.Option("--once", help="End after the story.")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Remove what the demo installed, and end.")] = False,
+) -> None:
+    """Install and start a real Airflow on this machine and play an on-call story on it."""
+    from airflow_mcp.demo.run import demo as run
+
+    raise typer.Exit(run(airflow_version=airflow_version, once=once, clean=clean))
+
+
+def parse_arguments(pairs: list[str]) -> dict[str, Any]:
+    """["limit=5", "dag_id=etl"] -> {"limit": 5, "dag_id": "etl"}. Raises InvalidArgumentsError for anything else."""
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise InvalidArgumentsError(f"{pair!r} is not key=value.")
+        try:
+            arguments[name] = json.loads(text)
+        except ValueError:
+            arguments[name] = text
+    return arguments
