@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 MASK = "***"
@@ -20,12 +21,15 @@ SENSITIVE = (
 _USERINFO = re.compile(r"(?<=://)[^\s/?#@\"'<>]+(?=@)")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+# What none of the others can match without: most strings are done with after this one look.
+_SUSPECT = re.compile(rf"(?i)://|bearer|basic|eyJ|{'|'.join(SENSITIVE)}")
 # `key = value` and `"key": "value"`; a call (`token = get_token()`) is code, not a secret, hence the possessive match.
 _PAIR = re.compile(
-    rf"(?i)([\w.-]*(?:{'|'.join(SENSITIVE)})[\w.-]*[\\\"']*\s*[:=]\s*)([\\\"']*)(?!\*\*\*)([^\s\"'\\,;&()\[\]{{}}]++)(?!\()"
+    rf"(?i)((?:{'|'.join(SENSITIVE)})[\w.-]*[\\\"']*\s*[:=]\s*)([\\\"']*)(?!\*\*\*)([^\s\"'\\,;&()\[\]{{}}]++)(?!\()"
 )
 
 
+@lru_cache(maxsize=4096)
 def is_sensitive(name: str) -> bool:
     """Whether a value under this key name is a secret."""
     lowered = name.lower()
@@ -45,6 +49,8 @@ def redact(value: Any, name: str = "") -> Any:
 
 def redact_text(text: str) -> str:
     """The same text with secrets masked; a string that is JSON is read as JSON, so that its keys count."""
+    if not _SUSPECT.search(text):
+        return text
     if text[:1] in ("{", "["):
         try:
             parsed = json.loads(text)

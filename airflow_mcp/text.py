@@ -23,6 +23,8 @@ _UNSEEN = re.compile(
 
 def clean(text: str) -> str:
     """The same text without the characters that are not seen; carriage returns before newlines go as well."""
+    if text.isascii() and text.isprintable():
+        return text
     return _UNSEEN.sub("", _ANSI.sub("", text))
 
 

@@ -209,6 +209,13 @@ class Entry(Word):
         return Since(self.v1.since.v1 if self.v1 else None, self.v2.since.v2 if self.v2 else None)
 
 
+def _parse_since(value: Any) -> Any:
+    return Since.parse(value) if isinstance(value, str) else value
+
+
+SinceMark = Annotated[Since, BeforeValidator(_parse_since)]
+
+
 class Parameter(Word):
     """One argument, described once for every entry that uses it."""
 
@@ -219,6 +226,7 @@ class Parameter(Word):
     place: Literal["query", "body"] | None = Field(alias="in", default=None)  # else by method: GET and DELETE query
     comma: tuple[Generation, ...] = ()  # generations that take a list as one comma-joined value
     values_v1: dict[str, str] = {}  # values spelt differently on 2.x; a leading "-" (descending) is kept
+    values_since: dict[str, SinceMark] = {}  # values that only newer versions know
     slash: tuple[Generation, ...] = ()  # generations whose route takes "/" in it (sent as %2F)
 
     def wire_name(self, name: str, generation: Generation) -> str:

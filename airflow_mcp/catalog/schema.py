@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.grammar import Json, Parameter
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import InvalidArgumentsError, NotSupportedError
@@ -39,7 +39,7 @@ def input_schema(tool: Tool, catalog: Catalog, version: Version | None = None) -
         if version and not use.since.has(version) and use.name not in ("limit", "offset"):
             continue
         parameter = catalog.parameters[use.described]
-        properties[use.name] = dict(parameter.json_schema)
+        properties[use.name] = parameter_schema(parameter, version)
         if parameter.about:
             properties[use.name]["description"] = parameter.about
         if use.name in defaults and not isinstance(defaults[use.name], str):
@@ -54,6 +54,19 @@ def input_schema(tool: Tool, catalog: Catalog, version: Version | None = None) -
     return schema
 
 
+def parameter_schema(parameter: Parameter, version: Version | None) -> Json:
+    """One argument's JSON Schema, without the values that this version does not know."""
+    schema = dict(parameter.json_schema)
+    new = {name for name, since in parameter.values_since.items() if version and not since.has(version)}
+    if new and "items" in schema:
+        return {**schema, "items": _without(schema["items"], new)}
+    return _without(schema, new) if new else schema
+
+
+def _without(schema: Json, values: set[str]) -> Json:
+    return {**schema, "enum": [value for value in schema["enum"] if value not in values]}
+
+
 def validate(tool: Tool, arguments: Json, catalog: Catalog) -> None:
     """Check a call's arguments, whatever the version. Raises InvalidArgumentsError with what to change."""
     problems = [_sentence(error, tool) for error in _validator(tool, catalog).iter_errors(arguments)]
@@ -65,7 +78,7 @@ def validate(tool: Tool, arguments: Json, catalog: Catalog) -> None:
         raise InvalidArgumentsError(f"{tool.name}: {'; '.join(problems[:3])}.")
 
 
-def check_version(tool: Tool, arguments: Json, version: Version) -> None:
+def check_version(tool: Tool, arguments: Json, catalog: Catalog, version: Version) -> None:
     """Refuse what the connected Airflow lacks. Raises NotSupportedError.
 
     Airflow 3 ignores query parameters it does not know, so a filter it lacks would silently give unfiltered rows.
@@ -77,6 +90,10 @@ def check_version(tool: Tool, arguments: Json, version: Version) -> None:
             raise NotSupportedError(
                 f"{tool.name}: the argument {use.name} needs {use.since}; this is Airflow {version}. Call without it."
             )
+        given = arguments.get(use.name)
+        for value, since in catalog.parameters[use.described].values_since.items():
+            if value in (given if isinstance(given, list) else [given]) and not since.has(version):
+                raise NotSupportedError(f"{tool.name}: {use.name} {value!r} needs {since}; this is Airflow {version}.")
 
 
 @lru_cache(maxsize=512)

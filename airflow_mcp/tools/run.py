@@ -67,19 +67,22 @@ class Door:
         budget = min(arguments.pop("max_chars", tool.entry.budget or DEFAULT_BUDGET), self.ceiling)
         fields = tuple(arguments.pop("fields", ()))
         version = await self.client.version()
-        schema.check_version(tool, arguments, version)
+        schema.check_version(tool, arguments, self.catalog, version)
         try:
             if tool.entry.python:
                 return await self._composite(tool, arguments, caller, version, budget)
-            reply = await self.operate(tool, arguments, caller)
+            reply = await self.operate(tool, arguments, caller, fields)
         except NotFoundError as error:
             raise await explain_missing(InnerDoor(self, tool, caller, version, budget), arguments, error) from None
         return self._answer(tool, arguments, reply, fields, budget)
 
-    async def operate(self, tool: Tool, arguments: Json, caller: Caller) -> Reply:
-        """Do one manifest operation: resolve, build, send, read, normalise. The caller has asked policy."""
+    async def operate(self, tool: Tool, arguments: Json, caller: Caller, fields: tuple[str, ...] = ("*",)) -> Reply:
+        """Do one manifest operation: resolve, build, send, read, normalise. The caller has asked policy.
+
+        `fields` are what will be shown beside the record's own: the rest need not be made safe.
+        """
         entry, version = tool.entry, await self.client.version()
-        schema.check_version(tool, arguments, version)
+        schema.check_version(tool, arguments, self.catalog, version)
         arguments = self._with_page(tool, arguments, version)
         for slot, source in entry.resolve.items():
             route = entry.route(version.generation)
@@ -95,7 +98,7 @@ class Door:
             then = self.catalog.operations[entry.then]
             names = {use.name for use in then.entry.params}
             return await self.operate(then, {key: arguments[key] for key in arguments if key in names}, caller)
-        reply = self._reply(tool, raw, arguments, version)
+        reply = self._reply(tool, raw, arguments, version, fields)
         if entry.patch:
             _require_written(tool, arguments, reply.one or {})
         if reply.rows == [] and not arguments.get("offset"):
@@ -136,7 +139,7 @@ class Door:
             return arguments
         return {"limit": _PAGE, **arguments}
 
-    def _reply(self, tool: Tool, raw: Any, arguments: Json, version: Version) -> Reply:
+    def _reply(self, tool: Tool, raw: Any, arguments: Json, version: Version, fields: tuple[str, ...]) -> Reply:
         entry, reveal = tool.entry, self.policy.reveals_secrets
         record = self.catalog.records[entry.record] if entry.record else _PLAIN
         if entry.rows is None or (entry.single and (not isinstance(raw, dict) or entry.rows not in raw)):
@@ -145,7 +148,9 @@ class Door:
             return Reply(None, 0, one, record)
         if not isinstance(raw, dict) or not isinstance(raw.get(entry.rows), list):
             raise AirflowError(f"Airflow {version} answered {tool.name} without the list {entry.rows!r}.", 200)
-        rows = [shape.normalise(item, record, version.generation, reveal=reveal) for item in raw[entry.rows]]
+        generation = version.generation
+        only = None if "*" in fields else frozenset((*record.columns, *fields, entry.newest or ""))
+        rows = [shape.normalise(item, record, generation, reveal=reveal, only=only) for item in raw[entry.rows]]
         if newest := entry.newest:
             rows.sort(key=lambda row: row.get(newest) or 0, reverse=True)
         total = raw.get("total_entries")

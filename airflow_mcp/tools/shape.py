@@ -26,8 +26,13 @@ def dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def normalise(raw: Any, record: Record, generation: Generation, *, reveal: bool = False) -> Json:
-    """A full record in our vocabulary: every field, safe to show. `reveal` lifts the masking of secrets (@secret)."""
+def normalise(
+    raw: Any, record: Record, generation: Generation, *, reveal: bool = False, only: frozenset[str] | None = None
+) -> Json:
+    """A record in our vocabulary, safe to show: every field, or None for those that are not in `only`.
+
+    `reveal` lifts the masking of secrets (@secret).
+    """
     if record.scalar:
         return {record.scalar: raw}
     fields: Json = dict(raw)
@@ -37,10 +42,14 @@ def normalise(raw: Any, record: Record, generation: Generation, *, reveal: bool 
             value = fields.pop(theirs)
             fields[ours] = value if fields.get(ours) is None else fields[ours]
     for ours, path in (record.pluck | (record.pluck_v1 if legacy else {})).items():
-        fields[ours] = _walk(raw, path.split("."))
+        fields[ours] = _walk(raw, path.split(".")) if only is None or ours in only else None
     for ours, theirs in (record.invert_v1 if legacy else {}).items():
         fields[ours] = not fields.pop(theirs) if fields.get(theirs) is not None else None
-    return {name: _safe(name, value, fields, record, reveal) for name, value in fields.items()}
+    safe: Json = dict.fromkeys(fields)
+    for name in fields if only is None else only & fields.keys():
+        if (value := fields[name]) is not None:
+            safe[name] = _safe(name, value, fields, record, reveal)
+    return safe
 
 
 def _safe(name: str, value: Any, fields: Json, record: Record, reveal: bool) -> Any:

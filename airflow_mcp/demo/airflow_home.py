@@ -1,0 +1,188 @@
+"""A home folder of a local Airflow: what it remembers between starts, and the environment variables that go with it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import socket
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from airflow_mcp.demo.processes import MARK
+
+LOOPBACK = "127.0.0.1"
+
+
+def _secret() -> str:
+    return secrets.token_urlsafe(24)
+
+
+@dataclass
+class Memory:
+    """What a home remembers, readable by its owner only: one file, `memory.json`."""
+
+    mark: str = field(default_factory=_secret)
+    port: int = 0
+    task_port: int = 0
+    fernet_key: str = field(default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(64))
+    passwords: dict[str, str] = field(default_factory=dict[str, str])
+    created: list[str] = field(default_factory=list[str])
+    """Users that exist in Airflow 2's database, as "name:role"."""
+
+    @classmethod
+    def of(cls, home: Path) -> Memory:
+        """What `home` remembers, or a fresh memory."""
+        file = home / "memory.json"
+        return cls(**json.loads(file.read_text())) if file.exists() else cls()
+
+    def password(self, user: str) -> str:
+        """The user's password, made at random the first time."""
+        return self.passwords.setdefault(user, _secret())
+
+    def save(self, home: Path) -> None:
+        """Write it to `home`, whole or not at all."""
+        write_private(home / "memory.json", json.dumps(asdict(self), indent=1))
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file only its owner may read, whole or not at all."""
+    partial = file.with_name(f"{file.name}.partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+    partial.replace(file)
+
+
+def free_ports(*preferred: int) -> list[int]:
+    """As many loopback ports nobody listens on; the preferred ones where possible, so that clients find us again.
+
+    Raises:
+        OSError: there are none left.
+    """
+    with ExitStack() as probes:
+        return [_bind_one(probes, port) for port in preferred]
+
+
+def _bind_one(probes: ExitStack, preferred: int) -> int:
+    probe = probes.enter_context(socket.socket())
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((LOOPBACK, preferred))
+    except OSError:
+        probe.bind((LOOPBACK, 0))
+    return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Component:
+    """One process of an Airflow: the words after `airflow`, and how many seconds it waits for the database's lock."""
+
+    words: list[str]
+    lock_wait: int = 60
+
+
+def components(version: str, memory: Memory) -> dict[str, Component]:
+    """The processes that make an Airflow of this version, by name.
+
+    Started one by one rather than by `airflow standalone`, which cannot keep the log servers of scheduler and triggerer
+    off 0.0.0.0 and makes up Airflow 2's password. The logs lie on this disk, so the log servers are not needed.
+    """
+    scheduler = Component(["scheduler", "--skip-serve-logs"])
+    triggerer = Component(["triggerer", "--skip-serve-logs"])
+    if version.startswith("2."):
+        return {"webserver": Component(["webserver"]), "scheduler": scheduler, "triggerer": triggerer}
+    # Airflow 3's API server writes its audit log on the event loop. Waiting there for SQLite's lock stops the very loop
+    # that a request holding the lock needs to finish, so tasks report to an API server of their own, and the other one
+    # does not wait long.
+    return {
+        "api-server": Component(["api-server", "--apps", "core"], lock_wait=10),
+        "task-api-server": Component(["api-server", "--apps", "execution", "--port", str(memory.task_port)]),
+        "scheduler": scheduler,
+        "dag-processor": Component(["dag-processor"]),
+        "triggerer": triggerer,
+    }
+
+
+def database_url(file: Path, lock_wait: int) -> dict[str, str]:
+    """The environment variable that names the SQLite `file`, whose users wait `lock_wait` seconds for its lock."""
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{file}?timeout={lock_wait}"}
+
+
+def environment(
+    version: str, home: Path, dags_folder: Path, memory: Memory, python: Path, users: dict[str, str]
+) -> dict[str, str]:
+    """The environment variables of every process but for the database; `users` are name -> role, like admin."""
+    url = f"http://{LOOPBACK}:{memory.port}"
+    foreign = ("AIRFLOW", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "GUNICORN")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    env |= {
+        "PATH": f"{python.parent}{os.pathsep}{env.get('PATH', os.defpath)}",
+        MARK: memory.mark,
+        "SPT_NOENV": "1",  # setproctitle would overwrite the environment others see, and the mark with it
+        # The demo's Airflow talks to itself only: no proxy, and no look-up of one (which crashes forks on macOS).
+        "NO_PROXY": "*",
+        "no_proxy": "*",
+        "SCARF_NO_ANALYTICS": "true",
+        "DO_NOT_TRACK": "1",
+        "AIRFLOW_HOME": str(home),
+    }
+    options = {
+        "core.dags_folder": dags_folder,
+        "core.load_examples": False,
+        "core.fernet_key": memory.fernet_key,
+        "core.hostname_callable": "socket.gethostname",  # the default asks the DNS
+        "core.executor": "LocalExecutor",
+        # SQLite has one writer: few writers, each of which waits for its turn.
+        "core.parallelism": 4,
+        "core.max_active_tasks_per_dag": 4,
+        "usage_data_collection.enabled": False,
+        "logging.base_log_folder": home / "logs",
+        "logging.worker_log_server_port": 1,  # nobody listens there; 8793 may be another Airflow's
+        "logging.trigger_log_server_port": 1,
+    }
+    options |= _options_of_2(memory) if version.startswith("2.") else _options_of_3(memory, url, users)
+    for name, value in options.items():
+        section, option = name.split(".")
+        env[f"AIRFLOW__{section.upper()}__{option.upper()}"] = str(value)
+    if version.startswith("2."):
+        # With write-ahead logging and a parallelism of 4 the local executor works on SQLite; the sequential one stops
+        # the scheduler's heartbeat for as long as a task runs.
+        env["_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK"] = "1"
+    return env
+
+
+def _options_of_2(memory: Memory) -> dict[str, object]:
+    backends = "airflow.providers.fab.auth_manager.api.auth.backend"
+    return {
+        "core.auth_manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+        "api.auth_backends": f"{backends}.basic_auth,{backends}.session",
+        "webserver.web_server_host": LOOPBACK,
+        "webserver.web_server_port": memory.port,
+        "webserver.base_url": f"http://{LOOPBACK}:{memory.port}",
+        "webserver.secret_key": memory.secret_key,
+        "webserver.workers": 2,
+        "scheduler.parsing_processes": 1,
+        "scheduler.dag_dir_list_interval": 5,
+        "scheduler.min_file_process_interval": 10,
+    }
+
+
+def _options_of_3(memory: Memory, url: str, users: dict[str, str]) -> dict[str, object]:
+    return {
+        "core.simple_auth_manager_users": ",".join(f"{name}:{role}" for name, role in users.items()),
+        "core.execution_api_server_url": f"http://{LOOPBACK}:{memory.task_port}/execution/",
+        "api.host": LOOPBACK,
+        "api.port": memory.port,
+        "api.base_url": url,
+        "api.workers": 1,
+        "api.secret_key": memory.secret_key,
+        "api_auth.jwt_secret": memory.secret_key,
+        "dag_processor.parsing_processes": 1,
+        "dag_processor.refresh_interval": 5,
+        "dag_processor.bundle_refresh_check_interval": 2,
+        "dag_processor.min_file_process_interval": 10,
+    }

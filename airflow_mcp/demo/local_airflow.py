@@ -1,0 +1,189 @@
+"""Starts a real Airflow on loopback with SQLite, waits until it is ready, and ends every process of it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from http.client import HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from airflow_mcp.demo import airflow_home
+from airflow_mcp.demo.airflow_home import LOOPBACK, Component, Memory, database_url
+from airflow_mcp.demo.install import cache_folder, install
+from airflow_mcp.demo.prepare import prepare
+from airflow_mcp.demo.processes import DemoError, FolderBusyError, Report, end_marked, held, tail
+from airflow_mcp.demo.readiness import Api, dag_files
+
+
+def quiet(_: str) -> None:
+    """A report that tells nobody."""
+
+
+class LocalAirflow:
+    """A running Airflow. Use `start`, then `stop`, or a `with` block.
+
+    `url` is its root, like http://127.0.0.1:8080; `username` and `password` are the administrator's; `passwords` has
+    every user's. Processes of an earlier run of the same home whose starter was killed are ended by the next start.
+    """
+
+    username = "admin"
+
+    def __init__(self, version: str, home: Path, memory: Memory, held_by_us: ExitStack) -> None:
+        self.version = version
+        self.home = home
+        self.url = f"http://{LOOPBACK}:{memory.port}"
+        self.passwords = dict(memory.passwords)
+        self._mark = memory.mark
+        self._held_by_us = held_by_us
+        self._components: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def password(self) -> str:
+        """The administrator's password."""
+        return self.passwords[self.username]
+
+    @classmethod
+    def start(
+        cls,
+        version: str,
+        home: Path,
+        dags_folder: Path,
+        report: Report = quiet,
+        *,
+        cache: Path | None = None,
+        users: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+        timeout: float = 300.0,
+    ) -> Self:
+        """Start Airflow `version` in `home` with the DAG files of `dags_folder`, installing it first if need be.
+
+        `home` is the caller's to keep or to remove after `stop`: a kept one starts faster and remembers its runs, port
+        and passwords; a new one gets a copy of a migrated database from `cache` (the user's cache folder when None).
+        `users` are name -> role (admin, op, user or viewer) beside the administrator `admin`. `options` are further
+        environment variables, which win over ours. Returns when the scheduler is healthy and every DAG file is listed
+        or an import error; gives up after `timeout` seconds of waiting for that. Every *.py file that mentions both
+        "dag" and "airflow" counts as a DAG file, as it does for Airflow.
+
+        Raises:
+            FolderBusyError: an Airflow runs in this home already.
+            DemoError: installing or starting failed; the sentence names the log file and quotes its end.
+        """
+        home, dags_folder, cache = home.absolute(), dags_folder.absolute(), cache or cache_folder()
+        everyone = {cls.username: "admin", **(users or {})}
+        python = install(version, cache, report)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with ExitStack() as undo:
+            undo.enter_context(held(home / "lock", lambda: _refuse_busy(home)))
+            memory = Memory.of(home)
+            end_marked(memory.mark)
+            memory.port, memory.task_port = airflow_home.free_ports(memory.port, memory.task_port)
+            for user in everyone:
+                memory.password(user)
+            memory.save(home)  # before the first process, so that its mark is known whatever happens
+            undo.callback(end_marked, memory.mark)
+            env = airflow_home.environment(version, home, dags_folder, memory, python, everyone) | dict(options or {})
+            prepare(version, home, cache, memory, python, everyone, env, report)
+            airflow = cls(version, home, memory, undo.pop_all())
+        try:
+            report(f"starting Airflow {version} on {airflow.url}")
+            airflow._start_components(python, env, airflow_home.components(version, memory))
+            airflow._wait_until_ready(dags_folder, report, timeout)
+        except BaseException:
+            airflow.stop()
+            raise
+        return airflow
+
+    def stop(self) -> None:
+        """End every process of this Airflow, tasks included, and let go of the home. May be called twice.
+
+        Raises:
+            DemoError: a process does not end even when killed.
+        """
+        try:
+            self._held_by_us.close()
+        except KeyboardInterrupt:  # asked again: no more patience, but still nothing left behind
+            end_marked(self._mark, grace=0)
+            raise
+        for process in self._components.values():
+            process.wait()
+
+    def check(self) -> None:
+        """Do nothing while every component runs.
+
+        Raises:
+            DemoError: one has ended; the sentence names its log file and quotes its end.
+        """
+        for name, process in self._components.items():
+            if process.poll() is not None:
+                raise DemoError(
+                    f"The {name} of the local Airflow ended with exit code {process.returncode}. {self._log_end(name)}"
+                )
+
+    def log_file(self, component: str) -> Path:
+        """Where a component writes its own log: scheduler, triggerer, api-server (webserver on Airflow 2) and so on."""
+        return self.home / "logs" / f"{component}.log"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start_components(self, python: Path, env: dict[str, str], components: dict[str, Component]) -> None:
+        self.log_file("any").parent.mkdir(exist_ok=True)
+        for name, component in components.items():
+            with self.log_file(name).open("wb") as log:
+                self._components[name] = subprocess.Popen(  # noqa: S603 - the commands are ours
+                    [python, "-m", "airflow", *component.words],
+                    cwd=self.home,
+                    env=database_url(self.home / "airflow.db", component.lock_wait) | env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C in the terminal reaches us only
+                )
+
+    def _wait_until_ready(self, dags_folder: Path, report: Report, timeout: float) -> None:
+        started, deadline = datetime.now(UTC), time.monotonic() + timeout
+        api = Api(self.version, self.url, self.username, self.password)
+        missing = "the health endpoint"
+        waiting_for_dags = False
+        while time.monotonic() < deadline:
+            self.check()
+            try:
+                if not api.scheduler_is_healthy_since(started):
+                    missing = "a healthy scheduler"
+                else:
+                    if not waiting_for_dags:
+                        report("waiting until every DAG is listed")
+                        waiting_for_dags = True
+                    left = dag_files(dags_folder) - api.known_files(dags_folder)
+                    if not left:
+                        return
+                    missing = "the DAGs of " + ", ".join(sorted(file.name for file in left))
+            except (OSError, ValueError, HTTPException) as error:  # not listening yet, or an error page while it starts
+                missing = f"an answer of the API ({error})"
+            time.sleep(0.5)
+        component = "scheduler" if self.version.startswith("2.") or "DAGs" not in missing else "dag-processor"
+        raise DemoError(
+            f"The local Airflow was not ready after {timeout:.0f} seconds, still waiting for {missing}. "
+            f"{self._log_end(component)}"
+        )
+
+    def _log_end(self, component: str) -> str:
+        log = self.log_file(component)
+        return f"Its log {log} ends:\n{tail(log.read_text(errors='replace'))}"
+
+
+def _refuse_busy(home: Path) -> None:
+    raise FolderBusyError(
+        f"An Airflow started by airflow-mcp runs in {home} already; stop that one (Ctrl-C where it was started) or set "
+        "AIRFLOW_MCP_DEMO_HOME to another folder."
+    )

@@ -1,0 +1,91 @@
+"""Gives the home of a local Airflow its migrated database and its users."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from airflow_mcp.demo.airflow_home import Memory, database_url, write_private
+from airflow_mcp.demo.processes import Report, run_to_end
+
+# Run by Airflow 2's own Python: one process for all users, and no password in a command line.
+CREATE_USERS = """
+import json, sys
+from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+with get_application_builder() as builder:
+    for name, role, password in json.load(sys.stdin):
+        if not builder.sm.find_user(name):
+            found = builder.sm.find_role(role.title())
+            if not found or not builder.sm.add_user(name, name, role, name + "@example.invalid", found, password):
+                raise SystemExit(f"user {name} with role {role} cannot be created")
+"""
+
+
+def prepare(
+    version: str,
+    home: Path,
+    cache: Path,
+    memory: Memory,
+    python: Path,
+    users: dict[str, str],
+    env: dict[str, str],
+    report: Report,
+) -> None:
+    """Give `home` a migrated database, the users, and nothing stale.
+
+    Migrating takes seconds, so it is done once per version and copied from `cache` from then on.
+
+    Raises:
+        DemoError: a step failed; the sentence quotes the end of its output.
+    """
+    for stale in home.glob("*.pid"):  # a killed gunicorn leaves its own, and the next one refuses to start
+        stale.unlink()
+    (home / "airflow.cfg").touch()  # or every component writes a default one at the same time
+    template = cache / "databases" / f"airflow-{version}.db"
+    if not (home / "airflow.db").exists():
+        if not template.exists():
+            report("creating Airflow's database, once")
+            _make_database(version, template, python, env)
+        shutil.copyfile(template, home / "airflow.db.partial")
+        (home / "airflow.db.partial").replace(home / "airflow.db")
+    if not version.startswith("2."):
+        passwords = json.dumps({name: memory.passwords[name] for name in users})
+        write_private(home / "simple_auth_manager_passwords.json.generated", passwords)
+    elif new := [name for name, role in users.items() if f"{name}:{role}" not in memory.created]:
+        report("creating the users")
+        wanted = json.dumps([(name, users[name], memory.passwords[name]) for name in new])
+        command = [python, "-c", CREATE_USERS]
+        run_to_end(
+            command,
+            doing="Creating Airflow's users",
+            cwd=home,
+            env=database_url(home / "airflow.db", lock_wait=60) | env,
+            stdin=wanted,
+        )
+        memory.created += [f"{name}:{users[name]}" for name in new]
+        memory.save(home)
+
+
+def _make_database(version: str, template: Path, python: Path, env: dict[str, str]) -> None:
+    """Migrate an empty database into `template`, with write-ahead logging so that readers never block a writer."""
+    template.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=template.parent) as folder:
+        database = Path(folder) / "airflow.db"
+        (database.parent / "airflow.cfg").touch()
+        env = env | {
+            "AIRFLOW_HOME": folder,
+            **database_url(database, lock_wait=60),
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{folder}/logs",
+        }
+        steps = [["db", "migrate"], *([["sync-perm"]] if version.startswith("2.") else [])]
+        for step in steps:
+            doing = f"Creating Airflow's database (airflow {' '.join(step)})"
+            run_to_end([python, "-m", "airflow", *step], doing=doing, cwd=Path(folder), env=env)
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.replace(template)

@@ -1,0 +1,216 @@
+"""Plays an on-call story on a local Airflow through the MCP client, and prints every call with a short answer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+from mcp import Client, MCPError, StdioServerParameters
+from mcp.client import ClientRequestContext
+from mcp.client.session import ElicitationFnT
+from mcp.client.stdio import stdio_client
+from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult, TextContent
+from rich.console import Console
+from rich.markup import escape
+
+from airflow_mcp.demo.processes import DemoError, tail
+
+ALLOWED = "trigger_dag_run,clear_task_instances,clear_dag_run"
+DAG = "load_orders"
+CAUSE = "order 1003: amount is negative"
+SHOWN = 700
+"""Characters of an answer that are printed."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How the server reaches an Airflow."""
+
+    url: str
+    username: str
+    password: str
+
+    def server(self) -> StdioServerParameters:
+        """The command and environment an MCP client starts the server with."""
+        env = {
+            "AIRFLOW_MCP_URL": self.url,
+            "AIRFLOW_MCP_USERNAME": self.username,
+            "AIRFLOW_MCP_PASSWORD": self.password,
+            "AIRFLOW_MCP_ALLOW": ALLOWED,
+        }
+        return StdioServerParameters(command=sys.executable, args=["-m", "airflow_mcp", "serve"], env=env)
+
+    def client_config(self) -> str:
+        """The JSON an IDE's MCP settings want."""
+        server = self.server().model_dump(include={"command", "args", "env"})
+        return json.dumps({"mcpServers": {"airflow": server}}, indent=2)
+
+
+def play(connection: Connection, console: Console, log_file: Path) -> None:
+    """Start the server, play the story to its end, and stop the server; its own log goes to `log_file`.
+
+    Raises:
+        DemoError: a step did not go as the story says; the sentence names it.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("w") as log:
+        server = stdio_client(connection.server(), errlog=log)
+        failure = anyio.run(tell, Client(server, elicitation_callback=_say_yes(console)), console)
+    if failure:
+        raise DemoError(f"{failure}\nThe server's log {log_file} ends:\n{tail(log_file.read_text(errors='replace'))}")
+
+
+async def tell(client: Client, console: Console) -> str | None:
+    """Connect `client`, play the story and give what went wrong, if anything: raised, the client would wrap it."""
+    problem: str | None = None
+    try:
+        async with client:
+            try:
+                await Story(client, console).tell()
+            except MCPError as error:
+                problem = f"The server answered with a protocol error: {error}."
+            except DemoError as error:
+                problem = str(error)
+    except* (MCPError, OSError) as errors:
+        problem = f"The MCP server did not start: {errors.exceptions[0]}."
+    return problem
+
+
+def _say_yes(console: Console) -> ElicitationFnT:
+    """The human of the story: prints what the server asks, and agrees."""
+
+    async def answer(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG001
+        schema = params.requested_schema if isinstance(params, ElicitRequestFormParams) else {}
+        console.print(
+            f"  [yellow]the server asks:[/] {escape(params.message)} [yellow]the story says:[/] yes", highlight=False
+        )
+        boxes = [name for name, box in schema.get("properties", {}).items() if box.get("type") == "boolean"]
+        return ElicitResult(action="accept", content=dict.fromkeys(boxes, True))
+
+    return answer
+
+
+class Story:
+    """The on-call story, step by step."""
+
+    def __init__(self, client: Client, console: Console) -> None:
+        self._client = client
+        self._console = console
+
+    async def tell(self) -> None:
+        """Play every step in order.
+
+        Raises:
+            DemoError: a step did not go as the story says.
+        """
+        for title, step in self._steps():
+            self._console.print(f"\n[bold]{title}[/]")
+            await step()
+
+    def _steps(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        return [
+            ("Which DAG files are broken?", self.import_errors),
+            ("Which DAGs are there?", self.dags),
+            ("Start one and wait for it.", self.run),
+            ("Why did it fail?", self.diagnose),
+            ("What would be run again?", self.preview),
+            ("Run it again.", self.clear),
+            ("Delete the DAG? The policy allows triggering and clearing only.", self.refused_delete),
+        ]
+
+    async def import_errors(self) -> None:
+        """One DAG file does not import, and the answer says why."""
+        answer = await self._call("list_import_errors", {})
+        self._expect(
+            "warehouse_client" in answer.text, "list_import_errors to name the missing module warehouse_client"
+        )
+
+    async def dags(self) -> None:
+        """The sample DAGs are listed."""
+        answer = await self._call("list_dags", {})
+        self._expect(DAG in {row.get("dag_id") for row in answer.rows()}, f"list_dags to list {DAG}")
+
+    async def run(self) -> None:
+        """A run is triggered, watched, and fails as it should."""
+        triggered = await self._call("trigger_dag_run", {"dag_id": DAG, "conf": {"region": "south"}})
+        run_id = triggered.find("dag_run_id")
+        self._expect(isinstance(run_id, str), "trigger_dag_run to answer with a dag_run_id")
+        self._run = {"dag_id": DAG, "dag_run_id": run_id}
+        ended = await self._call("wait_for_dag_run", {**self._run, "timeout_seconds": 300})
+        self._expect(ended.find("state") == "failed", f"the run of {DAG} to fail")
+
+    async def diagnose(self) -> None:
+        """The failed mapped index is found, and its log holds the cause."""
+        failed = (await self._call("list_task_instances", {**self._run, "state": ["failed"]})).rows()
+        self._expect(len(failed) == 1, f"one failed task instance, not {len(failed)}")
+        where = {"task_id": failed[0].get("task_id"), "map_index": failed[0].get("map_index")}
+        log = await self._call("read_task_log", {**self._run, **where}, around=CAUSE)
+        self._expect(CAUSE in log.text, f"the log to say {CAUSE!r}")
+
+    async def preview(self) -> None:
+        """Clearing shows first what it would clear."""
+        answer = await self._call("clear_task_instances", {**self._run, "dry_run": True})
+        self._expect("check_order" in answer.text, "the dry run to name check_order")
+
+    async def clear(self) -> None:
+        """The failed tasks are cleared, and the run goes on."""
+        answer = await self._call("clear_task_instances", {**self._run, "dry_run": False})
+        self._expect("check_order" in answer.text, "the clear to name check_order")
+
+    async def refused_delete(self) -> None:
+        """What the operator did not allow is refused, and the refusal names the setting that would allow it."""
+        answer = await self._call("delete_dag", {"dag_id": DAG}, refused=True)
+        self._expect("ALLOW" in answer.text.upper(), "the refusal to name the setting that would allow it")
+
+    async def _call(self, tool: str, arguments: dict[str, Any], *, around: str = "", refused: bool = False) -> Answer:
+        self._console.print(f"[cyan]{tool}[/] {escape(json.dumps(arguments))}", soft_wrap=True, highlight=False)
+        result = await self._client.call_tool(tool, arguments, progress_callback=self._progress)
+        answer = Answer(result)
+        self._console.print(
+            f"  {escape(answer.short(around))}",
+            style="red" if result.is_error else "dim",
+            soft_wrap=True,
+            highlight=False,
+        )
+        if result.is_error is not refused:
+            raise DemoError(f"The story expected {tool} to be {'refused' if refused else 'answered'}, and it was not.")
+        return answer
+
+    async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
+        so_far = f"{progress:g}" + (f" of {total:g}" if total else "")
+        self._console.print(f"  [magenta]{so_far}[/] {escape(message or '')}", soft_wrap=True, highlight=False)
+
+    def _expect(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise DemoError(f"The story expected {what}, and it was not so.")
+
+
+class Answer:
+    """A tool's answer: its text, and its JSON looked into."""
+
+    def __init__(self, result: CallToolResult) -> None:
+        self.text = "\n".join(part.text for part in result.content if isinstance(part, TextContent))
+        self._data: dict[str, Any] = result.structured_content or {}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A list answer's rows, by column name."""
+        return [dict(zip(self._data.get("columns", []), row, strict=True)) for row in self._data.get("rows", [])]
+
+    def find(self, key: str) -> Any:
+        """The value of `key` in the answer or one level down, None without one."""
+        places = [self._data, *(value for value in self._data.values() if isinstance(value, dict))]
+        return next((place[key] for place in places if key in place), None)
+
+    def short(self, around: str = "") -> str:
+        """The text cut to what a person reads, starting a little before `around` where that occurs."""
+        at = self.text.find(around) if around else 0
+        start = max(0, at - SHOWN // 2)
+        cut = self.text[start : start + SHOWN]
+        left = len(self.text) - start - len(cut)
+        head = f"(… {start:,} characters) " if start else ""
+        return head + cut.strip().replace("\n", "\n  ") + (f" (… {left:,} characters more)" if left else "")

@@ -1,0 +1,123 @@
+"""The manifests are linted like code: what the grammar cannot refuse, a reviewer should not have to look for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from airflow_mcp.catalog.grammar import Record
+from airflow_mcp.catalog.load import Tool, load_catalog
+from airflow_mcp.catalog.schema import input_schema
+from airflow_mcp.catalog.versions import EVERYWHERE, Since
+
+CATALOG = load_catalog()
+TOOLS = list(CATALOG.tools.values())
+OPERATIONS = list(CATALOG.operations.values())
+LONGEST_SUMMARY = 160  # characters: every one is paid for in each conversation
+every_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+every_operation = pytest.mark.parametrize("tool", OPERATIONS, ids=lambda tool: tool.name)
+every_record = pytest.mark.parametrize(("name", "record"), CATALOG.records.items(), ids=CATALOG.records)
+
+
+def values_of(tool: Tool) -> Iterator[str]:
+    """Names of the values an entry sends by itself."""
+    for values in (tool.entry.default, tool.entry.const):
+        yield from [*values.both, *values.v1, *values.v2]
+
+
+def earlier(since: Since, limit: Since) -> bool:
+    """Whether a mark promises something for a version that the limit excludes."""
+    pairs = ((since.v1, limit.v1), (since.v2, limit.v2))
+    return any(mark and bound and mark < bound for mark, bound in pairs)
+
+
+@every_tool
+def test_a_title_is_a_headline_and_a_summary_is_sentences(tool: Tool) -> None:
+    title, summary = tool.entry.title, tool.entry.summary
+    assert title[0].isupper(), title
+    assert not title.endswith("."), title
+    assert summary[0].isupper(), summary
+    assert summary.endswith("."), summary
+    assert len(summary) <= LONGEST_SUMMARY, f"{len(summary)} characters: {summary}"
+
+
+def test_no_two_tools_have_the_same_title() -> None:
+    titles = [tool.entry.title for tool in TOOLS]
+    assert sorted(set(titles)) == sorted(titles)
+
+
+@every_tool
+def test_a_deletion_or_a_clear_is_classed_destructive_and_a_list_or_get_a_read(tool: Tool) -> None:
+    verb = tool.name.split("_")[0]
+    expected = {"delete": {"destructive", "admin"}, "clear": {"destructive"}, "list": {"read"}, "get": {"read"}}
+    assert tool.entry.access in expected.get(verb, {"read", "write", "destructive", "admin"})
+
+
+@every_operation
+def test_a_read_sends_get_and_a_change_sends_anything_else(tool: Tool) -> None:
+    methods = {route.method for route in (tool.entry.v1, tool.entry.v2) if route}
+    if tool.entry.access == "read":
+        assert methods <= {"GET"}
+    else:
+        assert "GET" not in methods
+
+
+@every_operation
+def test_an_argument_comes_once_and_the_page_last(tool: Tool) -> None:
+    names = [use.name for use in tool.entry.params]
+    assert len(set(names)) == len(names)
+    assert names[-2:] == ["limit", "offset"] or not {"limit", "offset"} & set(names)
+
+
+@every_operation
+def test_no_argument_is_said_to_exist_before_its_tool(tool: Tool) -> None:
+    for use in tool.entry.params:
+        assert use.required or not earlier(use.since, tool.entry.since) or use.since == EVERYWHERE, use.name
+
+
+@every_tool
+def test_the_schema_of_the_arguments_is_json_schema_and_closed(tool: Tool) -> None:
+    schema = input_schema(tool, CATALOG)
+    Draft202012Validator.check_schema(schema)
+    assert schema["additionalProperties"] is False
+
+
+@every_operation
+def test_every_id_in_a_path_is_a_required_argument_unless_it_is_looked_up_or_bracketed(tool: Tool) -> None:
+    required = {use.name for use in tool.entry.params if use.required} | tool.entry.resolve.keys()
+    for route in (tool.entry.v1, tool.entry.v2):
+        always = re.sub(r"\[.*?\]", "", route.path) if route else ""
+        assert set(re.findall(r"\{(\w+)\}", always)) <= required
+
+
+@every_operation
+def test_what_a_scope_finds_in_the_path_is_in_the_path(tool: Tool) -> None:
+    if tool.entry.python:
+        return
+    for noun in ("dag", "pool", "variable", "connection"):
+        if getattr(tool.entry.scope, noun) == "path":
+            routes = [route for route in (tool.entry.v1, tool.entry.v2) if route]
+            assert all(any(noun in slot for slot in route.slots) for route in routes)
+
+
+def test_every_described_parameter_is_used() -> None:
+    used = {use.described for tool in OPERATIONS for use in tool.entry.params}
+    used |= {name for tool in OPERATIONS for name in values_of(tool)}
+    used |= {"update_mask"} if any(tool.entry.patch for tool in OPERATIONS) else set()
+    assert CATALOG.parameters.keys() - used == set()
+
+
+def test_every_record_is_answered_by_something() -> None:
+    used = {name for tool in OPERATIONS for name in (tool.entry.record, tool.entry.single)}
+    assert CATALOG.records.keys() - used == set()
+
+
+@every_record
+def test_a_record_names_each_field_once_and_its_rows_only_fields_it_keeps(name: str, record: Record) -> None:
+    for fields in (record.keep, record.row, record.ids, record.text):
+        assert len(set(fields)) == len(fields), f"{name}: {fields}"
+    assert set(record.row) <= set(record.keep), name
+    assert not set(record.ids) & set(record.text), f"{name}: an id is never altered, a text may be"

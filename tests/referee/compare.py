@@ -1,0 +1,271 @@
+"""Hold one manifest entry against one document: its route, what it sends, and since when it says it may."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
+from typing import Any, Literal, NamedTuple
+
+from airflow_mcp.airflow import wire
+from airflow_mcp.catalog.grammar import Parameter, PerGeneration, Route
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.schema import parameter_schema
+from airflow_mcp.catalog.versions import EVERYWHERE, OLDEST, Generation, Since, Version
+from tests.referee.offer import offered, sample, type_of, words
+from tests.referee.openapi import Document, Json, Operation
+
+Kind = Literal["route", "since", "parameter", "value", "required", "reply", "field"]
+Place = Literal["query", "body"]
+
+_SLOT_VALUE = re.compile(r"slot\.\w+")
+_OPTIONAL = re.compile(r"\[/\{(\w+)\}\]")
+_SORTABLE = re.compile(r"Supported attributes: `([^`]+)`")
+
+
+class Problem(NamedTuple):
+    """Something about a manifest entry (or a record) that a document contradicts."""
+
+    tool: str
+    kind: Kind
+    subject: str  # what it is about, in Airflow's words
+    text: str
+
+
+class Sent(NamedTuple):
+    """One thing an entry puts, or would put, into the query or the body."""
+
+    name: str  # the argument, field or constant
+    place: Place
+    wire: str  # its name there
+    schema: Json  # what it may be, in Airflow's spelling
+    joined: bool  # a list goes as one comma-joined value
+    always: bool
+    since: Since
+
+
+def compare(tool: Tool, catalog: Catalog, document: Document) -> list[Problem]:
+    """Everything about the requests of `tool` that this document contradicts."""
+    generation = document.version.generation
+    route = tool.entry.route(generation)
+    if route is None:
+        return list(_unused_route(tool, catalog, document))
+    problems: list[Problem] = []
+    variants = paths(tool, route, catalog, document.version)
+    found = {path: document.find(route.method, path) for path in variants}
+    if not route.since.has(document.version):
+        if all(found.values()):
+            text = f"is marked {mark(route.since)}, but {route.method} {route.path} is there"
+            problems.append(Problem(tool.name, "since", route.path, text))
+        return problems
+    for path, operation in found.items():
+        if operation is None:
+            there = document.methods(path)
+            text = f"{route.method} {path} is not there" + (f", only {', '.join(there)}" if there else "")
+            problems.append(Problem(tool.name, "route", path, text))
+        else:
+            problems += _slots(tool, path, variants[path], catalog, document, operation)
+            problems += _arguments(tool, catalog, document, operation)
+    return list(dict.fromkeys(problems))
+
+
+def paths(tool: Tool, route: Route, catalog: Catalog, version: Version) -> dict[str, list[str]]:
+    """The paths it may request, written with `{}` for a slot, and the names of their slots.
+
+    There is one for each way to give or leave out its optional slots.
+    """
+    optional = _OPTIONAL.findall(route.path)
+    found: dict[str, list[str]] = {}
+    for given in product((False, True), repeat=len(optional)):
+        left = {slot for slot, there in zip(optional, given, strict=True) if not there}
+        values: Json = {slot: -1 if slot in left else f"slot.{slot}" for slot in route.slots}
+        path = _SLOT_VALUE.sub("{}", wire.build(_bare(tool), values, catalog, version).path)
+        found[path] = [slot for slot in route.slots if slot not in left]
+    return found
+
+
+def sent(tool: Tool, catalog: Catalog, version: Version) -> list[Sent]:
+    """What the entry can send beside the path, under the names and at the places that `wire.build` gives it."""
+    generation = version.generation
+    route = tool.entry.route(generation)
+    assert route is not None
+    bare, slots = _bare(tool), {slot: f"slot.{slot}" for slot in route.slots}
+    asked = [source.operation for slot, source in tool.entry.resolve.items() if slot in slots]
+    used = {use.name for operation in asked for use in catalog.operations[operation].entry.params} | slots.keys()
+    found: list[Sent] = []
+    for name, schema, always, since in _candidates(tool, catalog, version):
+        if name in used:
+            continue
+
+        def put(value: Any, name: str = name) -> tuple[Place, str, list[Any]]:
+            request = wire.build(bare, slots | {name: value}, catalog, version)
+            if request.query:
+                return "query", request.query[0][0], [text for _, text in request.query]
+            ((wire_name, value),) = (request.body or {}).items()
+            return "body", wire_name, value if isinstance(value, list) else [value]
+
+        place, wire_name, values = put(sample(schema))
+        joined = schema.get("type") == "array" and len(values) == 1
+        found.append(Sent(name, place, wire_name, _spelt(schema, put), joined, always, since))
+    return found
+
+
+def _candidates(tool: Tool, catalog: Catalog, version: Version) -> Iterator[tuple[str, Json, bool, Since]]:
+    """Name, schema, whether it is always sent, and since when, of all that the entry names."""
+    entry, generation = tool.entry, version.generation
+    described = {use.name: use.described for use in entry.params}
+
+    def schema(name: str) -> Json:
+        return parameter_schema(catalog.parameters.get(described.get(name, name), Parameter()), version)
+
+    merged = entry.patch.body if entry.patch else ()
+    for use in entry.params:
+        if use.name not in merged:
+            yield use.name, schema(use.name), use.required, use.since
+    if entry.patch:
+        for field, name in entry.patch.wire_names(generation).items():
+            yield name, schema(field), True, EVERYWHERE
+        yield "update_mask", schema("update_mask"), False, EVERYWHERE
+    for table in (entry.default, entry.const):
+        for name, gated in (table.both | (table.v1 if generation == "v1" else table.v2)).items():
+            yield name, {"type": type_of(gated.value), "const": gated.value}, True, gated.since
+
+
+def _slots(
+    tool: Tool, path: str, slots: list[str], catalog: Catalog, document: Document, operation: Operation
+) -> Iterator[Problem]:
+    uses = {use.name: use for use in tool.entry.params}
+    for slot, theirs in zip(slots, operation.slots, strict=True):
+        use = uses.get(slot)  # none when it is resolved
+        if use and not use.since.has(document.version):
+            yield Problem(tool.name, "since", slot, f"{slot} is marked {mark(use.since)}, but {path} needs it")
+        ours = catalog.parameters.get(use.described if use else slot, Parameter()).json_schema
+        if not all(document.allows(theirs, one) for one in offered(ours)):
+            text = f"{{{slot}}} of {path} is {words(ours)}, but must be {words(theirs)}"
+            yield Problem(tool.name, "value", slot, text)
+
+
+def _arguments(tool: Tool, catalog: Catalog, document: Document, operation: Operation) -> Iterator[Problem]:
+    version = document.version
+    everything = sent(tool, catalog, version)
+    known = [one for one in everything if one.since.has(version)]
+    taken = {(one.place, one.wire): one.name for one in known}
+    theirs: dict[Place, dict[str, Json]] = {"query": operation.query, "body": operation.body}
+    for one in everything:
+        title = f"{one.name} ({one.place} {one.wire})"
+        there = one.wire in theirs[one.place]
+        if one not in known:
+            if there and taken.get((one.place, one.wire), one.name) == one.name:
+                yield Problem(tool.name, "since", one.wire, f"{title} is marked {mark(one.since)}, but is there")
+        elif not there:
+            near = ", ".join(sorted(theirs[one.place])) or "nothing"
+            yield Problem(tool.name, "parameter", one.wire, f"{title} is not there; the {one.place} takes {near}")
+        else:
+            yield from _values(tool, title, one, theirs[one.place][one.wire], document, operation)
+    always = {(one.place, one.wire) for one in known if one.always}
+    for place, name in sorted(operation.required - always):
+        yield Problem(tool.name, "required", name, f"{place} {name} is required, but may be left out")
+
+
+def _values(
+    tool: Tool, title: str, one: Sent, parameter: Json, document: Document, operation: Operation
+) -> Iterator[Problem]:
+    theirs = parameter.get("schema", {}) if one.place == "query" else parameter
+    lists = document.items(theirs)
+    if one.joined and lists is not None and parameter.get("explode", True):
+        yield Problem(tool.name, "value", one.wire, f"{title} is joined by commas, but must be repeated")
+    if not one.joined and lists is not None and one.place == "query" and parameter.get("explode") is False:
+        yield Problem(tool.name, "value", one.wire, f"{title} is repeated, but must be joined by commas")
+    accepted = [theirs]
+    if one.place == "query" and lists is not None:
+        accepted.append(lists)  # a list of one
+    refused: list[Json] = []
+    for value in offered(one.schema):
+        if value.get("type") == "null" and (one.place == "query" or document.version.generation == "v1"):
+            continue  # never sent
+        if one.joined and lists is None:
+            value = {"type": "string"}
+        if not any(document.allows(schema, value) for schema in accepted):
+            refused.append(value)
+    if refused:
+        wrong = ", ".join(map(words, refused))
+        yield Problem(tool.name, "value", one.wire, f"{title} offers {wrong}, but takes {words(theirs)}")
+    yield from _filter_values(tool, title, one, theirs, document, operation)
+    sortable = _SORTABLE.search(parameter.get("description", ""))
+    if one.wire == "order_by" and sortable and "const" in one.schema:
+        names = re.split(r",\s*", " ".join(sortable[1].split()))
+        if one.schema["const"].removeprefix("-") not in names:
+            text = f"{title} sorts by {one.schema['const']}, but can by {', '.join(names)}"
+            yield Problem(tool.name, "value", one.wire, text)
+
+
+def _filter_values(
+    tool: Tool, title: str, one: Sent, theirs: Json, document: Document, operation: Operation
+) -> Iterator[Problem]:
+    """A filter without an enum of its own, as `state`, can only match what the rows' field of that name may hold."""
+    rows = reply_rows(tool, document, operation)
+    field = document.properties(rows or {}).get(one.wire)
+    plain = document.items(theirs) or theirs
+    if one.place != "query" or field is None or any("enum" in part for part in document.alternatives(plain)):
+        return
+    values = [part.get("items", part) for part in offered(one.schema)]
+    for value in [part["const"] for part in values if "const" in part]:
+        null = value == "none" and any(part.get("type") == "null" for part in document.alternatives(field))
+        if not null and not document.allows(field, {"type": "string", "const": value}):
+            yield Problem(tool.name, "value", f"{one.wire}={value}", f"{title} offers {value}, which no row has")
+
+
+def reply_rows(tool: Tool, document: Document, operation: Operation) -> Json | None:
+    """The schema of one row of the reply; None where the reply has no list under that key."""
+    accept = tool.entry.accept.get(document.version.generation, "application/json")
+    reply = operation.replies.get(accept)
+    rows = document.properties(reply).get(tool.entry.rows or "") if reply else None
+    return document.items(rows) if rows else None
+
+
+def _unused_route(tool: Tool, catalog: Catalog, document: Document) -> Iterator[Problem]:
+    """A tool that says it does not exist in this generation: the other generation's route must not be there."""
+    generation = document.version.generation
+    other: Generation = "v2" if generation == "v1" else "v1"
+    route = tool.entry.route(other)
+    if route is None or tool.entry.within:
+        return
+    for path in paths(tool, route, catalog, OLDEST[other]):
+        here = path.replace(f"/api/{other}/", f"/api/{generation}/", 1)
+        if document.find(route.method, here):
+            yield Problem(tool.name, "since", here, f"has no route of {generation}, but {route.method} {here} is there")
+
+
+def mark(since: Since) -> str:
+    """A mark in words, that of what is done on our side too."""
+    return str(since) if since.v1 or since.v2 else "local"
+
+
+def _bare(tool: Tool) -> Tool:
+    """The tool without what it adds by itself, so that a request shows what became of one argument."""
+    params = tuple(use.model_copy(update={"since": EVERYWHERE}) for use in tool.entry.params)
+    changes = {"params": params, "default": PerGeneration(), "const": PerGeneration()}
+    return replace(tool, entry=tool.entry.model_copy(update=changes))
+
+
+def _spelt(schema: Json, put: Callable[[Any], tuple[Place, str, list[Any]]]) -> Json:
+    """The schema with every string of an enum or a constant as it goes over the wire."""
+    if isinstance(schema.get("const"), str):
+        return {**schema, "const": put(schema["const"])[2][0]}
+    if "enum" in schema:
+        return {**schema, "enum": [put(value)[2][0] if isinstance(value, str) else value for value in schema["enum"]]}
+    if "enum" in schema.get("items", {}):
+        values = [put([value])[2][0] for value in schema["items"]["enum"]]
+        return {**schema, "items": {**schema["items"], "enum": values}}
+    return schema
+
+
+def compare_composite(tool: Tool, catalog: Catalog) -> Iterator[Problem]:
+    """Arguments of a composite that are marked otherwise than in each of its own steps that takes them."""
+    steps = [step for step in catalog.operations.values() if tool.name in step.entry.within]
+    for use in tool.entry.params:
+        marks = {step.name: other.since for step in steps for other in step.entry.params if other.name == use.name}
+        if marks and use.since not in marks.values():
+            there = ", ".join(f"{mark(since)} in {name}" for name, since in marks.items())
+            yield Problem(tool.name, "since", use.name, f"{use.name} is marked {mark(use.since)}, but {there}")
