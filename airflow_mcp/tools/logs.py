@@ -22,6 +22,7 @@ _TEXT_RECORD = re.compile(r"\[(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)[^\]]*\] \{([^}
 _FRAME = re.compile(r'\s*File "(.+)", line (\d+), in (.+)')
 _CHAINED = ("direct cause of the following exception", "another exception occurred")
 _LIBRARY = ("/site-packages/", "/dist-packages/", "/lib/python3", "<frozen ")
+_SAID_BY_AIRFLOW = ("Task failed with exception", "Failed to execute job")  # above every failure: tells nothing
 _ERROR_MARKS = (b'"error"', b'"critical"', b"error_detail")
 
 
@@ -49,7 +50,7 @@ class Error:
         parts = [shorten(first.what, max(size // 2, 80)), *_frames(first, 4)]
         for cause in causes[:3]:
             parts += [f"caused by {shorten(cause.what, 200)}", *_frames(cause, 1)]
-        if self.message and self.message not in first.what:
+        if self.message and self.message not in first.what and not self.message.startswith(_SAID_BY_AIRFLOW):
             parts.append(f"logged as: {shorten(self.message, 120)}")
         return shorten("\n".join(parts), size)
 
