@@ -18,22 +18,23 @@ SENSITIVE = (
     "secret", "service_account", "service_key", "token", "webhook_url",
 )  # fmt: skip
 
-_USERINFO = re.compile(r"(?<=://)[^\s/?#@\"'<>]+(?=@)")
+_WORDS = "|".join(word.replace("_", "[_-]?") for word in SENSITIVE)
+_USERINFO = re.compile(r"(?<=://)[^\s/?#\"'<>]+(?=@)")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+_NAME = re.compile(f"(?i){_WORDS}")
 # What none of the others can match without: most strings are done with after this one look.
-_SUSPECT = re.compile(rf"(?i)://|bearer|basic|eyJ|{'|'.join(SENSITIVE)}")
+_SUSPECT = re.compile(rf"(?i)://|bearer|basic|eyJ|{_WORDS}")
 # `key = value` and `"key": "value"`; a call (`token = get_token()`) is code, not a secret, hence the possessive match.
 _PAIR = re.compile(
-    rf"(?i)((?:{'|'.join(SENSITIVE)})[\w.-]*[\\\"']*\s*[:=]\s*)([\\\"']*)(?!\*\*\*)([^\s\"'\\,;&()\[\]{{}}]++)(?!\()"
+    rf"(?i)((?:{_WORDS})[\w.-]{{0,64}}[\\\"']*\s*[:=]\s*)([\\\"']*)(?!\*\*\*)([^\s\"'\\,;&()\[\]{{}}]++)(?!\()"
 )
 
 
 @lru_cache(maxsize=4096)
 def is_sensitive(name: str) -> bool:
     """Whether a value under this key name is a secret."""
-    lowered = name.lower()
-    return any(word in lowered for word in SENSITIVE)
+    return _NAME.search(name) is not None
 
 
 def redact(value: Any, name: str = "") -> Any:
@@ -54,7 +55,7 @@ def redact_text(text: str) -> str:
     if text[:1] in ("{", "["):
         try:
             parsed = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = None
         if isinstance(parsed, dict | list):
             masked = redact(parsed)

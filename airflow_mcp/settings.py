@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
+import ssl
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -62,11 +63,17 @@ class Settings(BaseSettings):
     @field_validator("url")
     @classmethod
     def _is_base_url(cls, value: str) -> str:
-        parts = urlsplit(value)
+        example = "must be an address such as https://airflow.example.com or http://127.0.0.1:8080/prefix"
+        try:
+            parts = urlsplit(value)
+            port_is_right = parts.port is None or parts.port > 0
+        except ValueError:
+            raise ValueError(example) from None
         if parts.username or parts.password:
             raise ValueError("must not hold a user or password; use AIRFLOW_MCP_USERNAME and AIRFLOW_MCP_PASSWORD")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("must be an address such as https://airflow.example.com or http://127.0.0.1:8080/prefix")
+        is_plain = value.isprintable() and " " not in value and port_is_right
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or not is_plain:
+            raise ValueError(example)
         base = value.rstrip("/")
         return base.removesuffix("/api/v1").removesuffix("/api/v2").rstrip("/")
 
@@ -74,9 +81,19 @@ class Settings(BaseSettings):
     @classmethod
     def _is_command(cls, value: str) -> str:
         try:
-            shlex.split(value)
+            words = shlex.split(value)
         except ValueError as error:
             raise ValueError(f"is not a command line: {error}") from None
+        if value and not words:
+            raise ValueError("is not a command line: it holds nothing but spaces")
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _is_token(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("must be one word of visible ASCII characters")
         return value
 
     @field_validator("ca_file")
@@ -84,6 +101,11 @@ class Settings(BaseSettings):
     def _is_file(cls, value: str) -> str:
         if value and not Path(value).is_file():
             raise ValueError(f"names no file: {value}")
+        if value:
+            try:
+                ssl.create_default_context(cafile=value)
+            except ssl.SSLError:
+                raise ValueError(f"holds no certificate in PEM form: {value}") from None
         return value
 
     @model_validator(mode="after")
@@ -134,7 +156,7 @@ def read_settings() -> Settings:
         raise SettingsError(f"{PREFIX}CONFIG names no file: {file}.")
     try:
         return Settings()
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not TOML: {error}.") from None
     except ValidationError as error:
         raise SettingsError(_first_sentence(error, file)) from None

@@ -47,32 +47,34 @@ class Authenticator:
         self._password_login = password_login
         self._header: str | None = None
         self._lock = anyio.Lock()
-        self._rounds = 0
         self._failure: LoginError | None = None
+        self._failed_at = 0.0
 
-    async def header(self, generation: Generation) -> str:
-        """The header value to send. Raises LoginError when none can be had."""
-        return self._header or await self._renew(None, generation)
+    async def header(self, generation: Generation, since: float) -> str:
+        """The header value to send for a call that began at `since` (the event loop's clock, seconds).
 
-    async def renew(self, stale: str, generation: Generation) -> str:
+        Raises LoginError when none can be had.
+        """
+        return self._header or await self._renew(None, generation, since)
+
+    async def renew(self, stale: str, generation: Generation, since: float) -> str:
         """Another header than the one Airflow just refused. Raises LoginError when there is none.
 
-        Calls that were refused together share one new login, and its failure.
+        Calls that wait for a login share it, and its failure.
         """
-        return await self._renew(stale, generation)
+        return await self._renew(stale, generation, since)
 
-    async def _renew(self, stale: str | None, generation: Generation) -> str:
-        seen = self._rounds
+    async def _renew(self, stale: str | None, generation: Generation, since: float) -> str:
         async with self._lock:
             if self._header is not None and self._header != stale:
                 return self._header
-            if self._rounds != seen and self._failure is not None:
+            if self._failure and since <= self._failed_at:  # many wrong logins in a row may lock the account
                 raise LoginError(str(self._failure))
-            self._rounds += 1
             try:
                 self._header = await self._make(generation, refused=stale is not None)
             except LoginError as failure:
                 self._header, self._failure = None, failure
+                self._failed_at = anyio.current_time()
                 raise
             self._failure = None
             return self._header
@@ -82,8 +84,8 @@ class Authenticator:
         if given.token:
             if refused:
                 raise LoginError(
-                    "Airflow does not accept the token of AIRFLOW_MCP_TOKEN: it expired or was revoked. Put a new one "
-                    "there and restart, or set AIRFLOW_MCP_TOKEN_COMMAND so that it renews itself."
+                    "Airflow does not accept the token of AIRFLOW_MCP_TOKEN (any more): it may have expired. Put a new "
+                    "one there and restart, or set AIRFLOW_MCP_TOKEN_COMMAND so that it renews itself."
                 )
             return f"Bearer {given.token}"
         if given.token_command:
@@ -98,6 +100,11 @@ class Authenticator:
         if refused:
             raise wrong_password(given.username)
         return basic_header(given)
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can stand behind "Bearer " in a header: visible ASCII, without spaces (RFC 6750, 2.1)."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def basic_header(credentials: Credentials) -> str:
@@ -128,6 +135,6 @@ async def run_token_command(command: tuple[str, ...]) -> str:
         reason = shorten(redact_text(clean(done.stderr.decode(errors="replace"))).strip(), 200, keep_end=True)
         raise LoginError(f"{said} failed with exit code {done.returncode}. It says: {reason or 'nothing'}")
     token = done.stdout.decode(errors="replace").strip()
-    if not token or not token.isprintable() or " " in token:
+    if not is_token(token):
         raise LoginError(f"{said} must print one token and nothing else; it printed {len(token)} characters.")
     return token

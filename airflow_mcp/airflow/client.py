@@ -12,11 +12,11 @@ from urllib.parse import quote, urlencode
 import anyio
 import httpx2
 
-from airflow_mcp.airflow.auth import Authenticator, Credentials, basic_header, wrong_password
+from airflow_mcp.airflow.auth import Authenticator, Credentials, basic_header, is_token, wrong_password
 from airflow_mcp.airflow.generation import detect
 from airflow_mcp.airflow.wire import Request, redirected
 from airflow_mcp.catalog.versions import Generation, Version
-from airflow_mcp.errors import AirflowError, AirflowUnreachableError, LoginError
+from airflow_mcp.errors import AirflowError, AirflowUnreachableError, InvalidArgumentsError, LoginError
 
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
@@ -114,8 +114,9 @@ class AirflowClient:
 
     async def _through(self, request: Request, take: Callable[[httpx2.Response], Awaitable[Response]]) -> Response:
         """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout."""
+        began = anyio.current_time()
         generation = (await self.version()).generation
-        header = await self._auth.header(generation)
+        header = await self._auth.header(generation, began)
         renewed = False
         for attempt in range(1, _ATTEMPTS + 2):  # one more than the retries: a new login uses one up
             again = request.repeatable and attempt < _ATTEMPTS
@@ -133,7 +134,7 @@ class AirflowClient:
                 elif renewed:
                     break
                 else:
-                    renewed, header = True, await self._auth.renew(header, generation)
+                    renewed, header = True, await self._auth.renew(header, generation, began)
                     continue
             await anyio.sleep(self._backoff * attempt)
         raise LoginError(f"Airflow keeps refusing {self.credentials.describe()}. Check with `airflow-mcp doctor`.")
@@ -142,7 +143,10 @@ class AirflowClient:
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
         headers = {"Accept": request.accept} | ({"Authorization": header} if header else {})
         url = f"{self.url}{request.path}{query}"
-        built = self._client.build_request(request.method, url, headers=headers, json=request.body)
+        try:
+            built = self._client.build_request(request.method, url, headers=headers, json=request.body)
+        except httpx2.InvalidURL:
+            raise InvalidArgumentsError("The arguments are too long for an address. Shorten or drop some.") from None
         return await self._client.send(built, stream=True, follow_redirects=False)
 
     async def _judge_login(self, response: Response, generation: Generation, header: str) -> None:
@@ -201,7 +205,7 @@ class AirflowClient:
         given = self.credentials
         if status not in (401, 403) or not (given.username or given.token or given.token_command):
             return status, content
-        header = basic_header(given) if given.username else await self._auth.header("v1")
+        header = basic_header(given) if given.username else await self._auth.header("v1", anyio.current_time())
         return await self._plain("GET", path, header=header)
 
     async def _password_login(self, username: str, password: str) -> str:
@@ -212,9 +216,12 @@ class AirflowClient:
             status, content = await self._plain("GET", "/auth/token")
         if status in (200, 201):
             try:
-                return str(json.loads(content)["access_token"])
-            except (ValueError, KeyError, TypeError):
-                raise LoginError("Airflow's /auth/token answered without a token. Use AIRFLOW_MCP_TOKEN.") from None
+                token = json.loads(content)["access_token"]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                token = None
+            if not isinstance(token, str) or not is_token(token):
+                raise LoginError("Airflow's /auth/token answered without a token. Use AIRFLOW_MCP_TOKEN instead.")
+            return token
         if not username:
             raise LoginError(
                 "Airflow wants to know who is asking and no credentials are set. Set AIRFLOW_MCP_USERNAME and "

@@ -12,6 +12,7 @@ from airflow_mcp.catalog.grammar import Parameter
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Generation, Version
 from airflow_mcp.errors import AirflowError, ForbiddenError, InvalidArgumentsError, NotFoundError, NotSupportedError
+from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 
 _OPTIONAL_SEGMENT = re.compile(r"\[/\{(\w+)\}\]")
@@ -126,7 +127,7 @@ def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
             return None
         try:
             return json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise AirflowError(
                 f"Airflow answered {tool.name} with something that is not JSON. Is AIRFLOW_MCP_URL the address of "
                 "Airflow itself, and not of a login page or a proxy?",
@@ -180,7 +181,7 @@ def _detail(content: bytes) -> str:
     """Airflow's own words, whichever of its error forms they come in; HTML has none worth showing."""
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     if not isinstance(body, dict):
         return ""
@@ -195,4 +196,4 @@ def _detail(content: bytes) -> str:
             for item in detail
             if isinstance(item, dict)
         )
-    return shorten(" ".join(clean(str(detail)).split()), _DETAIL_SIZE)
+    return shorten(redact_text(" ".join(clean(str(detail)).split())), _DETAIL_SIZE)  # a cut secret is a secret still

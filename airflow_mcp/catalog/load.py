@@ -127,6 +127,7 @@ def _check_references(catalog: Catalog) -> None:
             "alias": entry.alias.keys() - names,
             "then": {entry.then} - catalog.operations.keys() - {None},
             "parent": set(entry.parent) - catalog.operations.keys(),
+            "patch": {entry.patch.read} - catalog.operations.keys() if entry.patch else set[str](),
             "within": set(entry.within) - catalog.operations.keys(),
             "resolve": {resolve.operation for resolve in entry.resolve.values()} - catalog.operations.keys(),
             "path": {slot for route in routes for slot in route.slots} - names - entry.resolve.keys(),

@@ -150,11 +150,15 @@ def _naive_dates(tool: Tool, arguments: Json, catalog: Catalog) -> list[str]:
     for use in tool.entry.params:
         value = arguments.get(use.name)
         schema = catalog.parameters[use.described].json_schema
-        if schema.get("format") != "date-time" or not isinstance(value, str) or _ZONED.fullmatch(value):
+        if schema.get("format") != "date-time" or not isinstance(value, str):
             continue
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
+            moment = None
+        if moment and _ZONED.fullmatch(value):
+            continue
+        if moment is None:
             problems.append(f"{use.name} must be a date and time such as 2026-11-21T08:30:00Z, not {value[:40]!r}")
         else:
             fixed = moment.isoformat() if moment.tzinfo else f"{moment.isoformat()}Z"

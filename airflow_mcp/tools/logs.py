@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.text import shorten
+from airflow_mcp.redact import redact_text
+from airflow_mcp.text import clean, shorten
 
 _LONGEST_LINE = 64 * 1024  # bytes of one line that are looked at
 _TAIL_LINES = 200
@@ -44,14 +45,15 @@ class Error:
 
     def render(self, size: int) -> str:
         """The exception first, its innermost frames (the DAG's own before libraries'), then its causes."""
+        message = _safe(self.message)
         if not self.chain:
-            return shorten(self.message, size)
+            return shorten(message, size)
         first, *causes = self.chain
-        parts = [shorten(first.what, max(size // 2, 80)), *_frames(first, 4)]
+        parts = [shorten(_safe(first.what), max(size // 2, 80)), *_frames(first, 4)]
         for cause in causes[:3]:
-            parts += [f"caused by {shorten(cause.what, 200)}", *_frames(cause, 1)]
-        if self.message and self.message not in first.what and not self.message.startswith(_SAID_BY_AIRFLOW):
-            parts.append(f"logged as: {shorten(self.message, 120)}")
+            parts += [f"caused by {shorten(_safe(cause.what), 200)}", *_frames(cause, 1)]
+        if message and self.message not in first.what and not message.startswith(_SAID_BY_AIRFLOW):
+            parts.append(f"logged as: {shorten(message, 120)}")
         return shorten("\n".join(parts), size)
 
 
@@ -93,7 +95,7 @@ class LogScan:
         """The last lines, oldest first, that fit in `size` characters."""
         lines: list[str] = []
         for raw in reversed(self.tail):
-            line = shorten(_render_row(raw) if self._structured else _render_text(raw), line_size)
+            line = shorten(_safe(_render_row(raw) if self._structured else _render_text(raw)), line_size)
             size -= len(line) + 2
             if size < 0:
                 break
@@ -139,6 +141,11 @@ class LogScan:
             if error.chain:
                 self._raised = error
         self._block = []
+
+
+def _safe(text: str) -> str:
+    """Before anything is cut: a secret that lost its end is no longer known as one."""
+    return redact_text(clean(text))
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -142,10 +142,13 @@ class Door:
     def _reply(self, tool: Tool, raw: Any, arguments: Json, version: Version, fields: tuple[str, ...]) -> Reply:
         entry, reveal = tool.entry, self.policy.reveals_secrets
         record = self.catalog.records[entry.record] if entry.record else _PLAIN
-        if entry.rows is None or (entry.single and (not isinstance(raw, dict) or entry.rows not in raw)):
+        if entry.record is None:
+            return Reply(None, 0, None, record)
+        if entry.rows is None or (entry.single and isinstance(raw, dict) and entry.rows not in raw):
             record = self.catalog.records[entry.single] if entry.single else record
-            one = shape.normalise(raw, record, version.generation, reveal=reveal) if isinstance(raw, dict) else None
-            return Reply(None, 0, one, record)
+            if not isinstance(raw, dict):
+                raise AirflowError(f"Airflow {version} answered {tool.name} without a record.", 200)
+            return Reply(None, 0, shape.normalise(raw, record, version.generation, reveal=reveal), record)
         if not isinstance(raw, dict) or not isinstance(raw.get(entry.rows), list):
             raise AirflowError(f"Airflow {version} answered {tool.name} without the list {entry.rows!r}.", 200)
         generation = version.generation

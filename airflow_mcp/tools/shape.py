@@ -109,7 +109,7 @@ def list_answer(
         for name in _wanted(records, record.columns, fields)
         if any(item.get(name) is not None for item in records) and not _repeats(name, records, given or {})
     ]
-    cells = [[_cell(item.get(name)) for name in columns] for item in records]
+    cells = [[_cell(item.get(name), name, record) for name in columns] for item in records]
     size = _CELL
     while True:
         shortened: set[str] = set()
@@ -171,24 +171,32 @@ def record_answer(
 
 
 def fit(answer: Json, *, budget: int, ceiling: int, tail: tuple[str, ...] = ()) -> Json:
-    """The answer itself if it fits, else with its longest values cut; `left_out` says how many characters of which."""
+    """The answer itself if it fits, else with its long values cut; `left_out` says how many characters of which.
+
+    Where cutting is not enough, fields are left out from the last one on.
+    """
     whole = len(dumps(answer))
     if whole <= budget:
         return answer
-    answer = dict(answer)
     texts = {name: value if isinstance(value, str) else dumps(value) for name, value in answer.items()}
-    left_out: dict[str, int] = {}
     more = _more(whole + 100, budget, ceiling)
-    while len(dumps({**answer, **more, "left_out": left_out})) > budget:
-        name = max(answer, key=lambda key: len(dumps(answer[key])))
-        shown = answer[name] if isinstance(answer[name], str) else texts[name]
-        over = len(dumps({**answer, **more, "left_out": left_out | {name: 99999}})) - budget
-        size = max(len(shown) - max(over, len(shown) // 50 + 1), 0)
-        if len(shown) <= _SMALLEST_CELL:
-            break
-        answer[name] = shorten(texts[name], max(size, _SMALLEST_CELL), keep_end=name in tail)
-        left_out[name] = len(texts[name]) - len(answer[name])
-    return {**answer, **more, "left_out": left_out}
+
+    def cut(size: int, fields: int) -> Json:
+        kept = {name: answer[name] for name in list(answer)[:fields]}
+        for name in kept:
+            if len(texts[name]) > size:
+                kept[name] = shorten(texts[name], size, keep_end=name in tail)
+        left_out = {name: len(text) - (size if name in kept else 0) for name, text in texts.items()}
+        return {**kept, **more, "left_out": {name: left for name, left in left_out.items() if left > 0}}
+
+    low, high = _SMALLEST_CELL, max(map(len, texts.values()))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(dumps(cut(middle, len(answer)))) <= budget else (low, middle - 1)
+    fields = len(answer)
+    while fields and len(dumps(cut(low, fields))) > budget:
+        fields -= 1
+    return cut(low, fields)
 
 
 def _more(whole: int, budget: int, ceiling: int) -> Json:
@@ -212,8 +220,14 @@ def _repeats(name: str, records: list[Json], given: Json) -> bool:
     return name in given and all(item.get(name) == given[name] for item in records)
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, str) and (moment := _MOMENT.fullmatch(value)):
+def _cell(value: Any, name: str, record: Record) -> Any:
+    """A time in a list is shown to the second; what is an id, or was written by others, stays as it is."""
+    if (
+        name not in record.ids
+        and name not in record.text
+        and isinstance(value, str)
+        and (moment := _MOMENT.fullmatch(value))
+    ):
         return f"{moment[1]}Z"
     return value
 

@@ -1,0 +1,111 @@
+"""An assistant as the server meets it: a real MCP client in memory, and the words a test says through it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any
+
+from anyio.from_thread import start_blocking_portal
+from mcp import Client
+from mcp.types import CallToolResult, TextContent
+
+from airflow_mcp.airflow.auth import Credentials
+from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.catalog.load import Catalog, load_catalog
+from airflow_mcp.policy.decide import parse_policy
+from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.tools.offer import parse_toolsets
+from airflow_mcp.tools.run import Door
+from tests.unit.fake_airflow import FakeAirflow
+
+Json = dict[str, Any]
+ERAS = ("auto", "legacy")  # the protocol of 2026-07-28, and the one before it with its handshake
+GENERATIONS = ("2.11.2", "3.3.2")
+A_TOKEN = Credentials(token="a-token-of-the-operator")
+
+
+class Assistant:
+    """Calls tools; a test says beforehand whether it expects an answer or a refusal."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def ask(self, tool: str, **arguments: Any) -> Json:
+        """The answer of a call that works."""
+        result = await self.client.call_tool(tool, arguments)
+        assert not result.is_error, text_of(result)
+        assert result.structured_content is not None
+        return result.structured_content
+
+    async def refused(self, tool: str, **arguments: Any) -> str:
+        """The sentence of a call that does not."""
+        result = await self.client.call_tool(tool, arguments)
+        assert result.is_error, f"{tool} answered {text_of(result)[:500]}"
+        return text_of(result)
+
+    async def tools(self) -> list[str]:
+        """The names that are listed."""
+        return [tool.name for tool in (await self.client.list_tools()).tools]
+
+
+def text_of(result: CallToolResult) -> str:
+    """The text a result shows."""
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+def open_door(
+    airflow: FakeAirflow,
+    *,
+    allow: tuple[str, ...] = (),
+    credentials: Credentials = A_TOKEN,
+    max_chars: int = 100_000,
+    catalog: Catalog | None = None,
+    timeout: float = 30.0,
+) -> Door:
+    """The real door before a stand-in for Airflow; it retries without a pause."""
+    catalog = catalog or load_catalog()
+    client = AirflowClient(airflow.url, credentials, transport=airflow.transport, backoff=0, timeout=timeout)
+    return Door(catalog, parse_policy(allow, catalog), client, ceiling=max_chars)
+
+
+@asynccontextmanager
+async def assistant(
+    airflow: FakeAirflow, *, mode: str = "auto", toolsets: tuple[str, ...] = (), **door: Any
+) -> AsyncGenerator[Assistant]:
+    """An assistant connected to the real server, which talks to that stand-in."""
+    opened = open_door(airflow, **door)
+    server = AirflowServer(opened, parse_toolsets(toolsets, opened.catalog))
+    failure: Exception | None = None
+    async with Client(server, mode=mode) as client:
+        try:
+            yield Assistant(client)
+        except Exception as error:  # noqa: BLE001 - raised below, outside the client's group of tasks
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+Call = Callable[..., CallToolResult]
+
+
+@contextmanager
+def talking(airflow: FakeAirflow, **options: Any) -> Generator[Call]:
+    """The same for properties, which hypothesis runs many times over one connection: `call(tool, **arguments)`."""
+    with (
+        start_blocking_portal("asyncio") as portal,
+        portal.wrap_async_context_manager(assistant(airflow, **options)) as someone,
+    ):
+
+        def call(tool: str, /, **arguments: Any) -> CallToolResult:
+            return portal.call(partial(someone.client.call_tool, tool, arguments))
+
+        yield call
+
+
+def table(answer: Json) -> list[Json]:
+    """The rows of a list as objects."""
+    return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]

@@ -1,0 +1,242 @@
+"""Every id arrives as exactly that id, in its own path segment, or the call is refused before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from airflow_mcp.airflow.auth import Credentials
+from airflow_mcp.catalog.grammar import Route
+from airflow_mcp.catalog.load import Tool, load_catalog
+from airflow_mcp.catalog.versions import Generation, Version
+from tests.unit.assistant import ERAS, assistant, talking
+from tests.unit.fake_airflow import FakeAirflow, Reply
+
+pytestmark = pytest.mark.anyio
+CATALOG = load_catalog()
+# What a composite sends first, where every answer is ANYTHING.
+STEPS = {
+    "trigger_dag_run": ["get_dag", "post_dag_run"],
+    "wait_for_dag_run": ["get_dag_run", "list_task_instances"],
+    "read_task_log": ["get_task_instance", "get_task_log"],
+}
+ANYTHING = {"file_token": "a.file-token", "state": "success", "try_number": 1}
+VALUES: dict[str, Any] = {
+    "slots": 3,
+    "new_state": "failed",
+    "state": "failed",
+    "name": "a-pool",
+    "start_date": "2026-01-01T00:00:00Z",
+    "dry_run": False,
+}
+NUMBERS = {"import_error_id": 41, "try_number": 1}
+HARD = [
+    "a b",
+    "a%2Fb",
+    "100%",
+    "a?b=c",
+    "a#b",
+    "a\\b",
+    "a;b=c",
+    "~",
+    "a&b",
+    "é",
+    "e\u0301",
+    "\u202e",
+    "\x00",
+    "\n",
+    "+",
+]
+
+ONE_SEGMENT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/"), min_size=1, max_size=20).filter(
+    lambda text: text not in (".", "..")
+)
+
+
+def steps_of(tool: Tool, generation: Generation) -> list[Tool]:
+    """The operations a call of this tool performs, in order."""
+    entry = tool.entry
+    if entry.python:
+        return [CATALOG.operations[name] for name in STEPS[tool.name]]
+    route = entry.route(generation)
+    assert route is not None
+    before = [resolve.operation for slot, resolve in entry.resolve.items() if slot in route.slots]
+    before += [entry.patch.read] if entry.patch else []
+    after = [entry.then] if entry.then else []
+    return [*(CATALOG.operations[name] for name in before), tool, *(CATALOG.operations[name] for name in after)]
+
+
+def slots_of(tool: Tool, generation: Generation) -> list[str]:
+    """The ids a caller gives that become part of a path."""
+    routes = [step.entry.route(generation) for step in steps_of(tool, generation)]
+    slots = dict.fromkeys(slot for route in routes if route for slot in route.slots)
+    return [slot for slot in slots if slot in {use.name for use in tool.entry.params} and slot not in NUMBERS]
+
+
+def takes_slash(tool: Tool, slot: str, generation: Generation) -> bool:
+    described = {use.name: use.described for use in tool.entry.params}
+    return generation in CATALOG.parameters[described[slot]].slash
+
+
+def arguments_of(tool: Tool, ids: dict[str, Any]) -> dict[str, Any]:
+    """A whole call: those ids, and something that fits for whatever else is required."""
+    names = [use.name for use in tool.entry.params if use.required or use.name in tool.entry.any_of]
+    others: dict[str, Any] = {name: VALUES[name] for name in names if name in VALUES}
+    numbers = {name: number for name, number in NUMBERS.items() if name in names}
+    return {**others, **numbers, **ids}
+
+
+def segments_of(route: Route, values: dict[str, Any]) -> list[str]:
+    """The path's segments as Airflow must understand them, decoded."""
+    path = re.sub(
+        r"\[/\{(\w+)\}\]", lambda slot: "" if values.get(slot[1], -1) == -1 else f"/{{{slot[1]}}}", route.path
+    )
+    segments = path.split("/")
+    return [str(values[segment[1:-1]]) if segment.startswith("{") else segment for segment in segments]
+
+
+def decoded(path: str) -> list[str]:
+    return [unquote_to_bytes(segment).decode() for segment in path.split("/")]
+
+
+CASES = [
+    pytest.param(tool, version, id=f"{tool.name}-{version.generation}")
+    for tool in CATALOG.tools.values()
+    for version in (Version(2, 11), Version(3, 3))
+    if tool.entry.since.has(version) and slots_of(tool, version.generation)
+]
+
+
+def ids_for(tool: Tool, generation: Generation) -> st.SearchStrategy[dict[str, Any]]:
+    """Any value for every id of the tool, but those the rules refuse."""
+    strategies: dict[str, st.SearchStrategy[Any]] = {}
+    for slot in slots_of(tool, generation):
+        if slot == "map_index":
+            strategies[slot] = st.integers(-1, 5000)
+        elif takes_slash(tool, slot, generation):
+            parts = st.lists(ONE_SEGMENT, min_size=1, max_size=3)
+            strategies[slot] = st.one_of(parts.map("/".join), st.sampled_from(HARD))
+        else:
+            strategies[slot] = st.one_of(ONE_SEGMENT, st.sampled_from(HARD))
+    return st.fixed_dictionaries(strategies)
+
+
+@pytest.mark.parametrize(("tool", "version"), CASES)
+def test_an_id_arrives_as_exactly_that_id_in_its_own_segment(tool: Tool, version: Version) -> None:
+    airflow = FakeAirflow(f"{version}.2").otherwise(ANYTHING)
+    routes = [step.entry.route(version.generation) for step in steps_of(tool, version.generation)]
+    with talking(airflow, allow=("*",)) as call:
+
+        @settings(max_examples=25)
+        @given(ids=ids_for(tool, version.generation))
+        def every_id_arrives(ids: dict[str, Any]) -> None:
+            airflow.sent.clear()
+            call(tool.name, **arguments_of(tool, ids))
+            values = NUMBERS | {"file_token": "a.file-token"} | ids
+            expected = [segments_of(route, values) for route in routes if route]
+            assert [decoded(sent.path) for sent in airflow.sent[: len(expected)]] == expected
+            assert all(re.fullmatch(r"[A-Za-z0-9/._~%-]+", sent.path) for sent in airflow.sent), "RFC 3986, 2.3"
+
+        every_id_arrives()
+
+
+REFUSED = [
+    pytest.param(tool, version, slot, id=f"{tool.name}-{version.generation}-{slot}")
+    for case in CASES
+    for tool, version in [case.values]
+    if isinstance(tool, Tool) and isinstance(version, Version)
+    for slot in slots_of(tool, version.generation)
+    if slot != "map_index"
+]
+
+
+@pytest.mark.parametrize(("tool", "version", "slot"), REFUSED)
+async def test_an_id_no_path_can_carry_is_refused_and_nothing_is_sent(tool: Tool, version: Version, slot: str) -> None:
+    airflow = FakeAirflow(f"{version}.2").otherwise(ANYTHING)
+    wrong = ["", ".", ".."]
+    wrong += ["a//b", "../a", "a/.", "/"] if takes_slash(tool, slot, version.generation) else ["/", "a/b", "../a"]
+    fine = {name: 1 if name == "map_index" else "fine" for name in slots_of(tool, version.generation)}
+    async with assistant(airflow, allow=("*",)) as someone:
+        for value in wrong:
+            sentence = await someone.refused(tool.name, **arguments_of(tool, fine | {slot: value}))
+            assert slot in sentence, f"{value!r}: {sentence}"
+            assert len(sentence) <= 600
+    assert airflow.sent == []
+
+
+@pytest.mark.parametrize("mode", ERAS)
+def test_an_id_survives_both_protocols(mode: str) -> None:
+    airflow = FakeAirflow()
+    with talking(airflow, mode=mode) as call:
+
+        @given(name=st.one_of(st.sampled_from(HARD), ONE_SEGMENT))
+        def every_name_survives(name: str) -> None:
+            airflow.otherwise({"name": name, "slots": 1}).sent.clear()
+            answer = call("get_pool", pool_name=name).structured_content
+            assert [decoded(sent.path) for sent in airflow.sent] == [["", "pools", name]]
+            assert answer is not None
+            assert answer["name"] == name
+
+        every_name_survives()
+
+
+async def test_half_a_surrogate_pair_is_refused_in_words() -> None:
+    airflow = FakeAirflow()
+    async with assistant(airflow) as someone:
+        assert "dag_id is not valid Unicode" in await someone.refused("get_dag", dag_id="etl\ud800")
+    assert airflow.sent == []
+
+
+async def test_a_value_too_long_for_any_address_is_refused_in_words() -> None:
+    airflow = FakeAirflow()
+    async with assistant(airflow) as someone:
+        assert "Error executing" not in await someone.refused("get_dag", dag_id="x" * 100_000)
+        assert "Error executing" not in await someone.refused("list_dags", dag_id_pattern="x" * 100_000)
+    assert airflow.sent == []
+
+
+def test_a_filter_arrives_as_exactly_that_value() -> None:
+    airflow = FakeAirflow().on("GET", "/dags", {"dags": [], "total_entries": 0})
+    with talking(airflow) as call:
+
+        @given(value=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
+        @example(value="a&limit=0")
+        @example(value="a+b c%20d")
+        def every_value_arrives(value: str) -> None:
+            assert not call("list_dags", dag_id_pattern=value, tags=[value, "etl"]).is_error
+            query = airflow.last().query
+            assert [given for name, given in query if name == "dag_id_pattern"] == [value]
+            assert [given for name, given in query if name == "tags"] == [value, "etl"]
+            assert sorted(name for name, _ in query) == ["dag_id_pattern", "limit", "order_by", "tags", "tags"]
+
+        every_value_arrives()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("tool", ["get_dag", "pause_dag"])
+async def test_a_redirect_is_never_followed(status: int, tool: str) -> None:
+    elsewhere = Reply(status, headers={"location": "https://elsewhere.example/api/v2/dags/etl"})
+    airflow = FakeAirflow().otherwise(elsewhere)
+    async with assistant(airflow, allow=("@write",)) as someone:
+        sentence = await someone.refused(tool, dag_id="etl")
+    assert "redirect to https://elsewhere.example" in sentence
+    assert "AIRFLOW_MCP_URL" in sentence
+    assert len(airflow.sent) == 1
+    assert {sent.headers["host"] for sent in airflow.seen} == {"airflow.example:8080"}
+
+
+@pytest.mark.parametrize("path", ["/api/v2/version", "/auth/token"])
+async def test_a_redirect_of_the_version_or_the_login_is_not_followed_either(path: str) -> None:
+    away = Reply(302, headers={"location": "https://elsewhere.example/login"})
+    airflow = FakeAirflow().on("GET", "/version", away) if "version" in path else FakeAirflow()
+    airflow.on("POST", "/auth/token", away)
+    async with assistant(airflow, credentials=Credentials(username="ann", password="pass-word-of-ann")) as someone:
+        sentence = await someone.refused("get_dag", dag_id="etl")
+    assert "AIRFLOW_MCP_URL" in sentence
+    assert airflow.seen[-1].path == path
+    assert {sent.headers["host"] for sent in airflow.seen} == {"airflow.example:8080"}

@@ -1,0 +1,174 @@
+"""A manifest that breaks the grammar ends the start with its file, its entry and its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.schema import input_schema
+from airflow_mcp.catalog.versions import Since, Version
+from airflow_mcp.errors import ManifestError
+from tests.unit.manifests import PARAMETERS, write_manifests
+
+WHOLE = """
+title = "Find a thing"
+summary = "It is found."
+access = "read"
+scope = "none"
+v2 = "GET /things/{thing_id}"
+params = ["thing_id"]
+"""
+
+
+def complaint(folder: Path, **files: str) -> str:
+    """What loading says about these manifests."""
+    with pytest.raises(ManifestError) as refusal:
+        load_catalog(write_manifests(folder / "manifests", **files))
+    return str(refusal.value)
+
+
+def spoilt(folder: Path, old: str, new: str) -> str:
+    """What loading says of a right entry in which `old` became `new`."""
+    assert old in WHOLE
+    return complaint(folder, more="[find_thing]" + WHOLE.replace(old, new))
+
+
+def test_a_right_folder_loads(tmp_path: Path) -> None:
+    catalog = load_catalog(write_manifests(tmp_path / "manifests", more=f"[find_thing]{WHOLE}"))
+    tool = catalog.tools["find_thing"]
+    assert tool.toolset == "more"
+    assert catalog.toolsets == {"things", "people", "more"}
+    assert catalog.default_toolsets == {"things"}
+    assert input_schema(tool, catalog)["required"] == ["thing_id"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('access = "read"', 'access = "read"\ncolour = "red"', "colour: Extra inputs are not permitted"),
+        ('access = "read"\n', "", "access: Field required"),
+        ('access = "read"', 'access = "reads"', "access: Input should be 'read', 'write', 'destructive' or 'admin'"),
+        ('scope = "none"\n', "", "scope: Field required"),
+        ('scope = "none"', 'scope = { dags = "path" }', "scope.dags: Extra inputs are not permitted"),
+        ('scope = "none"', 'scope = { dag = "header" }', "scope.dag: Input should be"),
+        ('summary = "It is found."\n', "", "summary: Field required"),
+        ('title = "Find a thing"\n', "", "title is required"),
+        ('access = "read"', 'access = "destructive"', "preview is required where access is destructive or admin"),
+        ('access = "read"', 'access = "admin"', "preview is required where access is destructive or admin"),
+        ('access = "read"', 'access = "read"\npython = true', "python and a route exclude each other"),
+        ('v2 = "GET /things/{thing_id}"\n', "", "an entry needs v1, v2 or python"),
+        ('"GET /things/{thing_id}"', '"FETCH /things/{thing_id}"', "is not a route such as"),
+        ('"GET /things/{thing_id}"', '"GET things/{thing_id}"', "is not a route such as"),
+        ('"GET /things/{thing_id}"', '"GET /things/{thing_id} @next"', "is not an Airflow version"),
+        ('"GET /things/{thing_id}"', '"GET /things/{thing_id} @2.8,3.1,3.2"', "more than one version"),
+        ('"thing_id"]', '"thing_id", "page!"]', "is not a parameter such as"),
+        ('"thing_id"]', '"thing_id", "limit?@x"]', "is not an Airflow version"),
+        ('"thing_id"]', "7]", "params"),
+        ('access = "read"', 'access = "read"\nidempotent = "maybe"', "idempotent"),
+        ('access = "read"', 'access = "read"\npreview = "guess"', "preview"),
+        ('access = "read"', 'access = "read"\npatch = { read = "get_thing" }', "patch.body: Field required"),
+        ('access = "read"', 'access = "read"\nconst.v3 = { a = 1 }', "const.v3: Extra inputs are not permitted"),
+        ('access = "read"', 'access = "read"\naccept = { v3 = "text/plain" }', "accept.v3"),
+    ],
+)
+def test_an_entry_that_breaks_the_grammar_is_named_with_its_key(tmp_path: Path, old: str, new: str, words: str) -> None:
+    sentence = spoilt(tmp_path, old, new)
+    assert sentence.startswith("more.toml: [find_thing] ")
+    assert words in sentence
+    assert "\n" not in sentence
+    assert "http" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"thing_id"]', '"thing_id", "colour?"]', "params: ['colour'] is unknown"),
+        ('"thing_id"]', '"thing_id", "end_date.range?"]', "params: ['end_date_gte', 'end_date_lte'] is unknown"),
+        ('"thing_id"]', '"thing_id:that"]', "params: ['that'] is unknown"),
+        ('params = ["thing_id"]', 'params = ["limit"]', "path: ['thing_id'] is unknown"),
+        ('params = ["thing_id"]', 'params = ["thing_id"]\nrecord = "object"', "record: ['object'] is unknown"),
+        ('params = ["thing_id"]', 'params = ["thing_id"]\nsingle = "object"', "record: ['object'] is unknown"),
+        ('params = ["thing_id"]', 'params = ["thing_id"]\nany_of = ["limit"]', "any_of: ['limit'] is unknown"),
+        ('params = ["thing_id"]', 'params = ["thing_id"]\nalias = { it = "x" }', "alias: ['it'] is unknown"),
+        ('params = ["thing_id"]', 'params = ["thing_id"]\nthen = "get_it"', "then: ['get_it'] is unknown"),
+        ('params = ["thing_id"]', 'params = ["thing_id"]\nparent = ["get_it"]', "parent: ['get_it'] is unknown"),
+        ('params = ["thing_id"]', 'params = ["thing_id"]\nwithin = ["do_it"]', "within: ['do_it'] is unknown"),
+        (
+            'params = ["thing_id"]',
+            'params = ["thing_id"]\nresolve = { thing_id = { operation = "get_it", field = "x" } }',
+            "resolve: ['get_it'] is unknown",
+        ),
+        (
+            'params = ["thing_id"]',
+            'params = ["thing_id"]\npatch = { read = "get_it", body = ["thing_id"] }',
+            "patch: ['get_it'] is unknown",
+        ),
+    ],
+)
+def test_an_entry_that_names_what_does_not_exist_is_named_with_its_key(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    assert spoilt(tmp_path, old, new) == f"more.toml: [find_thing] {words}."
+
+
+def test_a_name_may_be_used_once_over_all_files(tmp_path: Path) -> None:
+    sentence = complaint(tmp_path, more=f"[get_thing]{WHOLE}")
+    assert "[get_thing] is already in more.toml" in sentence or "[get_thing] is already in things.toml" in sentence
+
+
+def test_a_name_may_be_used_once_in_a_file(tmp_path: Path) -> None:
+    sentence = complaint(tmp_path, more=f"[find_thing]{WHOLE}\n[find_thing]{WHOLE}")
+    assert sentence.startswith("more.toml: ")
+    assert "declare" in sentence
+
+
+@pytest.mark.parametrize("shared", ["parameters", "records", "toolsets"])
+def test_a_shared_file_that_is_missing_is_named(tmp_path: Path, shared: str) -> None:
+    folder = write_manifests(tmp_path / "manifests")
+    (folder / f"{shared}.toml").unlink()
+    with pytest.raises(ManifestError, match=f"{shared}.toml is missing"):
+        load_catalog(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("parameters", PARAMETERS + '[colour]\nshema = { type = "string" }', "[colour] shema: Extra inputs"),
+        ("parameters", PARAMETERS + '[colour]\nin = "header"', "[colour] in: Input should be"),
+        ("records", '[thing]\nkeep = ["thing_id"]\nsecrets = ["x"]', "[thing] secrets: Extra inputs"),
+        ("records", '[thing]\ntext = ["note"]', "[thing] keep: Field required"),
+        ("toolsets", 'default = ["nothing"]', "default: ['nothing'] is unknown"),
+        ("things", "[broken", "things.toml: "),
+    ],
+)
+def test_the_shared_files_are_checked_like_the_others(tmp_path: Path, file: str, text: str, words: str) -> None:
+    sentence = complaint(tmp_path, **{file: text})
+    assert sentence.startswith(f"{file}.toml: ")
+    assert words in sentence
+
+
+@pytest.mark.parametrize(
+    ("mark", "has", "lacks", "words"),
+    [
+        ("2.10", ["2.10", "2.11", "3.0", "3.3"], ["2.7", "2.9"], "Airflow 2.10 or newer"),
+        ("3.1", ["3.1", "3.10"], ["2.11", "3.0"], "Airflow 3.1 or newer"),
+        ("2.10,3.2", ["2.10", "3.2"], ["2.9", "3.0", "3.1"], "Airflow 2.10 to 2.11, or 3.2 and newer"),
+        ("v1", ["2.7", "2.11"], ["3.0", "3.3"], "Airflow 2.x"),
+        ("v2", ["3.0", "3.3"], ["2.7", "2.11"], "Airflow 3.0 or newer"),
+    ],
+)
+def test_a_mark_says_since_when(mark: str, has: list[str], lacks: list[str], words: str) -> None:
+    since = Since.parse(mark)
+    assert [text for text in has if not since.has(Version.parse(text))] == []
+    assert [text for text in lacks if since.has(Version.parse(text))] == []
+    assert str(since) == words
+
+
+def test_what_is_only_here_exists_in_no_version() -> None:
+    assert not any(Since.parse("local").has(Version.parse(text)) for text in ("2.7", "3.0", "3.3"))
+
+
+def test_the_folder_of_this_product_loads_once() -> None:
+    assert load_catalog() is load_catalog()
