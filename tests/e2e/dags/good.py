@@ -1,0 +1,45 @@
+"""DAGs that succeed: one with XComs worth reading, one whose ids hold every character Airflow allows in them."""
+
+# pyright: basic, reportMissingImports=false, reportOptionalMemberAccess=false
+
+from __future__ import annotations
+
+try:
+    from airflow.sdk import dag, task
+except ImportError:  # Airflow 2
+    from airflow.decorators import dag, task
+
+TOTALS = {"city": "Zürich", "rocket": "🚀", "amount": 12.5, "nested": {"ключ": [1, None, True]}}
+
+
+@dag(
+    dag_id="ok",
+    schedule=None,
+    is_paused_upon_creation=False,
+    tags=["e2e", "good"],
+    default_args={"owner": "bakery"},
+    description="Succeeds.",
+    doc_md="Counts the loaves of the day.",
+)
+def ok():
+    @task
+    def produce(ti=None) -> dict:
+        ti.xcom_push(key="loaves/rye", value=["seven", "eight"])
+        print("counted the loaves")
+        return TOTALS
+
+    produce()
+
+
+@dag(dag_id="a.b-c", schedule=None, is_paused_upon_creation=False, tags=["e2e"], default_args={"owner": "bakery"})
+def odd():
+    @task(task_id="t.1-x_y")
+    def odd_task(run_id=None) -> str:
+        print(f"this is {run_id}")
+        return str(run_id)
+
+    odd_task()
+
+
+ok()
+odd()

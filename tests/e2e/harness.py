@@ -1,0 +1,260 @@
+"""One real Airflow as the tests see it: MCP clients over stdio, its REST API directly, and runs made beforehand."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+from anyio.from_thread import BlockingPortal
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.types import CallToolResult
+
+from airflow_mcp.demo.local_airflow import LocalAirflow
+
+Json = dict[str, Any]
+Mode = Literal["auto", "legacy"]
+Heard = list[tuple[float, float | None, str | None]]
+
+VERSIONS = ("3.3.2", "2.11.2")
+DAGS = Path(__file__).parent / "dags"
+PATIENCE = 300
+"""Seconds after which a client gives up: no test measures time, and none may hang for ever."""
+
+CANARY = "hunter2-canary"
+OK_RUNS = ("ok-1", "ok-2", "ok-3")
+ODD_RUNS = ("manual__2026-01-01T00:00:00+00:00", "x~y:z+1")
+RUNS: dict[tuple[str, str], Json] = {
+    ("leaking", "leak-1"): {"password": CANARY, "nested": {"api_key": f"{CANARY}-2"}, "harmless": "cork"},
+    ("mapped", "map-1"): {},
+    ("noisy", "loud-1"): {},
+    **{("a.b-c", run_id): {} for run_id in ODD_RUNS},
+    **{("ok", run_id): {"batch": run_id} for run_id in OK_RUNS},
+}
+"""Started as soon as an Airflow is ready: DAG and run id -> conf. Tests read these and never change them."""
+
+
+class Talker:
+    """One MCP client, its own server process and that server's stderr, for synchronous tests."""
+
+    def __init__(self, client: Client, portal: BlockingPortal, stderr: Path) -> None:
+        self.client = client
+        self._portal = portal
+        self._stderr = stderr
+
+    @property
+    def stderr(self) -> str:
+        """What the server process has written to its stderr so far."""
+        return self._stderr.read_text()
+
+    def result(self, tool: str, arguments: Json, heard: Heard | None = None) -> CallToolResult:
+        """The result of a call as it came, an error or not; progress is added to `heard`."""
+
+        async def listen(progress: float, total: float | None, message: str | None) -> None:
+            assert heard is not None
+            heard.append((progress, total, message))
+
+        async def call() -> CallToolResult:
+            return await self.client.call_tool(tool, arguments, progress_callback=None if heard is None else listen)
+
+        return self._portal.call(call)
+
+    def ask(self, tool: str, **arguments: Any) -> Json:
+        """The structured answer of a call that must succeed; its text says the same."""
+        result = self.result(tool, arguments)
+        assert not result.is_error, f"{tool} {arguments} was refused: {text_of(result)}"
+        answer = result.structured_content
+        assert answer is not None
+        assert json.loads(text_of(result)) == answer
+        return answer
+
+    def rows(self, tool: str, **arguments: Any) -> list[Json]:
+        """The rows of a list, each as an object of its columns; an argument the rows would repeat is put back."""
+        return rows_of(self.ask(tool, **arguments))
+
+    def refusal(self, tool: str, **arguments: Any) -> str:
+        """The words of a call that must fail, made for a model: short, and without what is meant for programmers."""
+        result = self.result(tool, arguments)
+        words = text_of(result)
+        assert result.is_error, f"{tool} {arguments} was answered: {words}"
+        assert len(words) <= 600
+        assert "Traceback" not in words
+        assert "<html" not in words.lower()
+        return words
+
+    def tools(self) -> list[str]:
+        """The names of the tools on offer."""
+        return list(self.schemas())
+
+    def schemas(self) -> dict[str, set[str]]:
+        """The names of the tools on offer, each with the names of its arguments."""
+        listed = self._portal.call(self.client.list_tools).tools
+        return {tool.name: set(tool.input_schema["properties"]) for tool in listed}
+
+
+def text_of(result: CallToolResult) -> str:
+    """The text of a result."""
+    return "".join(block.text for block in result.content if block.type == "text")
+
+
+def rows_of(answer: Json) -> list[Json]:
+    """Columns and rows as a list of objects."""
+    return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+
+
+class Site:
+    """A running Airflow, everything that talks to it, and the runs it was given."""
+
+    def __init__(self, airflow: LocalAirflow, portal: BlockingPortal, folder: Path) -> None:
+        self.airflow = airflow
+        self.version = airflow.version
+        self.is_old = airflow.version.startswith("2.")
+        self._portal = portal
+        self._folder = folder
+        self._open: dict[str, tuple[Talker, ExitStack]] = {}
+        self._waited: set[tuple[str, str]] = set()
+        self._authorization = ""
+        self._http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    # -- MCP clients, one server process each, started on first use --
+
+    @property
+    def admin(self) -> Talker:
+        """The administrator, to whom every tool is allowed."""
+        return self.talker("admin", allow="*")
+
+    @property
+    def old_admin(self) -> Talker:
+        """The same with a client of the legacy protocol."""
+        return self.talker("old-admin", mode="legacy", allow="*")
+
+    @property
+    def reader(self) -> Talker:
+        """The administrator, to whom nothing is allowed but reads."""
+        return self.talker("reader")
+
+    @property
+    def writer(self) -> Talker:
+        """The administrator, to whom writes are allowed and nothing destructive."""
+        return self.talker("writer", allow="@write")
+
+    @property
+    def revealing(self) -> Talker:
+        """The administrator, to whom secrets are shown."""
+        return self.talker("revealing", allow="*,@secret")
+
+    @property
+    def viewer(self) -> Talker:
+        """A user whose role in Airflow is Viewer; to our policy everything is allowed."""
+        return self.talker("viewer", user="viewer", allow="*")
+
+    def talker(self, name: str, *, user: str = "admin", mode: Mode = "auto", **settings: str) -> Talker:
+        """The client of this name, opened once; `settings` become AIRFLOW_MCP_* variables."""
+        if name not in self._open:
+            stderr = self._folder / f"{name}-{self.version}.stderr"
+            undo = ExitStack()
+            log = undo.enter_context(stderr.open("w"))
+            server = StdioServerParameters(
+                command=sys.executable, args=["-m", "airflow_mcp"], env=self.environment(user, **settings)
+            )
+            client = Client(stdio_client(server, errlog=log), mode=mode, read_timeout_seconds=PATIENCE)
+            entered = undo.enter_context(self._portal.wrap_async_context_manager(client))
+            self._open[name] = Talker(entered, self._portal, stderr), undo
+        return self._open[name][0]
+
+    def environment(self, user: str = "admin", **settings: str) -> dict[str, str]:
+        """The variables that point a server or a command at this Airflow."""
+        values = {
+            "url": self.airflow.url,
+            "username": user,
+            "password": self.airflow.passwords.get(user, ""),
+            **settings,
+        }
+        return {f"AIRFLOW_MCP_{name.upper()}": value for name, value in values.items() if value}
+
+    # -- Airflow itself --
+
+    def rest(self, method: str, path: str, body: Json | None = None) -> tuple[int, Any]:
+        """Ask Airflow's own REST API as its administrator; `path` starts behind /api/vN. Gives status and JSON."""
+        if not self._authorization:
+            self._authorization = self._log_in()
+        return self._send(method, f"/api/{'v1' if self.is_old else 'v2'}{path}", body, self._authorization)
+
+    def held(self, path: str) -> Json:
+        """What Airflow holds at `path`, which must be there."""
+        status, value = self.rest("GET", path)
+        assert status == 200, f"{path}: {status} {value}"
+        return value
+
+    def requests(self) -> list[str]:
+        """The requests Airflow's API has logged so far, like "POST /auth/token"."""
+        log = self.airflow.log_file("webserver" if self.is_old else "api-server").read_text(errors="replace")
+        if self.is_old:
+            return [line.split('"')[1].rpartition(" ")[0] for line in log.splitlines() if ' HTTP/1.1" ' in line]
+        found = (re.search(r" method=(\S+) path=(\S+)", line) for line in log.splitlines())
+        return [f"{match[1]} {match[2]}" for match in found if match]
+
+    def change(self, method: str, path: str, body: Json | None = None) -> None:
+        """Change something in Airflow itself, as a test's preparation, which must succeed."""
+        status, answer = self.rest(method, path, body)
+        assert 200 <= status < 300, f"{method} {path}: {status} {answer}"
+
+    def start_runs(self) -> None:
+        """Start the runs of RUNS, not through the product, so that they are there whatever it does wrong."""
+        for (dag_id, run_id), conf in RUNS.items():
+            body: Json = {"dag_run_id": run_id, "conf": conf} | ({} if self.is_old else {"logical_date": None})
+            self.change("POST", f"/dags/{dag_id}/dagRuns", body)
+
+    def ended(self, dag_id: str, run_id: str) -> str:
+        """The same run id, once that run has ended."""
+        if (dag_id, run_id) not in self._waited:
+            answer = self.reader.ask("wait_for_dag_run", dag_id=dag_id, dag_run_id=run_id, timeout_seconds=PATIENCE)
+            assert answer["finished"], answer
+            self._waited.add((dag_id, run_id))
+        return run_id
+
+    def all_ended(self) -> None:
+        """Wait until every run of RUNS has ended."""
+        for dag_id, run_id in RUNS:
+            self.ended(dag_id, run_id)
+
+    def close(self) -> None:
+        """End every server process, then this Airflow."""
+        with ThreadPoolExecutor() as pool, ExitStack() as last:
+            last.callback(self.airflow.stop)
+            for done in [pool.submit(undo.close) for _, undo in self._open.values()]:
+                last.callback(done.result)
+
+    def _log_in(self) -> str:
+        name, password = self.airflow.username, self.airflow.password
+        if self.is_old:
+            return f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
+        _, answer = self._send("POST", "/auth/token", {"username": name, "password": password}, "")
+        return f"Bearer {answer['access_token']}"
+
+    def _send(self, method: str, path: str, body: Json | None, authorization: str) -> tuple[int, Any]:
+        headers = {"Accept": "application/json"} | ({"Authorization": authorization} if authorization else {})
+        data = None
+        if body is not None:
+            headers["Content-Type"], data = "application/json", json.dumps(body).encode()
+        request = urllib.request.Request(self.airflow.url + path, data, headers, method=method)
+        try:
+            with self._http.open(request, timeout=60) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read()
+            return error.code, json.loads(text) if text[:1] in (b"{", b"[") else text.decode(errors="replace")
+
+
+Row = Callable[[Site], None]
+"""One tool's row in the table of test_every_tool: calls it with what it needs, and checks the answer."""

@@ -1,0 +1,231 @@
+"""The rows of tools that read: what each must say about the DAGs and runs of this folder, on both generations."""
+
+from __future__ import annotations
+
+from .harness import DAGS, ODD_RUNS, OK_RUNS, Json, Row, Site, rows_of
+
+UNICODE = {"city": "Zürich", "rocket": "🚀", "amount": 12.5, "nested": {"ключ": [1, None, True]}}
+PRODUCED: Json = {"dag_id": "ok", "dag_run_id": "ok-1", "task_id": "produce"}
+BROKEN_CRATE: Json = {"dag_id": "mapped", "dag_run_id": "map-1", "task_id": "load", "map_index": 3}
+ODD_TASK: Json = {"dag_id": "a.b-c", "dag_run_id": "x~y:z+1", "task_id": "t.1-x_y"}
+
+
+def list_dags(site: Site) -> None:
+    answer = site.admin.ask("list_dags")
+    assert answer["total"] == site.held("/dags")["total_entries"] == len(answer["rows"])
+    assert [row["dag_id"] for row in rows_of(answer)] == sorted(row["dag_id"] for row in rows_of(answer))
+    (good,) = site.admin.rows("list_dags", tags=["good"])
+    assert (good["dag_id"], good["is_paused"], sorted(good["tags"])) == ("ok", False, ["e2e", "good"])
+    assert site.admin.rows("list_dags", dag_id_pattern="o%k") == [good]
+    resting = {row["dag_id"] for row in site.admin.rows("list_dags", paused=True)}
+    assert {"still", "params"} <= resting
+    assert "ok" not in resting
+
+
+def get_dag(site: Site) -> None:
+    dag = site.admin.ask("get_dag", dag_id="ok")
+    assert dag["description"] == "Succeeds."
+    assert (dag["is_paused"], dag["is_stale"]) == (False, False)
+    assert (dag["owners"], sorted(dag["tags"])) == (["bakery"], ["e2e", "good"])
+    assert site.admin.ask("get_dag", dag_id="a.b-c")["dag_id"] == "a.b-c"
+
+
+def get_dag_details(site: Site) -> None:
+    loaves = site.admin.ask("get_dag_details", dag_id="params")["params"]["loaves"]
+    assert (loaves["value"], loaves["description"]) == (6, "How many to bake.")
+    assert loaves["schema"] == {"type": "integer", "minimum": 1, "maximum": 12}
+    assert site.admin.ask("get_dag_details", dag_id="ok")["doc_md"] == "Counts the loaves of the day."
+
+
+def get_dag_source(site: Site) -> None:
+    answer = site.admin.ask("get_dag_source", dag_id="ok")
+    assert answer["content"] == (DAGS / "good.py").read_text()
+    cut = site.admin.ask("get_dag_source", dag_id="ok", max_chars=600)
+    assert len(cut["content"]) + cut["left_out"]["content"] == len(answer["content"])
+    again = site.admin.ask("get_dag_source", dag_id="ok", **cut["next"])
+    assert again["content"] == answer["content"]
+
+
+def list_tasks(site: Site) -> None:
+    load, sail = site.admin.rows("list_tasks", dag_id="mapped")
+    assert (load["task_id"], load["downstream_task_ids"], load["is_mapped"]) == ("load", ["sail"], True)
+    assert (sail["task_id"], sail["downstream_task_ids"], sail["is_mapped"]) == ("sail", [], False)
+
+
+def list_dag_tags(site: Site) -> None:
+    if site.is_old:
+        assert "needs Airflow 3.0 or newer; this is Airflow 2.11" in site.admin.refusal("list_dag_tags")
+        return
+    assert [row["name"] for row in site.admin.rows("list_dag_tags")] == ["e2e", "good", "resting"]
+    assert site.admin.rows("list_dag_tags", tag_name_pattern="rest") == [{"name": "resting"}]
+
+
+def list_dag_warnings(site: Site) -> None:
+    kind = "non-existent pool" if site.is_old else "runtime varying value"
+    warnings = site.admin.rows("list_dag_warnings")
+    assert {row["dag_id"] for row in warnings} == {"doubtful_a", "doubtful_b"}
+    assert {row["warning_type"] for row in warnings} == {kind}
+    assert all(("missing_pool" if site.is_old else "datetime.now") in row["message"] for row in warnings)
+    (one,) = site.admin.rows("list_dag_warnings", dag_id="doubtful_a", warning_type=kind)
+    assert one["message"]
+    assert site.admin.rows("list_dag_warnings", dag_id="ok") == []
+
+
+def list_dag_runs(site: Site) -> None:
+    for run_id in OK_RUNS:
+        site.ended("ok", run_id)
+    runs = site.admin.rows("list_dag_runs", dag_id="ok")
+    assert [row["dag_run_id"] for row in runs] == list(reversed(OK_RUNS))
+    assert {row["state"] for row in runs} == {"success"}
+    assert site.admin.rows("list_dag_runs", dag_id="ok", state=["failed"]) == []
+    odd = site.admin.rows("list_dag_runs", dag_id="a.b-c")
+    assert {row["dag_run_id"] for row in odd} == set(ODD_RUNS)
+
+
+def get_dag_run(site: Site) -> None:
+    site.ended("ok", "ok-1")
+    run = site.admin.ask("get_dag_run", dag_id="ok", dag_run_id="ok-1")
+    held = site.held("/dags/ok/dagRuns/ok-1")
+    assert (run["state"], run["conf"], run["run_type"]) == ("success", {"batch": "ok-1"}, "manual")
+    assert run["end_date"] == held["end_date"].replace("+00:00", "Z")
+    for run_id in ODD_RUNS:
+        assert site.admin.ask("get_dag_run", dag_id="a.b-c", dag_run_id=run_id)["dag_run_id"] == run_id
+
+
+def wait_for_dag_run(site: Site) -> None:
+    site.ended("mapped", "map-1")
+    assert site.admin.ask("wait_for_dag_run", dag_id="mapped", dag_run_id="map-1") == {
+        "dag_id": "mapped",
+        "dag_run_id": "map-1",
+        "state": "failed",
+        "finished": True,
+        "tasks": {"failed": 1, "success": 4, "upstream_failed": 1},
+        "failed_tasks": ["load[3]"],
+    }
+
+
+def list_task_instances(site: Site) -> None:
+    site.ended("mapped", "map-1")
+    every = site.admin.rows("list_task_instances", dag_id="mapped", dag_run_id="map-1")
+    states = {(row["task_id"], row["map_index"]): row["state"] for row in every}
+    fine = {("load", index): "success" for index in (0, 1, 2, 4)}
+    assert states == fine | {("load", 3): "failed", ("sail", None): "upstream_failed"}
+    (failed,) = site.admin.rows("list_task_instances", dag_id="mapped", dag_run_id="map-1", state=["failed"])
+    assert (failed["task_id"], failed["map_index"], failed["try_number"]) == ("load", 3, 1)
+
+
+def get_task_instance(site: Site) -> None:
+    site.ended("mapped", "map-1")
+    task = site.admin.ask("get_task_instance", **BROKEN_CRATE)
+    assert (task["state"], task["map_index"], task["try_number"], task["pool"]) == ("failed", 3, 1, "default_pool")
+    site.ended("a.b-c", "x~y:z+1")
+    assert site.admin.ask("get_task_instance", **ODD_TASK)["state"] == "success"
+
+
+def list_task_instance_tries(site: Site) -> None:
+    site.ended("mapped", "map-1")
+    (only,) = site.admin.rows("list_task_instance_tries", **BROKEN_CRATE)
+    assert (only["state"], only["try_number"]) == ("failed", 1)
+
+
+def read_task_log(site: Site) -> None:
+    site.ended("a.b-c", "x~y:z+1")
+    log = site.admin.ask("read_task_log", **ODD_TASK)
+    assert (log["state"], log["try_number"]) == ("success", 1)
+    assert "this is x~y:z+1" in log["tail"]
+    assert "error" not in log
+
+
+def list_xcoms(site: Site) -> None:
+    site.ended("ok", "ok-1")
+    keys = {row["key"] for row in site.admin.rows("list_xcoms", **PRODUCED)}
+    assert {"return_value", "loaves/rye"} <= keys
+    assert len(keys) == len(site.held("/dags/ok/dagRuns/ok-1/taskInstances/produce/xcomEntries")["xcom_entries"])
+
+
+def get_xcom(site: Site) -> None:
+    site.ended("ok", "ok-1")
+    assert site.admin.ask("get_xcom", **PRODUCED, xcom_key="return_value")["value"] == UNICODE
+    assert site.admin.ask("get_xcom", **PRODUCED, xcom_key="loaves/rye")["value"] == ["seven", "eight"]
+    site.ended("mapped", "map-1")
+    mapped = {**BROKEN_CRATE, "map_index": 2}
+    assert site.admin.ask("get_xcom", **mapped, xcom_key="return_value")["value"] == 20
+
+
+def list_event_logs(site: Site) -> None:
+    event = "api.post_dag_run" if site.is_old else "trigger_dag_run"
+    logs = site.admin.rows("list_event_logs", dag_id="ok", event=event)
+    assert len(logs) == len(OK_RUNS)
+    assert {row["owner"] for row in logs} == {"admin"}
+    fine = site.admin.rows("list_event_logs", included_events=[event, "no_such_event"], excluded_events=["running"])
+    assert {row["event"] for row in fine} == {event}
+
+
+def list_import_errors(site: Site) -> None:
+    errors = site.admin.rows("list_import_errors")
+    assert {row["filename"].rpartition("/")[2] for row in errors} == {"broken_one.py", "broken_two.py"}
+    assert all("ModuleNotFoundError: No module named 'module_that_is_missing" in row["stack_trace"] for row in errors)
+
+
+def get_import_error(site: Site) -> None:
+    newest, _ = site.admin.rows("list_import_errors")
+    error = site.admin.ask("get_import_error", import_error_id=newest["import_error_id"])
+    assert error["filename"] == newest["filename"]
+    assert error["stack_trace"].startswith("Traceback")
+
+
+def list_pools(site: Site) -> None:
+    (pool,) = site.admin.rows("list_pools")
+    assert (pool["name"], pool["slots"], pool["include_deferred"]) == ("default_pool", 128, False)
+
+
+def get_pool(site: Site) -> None:
+    pool, held = site.admin.ask("get_pool", pool_name="default_pool"), site.held("/pools/default_pool")
+    assert (pool["slots"], pool["description"]) == (held["slots"], held["description"])
+
+
+def get_health(site: Site) -> None:
+    health = site.admin.ask("get_health")
+    assert {health[part]["status"] for part in ("metadatabase", "scheduler", "triggerer")} == {"healthy"}
+
+
+def get_version(site: Site) -> None:
+    assert site.admin.ask("get_version")["version"] == site.version
+
+
+def list_providers(site: Site) -> None:
+    answer = site.admin.ask("list_providers")
+    assert answer["total"] == site.held("/providers")["total_entries"]
+    assert "apache-airflow-providers-common-compat" in {row["package_name"] for row in rows_of(answer)}
+    assert len(site.admin.rows("list_providers", limit=1, offset=1)) == 1
+
+
+READS: dict[str, Row] = {
+    row.__name__: row
+    for row in (
+        list_dags,
+        get_dag,
+        get_dag_details,
+        get_dag_source,
+        list_tasks,
+        list_dag_tags,
+        list_dag_warnings,
+        list_dag_runs,
+        get_dag_run,
+        wait_for_dag_run,
+        list_task_instances,
+        get_task_instance,
+        list_task_instance_tries,
+        read_task_log,
+        list_xcoms,
+        get_xcom,
+        list_event_logs,
+        list_import_errors,
+        get_import_error,
+        list_pools,
+        get_pool,
+        get_health,
+        get_version,
+        list_providers,
+    )
+}
