@@ -140,7 +140,7 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
     """The error for a response that is not 2xx, in words that say what to do next."""
     name = tool.entry.within[0] if tool.entry.within else tool.name
     detail = _detail(content)
-    said = f" Airflow says: {detail}" if detail else ""
+    said = f" Airflow says: {detail.rstrip('.')}." if detail else ""
     if 300 <= status < 400:
         return redirected(status, location)
     match status:

@@ -64,7 +64,11 @@ def parameter_schema(parameter: Parameter, version: Version | None) -> Json:
 
 
 def _without(schema: Json, values: set[str]) -> Json:
-    return {**schema, "enum": [value for value in schema["enum"] if value not in values]}
+    return (
+        schema
+        if "enum" not in schema
+        else {**schema, "enum": [value for value in schema["enum"] if value not in values]}
+    )
 
 
 def validate(tool: Tool, arguments: Json, catalog: Catalog) -> None:
@@ -92,7 +96,8 @@ def check_version(tool: Tool, arguments: Json, catalog: Catalog, version: Versio
             )
         given = arguments.get(use.name)
         for value, since in catalog.parameters[use.described].values_since.items():
-            if value in (given if isinstance(given, list) else [given]) and not since.has(version):
+            items = given if isinstance(given, list) else [given]
+            if value in map(str, items) and not since.has(version):
                 raise NotSupportedError(f"{tool.name}: {use.name} {value!r} needs {since}; this is Airflow {version}.")
 
 

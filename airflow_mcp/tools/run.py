@@ -167,6 +167,7 @@ class Door:
         for name in tool.entry.parent:
             parent = self.catalog.operations[name]
             ids = {use.name: arguments.get(use.name) for use in parent.entry.params if use.required}
+            ids |= {use.name: arguments[use.name] for use in parent.entry.params if use.name in arguments}
             if all(value not in (None, "~") for value in ids.values()):
                 await self.operate(parent, ids, caller)
                 return

@@ -53,7 +53,9 @@ async def test_waiting_goes_on_until_the_run_ends_and_tells_how_far_it_is(mode: 
         told.append((progress, total, message))
 
     async with assistant(airflow, mode=mode) as someone:
-        result = await someone.client.call_tool("wait_for_dag_run", IDS, progress_callback=progress)
+        result = await someone.client.call_tool(
+            "wait_for_dag_run", IDS | {"timeout_seconds": 20}, progress_callback=progress
+        )
     assert result.structured_content is not None
     assert result.structured_content["finished"] is True
     counts = "1 failed, 1 none, 1 success"
@@ -66,7 +68,7 @@ async def test_waiting_goes_on_until_the_run_ends_and_tells_how_far_it_is(mode: 
 async def test_a_paused_dag_is_said_to_be_paused_after_one_look(version: str) -> None:
     airflow = running(version, "queued", is_paused=True)
     async with assistant(airflow) as someone:
-        answer = await someone.ask("wait_for_dag_run", **IDS)
+        answer = await someone.ask("wait_for_dag_run", **IDS, timeout_seconds=20)
     assert answer["finished"] is False
     assert answer["state"] == "queued"
     assert "paused" in answer["hint"]
@@ -134,7 +136,9 @@ async def test_a_run_without_any_task_yet_has_no_counts() -> None:
 
     airflow = running("3.3.2", "queued", is_paused=True, tasks=page("task_instances", []))
     async with assistant(airflow) as someone:
-        result = await someone.client.call_tool("wait_for_dag_run", IDS, progress_callback=progress)
+        result = await someone.client.call_tool(
+            "wait_for_dag_run", IDS | {"timeout_seconds": 20}, progress_callback=progress
+        )
     assert not result.is_error
     assert told == ["queued: no task yet"]
 

@@ -28,7 +28,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         "try_number": wanted,
         "state": instance.get("state"),
     }
-    if wanted > latest:
+    if wanted > latest or (wanted == 0 and latest):
         raise InvalidArgumentsError(f"read_task_log: try_number {wanted} does not exist; the latest try is {latest}.")
     if wanted == 0 and door.version.generation == "v1":
         return facts | {"hint": _never_started(instance)}
