@@ -27,7 +27,9 @@ _NAME = re.compile(f"(?i){_WORDS}")
 _SUSPECT = re.compile(rf"(?i)://|bearer|basic|eyJ|{_WORDS}")
 # `key = value` and `"key": "value"`; a call (`token = get_token()`) is code, not a secret, hence the possessive match.
 _PAIR = re.compile(
-    rf"(?i)((?:{_WORDS})[\w.-]{{0,64}}[\\\"']*\s*[:=]\s*)([\\\"']*)(?!\*\*\*)([^\s\"'\\,;&()\[\]{{}}]++)(?!\()"
+    rf"(?i)((?:{_WORDS})[\w.-]{{0,64}}[\\\"']*\s*[:=]\s*)"
+    r"(?:(\\*[\"'])(?!\*\*\*)(?:(?!\2)(?:\\.|[^\n\\]))+"  # in quotes: up to the closing one, or the end of the line
+    r"|(?!\*\*\*)[^\s\"'\\,;&()\[\]{}]++(?!\())"
 )
 
 
@@ -63,7 +65,7 @@ def redact_text(text: str) -> str:
     text = _USERINFO.sub(_mask_userinfo, text)
     text = _SCHEME.sub(rf"\1 {MASK}", text)
     text = _JWT.sub(MASK, text)
-    return _PAIR.sub(rf"\1\2{MASK}", text)
+    return _PAIR.sub(lambda match: f"{match[1]}{match[2] or ''}{MASK}", text)
 
 
 def _mask_userinfo(match: re.Match[str]) -> str:

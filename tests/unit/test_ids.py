@@ -132,7 +132,7 @@ def test_an_id_arrives_as_exactly_that_id_in_its_own_segment(tool: Tool, version
     routes = [step.entry.route(version.generation) for step in steps_of(tool, version.generation)]
     with talking(airflow, allow=("*",)) as call:
 
-        @settings(max_examples=25)
+        @settings(max_examples=20)
         @given(ids=ids_for(tool, version.generation))
         def every_id_arrives(ids: dict[str, Any]) -> None:
             airflow.sent.clear()

@@ -46,7 +46,7 @@ async def test_a_run_that_has_ended_is_answered_at_once(version: str, state: str
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_waiting_goes_on_until_the_run_ends_and_tells_how_far_it_is(mode: str) -> None:
-    airflow = running("3.3.2", "queued", "running", "success")
+    airflow = running("3.3.2", "running", "success")
     told: list[tuple[float, float | None, str | None]] = []
 
     async def progress(progress: float, total: float | None, message: str | None) -> None:
@@ -59,8 +59,8 @@ async def test_waiting_goes_on_until_the_run_ends_and_tells_how_far_it_is(mode: 
     assert result.structured_content is not None
     assert result.structured_content["finished"] is True
     counts = "1 failed, 1 none, 1 success"
-    assert told == [(2, 3, f"{state}: {counts}") for state in ("queued", "running", "success")]
-    assert airflow.lines().count("GET /dags/etl/dagRuns/r") == 3
+    assert told == [(2, 3, f"{state}: {counts}") for state in ("running", "success")]
+    assert airflow.lines().count("GET /dags/etl/dagRuns/r") == 2
     assert methods(airflow) == {"GET"}
 
 
