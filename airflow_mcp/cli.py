@@ -20,5 +20,7 @@ def main() -> None:
 
             app()
     except AirflowMcpError as error:
-        sys.stderr.write(f"airflow-mcp: {error}\n")
+        from airflow_mcp.tools.run import present
+
+        sys.stderr.write(f"airflow-mcp: {present(error)}\n")
         sys.exit(1)

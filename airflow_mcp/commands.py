@@ -53,14 +53,14 @@ def tools() -> None:
 def call(
     tool: Annotated[str, typer.Argument(help="Tool name, as `airflow-mcp tools` prints it.")],
     arguments: Annotated[
-        list[str] | None, typer.Argument(help="key=value; a value that is JSON is read as JSON.")
+        list[str] | None, typer.Argument(help="key=value, such as dag_id=etl state=failed limit=5.")
     ] = None,
 ) -> None:
     """Run one tool, under the same policy as any client, and print its answer."""
     from airflow_mcp.console import call_tool
     from airflow_mcp.settings import read_settings
 
-    call_tool(read_settings(), tool, parse_arguments(arguments or []))
+    call_tool(read_settings(), tool, parse_arguments(arguments or [], kinds_of(tool)))
 
 
 @app.command()
@@ -84,8 +84,21 @@ def demo(
     raise typer.Exit(run(airflow_version=airflow_version, once=once, clean=clean))
 
 
-def parse_arguments(pairs: list[str]) -> dict[str, Any]:
-    """["limit=5", "dag_id=etl"] -> {"limit": 5, "dag_id": "etl"}. Raises InvalidArgumentsError for anything else."""
+def kinds_of(tool: str) -> dict[str, str]:
+    """The JSON type of each argument of a tool; empty for a tool that does not exist."""
+    from airflow_mcp.catalog.load import load_catalog
+
+    catalog = load_catalog()
+    uses = catalog.tools[tool].entry.params if tool in catalog.tools else ()
+    return {use.name: catalog.parameters[use.described].json_schema.get("type", "") for use in uses}
+
+
+def parse_arguments(pairs: list[str], kinds: dict[str, str]) -> dict[str, Any]:
+    """["limit=5", "dag_id=1234", "state=failed"] -> {"limit": 5, "dag_id": "1234", "state": ["failed"]}.
+
+    A text stays one where `kinds` says string, and one word is a list where it says array. Raises InvalidArgumentsError
+    for what is not key=value.
+    """
     arguments: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -95,4 +108,8 @@ def parse_arguments(pairs: list[str]) -> dict[str, Any]:
             arguments[name] = json.loads(text)
         except ValueError:
             arguments[name] = text
+        if kinds.get(name) == "string" and not isinstance(arguments[name], str):
+            arguments[name] = text
+        elif kinds.get(name) == "array" and not isinstance(arguments[name], list):
+            arguments[name] = [arguments[name]]
     return arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def call_tool(settings: Settings, name: str, arguments: dict[str, Any]) -> None:
         return await door.call(name, arguments, Caller(progress=show))
 
     answer = _run(door, job)
-    _console().print(dumps(answer), markup=False, highlight=False, soft_wrap=True)
+    sys.stdout.write(f"{dumps(answer)}\n")  # not through rich, which replaces :words: between colons
 
 
 def run_doctor(settings: Settings) -> bool:
@@ -92,7 +93,7 @@ async def _examine(door: Door, settings: Settings) -> bool:
     say(
         bool(may),
         "rights",
-        f"may read {', '.join(may) or 'nothing'}{refused}. Whether it may change is known when it does",
+        f"may read {', '.join(may) or 'nothing'}{refused}. What it may change cannot be tried without a change",
     )
     changing = [
         tool.name for tool in door.catalog.tools.values() if tool.entry.access != "read" and door.policy.allows(tool)

@@ -21,15 +21,24 @@ SENSITIVE = (
 _WORDS = "|".join(word.replace("_", "[_-]?") for word in SENSITIVE)
 _USERINFO = re.compile(r"(?<=://)[^\s/?#\"'<>]+(?=@)")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
-_JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
-_NAME = re.compile(f"(?i){_WORDS}")
+_SHAPES = re.compile(
+    r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # JSON web tokens
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS access key ids
+    r"|\bAIza[\w-]{35}\b|\bya29\.[\w-]{20,}"  # Google API keys and access tokens
+    r"|\bgh[pousr]_\w{36,}|\bgithub_pat_\w{22,}|\bglpat-[\w-]{20,}"  # GitHub and GitLab tokens
+    r"|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}|\bdapi[0-9a-f]{32}\b"  # Slack, OpenAI and Databricks
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+)
 # What none of the others can match without: most strings are done with after this one look.
-_SUSPECT = re.compile(rf"(?i)://|bearer|basic|eyJ|{_WORDS}")
+_SUSPECT = re.compile(
+    r"(?i)://|bearer|basic|eyJ|A[KS]IA|AIza|ya29|gh[pousr]_|github_pat|glpat|xox|sk-|dapi|PRIVATE KEY|" + _WORDS
+)
+_NAME = re.compile(f"(?i){_WORDS}")
 # `key = value` and `"key": "value"`; a call (`token = get_token()`) is code, not a secret, hence the possessive match.
 _PAIR = re.compile(
     rf"(?i)((?:{_WORDS})[\w.-]{{0,64}}[\\\"']*\s*[:=]\s*)"
     r"(?:(\\*[\"'])(?!\*\*\*)(?:(?!\2)(?:\\.|[^\n\\]))+"  # in quotes: up to the closing one, or the end of the line
-    r"|(?!\*\*\*)[^\s\"'\\,;&()\[\]{}]++(?!\())"
+    r"|(?!\*\*\*|[A-Za-z_][\w.]*\([^()\n]*\))[^\s\"'\\,;&\[\]{}]+)"
 )
 
 
@@ -64,7 +73,7 @@ def redact_text(text: str) -> str:
             return text if masked == parsed else json.dumps(masked, ensure_ascii=False)
     text = _USERINFO.sub(_mask_userinfo, text)
     text = _SCHEME.sub(rf"\1 {MASK}", text)
-    text = _JWT.sub(MASK, text)
+    text = _SHAPES.sub(MASK, text)
     return _PAIR.sub(lambda match: f"{match[1]}{match[2] or ''}{MASK}", text)
 
 

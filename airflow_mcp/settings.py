@@ -177,6 +177,8 @@ def _near(name: str, known: set[str]) -> str:
 def _first_sentence(error: ValidationError, file: str) -> str:
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("float_parsing", "int_parsing", "float_type", "int_type"):
+        message = f"must be a number, not {str(first['input'])[:40]!r}"
     if not first["loc"]:
         return f"{message}."
     name = str(first["loc"][0])

@@ -140,21 +140,25 @@ class AirflowClient:
         raise LoginError(f"Airflow keeps refusing {self.credentials.describe()}. Check with `airflow-mcp doctor`.")
 
     async def _attempt(self, request: Request, header: str) -> httpx2.Response:
-        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
         headers = {"Accept": request.accept} | ({"Authorization": header} if header else {})
-        url = f"{self.url}{request.path}{query}"
         try:
+            query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
+            url = f"{self.url}{request.path}{query}"
             built = self._client.build_request(request.method, url, headers=headers, json=request.body)
         except httpx2.InvalidURL:
             raise InvalidArgumentsError("The arguments are too long for an address. Shorten or drop some.") from None
+        except ValueError:  # NaN, halves of surrogate pairs
+            raise InvalidArgumentsError("The arguments hold a value that JSON cannot carry.") from None
         return await self._client.send(built, stream=True, follow_redirects=False)
 
     async def _judge_login(self, response: Response, generation: Generation, header: str) -> None:
         """2.x answers a wrong password like a missing permission (403): a read that every role may do tells."""
         if response.status == 403 and generation == "v1" and not self._login_proved:
-            probe = Request("GET", "/api/v1/dags", (("limit", "1"),), None, _JSON, True)
-            if (await self._read(await self._attempt(probe, header))).status in (401, 403):
+            status, _ = await self._plain("GET", "/api/v1/dags?limit=1", header=header)
+            if status in (401, 403) and self.credentials.username:
                 raise wrong_password(self.credentials.username)
+            if status in (401, 403):
+                raise LoginError(f"Airflow does not accept {self.credentials.describe()}. Check that it is still good.")
         self._login_proved = True
 
     @staticmethod
@@ -254,6 +258,8 @@ class AirflowClient:
         text = str(error)
         if isinstance(error, TimeoutError | httpx2.TimeoutException):
             why = f"gave no answer within {self.timeout:g} seconds (AIRFLOW_MCP_TIMEOUT)"
+        elif "WRONG_VERSION_NUMBER" in text:
+            why = "does not speak TLS. Is its address http:// instead of https://?"
         elif "CERTIFICATE" in text or "SSL" in text:
             why = "shows a TLS certificate that is not trusted here; AIRFLOW_MCP_CA_FILE names the CA that signed it"
         elif isinstance(error, httpx2.ConnectError):

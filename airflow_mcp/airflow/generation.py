@@ -18,19 +18,18 @@ async def detect(get: Get) -> Version:
     when neither answers like an Airflow.
     """
     generations: tuple[Generation, ...] = ("v2", "v1")
-    status = 0
+    status = worst = 0
     for generation in generations:
         status, content = await get(f"/api/{generation}/version")
         if status == 200 and (version := _parse(content)):
             if version < OLDEST["v1"]:
                 raise NotSupportedError(f"This is Airflow {version}; airflow-mcp supports Airflow 2.7 and newer.")
             return version
+        worst = max(worst, status)
     if status in (401, 403):
         raise LoginError(f"What answers at AIRFLOW_MCP_URL wants a login before it says anything ({status}).")
-    if status >= 500:
-        raise AirflowError(
-            f"What answers at AIRFLOW_MCP_URL fails ({status}): Airflow may be starting or down.", status
-        )
+    if worst >= 500:
+        raise AirflowError(f"What answers at AIRFLOW_MCP_URL fails ({worst}): Airflow may be starting or down.", worst)
     raise AirflowError(
         f"What answers at AIRFLOW_MCP_URL is not Airflow's API (status {status} for its version). The address is the "
         "one a browser opens Airflow at, with its path prefix if it has one.",

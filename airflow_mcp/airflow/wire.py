@@ -106,8 +106,6 @@ def _spell(value: Any, parameter: Parameter, generation: Generation) -> Any:
     if generation == "v1" and parameter.values_v1 and isinstance(value, str):
         sign, name = ("-", value[1:]) if value.startswith("-") else ("", value)
         return sign + parameter.values_v1.get(name, name)
-    if parameter.json_schema.get("type") == "integer" and isinstance(value, float):
-        return int(value)  # JSON Schema calls 3.0 an integer; Airflow does not
     return value
 
 
@@ -160,8 +158,12 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
             return AirflowError(f"Airflow asks to slow down (429).{said} Try again in a minute.", status)
         case _ if status >= 500:
             return AirflowError(
-                f"Airflow failed to answer {name} ({status}).{said} If it fails again, the cause is in the log of "
-                "Airflow's API server.",
+                f"Airflow failed to answer {name} ({status}).{said} "
+                + (
+                    "If it fails again, the cause is in the log of Airflow's API server."
+                    if tool.entry.access == "read"
+                    else "The change may or may not have happened: look before you try again."
+                ),
                 status,
             )
         case _:

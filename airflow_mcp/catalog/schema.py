@@ -82,6 +82,15 @@ def validate(tool: Tool, arguments: Json, catalog: Catalog) -> None:
         raise InvalidArgumentsError(f"{tool.name}: {'; '.join(problems[:3])}.")
 
 
+def whole_numbers(tool: Tool, arguments: Json, catalog: Catalog) -> Json:
+    """The arguments with 3.0 as 3 where a whole number is due: JSON Schema takes either, Airflow does not."""
+    kinds = {use.name: catalog.parameters[use.described].json_schema.get("type") for use in tool.entry.params}
+    return {
+        name: int(value) if isinstance(value, float) and kinds.get(name, "integer") == "integer" else value
+        for name, value in arguments.items()
+    }
+
+
 def check_version(tool: Tool, arguments: Json, catalog: Catalog, version: Version) -> None:
     """Refuse what the connected Airflow lacks. Raises NotSupportedError.
 

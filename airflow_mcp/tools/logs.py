@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.redact import redact_text
+from airflow_mcp.redact import MASK, redact_text
 from airflow_mcp.text import clean, shorten
 
 _LONGEST_LINE = 64 * 1024  # bytes of one line that are looked at
@@ -24,6 +24,8 @@ _FRAME = re.compile(r'\s*File "(.+)", line (\d+), in (.+)')
 _CHAINED = ("direct cause of the following exception", "another exception occurred")
 _LIBRARY = ("/site-packages/", "/dist-packages/", "/lib/python3", "<frozen ")
 _SAID_BY_AIRFLOW = ("Task failed with exception", "Failed to execute job")  # above every failure: tells nothing
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_KEY_ENDS = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
 _ERROR_MARKS = (b'"error"', b'"critical"', b"error_detail")
 
 
@@ -70,6 +72,7 @@ class LogScan:
         self._block: list[str] = []
         self._block_line = 0
         self._structured = generation == "v2"
+        self._in_key = False
 
     @property
     def error(self) -> Error | None:
@@ -105,6 +108,9 @@ class LogScan:
     def _take(self, line: bytes) -> None:
         self.lines += 1
         text = line.decode("utf-8", "replace").rstrip("\r")
+        if self._in_key or _KEY_BEGINS.search(text):  # a private key stands on many lines; none may be shown
+            self._in_key = not _KEY_ENDS.search(text)
+            text = MASK
         if self._structured:
             if any(mark in line for mark in _ERROR_MARKS):
                 self._take_row(text)
@@ -123,6 +129,9 @@ class LogScan:
 
     def _take_row(self, text: str) -> None:
         row = _parse(text)
+        if "level" not in row and len(text) >= _LONGEST_LINE // 2:  # cut, so no longer JSON: an error all the same
+            self._logged = self._raised = Error(text, self.lines)
+            return
         if str(row.get("level")).lower() not in ("error", "critical"):
             return
         chain = [_failure(item) for item in row.get("error_detail") or [] if isinstance(item, dict)]

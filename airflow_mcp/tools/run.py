@@ -60,10 +60,12 @@ class Door:
         tool = self.catalog.tools.get(name)
         if tool is None:
             near = self.catalog.near(name)
-            raise UnknownToolError(f"Unknown tool: {name[:80]}." + (f" Near: {', '.join(near)}." if near else ""))
+            raise UnknownToolError(
+                f"Unknown tool: {name[:80]}." + (f" Did you mean {' or '.join(near)}?" if near else "")
+            )
         self.policy.require(tool)
         schema.validate(tool, arguments, self.catalog)
-        arguments = dict(arguments)
+        arguments = schema.whole_numbers(tool, arguments, self.catalog)
         budget = min(arguments.pop("max_chars", tool.entry.budget or DEFAULT_BUDGET), self.ceiling)
         fields = tuple(arguments.pop("fields", ()))
         version = await self.client.version()
@@ -97,10 +99,14 @@ class Door:
         if entry.then:
             then = self.catalog.operations[entry.then]
             names = {use.name for use in then.entry.params}
-            return await self.operate(then, {key: arguments[key] for key in arguments if key in names}, caller)
+            try:
+                return await self.operate(then, {key: arguments[key] for key in arguments if key in names}, caller)
+            except AirflowMcpError as error:
+                hint = f"It was done; only reading it back failed. {error}"
+                return Reply(None, 0, {"done": True, "hint": hint}, Record(keep=("done", "hint")))
         reply = self._reply(tool, raw, arguments, version, fields)
         if entry.patch:
-            _require_written(tool, arguments, reply.one or {})
+            _require_written(tool, arguments, raw)
         if reply.rows == [] and not arguments.get("offset"):
             await self._require_parent(tool, arguments, caller)
         return reply
@@ -192,10 +198,11 @@ class Door:
             if reply.one is None:
                 return {"done": True, **arguments}
             one = {**arguments, **{name: value for name, value in reply.one.items() if value is not None}}
-            return shape.record_answer(
+            answer = shape.record_answer(
                 one, reply.record, budget=budget, ceiling=self.ceiling, fields=fields, extra=extra
             )
-        return shape.list_answer(
+            return answer if tool.entry.access == "read" else _without_next(answer)
+        answer = shape.list_answer(
             reply.rows,
             reply.record,
             total=reply.total,
@@ -207,6 +214,7 @@ class Door:
             given=arguments,
             extra=extra,
         )
+        return _without_next(answer) if extra.get("done") else answer
 
 
 class InnerDoor:
@@ -250,9 +258,15 @@ def present(error: AirflowMcpError) -> str:
     return shorten(redact_text(clean(str(error))), _ERROR_SIZE)
 
 
-def _require_written(tool: Tool, arguments: Json, reply: Json) -> None:
+def _without_next(answer: Json) -> Json:
+    """Of a change there is no more to ask for: the same call would make it again."""
+    return {name: value for name, value in answer.items() if name != "next"}
+
+
+def _require_written(tool: Tool, arguments: Json, raw: Any) -> None:
     """Airflow 3 answers 200 to a PATCH it ignored: compare what came back."""
     assert tool.entry.patch is not None
+    reply: Json = raw if isinstance(raw, dict) else {}
     lost = [name for name in tool.entry.patch.body if name in arguments and reply.get(name) != arguments[name]]
     if lost:
         raise AirflowError(

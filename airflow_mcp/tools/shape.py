@@ -137,8 +137,9 @@ def _fit_rows(
     def answer(shown: int) -> Json:
         built: Json = {**extra, "columns": columns, "rows": rows[:shown], "total": total}
         if (left := total - offset - shown) > 0:
-            built |= {"next": {"offset": offset + shown}} if paged else _more(len(dumps(rows)) + 400, budget, ceiling)
-            built["left_out"] = left
+            by_offset = paged and (shown or not rows)  # an offset that moves nothing would be asked for for ever
+            more = {"next": {"offset": offset + shown}} if by_offset else _more(len(dumps(rows)) + 400, budget, ceiling)
+            built |= {**more, "left_out": left}
         if shortened:
             built["shortened"] = sorted(shortened)
         return built

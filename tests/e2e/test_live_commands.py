@@ -75,10 +75,11 @@ def test_the_doctor_ends_with_1_and_one_line_when_airflow_is_down() -> None:
 
 
 def test_call_prints_an_answer_as_one_line_of_json(site: Site) -> None:
-    done = run(site.environment(), "call", "get_dag", "dag_id=ok")
+    site.ended("ok", "ok-1")
+    done = run(site.environment(), "call", "get_dag_run", "dag_id=ok", "dag_run_id=ok-1")
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = done.stdout.splitlines()
-    assert json.loads(line) == site.reader.ask("get_dag", dag_id="ok")
+    assert json.loads(line) == site.reader.ask("get_dag_run", dag_id="ok", dag_run_id="ok-1")
 
 
 def test_call_reads_json_in_its_arguments_and_shows_progress_on_stderr(site: Site) -> None:

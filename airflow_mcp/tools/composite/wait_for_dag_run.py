@@ -7,7 +7,6 @@ from collections import Counter
 import anyio
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import AirflowUnreachableError
 from airflow_mcp.tools.run import InnerDoor
 
 _ENDED = ("success", "failed")  # Airflow's terminal run states; upstream_failed is a task's, never a run's
@@ -30,21 +29,22 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     """State, task counts and failed task instances; `finished` is false when paused or out of time (`hint`)."""
     ids = {"dag_id": arguments["dag_id"], "dag_run_id": arguments["dag_run_id"]}
     seconds = arguments.get("timeout_seconds", 600)
-    seen: Json = {}
+    deadline = anyio.current_time() + seconds
     pause = _FIRST_PAUSE
-    with anyio.move_on_after(seconds):
-        while True:
-            seen = await _look(door, ids)
-            if seen["finished"]:
-                return seen
-            if (await door.one("get_dag", dag_id=ids["dag_id"])).get("is_paused"):
-                hint = "The DAG is paused: its tasks are not scheduled. unpause_dag starts them; then wait again."
-                return seen | {"hint": hint}
-            await anyio.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
-    if not seen:
-        raise AirflowUnreachableError(f"Airflow did not answer within {seconds} seconds. The run is not affected.")
-    return seen | {"hint": f"Not finished after {seconds} seconds; the run goes on. Call again to go on waiting."}
+    while True:  # at least one look, however little time there is
+        seen = await _look(door, ids)
+        if seen["finished"]:
+            return seen
+        if (await door.one("get_dag", dag_id=ids["dag_id"])).get("is_paused"):
+            hint = "The DAG is paused: its tasks are not scheduled. unpause_dag starts them; then wait again."
+            return seen | {"hint": hint}
+        left = deadline - anyio.current_time()
+        if left <= 0:
+            return seen | {
+                "hint": f"Not finished after {seconds} seconds; the run goes on. Call again to go on waiting."
+            }
+        await anyio.sleep(min(pause, left))
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
 async def _look(door: InnerDoor, ids: Json) -> Json:
@@ -73,7 +73,7 @@ async def _count_tasks(door: InnerDoor, ids: Json) -> tuple[dict[str, int], list
             _, counts[state] = await door.rows("list_task_instances", **ids, state=[state], limit=1)
 
         async with anyio.create_task_group() as group:
-            for state in (*_DONE_STATES, *_OTHER_STATES):
+            for state in (*_DONE_STATES, *_OTHER_STATES, *(["awaiting_input"] if door.version >= (3, 3) else [])):
                 group.start_soon(count, state)
         counts = {state: number for state, number in sorted(counts.items()) if number}
     else:
