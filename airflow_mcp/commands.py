@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -82,6 +83,36 @@ def demo(
     from airflow_mcp.demo.run import demo as run
 
     raise typer.Exit(run(airflow_version=airflow_version, once=once, clean=clean))
+
+
+policy = typer.Typer(add_completion=False, help="What the permission rules say.", no_args_is_help=True)
+app.add_typer(policy, name="policy")
+
+
+@policy.command()
+def explain(
+    tool: Annotated[str, typer.Argument(help="Tool name.")],
+    dag: Annotated[str, typer.Option(help="The DAG the call is about.")] = "",
+    pool: Annotated[str, typer.Option(help="The pool the call is about.")] = "",
+    caller: Annotated[str, typer.Option(help="Who calls; role:NAME for a role.")] = "local",
+    instance: Annotated[str, typer.Option(help="Which Airflow; default the first.")] = "",
+) -> None:
+    """Say whether a call would be allowed, denied or confirmed, by which rule, and what would change that."""
+    from airflow_mcp.console import explain_policy
+    from airflow_mcp.settings import read_settings
+
+    about = {name: value for name, value in {"dag_id": dag, "pool_name": pool}.items() if value}
+    explain_policy(read_settings(), tool, about, caller, instance)
+
+
+@policy.command()
+def check(file: Annotated[str, typer.Argument(help="The TOML file to check.")]) -> None:
+    """Read a configuration file as a start would, and say what its rules allow."""
+    from airflow_mcp.console import check_policy
+    from airflow_mcp.settings import PREFIX, read_settings
+
+    os.environ[f"{PREFIX}CONFIG"] = file
+    check_policy(read_settings())
 
 
 def kinds_of(tool: str) -> dict[str, str]:

@@ -7,14 +7,20 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 from rich.console import Console
 from rich.markup import escape
+from rich.prompt import Confirm
 from rich.table import Table
 
-from airflow_mcp.errors import AirflowMcpError, ForbiddenError
-from airflow_mcp.tools.caller import Caller
+from airflow_mcp.catalog.load import unknown_tool
+from airflow_mcp.errors import AirflowMcpError, ForbiddenError, InvalidArgumentsError, NotAllowedError
+from airflow_mcp.policy.decide import Asker, offers, reveals_secrets
+from airflow_mcp.policy.explain import explain
+from airflow_mcp.tools.caller import Answer, Caller, nobody
+from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.offer import listed, parse_toolsets
-from airflow_mcp.tools.open import open_door
+from airflow_mcp.tools.open import open_instances
 from airflow_mcp.tools.run import Door, present
 from airflow_mcp.tools.shape import dumps
 
@@ -26,43 +32,92 @@ _READS = {"DAGs": "list_dags", "runs": "list_dag_runs", "pools": "list_pools", "
 
 
 def print_tools(settings: Settings) -> None:
-    """Every tool of the catalog and its standing under these settings. Asks no Airflow."""
-    door = open_door(settings)
-    shown = {
-        tool.name for tool in listed(door.catalog, door.policy, parse_toolsets(settings.toolsets, door.catalog), None)
-    }
-    table = Table("tool", "class", "standing", "toolset", "Airflow", box=None, pad_edge=False)
-    for tool in door.catalog.tools.values():
-        allowed = door.policy.allows(tool)
-        standing = "listed" if tool.name in shown else ("allowed, not listed" if allowed else "refused")
-        since = str(tool.entry.since).removeprefix("Airflow ")
-        table.add_row(tool.name, tool.entry.access, standing, tool.toolset, since)
-    _console().print(table)
-    _console().print(f"{len(shown)} of {len(door.catalog.tools)} listed. Allow more with AIRFLOW_MCP_ALLOW.")
+    """Every tool of the catalog and its standing under these settings, for each Airflow. Asks no Airflow."""
+    instances = open_instances(settings)
+    catalog, policy = instances.catalog, instances.policy
+    toolsets = parse_toolsets(settings.toolsets, catalog)
+    for door in instances.doors.values():
+        asker = door.asker(Caller())
+        shown = {tool.name for tool in listed(catalog, policy, toolsets, None, asker)}
+        table = Table("tool", "class", "standing", "toolset", "Airflow", box=None, pad_edge=False)
+        for tool in catalog.tools.values():
+            allowed = offers(policy, tool, asker)
+            standing = "listed" if tool.name in shown else ("allowed, not listed" if allowed else "refused")
+            since = str(tool.entry.since).removeprefix("Airflow ")
+            table.add_row(tool.name, tool.entry.access, standing, tool.toolset, since)
+        where = "" if len(instances.doors) == 1 else f" on {door.instance}"
+        _console().print(table)
+        _console().print(f"{len(shown)} of {len(catalog.tools)} listed{where}. Allow more with AIRFLOW_MCP_ALLOW.")
 
 
 def call_tool(settings: Settings, name: str, arguments: dict[str, Any]) -> None:
     """Print the answer of one call as JSON on stdout, its progress on stderr. Raises AirflowMcpError."""
-    door = open_door(settings)
-    progress = Console(stderr=True)
+    instances = open_instances(settings)
+    side = Console(stderr=True)
 
     async def show(done: float, total: float | None, message: str) -> None:
-        progress.print(f"{done:g}{f'/{total:g}' if total else ''} {message}", markup=False, highlight=False)
+        side.print(f"{done:g}{f'/{total:g}' if total else ''} {message}", markup=False, highlight=False)
+
+    async def ask(question: str) -> Answer:
+        if not sys.stdin.isatty():
+            return await nobody(question)
+        side.print(question, markup=False, highlight=False)
+        yes = await anyio.to_thread.run_sync(lambda: Confirm.ask("Do it?", console=side, default=False))
+        return Answer(yes, "accept" if yes else "decline")
 
     async def job() -> Any:
-        return await door.call(name, arguments, Caller(progress=show))
+        return await instances.call(name, arguments, Caller(progress=show, ask=ask))
 
-    answer = _run(door, job)
+    answer = _run(instances, job)
     sys.stdout.write(f"{dumps(answer)}\n")  # not through rich, which replaces :words: between colons
 
 
+def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller: str, instance: str) -> None:
+    """Print what policy says about a call, asking no Airflow. Raises UnknownToolError and InvalidArgumentsError."""
+    instances = open_instances(settings)
+    tool = instances.catalog.tools.get(name)
+    if tool is None:
+        raise unknown_tool(name, instances.catalog)
+    if instance and instance not in instances.doors:
+        raise InvalidArgumentsError(f"{instance!r} is no instance; there are {', '.join(instances.doors)}.")
+    where = instance or next(iter(instances.doors))
+    asker = Asker(caller, (caller,), where)
+    for key, value in explain(instances.policy, instances.catalog, tool, about, asker).items():
+        _console().print(f"{key:<12} {value}", markup=False, highlight=False, soft_wrap=True)
+
+
+def check_policy(settings: Settings) -> None:
+    """Print what each rule of the settings amounts to. Raises SettingsError, naming file and line, for a wrong one."""
+    instances = open_instances(settings)
+    policy = instances.policy
+    _console().print(f"default      {'reads need no rule' if policy.default == 'read' else 'nothing without a rule'}")
+    for kind, rules in (("allow", policy.allow), ("deny", policy.deny)):
+        for index, rule in enumerate(rules):
+            tools = [
+                tool.name
+                for tool in instances.catalog.tools.values()
+                if rule.reaches(tool, every=kind == "deny") and rule.fits(tool)
+            ]
+            _console().print(f"{kind}[{index}]  {rule.words()}", markup=False, highlight=False, soft_wrap=True)
+            _console().print(f"         {len(tools)} tools: {', '.join(tools)}", highlight=False, soft_wrap=True)
+
+
 def run_doctor(settings: Settings) -> bool:
-    """Print one line per finding, each with what to do about it; True when this server can work."""
-    door = open_door(settings)
-    return _run(door, lambda: _examine(door, settings))
+    """Print one line per finding, each with what to do about it; True when every Airflow can be worked with."""
+    instances = open_instances(settings)
+
+    async def job() -> bool:
+        well = True
+        for door in instances.doors.values():
+            if len(instances.doors) > 1:
+                _console().print(f"[bold]{escape(door.instance)}[/]")
+            well = await _examine(door) and well
+        return well
+
+    return _run(instances, job)
 
 
-async def _examine(door: Door, settings: Settings) -> bool:
+async def _examine(door: Door) -> bool:
     console = _console()
 
     def say(well: bool, what: str, words: str) -> None:
@@ -74,15 +129,17 @@ async def _examine(door: Door, settings: Settings) -> bool:
     except AirflowMcpError as error:
         say(False, "address", present(error))
         return False
-    say(True, "address", f"{settings.url} answers")
+    say(True, "address", f"{door.client.url} answers")
     say(True, "version", f"Airflow {version}, REST API /api/{version.generation}")
     may: list[str] = []
     may_not: list[str] = []
     for what, tool in _READS.items():
         arguments = {"limit": 1} | ({"dag_id": "~"} if tool == "list_dag_runs" else {})
         try:
-            await door.call(tool, arguments, Caller(name="doctor"))
+            await door.call(tool, arguments, Caller())
             may.append(what)
+        except NotAllowedError:
+            may_not.append(f"{what} (by policy)")
         except ForbiddenError:
             may_not.append(what)
         except AirflowMcpError as error:
@@ -95,20 +152,23 @@ async def _examine(door: Door, settings: Settings) -> bool:
         "rights",
         f"may read {', '.join(may) or 'nothing'}{refused}. What it may change cannot be tried without a change",
     )
+    asker = door.asker(Caller())
     changing = [
-        tool.name for tool in door.catalog.tools.values() if tool.entry.access != "read" and door.policy.allows(tool)
+        tool.name
+        for tool in door.catalog.tools.values()
+        if tool.entry.access != "read" and offers(door.policy, tool, asker)
     ]
     allowed = f"allows {', '.join(changing)}" if changing else "allows reads only; AIRFLOW_MCP_ALLOW allows more"
-    say(True, "policy", allowed + ("; secrets are shown (@secret)" if door.policy.reveals_secrets else ""))
+    say(True, "policy", allowed + ("; secrets are shown (@secret)" if reveals_secrets(door.policy, asker) else ""))
     return bool(may)
 
 
-def _run(door: Door, job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+def _run(instances: Instances, job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     async def whole() -> Any:
         try:
             return await job()
         finally:
-            await door.client.aclose()
+            await instances.aclose()
 
     return anyio.run(whole)
 

@@ -20,7 +20,11 @@ class AirflowMcpError(Exception):
 
 
 class SettingsError(AirflowMcpError):
-    """The operator's configuration is wrong."""
+    """The operator's configuration is wrong; `path` is where in the TOML file, as keys and indexes."""
+
+    def __init__(self, message: str, path: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class ManifestError(AirflowMcpError):

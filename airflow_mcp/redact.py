@@ -21,6 +21,9 @@ SENSITIVE = (
 _WORDS = "|".join(word.replace("_", "[_-]?") for word in SENSITIVE)
 _USERINFO = re.compile(r"(?<=://)[^\s/?#\"'<>]+(?=@)")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+_HEADER = re.compile(
+    r"(?i)(authorization[\\\"']*\s*[:=]\s*[\\\"']*)(?!\*\*\*)(?:[a-z][\w-]*\s+)?[^\s\"'\\,;]+"
+)  # any scheme
 _SHAPES = re.compile(
     r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # JSON web tokens
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS access key ids
@@ -34,12 +37,15 @@ _SUSPECT = re.compile(
     r"(?i)://|bearer|basic|eyJ|A[KS]IA|AIza|ya29|gh[pousr]_|github_pat|glpat|xox|sk-|dapi|PRIVATE KEY|" + _WORDS
 )
 _NAME = re.compile(f"(?i){_WORDS}")
-# `key = value` and `"key": "value"`; a call (`token = get_token()`) is code, not a secret, hence the possessive match.
+_PREFIX = r"(?:[rbfuRBFU]{1,2}(?=\\*[\"']))?"  # of Python's strings
+_QUOTED = r"(\\*[\"'])(?!\*\*\*)(?:(?!\2)(?:\\.|[^\n\\]))+"  # up to the closing quote, or the end of the line
+# `key = value`, `["key"] = value` and `"key": "value"`; a call (`token = get_token()`) is code and no secret.
 _PAIR = re.compile(
-    rf"(?i)((?:{_WORDS})[\w.-]{{0,64}}[\\\"']*\s*[:=]\s*)"
-    r"(?:(\\*[\"'])(?!\*\*\*)(?:(?!\2)(?:\\.|[^\n\\]))+"  # in quotes: up to the closing one, or the end of the line
-    r"|(?!\*\*\*|[A-Za-z_][\w.]*\([^()\n]*\))[^\s\"'\\,;&\[\]{}]+)"
+    rf"(?i)((?:{_WORDS})[\w.-]{{0,64}}[\\\"'\]]*\s*[:=]\s*{_PREFIX})"
+    rf"(?:{_QUOTED}|(?!\*\*\*|[A-Za-z_][\w.]*\([^()\n]*\))[^\s\"'\\,;&\[\]{{}}]+)"
 )
+# `password: str = "..."`: what stood behind the colon is masked by then.
+_ANNOTATED = re.compile(rf"(\*\*\*(?:\[[\w., |]*\])?(?:\s*\|\s*\w+)?\s*=\s*{_PREFIX}){_QUOTED}")
 
 
 @lru_cache(maxsize=4096)
@@ -72,9 +78,11 @@ def redact_text(text: str) -> str:
             masked = redact(parsed)
             return text if masked == parsed else json.dumps(masked, ensure_ascii=False)
     text = _USERINFO.sub(_mask_userinfo, text)
+    text = _HEADER.sub(rf"\1{MASK}", text)
     text = _SCHEME.sub(rf"\1 {MASK}", text)
     text = _SHAPES.sub(MASK, text)
-    return _PAIR.sub(lambda match: f"{match[1]}{match[2] or ''}{MASK}", text)
+    text = _PAIR.sub(lambda match: f"{match[1]}{match[2] or ''}{MASK}", text)
+    return _ANNOTATED.sub(rf"\1\2{MASK}", text)
 
 
 def _mask_userinfo(match: re.Match[str]) -> str:

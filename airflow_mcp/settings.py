@@ -14,10 +14,10 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -27,16 +27,19 @@ from pydantic_settings import (
 )
 
 from airflow_mcp.errors import SettingsError
+from airflow_mcp.toml_lines import line_of
 
 PREFIX = "AIRFLOW_MCP_"
 _ELSEWHERE = frozenset({"CONFIG", "DEMO_HOME"})  # variables that are not fields
+FILE_ONLY = frozenset({"policy", "instances"})  # tables, which a variable would replace instead of adding to them
+Place = tuple[str | int, ...]
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
-class Settings(BaseSettings):
-    """The operator's decisions. Build it with `read_settings`, which turns what is wrong into one sentence."""
+class Connection(BaseModel):
+    """One Airflow: where it is and how to log in."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = Field(
         default="http://127.0.0.1:8080", description="Airflow's address, with its path prefix if it has one"
@@ -47,18 +50,8 @@ class Settings(BaseSettings):
     token_command: str = Field(
         default="", description="A command that prints a bearer token; run again when it expires"
     )
-    allow: Names = Field(
-        default=(), description="What may be changed: tool names, globs, @write @destructive @admin; @secret"
-    )
-    toolsets: Names = Field(default=(), description="Toolsets to list, or all; listing is not permission")
     ca_file: str = Field(default="", description="PEM file of the CA that signed Airflow's certificate")
     timeout: float = Field(default=30.0, gt=0, le=3600, description="Seconds one request to Airflow may take")
-    max_chars: int = Field(default=100_000, ge=1_000, le=10_000_000, description="Ceiling of an answer, in characters")
-
-    @field_validator("allow", "toolsets", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("url")
     @classmethod
@@ -109,7 +102,7 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _has_one_identity(self) -> Settings:
+    def _has_one_identity(self) -> Self:
         ways = {
             "TOKEN": bool(self.token.get_secret_value()),
             "TOKEN_COMMAND": bool(self.token_command),
@@ -126,6 +119,76 @@ class Settings(BaseSettings):
     def token_command_words(self) -> tuple[str, ...]:
         """The token command as it is run, without a shell."""
         return tuple(shlex.split(self.token_command))
+
+
+class Instance(Connection):
+    """`[instances.NAME]`: one of several Airflows, with rules for it alone."""
+
+    allow: tuple[dict[str, Any], ...] = ()
+    deny: tuple[dict[str, Any], ...] = ()
+
+
+class Settings(Connection, BaseSettings):
+    """The operator's decisions. Build it with `read_settings`, which turns what is wrong into one sentence."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    allow: Names = Field(
+        default=(), description="What may be changed: tool names, globs, @write @destructive @admin; @secret"
+    )
+    toolsets: Names = Field(default=(), description="Toolsets to list, or all; listing is not permission")
+    max_chars: int = Field(default=100_000, ge=1_000, le=10_000_000, description="Ceiling of an answer, in characters")
+    audit: str = Field(default="", description="File that gets JSON lines about every call; - is stderr")
+    policy: dict[str, Any] = Field(default={}, description="Permission rules (TOML only): docs/permissions.md")
+    instances: dict[str, Instance] = Field(default={}, description="Several Airflows (TOML only): docs/permissions.md")
+
+    @field_validator("allow", "toolsets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _has_one_way_to_airflow(self) -> Settings:
+        alone = sorted(self.model_fields_set & Connection.model_fields.keys())
+        if self.instances and alone:
+            raise ValueError(f"{' and '.join(alone)} would be for a single Airflow: put it into each [instances.NAME]")
+        return self
+
+    @property
+    def connections(self) -> dict[str, Connection]:
+        """Every Airflow by name; a single one is called default."""
+        return dict(self.instances) or {"default": self}
+
+    def locate(self, error: SettingsError) -> SettingsError:
+        """The same error with the key as the operator wrote it, and with the file and the line if it is in the file."""
+        place, written = self._place(error.path)
+        text = str(error).replace(".".join(map(str, place)), ".".join(map(str, written)), 1)
+        return _located(SettingsError(text, (*written, *error.path[len(place) :])))
+
+    def _place(self, path: Place) -> tuple[Place, Place]:
+        """A rule's place in the whole policy (see `rules`), and where the operator wrote it."""
+        match path:
+            case ("policy", "allow" | "deny" as kind, int(index), *_):
+                own = index - len(self.policy.get(kind, ()))
+                for name, one in self.instances.items():
+                    if 0 <= own < len(getattr(one, kind)):
+                        return path[:3], ("instances", name, kind, own)
+                    own -= len(getattr(one, kind))
+            case (variable, *_) if variable == f"{PREFIX}ALLOW" and variable not in os.environ:
+                return path[:1], ("allow",)
+            case _:
+                pass
+        return (), ()
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """The policy table, with the rules of each instance."""
+        table = dict(self.policy)
+        for kind in ("allow", "deny"):
+            own = [{**rule, "instances": [name]} for name, one in self.instances.items() for rule in getattr(one, kind)]
+            if own:
+                table[kind] = [*table.get(kind, []), *own]
+        return table
 
     @classmethod
     def settings_customise_sources(
@@ -151,6 +214,9 @@ def read_settings() -> Settings:
     """
     for sentence in unknown_variables(os.environ):
         sys.stderr.write(f"airflow-mcp: {sentence}\n")
+    for name in sorted(FILE_ONLY):
+        if os.environ.get(f"{PREFIX}{name.upper()}"):
+            raise SettingsError(f"{PREFIX}{name.upper()}: {name} belongs into the TOML file that {PREFIX}CONFIG names.")
     file = os.environ.get(f"{PREFIX}CONFIG", "")
     if file and not Path(file).is_file():
         raise SettingsError(f"{PREFIX}CONFIG names no file: {file}.")
@@ -159,7 +225,7 @@ def read_settings() -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not TOML: {error}.") from None
     except ValidationError as error:
-        raise SettingsError(_first_sentence(error, file)) from None
+        raise _located(SettingsError(_first_sentence(error, file), error.errors()[0]["loc"])) from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -167,6 +233,12 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     known = {name.upper() for name in Settings.model_fields} | _ELSEWHERE
     unknown = [name for name in environment if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known]
     return [f"{name} is not a setting and is ignored.{_near(name.removeprefix(PREFIX), known)}" for name in unknown]
+
+
+def _located(error: SettingsError) -> SettingsError:
+    file = os.environ.get(f"{PREFIX}CONFIG", "")
+    line = line_of(Path(file).read_text(encoding="utf-8"), error.path) if file and error.path else None
+    return SettingsError(f"{file}, line {line}: {error}", error.path) if line else error
 
 
 def _near(name: str, known: set[str]) -> str:
@@ -181,11 +253,11 @@ def _first_sentence(error: ValidationError, file: str) -> str:
         message = f"must be a number, not {str(first['input'])[:40]!r}"
     if not first["loc"]:
         return f"{message}."
-    name = str(first["loc"][0])
+    name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.6)
-        return f"{file}: {name} is not a setting." + (f" Did you mean {near[0]}?" if near else "")
+        near = difflib.get_close_matches(str(first["loc"][-1]), Settings.model_fields, n=1, cutoff=0.6)
+        return f"{name} is not a setting." + (f" Did you mean {near[0]}?" if near else "")
     where = f"{PREFIX}{name.upper()}"
     if f"{PREFIX}{name.upper()}" not in os.environ and file:
-        where = f"{file}: {name}"
+        where = name
     return f"{where} {message[0].lower()}{message[1:]}."

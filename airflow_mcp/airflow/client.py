@@ -21,6 +21,7 @@ from airflow_mcp.errors import AirflowError, AirflowUnreachableError, InvalidArg
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_IN_FLIGHT = 8  # requests at once: an Airflow has few workers, and others use it too
 _JSON = "application/json"
 _LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is streamed
 
@@ -58,6 +59,7 @@ class AirflowClient:
         self._version: Version | None = None
         self._detecting = anyio.Lock()
         self._login_proved = False
+        self._in_flight = anyio.CapacityLimiter(_IN_FLIGHT)
 
     @property
     def credentials(self) -> Credentials:
@@ -92,7 +94,8 @@ class AirflowClient:
         A read is tried three times through broken connections, timeouts and 5xx. Anything else is tried again only
         when it cannot have left. Raises AirflowUnreachableError and LoginError; other statuses are the caller's.
         """
-        return await self._through(request, self._read)
+        async with self._in_flight:
+            return await self._through(request, self._read)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[tuple[int, AsyncIterator[bytes]], None]:
@@ -105,12 +108,13 @@ class AirflowClient:
             opened.append(raw)
             return Response(raw.status_code, b"")
 
-        response = await self._through(request, leave_open)
-        try:
-            yield response.status, self._pieces(opened[0] if opened else response.content, request)
-        finally:
-            for raw in opened:
-                await raw.aclose()
+        async with self._in_flight:
+            response = await self._through(request, leave_open)
+            try:
+                yield response.status, self._pieces(opened[0] if opened else response.content, request)
+            finally:
+                for raw in opened:
+                    await raw.aclose()
 
     async def _through(self, request: Request, take: Callable[[httpx2.Response], Awaitable[Response]]) -> Response:
         """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout."""

@@ -136,7 +136,7 @@ def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
 
 def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> AirflowError:
     """The error for a response that is not 2xx, in words that say what to do next."""
-    name = tool.entry.within[0] if tool.entry.within else tool.name
+    name = tool.entry.part_of or tool.name
     detail = _detail(content)
     said = f" Airflow says: {detail.rstrip('.')}." if detail else ""
     if 300 <= status < 400:

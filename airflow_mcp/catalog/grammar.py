@@ -157,7 +157,7 @@ def _parse_params(value: Any) -> Any:
 
 
 class Entry(Word):
-    """One tool (or, with `within`, one step of a composite) as its manifest states it."""
+    """One tool (or, with `part_of`, a request that only composites make) as its manifest states it."""
 
     title: str = ""
     summary: str
@@ -166,7 +166,8 @@ class Entry(Word):
     v1: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     v2: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     python: bool = False  # the composite airflow_mcp/tools/composite/<name>.py answers
-    within: tuple[str, ...] = ()  # a step that only these composites may take; never listed
+    steps: tuple[str, ...] = ()  # with python: every operation it may take; its permission is theirs
+    part_of: str | None = None  # only a step of composites, never listed; what denies this tool denies it everywhere
     params: Annotated[tuple[Use, ...], BeforeValidator(_parse_params)] = ()
     alias: dict[str, str] = {}  # argument -> its name on the wire, where this operation differs from others
     any_of: tuple[str, ...] = ()  # at least one of these optional arguments must be given
@@ -180,7 +181,9 @@ class Entry(Word):
     parent: tuple[str, ...] = ()  # where an empty list may mean "no such DAG or run": look the first fitting one up
     patch: Patch | None = None
     then: str | None = None  # answer with this read instead of the reply
-    preview: Literal["flag", "route", "read"] | None = None  # what a dry run is for this operation
+    preview: Literal["flag", "read"] | None = None  # what a dry run is for this operation
+    shows: tuple[str, ...] = ()  # with preview = "read": what is read to show what a call touches
+    lost: str = ""  # what cannot be undone, for whoever confirms
     accept: dict[Generation, str] = {}  # default: application/json
     budget: int | None = None  # characters of an answer when the caller names no max_chars
     idempotent: bool = False
@@ -191,10 +194,14 @@ class Entry(Word):
             raise ValueError("python and a route exclude each other: data or Python, never half")
         if not self.python and not (self.v1 or self.v2):
             raise ValueError("an entry needs v1, v2 or python")
-        if not self.within and not self.title:
+        if self.steps and not self.python:
+            raise ValueError("steps are for python: an operation takes none")
+        if not self.part_of and not self.title:
             raise ValueError("title is required for a tool")
         if self.access in ("destructive", "admin") and self.preview is None:
             raise ValueError("preview is required where access is destructive or admin")
+        if (self.preview == "read") != bool(self.shows):
+            raise ValueError("preview = 'read' and shows go together")
         return self
 
     def route(self, generation: Generation) -> Route | None:

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from airflow_mcp.catalog.grammar import Entry, Parameter, Record
-from airflow_mcp.errors import ManifestError
+from airflow_mcp.errors import ManifestError, UnknownToolError
 
 Model = TypeVar("Model", bound=BaseModel)
 _PACKAGE = Path(__file__).parents[1]
+_CLASSES = ("read", "write", "destructive", "admin")
 _SHARED = ("parameters.toml", "records.toml", "toolsets.toml")
 
 
@@ -32,7 +33,7 @@ class Tool:
 class Catalog:
     """Everything that exists."""
 
-    operations: dict[str, Tool]  # tools and the inner steps of composites
+    operations: dict[str, Tool]  # tools, and requests that only composites make
     parameters: dict[str, Parameter]
     records: dict[str, Record]
     default_toolsets: frozenset[str]
@@ -40,7 +41,7 @@ class Catalog:
     @property
     def tools(self) -> dict[str, Tool]:
         """What a caller may name."""
-        return {name: tool for name, tool in self.operations.items() if not tool.entry.within}
+        return {name: tool for name, tool in self.operations.items() if not tool.entry.part_of}
 
     @property
     def toolsets(self) -> frozenset[str]:
@@ -50,6 +51,12 @@ class Catalog:
     def near(self, name: str) -> list[str]:
         """Up to three tool names that look like this one."""
         return difflib.get_close_matches(name, self.tools, n=3, cutoff=0.6)
+
+
+def unknown_tool(name: str, catalog: Catalog) -> UnknownToolError:
+    """The error for a name that no tool has, with the names that look like it."""
+    near = catalog.near(name)
+    return UnknownToolError(f"Unknown tool: {name[:80]}." + (f" Did you mean {' or '.join(near)}?" if near else ""))
 
 
 def manifest_folder() -> Path:
@@ -127,8 +134,10 @@ def _check_references(catalog: Catalog) -> None:
             "alias": entry.alias.keys() - names,
             "then": {entry.then} - catalog.operations.keys() - {None},
             "parent": set(entry.parent) - catalog.operations.keys(),
+            "shows": set(entry.shows) - catalog.operations.keys(),
             "patch": {entry.patch.read} - catalog.operations.keys() if entry.patch else set[str](),
-            "within": set(entry.within) - catalog.operations.keys(),
+            "part_of": {entry.part_of} - catalog.tools.keys() - {None},
+            "steps": set(entry.steps) - catalog.operations.keys(),
             "resolve": {resolve.operation for resolve in entry.resolve.values()} - catalog.operations.keys(),
             "path": {slot for route in routes for slot in route.slots} - names - entry.resolve.keys(),
         }
@@ -136,6 +145,12 @@ def _check_references(catalog: Catalog) -> None:
             if unknown:
                 raise ManifestError(
                     f"{tool.toolset}.toml: [{tool.name}] {key}: {sorted(map(str, unknown))} is unknown."
+                )
+        for name in entry.steps:
+            if _CLASSES.index(catalog.operations[name].entry.access) > _CLASSES.index(entry.access):
+                raise ManifestError(
+                    f"{tool.toolset}.toml: [{tool.name}] access: its step {name} is "
+                    f"{catalog.operations[name].entry.access}, so it cannot be {entry.access}."
                 )
     if unknown := catalog.default_toolsets - catalog.toolsets:
         raise ManifestError(f"toolsets.toml: default: {sorted(unknown)} is unknown.")

@@ -71,12 +71,18 @@ def _without(schema: Json, values: set[str]) -> Json:
     )
 
 
-def validate(tool: Tool, arguments: Json, catalog: Catalog) -> None:
-    """Check a call's arguments, whatever the version. Raises InvalidArgumentsError with what to change."""
-    problems = [_sentence(error, tool) for error in _validator(tool, catalog).iter_errors(arguments)]
+def validate(tool: Tool, arguments: Json, catalog: Catalog, *, whole: bool = True) -> None:
+    """Check a call's arguments, whatever the version; unless it is `whole`, some may be missing.
+
+    Raises InvalidArgumentsError with what to change.
+    """
+    if tool.entry.access != "read" and isinstance(arguments.get("plan"), str):
+        arguments = {name: value for name, value in arguments.items() if name != "plan"}  # confirm.py judges it
+    errors = _validator(tool, catalog).iter_errors(arguments)
+    problems = [_sentence(error, tool) for error in errors if whole or error.validator != "required"]
     problems += _naive_dates(tool, arguments, catalog)
     any_of = tool.entry.any_of
-    if any_of and not any(arguments.get(name) is not None for name in any_of):
+    if whole and any_of and not any(arguments.get(name) is not None for name in any_of):
         problems.append(f"give at least one of {', '.join(any_of)}")
     if problems:
         raise InvalidArgumentsError(f"{tool.name}: {'; '.join(problems[:3])}.")

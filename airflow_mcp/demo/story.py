@@ -119,7 +119,7 @@ class Story:
             ("Start one and wait for it.", self.run),
             ("Why did it fail?", self.diagnose),
             ("What would be run again?", self.preview),
-            ("Run it again.", self.clear),
+            ("Run it again: the first call gives a plan, the second carries it out.", self.clear),
             ("Delete the DAG? The policy allows triggering and clearing only.", self.refused_delete),
         ]
 
@@ -158,9 +158,12 @@ class Story:
         self._expect("check_order" in answer.text, "the dry run to name check_order")
 
     async def clear(self) -> None:
-        """The failed tasks are cleared, and the run goes on."""
-        answer = await self._call("clear_task_instances", {**self._run, "dry_run": False})
-        self._expect("check_order" in answer.text, "the clear to name check_order")
+        """Nothing is cleared without the plan of a preview; with it, exactly that is cleared, and the run goes on."""
+        sure = {**self._run, "dry_run": False}
+        plan = (await self._call("clear_task_instances", sure)).find("plan")
+        self._expect(isinstance(plan, str), "the clear to ask for confirmation with a plan")
+        answer = await self._call("clear_task_instances", {**sure, "plan": plan})
+        self._expect(answer.find("done") is True, "the clear to be done")
 
     async def refused_delete(self) -> None:
         """What the operator did not allow is refused, and the refusal names the setting that would allow it."""

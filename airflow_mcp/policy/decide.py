@@ -1,70 +1,223 @@
-"""Which tools the operator allowed, and the sentence for one that is not.
+"""May this call happen? Pure: a policy and the parsed call give one decision, with the rule that made it.
 
-Reads are allowed. Anything that changes Airflow needs an entry of AIRFLOW_MCP_ALLOW that names it: its name, a glob, or
-its class (`@write`, `@destructive`, `@admin`). No glob reaches admin tools: whoever may create a user may create an
-administrator. `@secret` lifts our masking of secret fields.
+A call touches ids of nouns (DAGs, pools, variables, connections), or everything of a noun: a `~`, a missing filter, a
+list of all. A changing call that could touch something outside an allow rule, or inside a deny rule, is refused. A read
+of everything is decided row by row instead: `Decision.by_row` says so.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.errors import NotAllowedError, SettingsError
+from airflow_mcp.catalog.grammar import Json, Noun
+from airflow_mcp.catalog.load import Tool
+from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.policy.rules import NOUNS, SECRET, Allow, Confirm, Policy, Rule, default_confirm
 
-_CLASSES = ("@write", "@destructive", "@admin", "@secret")
+Touched = dict[Noun, frozenset[str] | None]  # ids, or None for everything of that noun
+_STRICTNESS: dict[Confirm, int] = {"never": 0, "plan": 1, "human": 2}
+_ARGUMENTS: dict[Noun, tuple[str, ...]] = {  # where a call's ids of a noun stand
+    "dag": ("dag_id", "dag_ids"),
+    "pool": ("pool_name", "name"),
+    "variable": ("variable_key", "key"),
+    "connection": ("connection_id",),
+}
 
 
 @dataclass(frozen=True)
-class Policy:
-    """The operator's decision, made once at start."""
+class Asker:
+    """Who asks and where: a caller's name, its roles as "role:NAME", and the Airflow it asks of."""
 
-    allow: tuple[str, ...] = ()
-
-    @property
-    def reveals_secrets(self) -> bool:
-        """Whether results show secret fields."""
-        return "@secret" in self.allow
-
-    def names(self, tool: Tool) -> bool:
-        """Whether an entry names this tool literally."""
-        return tool.name in self.allow
-
-    def allows(self, tool: Tool) -> bool:
-        """Whether a call of this tool may happen."""
-        return tool.entry.access == "read" or any(_matches(pattern, tool) for pattern in self.allow)
-
-    def require(self, tool: Tool) -> None:
-        """Raise NotAllowedError unless a call of this tool may happen."""
-        if not self.allows(tool):
-            raise NotAllowedError(
-                f"{tool.name} is not allowed here: it is a {tool.entry.access} operation, and nothing was sent to "
-                f"Airflow. The operator of this server can allow it by adding {tool.name} (or @{tool.entry.access}) "
-                "to the setting AIRFLOW_MCP_ALLOW."
-            )
+    name: str = "local"
+    roles: tuple[str, ...] = ()
+    instance: str = "default"
 
 
-def parse_policy(allow: Iterable[str], catalog: Catalog) -> Policy:
-    """Check the entries of AIRFLOW_MCP_ALLOW against what exists.
+@dataclass(frozen=True)
+class Decision:
+    """The verdict on one call, and the rule that made it."""
 
-    Raises SettingsError for an entry that matches nothing: a misspelt permission must not pass for a given one.
-    """
-    patterns = tuple(dict.fromkeys(entry.strip() for entry in allow if entry.strip()))
-    for pattern in patterns:
-        if pattern in _CLASSES or any(_matches(pattern, tool) for tool in catalog.tools.values()):
+    allowed: bool
+    rule: str  # "policy.deny[0] (tools *; dags payroll_*)", "policy.default", or "no rule"
+    confirm: Confirm = "never"
+    max_affected: int | None = None
+    by_row: frozenset[Noun] = frozenset()  # decide every row of the reply again by these nouns
+    within: Within | None = None  # whose step this is about
+
+
+@dataclass(frozen=True)
+class Within:
+    """The composite that takes a step, and what its own call touches."""
+
+    tool: Tool
+    touched: Touched
+
+
+def touched_by(tool: Tool, arguments: Json) -> Touched:
+    """What the parsed call touches of each noun in its entry's scope."""
+    touched: Touched = {}
+    for noun in NOUNS:
+        if getattr(tool.entry.scope, noun) is None:
             continue
-        near = difflib.get_close_matches(pattern, [*catalog.tools, *_CLASSES], n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "`airflow-mcp tools` lists every tool."
-        raise SettingsError(f"AIRFLOW_MCP_ALLOW: {pattern!r} matches no tool. {hint}")
-    return Policy(patterns)
+        ids: set[str] = set()
+        for name in _ARGUMENTS[noun]:
+            value = arguments.get(name)
+            ids |= {str(item) for item in (value if isinstance(value, list) else [value]) if item is not None}
+        touched[noun] = None if not ids or "~" in ids else frozenset(ids)
+    return touched
 
 
-def _matches(pattern: str, tool: Tool) -> bool:
-    if pattern.startswith("@"):
-        return pattern == f"@{tool.entry.access}"
-    if pattern == tool.name:
+def decide(policy: Policy, tool: Tool, touched: Touched, asker: Asker, within: Within | None = None) -> Decision:
+    """The decision on a call that touches this. Deny wins; among allows the strictest confirmation and cap hold.
+
+    A step `within` a composite is denied by what denies either, and allowed by what allows the composite; a reading one
+    also by what allows it alone.
+    """
+    changing = tool.entry.access != "read"
+    actors = (tool, within.tool) if within else (tool,)
+    for index, rule in enumerate(policy.deny):
+        if any(_is_about(rule, one, asker, every=True) for one in actors) and _denies(rule, touched, changing):
+            return Decision(False, f"policy.deny[{index}] ({rule.words()})", within=within)
+    alone = None if changing and within else tool  # a changing step has no leave but the composite's
+
+    def allows(rule: Allow) -> bool:
+        if alone and _is_about(rule, alone, asker, every=False) and _covers(rule, touched, changing):
+            return True
+        about = within is not None and _is_about(rule, within.tool, asker, every=False)
+        return within is not None and about and _covers(rule, within.touched | touched, changing)
+
+    matching = [(index, rule) for index, rule in enumerate(policy.allow) if allows(rule)]
+    if not matching and (changing or policy.default == "none"):
+        return Decision(False, "no rule", within=within)
+    by_row: frozenset[Noun] = frozenset()
+    if not changing:
+        by_row = frozenset(
+            noun for noun, ids in touched.items() if ids is None and depends_on(policy, noun, asker, *actors)
+        )
+    if not matching:
+        return Decision(True, "policy.default", by_row=by_row, within=within)
+    confirms: list[Confirm] = [_confirm(rule, tool) for _, rule in matching]
+    confirm: Confirm = max(confirms, key=lambda one: _STRICTNESS[one]) if changing else "never"
+    caps = [rule.max_affected for _, rule in matching if rule.max_affected is not None]
+    return Decision(
+        True,
+        ", ".join(f"policy.allow[{index}] ({rule.words()})" for index, rule in matching),
+        confirm=confirm,
+        max_affected=min(caps, default=None),
+        by_row=by_row,
+        within=within,
+    )
+
+
+def depends_on(policy: Policy, noun: Noun, asker: Asker, *tools: Tool) -> bool:
+    """Whether the decision on any of these depends on a noun's ids: by a denial, or where it needs a rule."""
+    return any(
+        rule.patterns(noun) and _is_about(rule, tool, asker, every=True)
+        for tool in tools
+        for rule in (*(policy.allow if policy.default == "none" or tool.entry.access != "read" else ()), *policy.deny)
+    )
+
+
+def offers(policy: Policy, tool: Tool, asker: Asker) -> bool:
+    """Whether some call of this tool may be allowed: what a list shows."""
+    unconditional = (rule for rule in policy.deny if not any(map(rule.patterns, NOUNS)))
+    if any(_is_about(rule, tool, asker, every=True) for rule in unconditional):
+        return False
+    if tool.entry.access == "read" and policy.default == "read":
         return True
-    return tool.entry.access != "admin" and fnmatchcase(tool.name, pattern)
+    return any(_is_about(rule, tool, asker, every=False) and rule.fits(tool) for rule in policy.allow)
+
+
+def stricter(one: Decision, other: Decision) -> Decision:
+    """Both decisions at once: the stricter confirmation, the smaller cap, and denied if either is."""
+    caps = [each.max_affected for each in (one, other) if each.max_affected is not None]
+    confirms: list[Confirm] = [one.confirm, other.confirm]
+    confirm: Confirm = max(confirms, key=lambda each: _STRICTNESS[each])
+    return replace(other if one.allowed else one, confirm=confirm, max_affected=min(caps, default=None))
+
+
+def may_ask_for_plan(policy: Policy, tool: Tool, asker: Asker) -> bool:
+    """Whether some call of this tool may have to be confirmed by a plan."""
+    rules = (rule for rule in policy.allow if _is_about(rule, tool, asker, every=False) and rule.fits(tool))
+    return tool.entry.access != "read" and any(_confirm(rule, tool) == "plan" for rule in rules)
+
+
+def reveals_secrets(policy: Policy, asker: Asker) -> bool:
+    """Whether results show this asker secret fields (@secret)."""
+    return any(SECRET in rule.tools and _is_for(rule, asker) for rule in policy.allow)
+
+
+def refusal(policy: Policy, tool: Tool, decision: Decision, asker: Asker) -> NotAllowedError:
+    """The sentence for a call that is not allowed: by which rule, and what would change it."""
+    access = tool.entry.access
+    start = f"{tool.name} is not allowed here, and nothing was changed"
+    if decision.rule != "no rule":
+        return NotAllowedError(f"{start}: {decision.rule} denies it, and no permission lifts a denial.")
+    narrower = [
+        f"policy.allow[{index}] ({rule.words()})"
+        for index, rule in enumerate(policy.allow)
+        if _is_about(rule, tool, asker, every=False)
+    ]
+    if narrower:
+        return NotAllowedError(
+            f"{start}: it is allowed only by {' and '.join(narrower)}, and this call reaches further."
+        )
+    return NotAllowedError(
+        f"{start}: it is a {access} operation that no rule allows. The operator of this server can allow it by adding "
+        f"{tool.name} (or @{access}) to the setting AIRFLOW_MCP_ALLOW or to a [[policy.allow]] rule."
+    )
+
+
+def _confirm(rule: Allow, tool: Tool) -> Confirm:
+    return rule.confirm or default_confirm(tool.entry.access)
+
+
+def _is_for(rule: Rule, asker: Asker) -> bool:
+    here = not rule.instances or _any_match([asker.instance], rule.instances)
+    roles = tuple(pattern for pattern in rule.callers if pattern.startswith("role:"))
+    people = tuple(pattern for pattern in rule.callers if not pattern.startswith("role:"))
+    # Apart, so that nobody gets a role by being called like one.
+    return here and (not rule.callers or _any_match(asker.roles, roles) or _any_match([asker.name], people))
+
+
+def _is_about(rule: Rule, tool: Tool, asker: Asker, *, every: bool) -> bool:
+    return _is_for(rule, asker) and rule.reaches(tool, every=every)
+
+
+def _covers(rule: Rule, touched: Touched, changing: bool) -> bool:
+    """Whether all that is touched lies inside the rule's patterns; a read of everything is decided by row."""
+    for noun in NOUNS:
+        patterns = rule.patterns(noun)
+        if not patterns:
+            continue
+        if noun not in touched:
+            return False
+        ids = touched[noun]
+        if ids is None:
+            if changing and "*" not in patterns:
+                return False
+        elif not all(_any_match([one], patterns) for one in ids):
+            return False
+    return True
+
+
+def _denies(rule: Rule, touched: Touched, changing: bool) -> bool:
+    """Whether something that is touched, or for a change could be, lies inside the rule's patterns."""
+    for noun in NOUNS:
+        patterns = rule.patterns(noun)
+        if not patterns:
+            continue
+        if noun not in touched:
+            return False
+        ids = touched[noun]
+        if ids is None:
+            if not changing and "*" not in patterns:
+                return False
+        elif not any(_any_match([one], patterns) for one in ids):
+            return False
+    return True
+
+
+def _any_match(values: tuple[str, ...] | list[str], patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(value, pattern) for value in values for pattern in patterns)

@@ -11,22 +11,20 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from mcp import MCPError
 from mcp.server import CacheHint, MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool as SdkTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
-from mcp.types import INVALID_PARAMS, CallToolResult, TextContent, ToolAnnotations
+from mcp.types import INVALID_PARAMS, CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from mcp.types import Tool as ListedTool
 
-from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.catalog.schema import input_schema
-from airflow_mcp.catalog.versions import Version
+from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.errors import AirflowMcpError, UnknownToolError
+from airflow_mcp.server.asking import QuestionPending, asker
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.offer import listed
-from airflow_mcp.tools.run import Door, present
+from airflow_mcp.tools.instances import Instances
+from airflow_mcp.tools.run import present
 from airflow_mcp.tools.shape import dumps
 
 if TYPE_CHECKING:
@@ -44,17 +42,17 @@ class _RawArguments(FuncMetadata):
 
 
 class AirflowServer(MCPServer[None]):
-    """An MCP server over one door. `toolsets` decides what is listed."""
+    """An MCP server over the doors of one or several Airflows. `toolsets` decides what is listed."""
 
-    def __init__(self, door: Door, toolsets: frozenset[str]) -> None:
-        self._door = door
+    def __init__(self, instances: Instances, toolsets: frozenset[str]) -> None:
+        self._instances = instances
         self._toolsets = toolsets
         super().__init__(
             "airflow-mcp",
             title="Apache Airflow",
             version=distribution_version("airflow-mcp"),
-            instructions=instructions(door.catalog),
-            tools=[_sdk_tool(tool, door) for tool in door.catalog.tools.values()],
+            instructions=instructions(instances.catalog),
+            tools=[_sdk_tool(tool, instances) for tool in instances.catalog.tools.values()],
             lifespan=self._closing,
             cache_hints={"tools/list": CacheHint(ttl_ms=_LIST_SECONDS * 1000, scope="private")},
             log_level="WARNING",
@@ -62,25 +60,16 @@ class AirflowServer(MCPServer[None]):
 
     async def list_tools(self) -> list[ListedTool]:
         """What this caller may use on the connected Airflow; while that is unknown, on any."""
-        version: Version | None = self._door.client.known_version
-        if version is None:
-            with anyio.move_on_after(_DETECTION_SECONDS):
-                try:
-                    version = await self._door.client.version()
-                except AirflowMcpError:
-                    version = None  # a list is due while Airflow is down; a call will say what is wrong
-        tools = listed(self._door.catalog, self._door.policy, self._toolsets, version)
-        return [_listed_tool(tool, self._door.catalog, version) for tool in tools]
+        shown = await self._instances.tools(self._toolsets, Caller(), _DETECTION_SECONDS)
+        return [_listed_tool(tool, schema) for tool, schema in shown]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None
-    ) -> CallToolResult:
+    ) -> CallToolResult | InputRequiredResult:
         """Refuse an unknown name as the protocol asks (MCP 2026-07-28, tools: -32602), else go through the SDK."""
-        if name not in self._door.catalog.tools:
-            raise MCPError(INVALID_PARAMS, _unknown(name, self._door.catalog))
-        result = await super().call_tool(name, arguments, context)
-        assert isinstance(result, CallToolResult)
-        return result
+        if name not in self._instances.catalog.tools:
+            raise MCPError(INVALID_PARAMS, str(unknown_tool(name, self._instances.catalog)))
+        return await super().call_tool(name, arguments, context)
 
     @asynccontextmanager
     async def _closing(self, server: MCPServer[None]) -> AsyncGenerator[None, None]:
@@ -88,7 +77,7 @@ class AirflowServer(MCPServer[None]):
         try:
             yield
         finally:
-            await self._door.client.aclose()
+            await self._instances.aclose()
 
 
 def instructions(catalog: Catalog) -> str:
@@ -102,18 +91,16 @@ def instructions(catalog: Catalog) -> str:
     )
 
 
-def _unknown(name: str, catalog: Catalog) -> str:
-    near = catalog.near(name)
-    return f"Unknown tool: {name[:80]}." + (f" Did you mean {' or '.join(near)}?" if near else "")
-
-
-def _sdk_tool(tool: Tool, door: Door) -> SdkTool:
-    async def call(arguments: dict[str, Any], ctx: Context[None, Any]) -> CallToolResult:
+def _sdk_tool(tool: Tool, instances: Instances) -> SdkTool:
+    async def call(arguments: dict[str, Any], ctx: Context[None, Any]) -> CallToolResult | InputRequiredResult:
         async def progress(done: float, total: float | None, message: str) -> None:
             await ctx.report_progress(done, total, message)
 
         try:
-            answer = await door.call(tool.name, arguments, Caller(progress=progress))
+            caller = Caller(request_id=str(ctx.request_id), progress=progress, ask=asker(ctx))
+            answer = await instances.call(tool.name, arguments, caller)
+        except QuestionPending as pending:
+            return pending.result
         except UnknownToolError as error:
             raise MCPError(INVALID_PARAMS, present(error)) from None
         except AirflowMcpError as error:
@@ -133,8 +120,7 @@ def _sdk_tool(tool: Tool, door: Door) -> SdkTool:
     )
 
 
-def _listed_tool(tool: Tool, catalog: Catalog, version: Version | None) -> ListedTool:
-    schema: Json = input_schema(tool, catalog, version)
+def _listed_tool(tool: Tool, schema: Json) -> ListedTool:
     return ListedTool(
         name=tool.name,
         title=tool.entry.title,

@@ -16,12 +16,12 @@ def serve(settings: Settings, transport: Transport = "stdio") -> None:
     """Serve until the client closes the pipe. Raises SettingsError before anything is served."""
     from airflow_mcp.server.app import AirflowServer  # 1 s of imports: only once the settings are known to be right
     from airflow_mcp.tools.offer import parse_toolsets
-    from airflow_mcp.tools.open import open_door
+    from airflow_mcp.tools.open import open_instances
 
     # stdout belongs to the protocol; the HTTP client would log every URL.
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="airflow-mcp: %(levelname)s %(message)s")
-    door = open_door(settings)
-    server = AirflowServer(door, parse_toolsets(settings.toolsets, door.catalog))
+    instances = open_instances(settings)
+    server = AirflowServer(instances, parse_toolsets(settings.toolsets, instances.catalog))
     match transport:
         case "stdio":
             server.run("stdio")

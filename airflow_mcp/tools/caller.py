@@ -5,12 +5,36 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from airflow_mcp.errors import NotAllowedError
+
 # (done, total or None, message): shown to whoever asked for progress.
 Progress = Callable[[float, float | None, str], Awaitable[None]]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a human answered. `once` names the answer, so that it is used once; empty where it cannot come twice."""
+
+    yes: bool
+    words: str  # accept, decline, cancel
+    once: str = ""
+
+
+# Asks the caller's human one question. Raises NotAllowedError where the client cannot show one.
+Ask = Callable[[str], Awaitable[Answer]]
+
+
 async def _unheard(done: float, total: float | None, message: str) -> None:
     """Nobody asked for progress."""
+
+
+async def nobody(question: str) -> Answer:
+    """Ask where no human can be asked. Raises NotAllowedError."""
+    del question
+    raise NotAllowedError(
+        "Nothing was done: the operator wants a human to confirm this, and this client cannot show a question "
+        '(MCP elicitation). Use a client that can, or ask the operator for confirm = "plan".'
+    )
 
 
 @dataclass(frozen=True)
@@ -18,4 +42,7 @@ class Caller:
     """One call's caller."""
 
     name: str = "local"
+    roles: tuple[str, ...] = ()
+    request_id: str = ""
     progress: Progress = _unheard
+    ask: Ask = nobody

@@ -9,7 +9,7 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
 
 if TYPE_CHECKING:
-    from airflow_mcp.tools.run import InnerDoor
+    from airflow_mcp.tools.inner import InnerDoor
 
 
 async def explain_missing(door: InnerDoor, arguments: Json, error: NotFoundError) -> NotFoundError:

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import SettingsError
-from airflow_mcp.policy.decide import Policy
+from airflow_mcp.policy.decide import Asker, offers
+from airflow_mcp.policy.rules import Policy
 
 
 def parse_toolsets(names: Iterable[str], catalog: Catalog) -> frozenset[str]:
@@ -27,12 +28,14 @@ def parse_toolsets(names: Iterable[str], catalog: Catalog) -> frozenset[str]:
     return chosen
 
 
-def listed(catalog: Catalog, policy: Policy, toolsets: frozenset[str], version: Version | None) -> list[Tool]:
+def listed(
+    catalog: Catalog, policy: Policy, toolsets: frozenset[str], version: Version | None, asker: Asker
+) -> list[Tool]:
     """The tools to show, reads first; without a version, those that any version has."""
     shown = [
         tool
         for tool in catalog.tools.values()
-        if policy.allows(tool)
+        if offers(policy, tool, asker)
         and (tool.toolset in toolsets or policy.names(tool))
         and (version is None or tool.entry.since.has(version))
     ]

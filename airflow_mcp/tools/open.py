@@ -1,4 +1,4 @@
-"""Settings become a door: the catalog, the policy checked against it, and the client of one Airflow."""
+"""Settings become doors: the catalog, the policy checked against it, and a client for each Airflow."""
 
 from __future__ import annotations
 
@@ -7,25 +7,37 @@ from typing import TYPE_CHECKING
 from airflow_mcp.airflow.auth import Credentials
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.policy.decide import parse_policy
+from airflow_mcp.errors import SettingsError
+from airflow_mcp.policy.rules import parse_policy
+from airflow_mcp.tools.guard import Guard
+from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.run import Door
 
 if TYPE_CHECKING:
-    from airflow_mcp.settings import Settings
+    from airflow_mcp.settings import Connection, Settings
 
 
-def open_door(settings: Settings) -> Door:
-    """Everything but the connection itself. Raises SettingsError and ManifestError."""
+def open_instances(settings: Settings) -> Instances:
+    """Everything but the connections themselves. Raises SettingsError and ManifestError."""
     catalog = load_catalog()
-    client = AirflowClient(
-        settings.url,
-        Credentials(
-            username=settings.username,
-            password=settings.password.get_secret_value(),
-            token=settings.token.get_secret_value(),
-            token_command=settings.token_command_words,
-        ),
-        timeout=settings.timeout,
-        ca_file=settings.ca_file or None,
+    try:
+        policy = parse_policy(settings.allow, catalog, table=settings.rules, instances=settings.connections)
+    except SettingsError as error:
+        raise settings.locate(error) from None
+    guard = Guard(policy, settings.audit)
+    return Instances(
+        {
+            name: Door(catalog, policy, _client(one), ceiling=settings.max_chars, instance=name, guard=guard)
+            for name, one in settings.connections.items()
+        }
     )
-    return Door(catalog, parse_policy(settings.allow, catalog), client, ceiling=settings.max_chars)
+
+
+def _client(connection: Connection) -> AirflowClient:
+    credentials = Credentials(
+        username=connection.username,
+        password=connection.password.get_secret_value(),
+        token=connection.token.get_secret_value(),
+        token_command=connection.token_command_words,
+    )
+    return AirflowClient(connection.url, credentials, timeout=connection.timeout, ca_file=connection.ca_file or None)

@@ -34,7 +34,7 @@ def normalise(
     `reveal` lifts the masking of secrets (@secret).
     """
     if record.scalar:
-        return {record.scalar: raw}
+        return {record.scalar: clean(raw) if isinstance(raw, str) else raw}
     fields: Json = dict(raw)
     legacy = generation == "v1"
     for theirs, ours in (record.rename | (record.rename_v1 if legacy else {})).items():
@@ -89,7 +89,8 @@ def list_answer(
     records: list[Json],
     record: Record,
     *,
-    total: int,
+    total: int | None,
+    after: tuple[int, ...] = (),
     offset: int = 0,
     paged: bool = True,
     budget: int,
@@ -117,7 +118,7 @@ def list_answer(
             [_cut(value, size, name, record, shortened) for name, value in zip(columns, row, strict=True)]
             for row in cells
         ]
-        answer = _fit_rows(columns, rows, total, offset, paged, budget, ceiling, extra or {}, shortened)
+        answer = _fit_rows(columns, rows, total, after, offset, paged, budget, ceiling, extra or {}, shortened)
         if answer["rows"] or not rows or size <= _SMALLEST_CELL:
             return answer
         size //= 2
@@ -126,7 +127,8 @@ def list_answer(
 def _fit_rows(
     columns: list[str],
     rows: list[list[Any]],
-    total: int,
+    total: int | None,
+    after: tuple[int, ...],
     offset: int,
     paged: bool,
     budget: int,
@@ -134,12 +136,24 @@ def _fit_rows(
     extra: Json,
     shortened: set[str],
 ) -> Json:
+    def more(shown: int, left: int) -> Json:
+        if paged and (shown or not rows):
+            if total is None:  # how many more there are is not told, so neither is how many are left out
+                return {"next": {"offset": after[shown - 1]}}
+            return {"next": {"offset": offset + shown}, "left_out": left}
+        return {**_more(len(dumps(rows)) + 400, budget, ceiling), "left_out": left}
+
     def answer(shown: int) -> Json:
-        built: Json = {**extra, "columns": columns, "rows": rows[:shown], "total": total}
-        if (left := total - offset - shown) > 0:
-            by_offset = paged and (shown or not rows)  # an offset that moves nothing would be asked for for ever
-            more = {"next": {"offset": offset + shown}} if by_offset else _more(len(dumps(rows)) + 400, budget, ceiling)
-            built |= {**more, "left_out": left}
+        built: Json = {**extra, "columns": columns, "rows": rows[:shown]}
+        if total is not None:
+            built["total"] = total
+            left = total - offset - shown
+        else:  # policy hides rows: no count, and offsets that count the hidden rows too
+            left = len(rows) - shown
+        if left > 0:
+            built |= more(shown, left)
+        elif len(after) > len(rows):
+            built["next"] = {"offset": after[-1]}
         if shortened:
             built["shortened"] = sorted(shortened)
         return built
@@ -151,9 +165,7 @@ def _fit_rows(
         if frame > budget:
             break
         shown += 1
-    if shown == len(rows) and len(dumps(answer(shown))) <= budget:
-        return answer(shown)
-    return answer(min(shown, len(rows)))
+    return answer(len(rows)) if len(dumps(answer(len(rows)))) <= budget else answer(shown)
 
 
 def record_answer(
@@ -204,7 +216,8 @@ def _more(whole: int, budget: int, ceiling: int) -> Json:
     """How to get an answer of `whole` characters: a larger max_chars, as far as the operator lets it grow."""
     if budget < ceiling:
         return {"next": {"max_chars": min(ceiling, whole)}}
-    return {"hint": f"The operator's ceiling is {ceiling} characters (AIRFLOW_MCP_MAX_CHARS)."}
+    hint = f"The operator's ceiling is {ceiling} characters (AIRFLOW_MCP_MAX_CHARS): ask for less, by limit or fields."
+    return {"hint": hint}
 
 
 def _wanted(records: list[Json], kept: tuple[str, ...], fields: tuple[str, ...]) -> tuple[str, ...]:

@@ -25,9 +25,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"tools"}),
     frozenset({"policy", "airflow"}),
     frozenset({"catalog"}),
-    frozenset({"errors", "text", "redact"}),
+    frozenset({"errors", "text", "redact", "toml_lines"}),
 )
-ONLY = {"settings": {"errors"}}  # rooms that know less than their layer allows
+ONLY = {"settings": {"errors", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it
     "httpx2": {"airflow"},
     "mcp": {"server", "demo"},

@@ -22,8 +22,9 @@ from mcp.types import TextContent, Tool
 from airflow_mcp.airflow.auth import Credentials
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.policy.decide import Policy
+from airflow_mcp.policy.rules import Policy
 from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.run import Door
 from tests.bench import startup
 from tests.generated import snapshots
@@ -61,7 +62,10 @@ async def added(url: str) -> list[str]:
     """Two lines: what a call of list_dags costs beyond its bare request, and how long its answer is."""
     catalog = load_catalog()
     door = Door(catalog, Policy(), AirflowClient(url, Credentials(token="a-token")), ceiling=100_000)
-    async with httpx2.AsyncClient() as http, Client(AirflowServer(door, catalog.default_toolsets)) as client:
+    async with (
+        httpx2.AsyncClient() as http,
+        Client(AirflowServer(Instances({"default": door}), catalog.default_toolsets)) as client,
+    ):
         texts: list[str] = []
 
         async def bare() -> None:

@@ -14,6 +14,8 @@ from airflow_mcp.demo.story import CAUSE, Answer, Connection, tell
 
 RUN = {"dag_id": "load_orders", "dag_run_id": "manual__1", "state": "failed"}
 FAILED = {"columns": ["task_id", "map_index", "state"], "rows": [["check_order", 3, "failed"]], "total": 1}
+PLANNED = {"preview": FAILED, "plan": "sealed-plan"}
+# A tool's answer, or its answers in order, the last of them for every later call.
 AS_WRITTEN: dict[str, Any] = {
     "list_import_errors": {"columns": ["stack_trace"], "rows": [["No module named 'warehouse_client'"]], "total": 1},
     "list_dags": {"columns": ["dag_id"], "rows": [["daily_sales"], ["load_orders"]], "total": 2},
@@ -21,7 +23,7 @@ AS_WRITTEN: dict[str, Any] = {
     "wait_for_dag_run": {"run": RUN},
     "list_task_instances": FAILED,
     "read_task_log": {"text": f"{'noise ' * 500}ValueError: {CAUSE} (-40.00){' noise' * 500}"},
-    "clear_task_instances": FAILED,
+    "clear_task_instances": [FAILED, PLANNED, {"done": True, **FAILED}],
 }
 REFUSED = CallToolResult(
     content=[TextContent(type="text", text="delete_dag is not allowed; AIRFLOW_MCP_ALLOW would allow it.")],
@@ -37,14 +39,17 @@ def anyio_backend() -> str:
 
 
 def server(answers: dict[str, Any], delete: CallToolResult = REFUSED) -> MCPServer:
-    """A server whose tools give the same answer whatever the arguments are."""
+    """A server whose tools give these answers whatever the arguments are."""
     made = MCPServer("in memory")
 
     def add(name: str, answer: Any) -> None:
-        result = answer if isinstance(answer, CallToolResult) else answered(answer)
+        results = [
+            one if isinstance(one, CallToolResult) else answered(one)
+            for one in (answer if isinstance(answer, list) else [answer])
+        ]
 
         def tool() -> CallToolResult:
-            return result
+            return results.pop(0) if len(results) > 1 else results[0]
 
         made.add_tool(tool, name=name)
 
@@ -71,6 +76,12 @@ async def test_the_story_passes_as_written_and_prints_every_call_and_the_cause()
     assert 'list_task_instances {"dag_id": "load_orders", "dag_run_id": "manual__1", "state": ["failed"]}' in text
     assert '"task_id": "check_order", "map_index": 3' in text
     assert "ValueError: order 1003: amount is negative" in text
+    of_run = '"dag_id": "load_orders", "dag_run_id": "manual__1"'
+    assert [line for line in text.splitlines() if line.startswith("clear_task_instances ")] == [
+        f'clear_task_instances {{{of_run}, "dry_run": true}}',
+        f'clear_task_instances {{{of_run}, "dry_run": false}}',
+        f'clear_task_instances {{{of_run}, "dry_run": false, "plan": "sealed-plan"}}',
+    ]
 
 
 async def test_a_delete_that_is_not_refused_ends_the_story():
@@ -95,10 +106,12 @@ async def test_a_refusal_that_does_not_name_the_setting_ends_the_story():
         ("list_task_instances", {**FAILED, "rows": []}, "one failed task instance, not 0"),
         ("read_task_log", {"text": "nothing to see"}, "the log to say"),
         ("clear_task_instances", {"columns": [], "rows": []}, "to name check_order"),
+        ("clear_task_instances", [FAILED, {"done": True, **FAILED}], "to ask for confirmation with a plan"),
+        ("clear_task_instances", [FAILED, PLANNED], "the clear to be done"),
     ],
 )
 async def test_a_step_that_goes_otherwise_ends_the_story_with_a_sentence(
-    tool: str, answer: dict[str, Any], expected: str
+    tool: str, answer: dict[str, Any] | list[dict[str, Any]], expected: str
 ):
     problem, _ = await told(server({**AS_WRITTEN, tool: answer}))
     assert problem

@@ -28,20 +28,24 @@ def held_tasks(site: Site, run: Json) -> dict[str, str | None]:
     return {row["task_id"] + (f"[{row['map_index']}]" if row["map_index"] >= 0 else ""): row["state"] for row in tasks}
 
 
+SIGNED = "by local, through airflow-mcp"
+"""The note of a run whose caller gave none."""
 FRESH: dict[str, str | None] = dict.fromkeys(("first", "each[0]", "each[1]", "each[2]"))
 
 
 def trigger_dag_run(site: Site) -> None:
     wanted: Json = {"dag_id": "params", "dag_run_id": "given", "conf": {"loaves": 7}, "note": "für Zoë"}
     answer = site.admin.ask("trigger_dag_run", **wanted)
-    assert {name: answer[name] for name in wanted} == wanted
+    noted = f"für Zoë ({SIGNED})"
+    assert {name: answer[name] for name in wanted} == wanted | {"note": noted}
     assert "The DAG is paused, so the run stays queued" in answer["hint"]
     held = site.held("/dags/params/dagRuns/given")
-    assert (held["state"], held["conf"], held["note"]) == ("queued", {"loaves": 7}, "für Zoë")
+    assert (held["state"], held["conf"], held["note"]) == ("queued", {"loaves": 7}, noted)
     dated = site.admin.ask("trigger_dag_run", dag_id="params", logical_date="2026-01-02T03:04:05+02:00")
     assert datetime.fromisoformat(dated["logical_date"]) == datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC)
     held = site.held(f"/dags/params/dagRuns/{dated['dag_run_id']}")
     assert held["logical_date"].startswith("2026-01-02T01:04:05")
+    assert held["note"] == dated["note"] == SIGNED
 
 
 def pause_dag(site: Site) -> None:
@@ -112,7 +116,9 @@ def update_pool(site: Site) -> None:
 def delete_pool(site: Site) -> None:
     site.change("POST", "/pools", {"name": "pool-2", "slots": 1, "include_deferred": False})
     assert site.held("/pools/pool-2")["slots"] == 1
-    assert site.admin.ask("delete_pool", pool_name="pool-2") == {"done": True, "pool_name": "pool-2"}
+    plan = site.admin.planned("delete_pool", pool_name="pool-2")
+    assert site.held("/pools/pool-2")["slots"] == 1
+    assert site.admin.ask("delete_pool", pool_name="pool-2", plan=plan) == {"done": True, "pool_name": "pool-2"}
     assert site.rest("GET", "/pools/pool-2")[0] == 404
     assert "There is no pool 'pool-2'" in site.admin.refusal("delete_pool", pool_name="pool-2")
 
@@ -126,9 +132,12 @@ def clear_dag_run(site: Site) -> None:
         assert (shown["dry_run"], shown["total"]) == (True, 4)
         assert "dry_run=false" in shown["hint"]
         assert (held_state(site, run), held_tasks(site, run)) == ("success", before)
-    done = site.admin.ask("clear_dag_run", **run, dry_run=False)
+    plan = site.admin.planned("clear_dag_run", **run, dry_run=False)
+    assert (held_state(site, run), held_tasks(site, run)) == ("success", before)
+    done = site.admin.ask("clear_dag_run", **run, dry_run=False, plan=plan)
     assert (done["done"], done["state"]) == (True, "queued")
     assert (held_state(site, run), held_tasks(site, run)) == ("queued", FRESH)
+    assert site.held("/dags/still/dagRuns/clear-all")["note"] == (None if site.is_old else SIGNED)
 
 
 def clear_task_instances(site: Site) -> None:
@@ -141,7 +150,9 @@ def clear_task_instances(site: Site) -> None:
     shown = site.admin.ask("clear_task_instances", **run)
     assert (shown["dry_run"], shown["total"]) == (True, 1)
     assert held_tasks(site, run) == before
-    done = site.admin.ask("clear_task_instances", **run, dry_run=False)
+    plan = site.admin.planned("clear_task_instances", **run, dry_run=False)
+    assert held_tasks(site, run) == before
+    done = site.admin.ask("clear_task_instances", **run, dry_run=False, plan=plan)
     assert (done["done"], done["total"]) == (True, 1)
     assert (held_state(site, run), held_tasks(site, run)) == ("queued", FRESH | {"first": "success"})
     both: Json = {"task_ids": ["first"], "include_downstream": True, "only_failed": False}
@@ -154,15 +165,18 @@ def clear_task_instances(site: Site) -> None:
 
 def delete_dag_run(site: Site) -> None:
     run, kept = new_run(site, "delete-me"), new_run(site, "keep-me")
-    assert site.admin.ask("delete_dag_run", **run) == {"done": True, **run}
+    plan = site.admin.planned("delete_dag_run", **run)
+    assert held_state(site, run) == "queued"
+    assert site.admin.ask("delete_dag_run", **run, plan=plan) == {"done": True, **run}
     assert site.rest("GET", "/dags/still/dagRuns/delete-me")[0] == 404
     assert held_state(site, kept) == "queued"
 
 
 def delete_dag(site: Site) -> None:
     run = new_run(site, "last-one", dag_id="doomed")
+    plan = site.admin.planned("delete_dag", dag_id="doomed")
     assert held_state(site, run) == "queued"
-    assert site.admin.ask("delete_dag", dag_id="doomed") == {"done": True, "dag_id": "doomed"}
+    assert site.admin.ask("delete_dag", dag_id="doomed", plan=plan) == {"done": True, "dag_id": "doomed"}
     # Its file is still there, so the DAG itself may be back already; its runs may not.
     assert site.rest("GET", "/dags/doomed/dagRuns/last-one")[0] == 404
 

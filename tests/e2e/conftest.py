@@ -14,6 +14,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from airflow_mcp.demo.local_airflow import LocalAirflow
 from airflow_mcp.demo.processes import DemoError
 
+from .canaries import plant
 from .guard import end_all, guarded
 from .harness import DAGS, VERSIONS, Site
 
@@ -24,6 +25,7 @@ def start(version: str, home: Path, portal: BlockingPortal) -> Site:
     """Start one Airflow and its runs; a failure leaves nothing running."""
     dags = home / "dags"
     shutil.copytree(DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
+    plant(dags)
     airflow = LocalAirflow.start(version, home, dags, users={"viewer": "viewer"})
     site = Site(airflow, portal, home)
     try:

@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from anyio.from_thread import BlockingPortal
 from mcp import Client, StdioServerParameters
+from mcp.client.session import ElicitationFnT
 from mcp.client.stdio import stdio_client
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, Tool
 
 from airflow_mcp.demo.local_airflow import LocalAirflow
 
@@ -68,20 +69,27 @@ class Talker:
 
         return self._portal.call(call)
 
-    def ask(self, tool: str, **arguments: Any) -> Json:
-        """The structured answer of a call that must succeed; its text says the same."""
+    def ask(self, tool: str, /, **arguments: Any) -> Json:
+        """The structured answer of a call that must succeed; its text says the same. A plan is carried out."""
         result = self.result(tool, arguments)
         assert not result.is_error, f"{tool} {arguments} was refused: {text_of(result)}"
         answer = result.structured_content
         assert answer is not None
         assert json.loads(text_of(result)) == answer
-        return answer
+        return self.ask(tool, **arguments, plan=answer["plan"]) if "plan" in answer else answer
 
-    def rows(self, tool: str, **arguments: Any) -> list[Json]:
+    def planned(self, tool: str, /, **arguments: Any) -> str:
+        """The plan of a call that must be previewed first: it says what it would touch, and does nothing."""
+        answer = self.result(tool, arguments).structured_content
+        assert answer is not None
+        assert set(answer) == {"preview", "plan", "hint"}
+        return answer["plan"]
+
+    def rows(self, tool: str, /, **arguments: Any) -> list[Json]:
         """The rows of a list, each as an object of its columns; an argument the rows would repeat is put back."""
         return rows_of(self.ask(tool, **arguments))
 
-    def refusal(self, tool: str, **arguments: Any) -> str:
+    def refusal(self, tool: str, /, **arguments: Any) -> str:
         """The words of a call that must fail, made for a model: short, and without what is meant for programmers."""
         result = self.result(tool, arguments)
         words = text_of(result)
@@ -97,8 +105,11 @@ class Talker:
 
     def schemas(self) -> dict[str, set[str]]:
         """The names of the tools on offer, each with the names of its arguments."""
-        listed = self._portal.call(self.client.list_tools).tools
-        return {tool.name: set(tool.input_schema["properties"]) for tool in listed}
+        return {tool.name: set(tool.input_schema["properties"]) for tool in self.listed()}
+
+    def listed(self) -> list[Tool]:
+        """The tools on offer, whole."""
+        return self._portal.call(self.client.list_tools).tools
 
 
 def text_of(result: CallToolResult) -> str:
@@ -159,14 +170,31 @@ class Site:
 
     def talker(self, name: str, *, user: str = "admin", mode: Mode = "auto", **settings: str) -> Talker:
         """The client of this name, opened once; `settings` become AIRFLOW_MCP_* variables."""
+        return self.opened(name, self.environment(user, **settings), mode=mode)
+
+    def ruled(
+        self, name: str, rules: str, *, mode: Mode = "auto", human: ElicitationFnT | None = None, audit: str = ""
+    ) -> Talker:
+        """The client of this name, opened once, for a server with the permission rules of this TOML text."""
+        file = self._folder / f"{name}-{self.version}.toml"
+        file.write_text(rules)
+        return self.opened(name, self.environment(config=str(file), audit=audit), mode=mode, human=human)
+
+    def opened(
+        self, name: str, environment: dict[str, str], *, mode: Mode = "auto", human: ElicitationFnT | None = None
+    ) -> Talker:
+        """The client of this name, opened once, for a server with these variables; `human` answers its questions."""
         if name not in self._open:
             stderr = self._folder / f"{name}-{self.version}.stderr"
             undo = ExitStack()
             log = undo.enter_context(stderr.open("w"))
-            server = StdioServerParameters(
-                command=sys.executable, args=["-m", "airflow_mcp"], env=self.environment(user, **settings)
+            server = StdioServerParameters(command=sys.executable, args=["-m", "airflow_mcp"], env=environment)
+            client = Client(
+                stdio_client(server, errlog=log),
+                mode=mode,
+                read_timeout_seconds=PATIENCE,
+                elicitation_callback=human,
             )
-            client = Client(stdio_client(server, errlog=log), mode=mode, read_timeout_seconds=PATIENCE)
             entered = undo.enter_context(self._portal.wrap_async_context_manager(client))
             self._open[name] = Talker(entered, self._portal, stderr), undo
         return self._open[name][0]

@@ -162,15 +162,16 @@ def list_event_logs(site: Site) -> None:
 
 
 def list_import_errors(site: Site) -> None:
-    errors = site.admin.rows("list_import_errors")
-    assert {row["filename"].rpartition("/")[2] for row in errors} == {"broken_one.py", "broken_two.py"}
-    assert all("ModuleNotFoundError: No module named 'module_that_is_missing" in row["stack_trace"] for row in errors)
+    errors = {row["filename"].rpartition("/")[2]: row["stack_trace"] for row in site.admin.rows("list_import_errors")}
+    assert set(errors) == {"broken_one.py", "broken_two.py", "broken_canaries.py", "half_broken.py"}
+    for name in ("one", "two"):
+        assert f"ModuleNotFoundError: No module named 'module_that_is_missing_{name}" in errors[f"broken_{name}.py"]
 
 
 def get_import_error(site: Site) -> None:
-    newest, _ = site.admin.rows("list_import_errors")
-    error = site.admin.ask("get_import_error", import_error_id=newest["import_error_id"])
-    assert error["filename"] == newest["filename"]
+    (chosen,) = [row for row in site.admin.rows("list_import_errors") if row["filename"].endswith("broken_one.py")]
+    error = site.admin.ask("get_import_error", import_error_id=chosen["import_error_id"])
+    assert error["filename"] == chosen["filename"]
     assert error["stack_trace"].startswith("Traceback")
 
 
@@ -200,6 +201,33 @@ def list_providers(site: Site) -> None:
     assert len(site.admin.rows("list_providers", limit=1, offset=1)) == 1
 
 
+def explain_permission(site: Site) -> None:
+    before = site.requests()
+    triggering: Json = {"tool": "trigger_dag_run", "arguments": {"dag_id": "ok"}}
+    deleting: Json = {"tool": "delete_dag", "arguments": {"dag_id": "ok"}}
+    for tool, access in (("trigger_dag_run", "write"), ("list_dags", "read")):
+        told = site.admin.ask("explain_permission", tool=tool)
+        assert (told["tool"], told["class"], told["verdict"]) == (tool, access, "allowed")
+        assert told["rule"] == "policy.allow[0] (tools *)"
+        assert "[[policy.deny]]" in told["change"]
+    told = site.admin.ask("explain_permission", **deleting)
+    assert (told["tool"], told["class"], told["verdict"]) == ("delete_dag", "destructive", "confirm")
+    assert (told["rule"], told["confirm"]) == ("policy.allow[0] (tools *)", "plan")
+    assert "a preview and a plan" in told["how"]
+    told = site.reader.ask("explain_permission", tool="list_dags")
+    assert (told["class"], told["verdict"], told["rule"]) == ("read", "allowed", "policy.default")
+    for call, access in ((triggering, "write"), (deleting, "destructive")):
+        told = site.reader.ask("explain_permission", **call)
+        assert (told["tool"], told["class"], told["verdict"]) == (call["tool"], access, "denied")
+        assert told["rule"] == "no rule"
+        assert "confirm" not in told
+        assert f"adding {call['tool']} (or @{access}) to the setting AIRFLOW_MCP_ALLOW" in told["change"]
+        assert told["change"] == site.reader.refusal(call["tool"], **call["arguments"])
+    api = "/api/v1" if site.is_old else "/api/v2"
+    assert not [line for line in site.requests()[len(before) :] if f" {api}/dags/ok" in line], "it calls nothing"
+    assert site.held("/dags/ok")["dag_id"] == "ok"
+
+
 READS: dict[str, Row] = {
     row.__name__: row
     for row in (
@@ -227,5 +255,6 @@ READS: dict[str, Row] = {
         get_health,
         get_version,
         list_providers,
+        explain_permission,
     )
 }

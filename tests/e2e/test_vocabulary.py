@@ -41,6 +41,7 @@ QUESTIONS: list[tuple[str, Json, set[str], set[str]]] = [
     ("get_health", {}, set(), set()),
     ("get_version", {}, set(), set()),
     ("list_providers", {}, set(), set()),
+    ("explain_permission", {"tool": "delete_dag", "arguments": {"dag_id": "ok"}}, set(), set()),
 ]
 
 

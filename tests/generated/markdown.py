@@ -13,7 +13,7 @@ from airflow_mcp.catalog.grammar import Record, Use
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import input_schema
 from airflow_mcp.catalog.versions import EVERYWHERE, Since
-from airflow_mcp.settings import PREFIX, Settings
+from airflow_mcp.settings import FILE_ONLY, PREFIX, Settings
 from airflow_mcp.tools.run import DEFAULT_BUDGET
 
 _TOOLS_HEAD = """\
@@ -76,11 +76,15 @@ def tools_page(catalog: Catalog) -> str:
 def settings_page() -> str:
     """docs/settings.md."""
     rows = [
-        (f"`{PREFIX}{name.upper()}`", f"`{name}`", _setting_default(field), _setting_meaning(field))
+        (_variable(name), f"`{name}`", _setting_default(field), _setting_meaning(field))
         for name, field in Settings.model_fields.items()
     ]
     rows += [(f"`{name}`", "", "", meaning) for name, meaning in _ELSEWHERE.items()]
     return f"{_SETTINGS_HEAD}\n{table(('Variable', 'Key in the file', 'Default', 'Meaning'), rows)}\n"
+
+
+def _variable(name: str) -> str:
+    return "" if name in FILE_ONLY else f"`{PREFIX}{name.upper()}`"
 
 
 def _tool(tool: Tool, catalog: Catalog) -> str:

@@ -22,8 +22,9 @@ from mcp.types import Tool
 from airflow_mcp.airflow.auth import Credentials
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.policy.decide import parse_policy
+from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.offer import parse_toolsets
 from airflow_mcp.tools.run import Door
 
@@ -41,7 +42,7 @@ def server(allow: tuple[str, ...] = EVERYTHING, toolsets: tuple[str, ...] = ("al
     catalog = load_catalog()
     client = AirflowClient("http://airflow.invalid", Credentials(), transport=httpx2.MockTransport(unreachable))
     door = Door(catalog, parse_policy(allow, catalog), client, ceiling=_CEILING)
-    return AirflowServer(door, parse_toolsets(toolsets, catalog))
+    return AirflowServer(Instances({"default": door}), parse_toolsets(toolsets, catalog))
 
 
 async def listed(served: AirflowServer) -> list[Tool]:

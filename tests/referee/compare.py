@@ -229,7 +229,7 @@ def _unused_route(tool: Tool, catalog: Catalog, document: Document) -> Iterator[
     generation = document.version.generation
     other: Generation = "v2" if generation == "v1" else "v1"
     route = tool.entry.route(other)
-    if route is None or tool.entry.within:
+    if route is None or tool.entry.part_of:
         return
     for path in paths(tool, route, catalog, OLDEST[other]):
         here = path.replace(f"/api/{other}/", f"/api/{generation}/", 1)
@@ -263,7 +263,7 @@ def _spelt(schema: Json, put: Callable[[Any], tuple[Place, str, list[Any]]]) -> 
 
 def compare_composite(tool: Tool, catalog: Catalog) -> Iterator[Problem]:
     """Arguments of a composite that are marked otherwise than in each of its own steps that takes them."""
-    steps = [step for step in catalog.operations.values() if tool.name in step.entry.within]
+    steps = [catalog.operations[name] for name in tool.entry.steps]
     for use in tool.entry.params:
         marks = {step.name: other.since for step in steps for other in step.entry.params if other.name == use.name}
         if marks and use.since not in marks.values():

@@ -61,13 +61,14 @@ summary = "Make a thing."
 access = "write"
 scope = "none"
 python = true
+steps = ["post_thing"]
 params = ["name", "colour?@3.2"]
 
 [post_thing]
 summary = "The request of make_thing."
 access = "write"
 scope = "none"
-within = ["make_thing"]
+part_of = "make_thing"
 v2 = "POST /things @3.2"
 params = ["name", "colour?@3.2"]
 """,

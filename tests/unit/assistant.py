@@ -14,8 +14,9 @@ from mcp.types import CallToolResult, TextContent
 from airflow_mcp.airflow.auth import Credentials
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.load import Catalog, load_catalog
-from airflow_mcp.policy.decide import parse_policy
+from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.offer import parse_toolsets
 from airflow_mcp.tools.run import Door
 from tests.unit.fake_airflow import FakeAirflow
@@ -32,14 +33,14 @@ class Assistant:
     def __init__(self, client: Client) -> None:
         self.client = client
 
-    async def ask(self, tool: str, **arguments: Any) -> Json:
+    async def ask(self, tool: str, /, **arguments: Any) -> Json:
         """The answer of a call that works."""
         result = await self.client.call_tool(tool, arguments)
         assert not result.is_error, text_of(result)
         assert result.structured_content is not None
         return result.structured_content
 
-    async def refused(self, tool: str, **arguments: Any) -> str:
+    async def refused(self, tool: str, /, **arguments: Any) -> str:
         """The sentence of a call that does not."""
         result = await self.client.call_tool(tool, arguments)
         assert result.is_error, f"{tool} answered {text_of(result)[:500]}"
@@ -66,10 +67,14 @@ def open_door(
     catalog: Catalog | None = None,
     timeout: float = 30.0,
 ) -> Door:
-    """The real door before a stand-in for Airflow; it retries without a pause."""
+    """The real door before a stand-in for Airflow; it retries without a pause.
+
+    What `allow` names is done without confirmation: tests/permissions is about that.
+    """
     catalog = catalog or load_catalog()
     client = AirflowClient(airflow.url, credentials, transport=airflow.transport, backoff=0, timeout=timeout)
-    return Door(catalog, parse_policy(allow, catalog), client, ceiling=max_chars)
+    table = {"allow": [{"tools": list(allow), "confirm": "never"}]} if allow else {}
+    return Door(catalog, parse_policy((), catalog, table=table), client, ceiling=max_chars)
 
 
 @asynccontextmanager
@@ -78,7 +83,7 @@ async def assistant(
 ) -> AsyncGenerator[Assistant]:
     """An assistant connected to the real server, which talks to that stand-in."""
     opened = open_door(airflow, **door)
-    server = AirflowServer(opened, parse_toolsets(toolsets, opened.catalog))
+    server = AirflowServer(Instances({"default": opened}), parse_toolsets(toolsets, opened.catalog))
     failure: Exception | None = None
     async with Client(server, mode=mode) as client:
         try:

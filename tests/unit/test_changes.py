@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
 ALL = ("*",)
 TASK = {"dag_id": "etl", "dag_run_id": "r", "task_id": "load"}
 TASK_PATH = "/dags/etl/dagRuns/r/taskInstances/load"
+SIGNED = {"note": "by local, through airflow-mcp"}  # where a run takes a note and the caller gives none
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
@@ -112,18 +113,23 @@ async def test_neighbours_of_a_task_instance_are_included_where_3x_can() -> None
 async def test_clearing_tasks_only_shows_them_unless_told_otherwise(version: str, dry_run: bool | None) -> None:
     tasks = page("task_instances", [task_instance("load"), task_instance("check")])
     airflow = FakeAirflow(version).on("POST", "/dags/etl/clearTaskInstances", tasks)
+    mapped = page("task_instances", [task_instance("load") | {"map_index": 3}])
+    airflow.on("GET", "/dags/etl/dagRuns/manual__1/taskInstances", mapped)
     given = {} if dry_run is None else {"dry_run": dry_run}
     async with assistant(airflow, allow=ALL) as someone:
         answer = await someone.ask("clear_task_instances", dag_id="etl", dag_run_id="r", task_ids=["load"], **given)
-    (sent,) = airflow.sent
+    sent = airflow.last("POST")
     assert sent.body == {
         "dag_run_id": "r",
         "task_ids": ["load"],
         "dry_run": dry_run is not False,
         "only_failed": True,
         "reset_dag_runs": True,
-    }
+    } | (SIGNED if dry_run is False and version.startswith("3") else {})
     assert [row["task_id"] for row in table(answer)] == ["load", "check"]
+    which = [value for one in airflow.sent if one.method == "GET" for name, value in one.query if name == "state"]
+    assert which == ([] if dry_run is False or version.startswith("3") else ["failed", "upstream_failed"])
+    assert ("map_index" in table(answer)[0]) is bool(which), "Airflow 2 itself does not say which of a mapped task"
     if dry_run is False:
         assert answer["done"] is True
         assert "dry_run" not in answer
@@ -146,10 +152,13 @@ async def test_clearing_nothing_says_that_nothing_matches(version: str) -> None:
 async def test_clearing_a_run_shows_its_tasks_and_then_clears_the_run(version: str) -> None:
     tasks, run = page("task_instances", [task_instance()]), dag_run("r", "queued")
     airflow = FakeAirflow(version).on("POST", "/dags/etl/dagRuns/r/clear", tasks, run)
+    airflow.on("GET", "/dags/etl/dagRuns/manual__1/taskInstances", tasks)
     async with assistant(airflow, allow=ALL) as someone:
         shown = await someone.ask("clear_dag_run", dag_id="etl", dag_run_id="r")
         done = await someone.ask("clear_dag_run", dag_id="etl", dag_run_id="r", dry_run=False)
-    assert [sent.body for sent in airflow.sent] == [{"dry_run": True}, {"dry_run": False}]
+    signed = SIGNED if version.startswith("3") else {}
+    sent = [one.body for one in airflow.sent if one.method == "POST"]
+    assert sent == [{"dry_run": True}, {"dry_run": False} | signed]
     assert shown["dry_run"] is True
     assert table(shown)[0]["task_id"] == "load"
     assert done["done"] is True
@@ -188,8 +197,8 @@ async def test_a_deletion_says_what_is_gone(
 @pytest.mark.parametrize(
     ("version", "body"),
     [
-        ("2.11.2", {"conf": {"rows": 1}, "dag_run_id": "mine"}),
-        ("3.3.2", {"conf": {"rows": 1}, "dag_run_id": "mine", "logical_date": None}),
+        ("2.11.2", {"conf": {"rows": 1}, "dag_run_id": "mine"} | SIGNED),
+        ("3.3.2", {"conf": {"rows": 1}, "dag_run_id": "mine", "logical_date": None} | SIGNED),
     ],
 )
 async def test_a_run_is_triggered_for_now_in_the_way_of_the_generation(version: str, body: dict[str, Any]) -> None:
@@ -200,6 +209,15 @@ async def test_a_run_is_triggered_for_now_in_the_way_of_the_generation(version: 
     assert airflow.last("POST").body == body
     assert answer["dag_run_id"] == "mine"
     assert "hint" not in answer
+
+
+@pytest.mark.parametrize("version", GENERATIONS)
+async def test_a_run_keeps_the_note_that_the_caller_gives_it_and_names_the_caller(version: str) -> None:
+    airflow = FakeAirflow(version).on("GET", "/dags/etl", dag(is_paused=False))
+    airflow.on("POST", "/dags/etl/dagRuns", dag_run("mine", "queued"))
+    async with assistant(airflow, allow=ALL) as someone:
+        await someone.ask("trigger_dag_run", dag_id="etl", note="as asked by Zoë")
+    assert airflow.last("POST").body["note"] == "as asked by Zoë (by local, through airflow-mcp)"
 
 
 async def test_every_triggered_run_gets_its_own_id_and_a_paused_dag_is_said_to_be_paused() -> None:

@@ -24,6 +24,7 @@ STEPS = {
     "trigger_dag_run": ["get_dag", "post_dag_run"],
     "wait_for_dag_run": ["get_dag_run", "list_task_instances"],
     "read_task_log": ["get_task_instance", "get_task_log"],
+    "explain_permission": [],
 }
 ANYTHING = {"file_token": "a.file-token", "state": "success", "try_number": 1}
 VALUES: dict[str, Any] = {
@@ -33,6 +34,7 @@ VALUES: dict[str, Any] = {
     "name": "a-pool",
     "start_date": "2026-01-01T00:00:00Z",
     "dry_run": False,
+    "tool": "list_dags",
 }
 NUMBERS = {"import_error_id": 41, "try_number": 1}
 HARD = [

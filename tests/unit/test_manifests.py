@@ -57,6 +57,7 @@ def test_a_right_folder_loads(tmp_path: Path) -> None:
         ('title = "Find a thing"\n', "", "title is required"),
         ('access = "read"', 'access = "destructive"', "preview is required where access is destructive or admin"),
         ('access = "read"', 'access = "admin"', "preview is required where access is destructive or admin"),
+        ('access = "read"', 'access = "read"\nsteps = ["get_thing"]', "steps are for python"),
         ('access = "read"', 'access = "read"\npython = true', "python and a route exclude each other"),
         ('v2 = "GET /things/{thing_id}"\n', "", "an entry needs v1, v2 or python"),
         ('"GET /things/{thing_id}"', '"FETCH /things/{thing_id}"', "is not a route such as"),
@@ -68,6 +69,8 @@ def test_a_right_folder_loads(tmp_path: Path) -> None:
         ('"thing_id"]', "7]", "params"),
         ('access = "read"', 'access = "read"\nidempotent = "maybe"', "idempotent"),
         ('access = "read"', 'access = "read"\npreview = "guess"', "preview"),
+        ('access = "read"', 'access = "destructive"\npreview = "read"', "preview = 'read' and shows go together"),
+        ('access = "read"', 'access = "read"\nshows = ["get_thing"]', "preview = 'read' and shows go together"),
         ('access = "read"', 'access = "read"\npatch = { read = "get_thing" }', "patch.body: Field required"),
         ('access = "read"', 'access = "read"\nconst.v3 = { a = 1 }', "const.v3: Extra inputs are not permitted"),
         ('access = "read"', 'access = "read"\naccept = { v3 = "text/plain" }', "accept.v3"),
@@ -94,7 +97,12 @@ def test_an_entry_that_breaks_the_grammar_is_named_with_its_key(tmp_path: Path, 
         ('params = ["thing_id"]', 'params = ["thing_id"]\nalias = { it = "x" }', "alias: ['it'] is unknown"),
         ('params = ["thing_id"]', 'params = ["thing_id"]\nthen = "get_it"', "then: ['get_it'] is unknown"),
         ('params = ["thing_id"]', 'params = ["thing_id"]\nparent = ["get_it"]', "parent: ['get_it'] is unknown"),
-        ('params = ["thing_id"]', 'params = ["thing_id"]\nwithin = ["do_it"]', "within: ['do_it'] is unknown"),
+        (
+            'params = ["thing_id"]',
+            'params = ["thing_id"]\npreview = "read"\nshows = ["get_it"]',
+            "shows: ['get_it'] is unknown",
+        ),
+        ('params = ["thing_id"]', 'params = ["thing_id"]\npart_of = "do_it"', "part_of: ['do_it'] is unknown"),
         (
             'params = ["thing_id"]',
             'params = ["thing_id"]\nresolve = { thing_id = { operation = "get_it", field = "x" } }',
@@ -111,6 +119,16 @@ def test_an_entry_that_names_what_does_not_exist_is_named_with_its_key(
     tmp_path: Path, old: str, new: str, words: str
 ) -> None:
     assert spoilt(tmp_path, old, new) == f"more.toml: [find_thing] {words}."
+
+
+@pytest.mark.parametrize("access", ["write", "destructive", "admin"])
+def test_a_composite_is_of_no_lower_class_than_its_steps(tmp_path: Path, access: str) -> None:
+    route = 'v2 = "GET /things/{thing_id}"'
+    shows = 'preview = "read"\nshows = ["find_thing"]\nv2 = "DELETE /things/{thing_id}"'
+    changing = WHOLE.replace('"read"', f'"{access}"', 1).replace(route, shows)
+    composite = WHOLE.replace(route, 'python = true\nsteps = ["find_thing", "change_thing"]')
+    sentence = complaint(tmp_path, more=f"[find_thing]{WHOLE}\n[change_thing]{changing}\n[do_it]{composite}")
+    assert sentence == f"more.toml: [do_it] access: its step change_thing is {access}, so it cannot be read."
 
 
 def test_a_name_may_be_used_once_over_all_files(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from mcp import MCPError
 
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.errors import SettingsError
-from airflow_mcp.policy.decide import parse_policy
+from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.tools.offer import parse_toolsets
 from tests.unit.assistant import ERAS, GENERATIONS, assistant
 from tests.unit.fake_airflow import FakeAirflow
@@ -64,7 +64,7 @@ async def test_no_change_leaves_by_default_though_it_is_called_by_name(mode: str
 
 async def test_the_steps_of_a_composite_cannot_be_called_by_name() -> None:
     airflow = FakeAirflow().otherwise({})
-    steps = [name for name, tool in CATALOG.operations.items() if tool.entry.within]
+    steps = [name for name, tool in CATALOG.operations.items() if tool.entry.part_of]
     async with assistant(airflow, allow=("*", "@write", "@destructive", "@admin")) as someone:
         listed = await someone.tools()
         for name in steps:

@@ -6,8 +6,8 @@ import anyio
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import InvalidArgumentsError, NotFoundError
+from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.logs import LogScan
-from airflow_mcp.tools.run import InnerDoor
 from airflow_mcp.tools.shape import dumps
 
 _SECONDS = 120  # for the whole log; each silence is bounded by AIRFLOW_MCP_TIMEOUT besides

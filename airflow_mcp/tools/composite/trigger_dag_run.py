@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowError, AirflowUnreachableError, InvalidArgumentsError, NotFoundError
-from airflow_mcp.tools.run import InnerDoor
+from airflow_mcp.tools.inner import InnerDoor
 
 _PAUSED = (
     "The DAG is paused, so the run stays queued. unpause_dag starts it; that also starts any other run that is due."

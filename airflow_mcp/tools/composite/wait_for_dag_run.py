@@ -7,7 +7,7 @@ from collections import Counter
 import anyio
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.run import InnerDoor
+from airflow_mcp.tools.inner import InnerDoor
 
 _ENDED = ("success", "failed")  # Airflow's terminal run states; upstream_failed is a task's, never a run's
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between looks

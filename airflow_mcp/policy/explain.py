@@ -1,0 +1,41 @@
+"""What policy says about a call that is not made: the verdict, the rule behind it, and what would change it."""
+
+from __future__ import annotations
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.policy.decide import Asker, Within, decide, offers, refusal, touched_by
+from airflow_mcp.policy.rules import Policy
+
+_CONFIRMATION = {
+    "plan": "the call first answers with a preview and a plan; calling again with the plan does it",
+    "human": "the user of the client is asked first, and shown what would be touched",
+}
+
+
+def explain(policy: Policy, catalog: Catalog, tool: Tool, arguments: Json, asker: Asker) -> Json:
+    """The verdict (allowed, confirm or denied), by which rule, and what would change it, as one flat record."""
+    decision = decide(policy, tool, touched_by(tool, arguments), asker)
+    facts: Json = {"tool": tool.name, "class": tool.entry.access, "rule": decision.rule}
+    if tool.entry.preview == "flag" and arguments.get("dry_run", True):
+        facts["dry_run"] = "a dry run needs no confirmation; this is about dry_run=false"
+    if not decision.allowed or not offers(policy, tool, asker):
+        why = str(refusal(policy, tool, decision, asker))
+        return {**facts, "verdict": "denied", "change": why}
+    within = Within(tool, touched_by(tool, arguments))
+    for name in tool.entry.steps:
+        step = catalog.operations[name]
+        taken = decide(policy, step, touched_by(step, arguments), asker, within)
+        if not taken.allowed:
+            why = str(refusal(policy, step, taken, asker))
+            return {**facts, "verdict": "denied", "rule": taken.rule, "change": why}
+    if decision.by_row:
+        nouns = " and ".join(sorted(decision.by_row))
+        facts["rows"] = f"rows of a {nouns} that a rule denies are hidden"
+    if decision.max_affected is not None:
+        facts["max_affected"] = decision.max_affected
+    if decision.confirm == "never":
+        return {**facts, "verdict": "allowed", "change": "a [[policy.deny]] rule would deny it"}
+    how = _CONFIRMATION[decision.confirm]
+    change = 'confirm = "never" in every rule that allows it would drop the confirmation'
+    return {**facts, "verdict": "confirm", "confirm": decision.confirm, "how": how, "change": change}

@@ -1,0 +1,170 @@
+"""What an operator may write about permissions: allow and deny rules, checked against what exists.
+
+    [policy]
+    default = "read"                        # reads need no rule; "none": they do
+    [[policy.allow]]
+    tools = ["trigger_dag_run", "clear_*", "@write", "pools"]   # names, globs, classes, toolsets
+    instances = ["staging"]                 # each of these is optional; without it the rule is for every one
+    dags = ["etl_*"]                        # likewise pools, variables, connections
+    callers = ["role:oncall"]
+    confirm = "human"                       # never | plan | human
+    max_affected = 50                       # objects one call may touch
+    [[policy.deny]]
+    tools = ["*"]
+    dags = ["payroll_*"]
+
+Deny wins. `AIRFLOW_MCP_ALLOW` is one more allow rule.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from airflow_mcp.catalog.grammar import Access, Noun, Word
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.errors import SettingsError
+
+Confirm = Literal["never", "plan", "human"]
+SECRET = "@secret"  # noqa: S105 - a word of the policy: shows secret fields, permits no call
+NOUNS: dict[Noun, str] = {"dag": "dags", "pool": "pools", "variable": "variables", "connection": "connections"}
+_CLASSES = ("@read", "@write", "@destructive", "@admin")
+
+
+Patterns = Annotated[tuple[str, ...], Field(min_length=1)]  # an empty list would allow what nobody named
+
+
+class Rule(Word):
+    """What a rule is about; a missing key means every one."""
+
+    tools: tuple[str, ...] = Field(min_length=1)
+    instances: Patterns = ()
+    callers: Patterns = ()
+    dags: Patterns = ()
+    pools: Patterns = ()
+    variables: Patterns = ()
+    connections: Patterns = ()
+
+    def patterns(self, noun: Noun) -> tuple[str, ...]:
+        """The patterns this rule has for a noun's ids; empty when it has none."""
+        return {"dag": self.dags, "pool": self.pools, "variable": self.variables, "connection": self.connections}[noun]
+
+    def reaches(self, tool: Tool, *, every: bool) -> bool:
+        """Whether this rule is about a tool; `every` for a deny rule, whose globs reach admin tools too."""
+        return any(names(pattern, tool, every=every) for pattern in self.tools)
+
+    def fits(self, tool: Tool) -> bool:
+        """A rule about a noun's ids never matches a tool that does not say it touches that noun."""
+        return all(getattr(tool.entry.scope, noun) is not None for noun in NOUNS if self.patterns(noun))
+
+    def words(self) -> str:
+        """The rule as an operator wrote it, for a sentence."""
+        keys = ("tools", "instances", "callers", *NOUNS.values())
+        return "; ".join(f"{key} {', '.join(getattr(self, key))}" for key in keys if getattr(self, key))
+
+
+class Allow(Rule):
+    """A permission, with what it asks for before a change happens."""
+
+    confirm: Confirm | None = None  # default: plan for destructive and admin calls, never for others
+    max_affected: int | None = Field(default=None, ge=1)
+
+
+class Deny(Rule):
+    """A refusal, which no permission lifts."""
+
+
+class PerMinute(Word):
+    """Calls a caller may make in a minute, by class; unset means any number."""
+
+    read: int | None = Field(default=None, ge=1)
+    write: int | None = Field(default=None, ge=1)
+    destructive: int | None = Field(default=None, ge=1)
+    admin: int | None = Field(default=None, ge=1)
+
+
+class Policy(Word):
+    """The operator's decision, made at start."""
+
+    default: Literal["read", "none"] = "read"
+    allow: tuple[Allow, ...] = ()
+    deny: tuple[Deny, ...] = ()
+    per_minute: PerMinute = PerMinute()
+
+    def names(self, tool: Tool) -> bool:
+        """Whether an allow rule names this tool literally."""
+        return any(tool.name in rule.tools for rule in self.allow)
+
+
+def parse_policy(
+    allow: Iterable[str],
+    catalog: Catalog,
+    *,
+    table: dict[str, Any] | None = None,
+    instances: Iterable[str] = ("default",),
+) -> Policy:
+    """The entries of AIRFLOW_MCP_ALLOW and the `[policy]` table as one policy.
+
+    Raises SettingsError for what the grammar does not know and for an entry that matches nothing: a misspelt
+    permission must not pass for a given one.
+    """
+    try:
+        policy = Policy.model_validate(table or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ("policy", *first["loc"])
+        raise SettingsError(f"{'.'.join(map(str, path))}: {first['msg']}.", path) from None
+    known = tuple(instances)
+    for kind, rules in (("allow", policy.allow), ("deny", policy.deny)):
+        for index, rule in enumerate(rules):
+            _check(rule, ("policy", kind, index), catalog, known)
+    entries = tuple(dict.fromkeys(entry.strip() for entry in allow if entry.strip()))
+    if not entries:
+        return policy
+    short = Allow(tools=entries)
+    _check(short, ("AIRFLOW_MCP_ALLOW",), catalog, known)
+    return policy.model_copy(update={"allow": (*policy.allow, short)})
+
+
+def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances: tuple[str, ...]) -> None:
+    where = ".".join(map(str, path))
+    for pattern in rule.tools:
+        if pattern == SECRET and isinstance(rule, Allow):
+            if any(map(rule.patterns, NOUNS)):
+                sentence = f"{where}: @secret goes with instances and callers, not with {', '.join(NOUNS.values())}."
+                raise SettingsError(sentence, (*path, "tools"))
+            continue
+        every = isinstance(rule, Deny)
+        if pattern in _CLASSES or any(names(pattern, tool, every=every) for tool in catalog.tools.values()):
+            continue
+        near = difflib.get_close_matches(pattern, [*catalog.tools, *_CLASSES, SECRET], n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`airflow-mcp tools` lists every tool."
+        raise SettingsError(f"{where}: {pattern!r} matches no tool. {hint}", (*path, "tools"))
+    for pattern in rule.instances:
+        if not any(fnmatchcase(name, pattern) for name in instances):
+            there = ", ".join(instances)
+            sentence = f"{where}: {pattern!r} matches no instance; there are {there}."
+            raise SettingsError(sentence, (*path, "instances"))
+
+
+def names(pattern: str, tool: Tool, *, every: bool = False) -> bool:
+    """Whether a rule's word names a tool: its name, a glob, its class or its toolset; or what the tool is part of.
+
+    No glob and no toolset reaches an admin tool, since whoever may create a user may create an administrator; in a deny
+    rule (`every`) they do.
+    """
+    if pattern.startswith("@"):
+        return pattern == f"@{tool.entry.access}"
+    if pattern in (tool.name, tool.entry.part_of):
+        return True
+    within_reach = every or tool.entry.access != "admin"
+    return within_reach and (fnmatchcase(tool.entry.part_of or tool.name, pattern) or pattern == tool.toolset)
+
+
+def default_confirm(access: Access) -> Confirm:
+    """What a rule that says nothing about it asks for."""
+    return "plan" if access in ("destructive", "admin") else "never"

@@ -1,0 +1,111 @@
+"""One JSON line per call: who asked for what, what was decided by which rule, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TextIO
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.errors import NotAllowedError, SettingsError
+from airflow_mcp.redact import redact, redact_text
+from airflow_mcp.text import clean, in_strings
+
+
+@dataclass
+class Entry:
+    """What is known of one call while it runs."""
+
+    tool: str
+    access: str
+    caller: str
+    instance: str
+    arguments: Json
+    request_id: str = ""
+    rule: str = ""
+    decision: str = "refused"  # refused | previewed | asked | allowed
+    targets: tuple[str, ...] = ()
+    plan: str = ""
+    status: int | None = None  # Airflow's last HTTP status
+    error: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+
+current: ContextVar[Entry | None] = ContextVar("airflow_mcp_audit_entry", default=None)
+_MOST_TARGETS = 100
+
+
+class Audit:
+    """Writes entries to a file, to stderr ("-"), or nowhere ("")."""
+
+    def __init__(self, path: str = "") -> None:
+        """Open the file for appending. Raises SettingsError when it cannot be."""
+        self._path = path
+        self._file: TextIO | None = None
+        if path == "-":
+            self._file = sys.stderr
+        elif path:
+            try:
+                descriptor = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
+                self._file = os.fdopen(descriptor, "a", encoding="utf-8")
+            except OSError as error:
+                raise SettingsError(f"AIRFLOW_MCP_AUDIT: {path} cannot be written: {error.strerror}.") from None
+
+    def announce(self, entry: Entry) -> None:
+        """Write that a change is about to be made. Raises NotAllowedError when it cannot be: then it is not made."""
+        if self._file is None:
+            return
+        try:
+            self._write(entry, "begins")
+        except (OSError, ValueError):
+            raise NotAllowedError(
+                f"Nothing was done: the audit file {self._path} cannot be written, and changes need it. Tell the "
+                "operator of this server."
+            ) from None
+
+    def close(self, entry: Entry) -> None:
+        """Write what came of a call. A change was announced before; a failure here is told on stderr."""
+        if self._file is None:
+            return
+        try:
+            self._write(entry, "ends")
+        except (OSError, ValueError) as error:
+            sys.stderr.write(f"airflow-mcp: the audit file {self._path} cannot be written: {error}\n")
+
+    def shut(self) -> None:
+        """Close the file; nothing is written afterwards. What could not be written before is told on stderr."""
+        if self._file is None or self._file is sys.stderr:
+            return
+        try:
+            self._file.close()
+        except OSError as error:
+            sys.stderr.write(f"airflow-mcp: the audit file {self._path} cannot be written: {error}\n")
+
+    def _write(self, entry: Entry, phase: str) -> None:
+        assert self._file is not None
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "phase": phase,
+            "request_id": entry.request_id,
+            "caller": entry.caller,
+            "instance": entry.instance,
+            "tool": entry.tool,
+            "class": entry.access,
+            "arguments": redact(in_strings({k: v for k, v in entry.arguments.items() if k != "plan"}, clean)),
+            "decision": entry.decision,
+            "rule": entry.rule,
+            "targets": [redact_text(clean(one)) for one in entry.targets[:_MOST_TARGETS]],
+            "affected": len(entry.targets),
+            "plan": entry.plan,
+            "status": entry.status,
+            "error": entry.error,
+            "seconds": round(time.monotonic() - entry.started, 3),
+        }
+        kept = {key: value for key, value in line.items() if value not in ("", None, [])}
+        self._file.write(json.dumps(kept, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._file.flush()

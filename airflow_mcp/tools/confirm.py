@@ -1,0 +1,136 @@
+"""Before a change: its targets are worked out, held against policy and cap, and confirmed by a plan or by a human."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.schema import SMALLEST_ANSWER
+from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal, stricter
+from airflow_mcp.redact import redact
+from airflow_mcp.text import clean, shorten
+from airflow_mcp.tools import shape
+from airflow_mcp.tools.audit import Entry
+from airflow_mcp.tools.caller import Caller
+from airflow_mcp.tools.guard import Guard
+from airflow_mcp.tools.inner import Room
+from airflow_mcp.tools.operate import Operations
+from airflow_mcp.tools.plan import PLAN_SECONDS, Bound
+from airflow_mcp.tools.targets import Targets, work_out
+
+_QUESTION_TARGETS = 20  # named in a question; the rest are counted
+_QUESTION_LINE = 200  # characters
+_HINT = (
+    "Nothing was changed. The same call with this plan (and dry_run=false where there is one) does exactly this; it "
+    f"is good once, for {PLAN_SECONDS // 60} minutes."
+)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What came of asking: a preview to answer with, or the leave to act once `once` has been claimed."""
+
+    preview: Json | None = None
+    once: str = ""  # the plan or the answer that is used up by acting; empty where none was needed
+
+
+async def confirm(
+    door: Operations,
+    guard: Guard,
+    tool: Tool,
+    arguments: Json,
+    caller: Caller,
+    decision: Decision,
+    entry: Entry,
+    room: Room,
+) -> Confirmation:
+    """Work out the targets, hold them against policy and cap, and have them confirmed.
+
+    Raises NotAllowedError when the targets reach outside policy or over the cap, or the confirmation is refused.
+    """
+    if decision.max_affected is not None and tool.entry.preview is None:
+        wide = [name for name, value in arguments.items() if name.startswith("include_") and value]
+        if wide:
+            raise NotAllowedError(
+                f"{tool.name}: how many objects {', '.join(wide)} reaches cannot be told beforehand, and max_affected "
+                "limits it. Nothing was done; call without, once for each."
+            )
+    asker = door.asker(caller)
+    reaches = tool.entry.preview == "flag" and depends_on(door.policy, "dag", asker, tool)  # clearing: other DAGs too
+    if decision.confirm == "never" and decision.max_affected is None and not reaches:
+        return Confirmation()
+    targets = await work_out(door, tool, arguments, caller)
+    entry.targets = targets.ids
+    wider = decide(door.policy, tool, targets.touched, asker)
+    if not wider.allowed:
+        raise refusal(door.policy, tool, wider, asker)
+    decision = stricter(decision, wider)
+    if targets.count == 0:
+        raise NotAllowedError(f"{tool.name}: nothing matches, so there is nothing to do and nothing was changed.")
+    if decision.max_affected is not None and targets.count > decision.max_affected:
+        raise NotAllowedError(
+            f"{tool.name} would touch {targets.count} objects; {decision.max_affected} are allowed in one call "
+            "(max_affected). Nothing was done; ask for fewer."
+        )
+    match decision.confirm:
+        case "never":
+            return Confirmation()
+        case "plan":
+            bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance)
+            if presented := arguments.get("plan"):
+                entry.plan = guard.plans.open(presented, bound)
+                return Confirmation(once=entry.plan)
+            entry.plan, sealed = guard.plans.seal(bound)
+            entry.decision = "previewed"
+            return Confirmation(preview=_preview(tool, targets, sealed, room))
+        case "human":
+            guard.rates.require(caller.name, tool.entry.access)  # nobody is asked for what is then refused
+            return Confirmation(once=await _ask(door, tool, arguments, caller, targets, entry))
+
+
+async def _ask(door: Operations, tool: Tool, arguments: Json, caller: Caller, targets: Targets, entry: Entry) -> str:
+    """The answer's name, to be used once. Raises NotAllowedError for any answer but yes."""
+    entry.decision = "asked"
+    answer = await caller.ask(question(tool, arguments, targets, door.instance))
+    if not answer.yes:
+        raise NotAllowedError(f"Nothing was done: the user's answer was {answer.words!r}.")
+    # Where an answer has a name, the whole call ran again with it, so that the targets are those of now.
+    if not answer.once and (await work_out(door, tool, arguments, caller)).ids != targets.ids:
+        raise NotAllowedError("Nothing was done: the targets changed while the user was asked. Call again.")
+    return answer.once
+
+
+def question(tool: Tool, arguments: Json, targets: Targets, instance: str) -> str:
+    """What a human is asked: what, where, how many, which, and what cannot be undone.
+
+    The same targets give the same words and others give other words: what is not named is in the number at the end.
+    """
+    where = "" if instance == "default" else f" on {instance}"
+    asked = [f"{name} = {shape.dumps(value)}" for name, value in redact(arguments).items() if name != "dry_run"]
+    named = [f"- {one}" for one in targets.ids[:_QUESTION_TARGETS]]
+    more = len(targets.ids) - _QUESTION_TARGETS
+    lines = [f"{tool.entry.title}{where}: {targets.count} affected.", *asked, *named]
+    lines += [f"- and {more} more"] if more > 0 else []
+    lines += [tool.entry.lost] if tool.entry.lost else []
+    digest = hashlib.sha256("\n".join(targets.ids).encode("utf-8", "replace")).hexdigest()[:8]
+    return "\n".join(shorten(" ".join(clean(line).split()), _QUESTION_LINE) for line in (*lines, f"(targets {digest})"))
+
+
+def _preview(tool: Tool, targets: Targets, plan: str, room: Room) -> Json:
+    size = max(room.budget - len(plan) - len(_HINT) - 60, SMALLEST_ANSWER)
+    extra: Json = {"affected": targets.count}
+    if tool.entry.lost:
+        extra["lost"] = tool.entry.lost
+    reply = targets.reply
+    if reply is None or reply.rows is None:
+        shown = shape.fit(extra | {"targets": list(targets.ids)} | targets.facts, budget=size, ceiling=room.ceiling)
+    else:
+        rows = len(reply.rows)
+        shown = shape.list_answer(
+            reply.rows, reply.record, total=rows, paged=False, budget=size, ceiling=room.ceiling, extra=extra
+        )
+    shown.pop("next", None)  # a larger answer would be another plan's; dry_run shows them all
+    return {"preview": shown, "plan": plan, "hint": _HINT}

@@ -1,0 +1,116 @@
+"""One server, one or several Airflows: which door a call goes through, and what a tool's arguments then are."""
+
+from __future__ import annotations
+
+import anyio
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.schema import input_schema
+from airflow_mcp.catalog.versions import Version
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError
+from airflow_mcp.policy.decide import may_ask_for_plan
+from airflow_mcp.policy.rules import Policy
+from airflow_mcp.tools.audit import Entry
+from airflow_mcp.tools.caller import Caller
+from airflow_mcp.tools.offer import listed
+from airflow_mcp.tools.run import Door
+
+
+class Instances:
+    """The doors by name. With several, tools take `instance` and every answer names it."""
+
+    def __init__(self, doors: dict[str, Door]) -> None:
+        self.doors = doors
+        self._first = next(iter(doors.values()))
+
+    @property
+    def catalog(self) -> Catalog:
+        """What exists."""
+        return self._first.catalog
+
+    @property
+    def policy(self) -> Policy:
+        """The operator's rules for all of them."""
+        return self._first.policy
+
+    async def call(self, name: str, arguments: Json, caller: Caller) -> Json:
+        """Run one tool on the Airflow that the call names; a read may leave it out and gets the first one's.
+
+        Raises what Door.call raises, and InvalidArgumentsError for an instance that is unknown or missing.
+        """
+        if len(self.doors) == 1:
+            return await self._first.call(name, arguments, caller)
+        given = _instance_of(name, arguments)
+        names = ", ".join(self.doors)
+        if given is not None and (not isinstance(given, str) or given not in self.doors):
+            raise self._misdirected(
+                name, arguments, caller, f"instance must be one of {names}, not {str(given)[:60]!r}."
+            )
+        tool = self.catalog.tools.get(name)
+        if given is None and tool is not None and tool.entry.access != "read":
+            sentence = f"instance is required for what changes something; one of {names}."
+            raise self._misdirected(name, arguments, caller, sentence)
+        door = self.doors[given] if given else self._first
+        rest = {key: value for key, value in arguments.items() if key != "instance"}
+        return {"instance": door.instance, **await door.call(name, rest, caller)}
+
+    def _misdirected(self, name: str, arguments: Json, caller: Caller, sentence: str) -> InvalidArgumentsError:
+        """The error for a call that reaches no door; it is in the audit trail all the same."""
+        tool = self.catalog.tools.get(name)
+        entry = Entry(name, tool.entry.access if tool else "", caller.name, "", arguments, caller.request_id)
+        entry.error = sentence
+        self._first.guard.audit.close(entry)
+        return InvalidArgumentsError(f"{name}: {sentence}")
+
+    async def tools(self, toolsets: frozenset[str], caller: Caller, patience: float) -> list[tuple[Tool, Json]]:
+        """What this caller is shown, with each tool's arguments; waits at most `patience` seconds for versions."""
+        versions: dict[str, Version | None] = {name: door.client.known_version for name, door in self.doors.items()}
+
+        async def ask(name: str, door: Door) -> None:
+            try:
+                versions[name] = await door.client.version()
+            except AirflowMcpError:
+                versions[name] = None  # a list is due while Airflow is down; a call will say what is wrong
+
+        with anyio.move_on_after(patience):
+            async with anyio.create_task_group() as group:
+                for name, door in self.doors.items():
+                    if versions[name] is None:
+                        group.start_soon(ask, name, door)
+        shown = {
+            tool.name: tool
+            for name, door in self.doors.items()
+            for tool in listed(self.catalog, self.policy, toolsets, versions[name], door.asker(caller))
+        }
+        ordered = sorted(shown.values(), key=lambda tool: tool.entry.access != "read")
+        return [(tool, self._schema(tool, versions, caller)) for tool in ordered]
+
+    def _schema(self, tool: Tool, versions: dict[str, Version | None], caller: Caller) -> Json:
+        single = len(self.doors) == 1
+        schema = input_schema(tool, self.catalog, next(iter(versions.values())) if single else None)
+        if any(self._confirms_by_plan(tool, door, caller) for door in self.doors.values()):
+            about = "The plan a preview gave, to do what it showed"
+            schema["properties"]["plan"] = {"type": "string", "description": about}
+        if not single:
+            enum: Json = {"type": "string", "enum": list(self.doors), "description": "Which Airflow"}
+            schema["properties"] = {"instance": enum, **schema["properties"]}
+            if tool.entry.access != "read":
+                schema["required"] = ["instance", *schema.get("required", [])]
+        return schema
+
+    def _confirms_by_plan(self, tool: Tool, door: Door, caller: Caller) -> bool:
+        return may_ask_for_plan(self.policy, tool, door.asker(caller))
+
+    async def aclose(self) -> None:
+        """Close every connection and the audit trail."""
+        for door in self.doors.values():
+            await door.client.aclose()
+        self._first.guard.audit.shut()
+
+
+def _instance_of(name: str, arguments: Json) -> object:
+    """What a call names as its Airflow; the explanation of a call is about the one that the call would name."""
+    explained = arguments.get("arguments") if name == "explain_permission" else None
+    inner = explained.get("instance") if isinstance(explained, dict) else None
+    return inner if inner is not None else arguments.get("instance")

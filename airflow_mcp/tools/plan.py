@@ -1,0 +1,119 @@
+"""Sealed plans: what a preview showed may be done once, soon, by the same caller, and nothing else may.
+
+A plan is signed and short-lived and bound to tool, arguments, targets, caller and instance. Which plans were used is
+remembered behind `UsedPlans`, so that replicas can share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.errors import NotAllowedError
+
+PLAN_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Bound:
+    """All that a plan is bound to."""
+
+    tool: str
+    arguments: str
+    targets: str
+    caller: str
+    instance: str
+
+    @classmethod
+    def of(cls, tool: str, arguments: Json, targets: tuple[str, ...], caller: str, instance: str) -> Bound:
+        """Bind to every argument but those that only say how to ask (`dry_run`, `plan`, `max_chars`)."""
+        asked = {name: value for name, value in arguments.items() if name not in ("dry_run", "plan", "max_chars")}
+        return cls(tool, _digest(asked), _digest(sorted(targets)), caller, instance)
+
+
+class UsedPlans(Protocol):
+    """Remembers plans that were used."""
+
+    async def claim(self, plan_id: str, seconds: int) -> bool:
+        """True the first time within `seconds`, False ever after: two claims at once give one True."""
+        ...
+
+    async def release(self, plan_id: str) -> None:
+        """Undo a claim whose plan was not carried out."""
+        ...
+
+
+class UsedInMemory:
+    """The plans this process saw used; right for one process alone."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    async def claim(self, plan_id: str, seconds: int) -> bool:
+        """See UsedPlans."""
+        now = time.monotonic()
+        self._until = {one: until for one, until in self._until.items() if until > now}
+        if plan_id in self._until:
+            return False
+        self._until[plan_id] = now + seconds
+        return True
+
+    async def release(self, plan_id: str) -> None:
+        """See UsedPlans."""
+        self._until.pop(plan_id, None)
+
+
+class Plans:
+    """Seals and opens plans. `key` signs them; without one, plans of this process are good in this process alone."""
+
+    def __init__(self, used: UsedPlans | None = None, key: bytes = b"") -> None:
+        self.used = used or UsedInMemory()
+        self._serializer = URLSafeTimedSerializer(key or secrets.token_bytes(32), salt="airflow-mcp plan")
+
+    def seal(self, bound: Bound) -> tuple[str, str]:
+        """A new plan's id, and the text a caller presents."""
+        plan_id = secrets.token_hex(8)
+        return plan_id, str(self._serializer.dumps({"id": plan_id, **asdict(bound)}))
+
+    def open(self, plan: str, bound: Bound) -> str:
+        """The plan's id. Raises NotAllowedError for one that is not ours, too old, or for something else."""
+        try:
+            sealed: Json = self._serializer.loads(plan, max_age=PLAN_SECONDS)
+        except SignatureExpired:
+            raise _refused(f"is older than {PLAN_SECONDS // 60} minutes") from None
+        except (BadSignature, UnicodeError):
+            raise _refused("is not one this server gave") from None
+        plan_id = str(sealed.pop("id"))
+        given = Bound(**sealed)
+        if given == bound:
+            return plan_id
+        if (given.tool, given.arguments) != (bound.tool, bound.arguments):
+            raise _refused(f"is for {given.tool} with other arguments")
+        if (given.caller, given.instance) != (bound.caller, bound.instance):
+            raise _refused("was given to another caller or for another Airflow")
+        raise _refused("is for other targets: they changed since the preview")
+
+    async def use(self, plan_id: str) -> None:
+        """Use a plan up. Raises NotAllowedError when it was used before."""
+        if not await self.used.claim(plan_id, PLAN_SECONDS + 60):
+            raise _refused("was used already; a plan is good once")
+
+    async def give_back(self, plan_id: str) -> None:
+        """Make a used plan good again, since nothing came of it."""
+        await self.used.release(plan_id)
+
+
+def _refused(why: str) -> NotAllowedError:
+    return NotAllowedError(f"Nothing was done: this plan {why}. Call without plan for a new preview.")
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

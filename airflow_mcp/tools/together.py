@@ -1,0 +1,63 @@
+"""Reads that do not depend on each other, asked for at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+
+from airflow_mcp.errors import AirflowMcpError
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What could be read, and one sentence for each read that failed: an answer says what it did not see."""
+
+    values: dict[str, Any]
+    unseen: dict[str, str]
+
+    def get(self, name: str, otherwise: Any = None) -> Any:
+        """A value, or `otherwise` where it could not be read."""
+        return self.values.get(name, otherwise)
+
+
+async def look(**reads: Awaitable[Any]) -> Seen:
+    """Each read's value by its name; one that Airflow or policy refuses is `unseen`, and the others go on."""
+    seen = Seen({}, {})
+
+    async def read(name: str, what: Awaitable[Any]) -> None:
+        try:
+            seen.values[name] = await what
+        except AirflowMcpError as error:
+            seen.unseen[name] = str(error)
+
+    async with anyio.create_task_group() as group:
+        for name, what in reads.items():
+            group.start_soon(read, name, what)
+    return seen
+
+
+async def together(reads: Iterable[Awaitable[Value]]) -> list[Value]:
+    """Every value, in order. Raises the AirflowMcpError of the first read that failed, in that order."""
+    outcomes: dict[int, Value | AirflowMcpError] = {}
+
+    async def read(number: int, what: Awaitable[Value]) -> None:
+        try:
+            outcomes[number] = await what
+        except AirflowMcpError as error:
+            outcomes[number] = error
+
+    async with anyio.create_task_group() as group:
+        for number, what in enumerate(reads):
+            group.start_soon(read, number, what)
+    values: list[Value] = []
+    for number in sorted(outcomes):
+        outcome = outcomes[number]
+        if isinstance(outcome, AirflowMcpError):
+            raise outcome
+        values.append(outcome)
+    return values

@@ -1,0 +1,1 @@
+"""What the permission engine promises in docs/permissions.md, attacked from outside."""

@@ -1,0 +1,86 @@
+"""Tools of the kinds that the catalog does not have yet: administrators, variables, connections, lists of DAGs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow_mcp.catalog.load import Catalog, load_catalog
+from tests.unit.manifests import write_manifests
+
+MORE = """
+[create_user]
+title = "Create a user"
+summary = "Somebody new."
+access = "admin"
+preview = "read"
+shows = ["get_thing"]
+scope = "none"
+v2 = "POST /users"
+params = ["thing_id"]
+
+[delete_variable]
+title = "Delete a variable"
+summary = "It is gone."
+access = "destructive"
+preview = "read"
+shows = ["get_thing"]
+scope = { variable = "path" }
+v2 = "DELETE /variables/{key}"
+params = ["key"]
+
+[get_variable]
+title = "Get a variable"
+summary = "One."
+access = "read"
+scope = { variable = "path" }
+v2 = "GET /variables/{key}"
+params = ["key"]
+
+[list_connections]
+title = "List connections"
+summary = "All."
+access = "read"
+scope = { connection = "row" }
+v2 = "GET /connections"
+params = ["connection_id?"]
+
+[clear_many]
+title = "Clear many"
+summary = "Of several DAGs, in one pool."
+access = "write"
+scope = { dag = "body", pool = "body" }
+v2 = "POST /clear"
+params = ["dag_ids?", "dag_id?", "pool_name?"]
+
+[edit_admins]
+title = "Edit a DAG's administrators"
+summary = "Who may do everything."
+access = "admin"
+preview = "read"
+shows = ["get_thing"]
+scope = { dag = "path" }
+v2 = "PATCH /admins/{dag_id}"
+params = ["dag_id"]
+
+[get_thing]
+title = "Get a thing"
+summary = "One thing."
+access = "read"
+scope = "none"
+v2 = "GET /things/{thing_id}"
+params = ["thing_id"]
+"""
+MORE_PARAMETERS = (
+    "\n".join(
+        f'[{name}]\nschema = {{ type = "string" }}'
+        for name in ("thing_id", "key", "connection_id", "dag_id", "pool_name")
+    )
+    + '\n[dag_ids]\nschema = { type = "array", items = { type = "string" } }\n'
+)
+
+
+def more_tools(folder: Path) -> Catalog:
+    """A catalog of these alone."""
+    return load_catalog(
+        write_manifests(folder, parameters=MORE_PARAMETERS, things=MORE, people="", toolsets="default = []\n")
+    )
