@@ -244,16 +244,17 @@ def test_a_server_on_stdio_listens_on_no_address_at_all() -> None:
         {"method": "notifications/initialized"},
         {"id": 2, "method": "ping"},
     ]
-    ended = subprocess.run(
-        [sys.executable, "-c", LISTENS],
-        input="".join(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert {json.loads(line)["id"] for line in ended.stdout.splitlines()} == {1, 2}, ended.stderr
-    assert "HEARD" not in ended.stderr
-    assert ended.returncode == 0
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", LISTENS], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as server:
+        assert server.stdin
+        assert server.stdout
+        server.stdin.writelines(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages)
+        server.stdin.flush()
+        answered = [json.loads(server.stdout.readline())["id"] for _ in (1, 2)]  # before the input ends, and it with it
+        _, said = server.communicate(timeout=120)
+    assert answered == [1, 2]
+    assert "HEARD" not in said
+    assert server.returncode == 0
 
 
 @pytest.mark.parametrize("transport", ["http", "sse", "streamable-http", "0.0.0.0"])
