@@ -41,8 +41,9 @@ check: $(SYNCED) ## Lint, types, manifests, generated files, Dockerfile.
 	$(PYTHON) -m tests.generated.snapshots --check
 	.venv/bin/hadolint Dockerfile
 
-bench: $(SYNCED) ## Measure start-up, the cost of a call, and sizes. Prints; never fails on a number.
+bench: $(SYNCED) ## Measure start-up, a call's cost, sizes, and what on-call answers cost. Never fails on a number.
 	@$(PYTHON) -m tests.bench.bench
+	@$(with_uv) $(PYTHON) -m tests.stories.table
 
 snapshots: $(SYNCED) ## Rewrite tests/generated/snapshots/ (what a model sees). Review the diff.
 	@$(PYTHON) -m tests.generated.snapshots --write

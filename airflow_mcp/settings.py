@@ -136,7 +136,7 @@ class Settings(Connection, BaseSettings):
     allow: Names = Field(
         default=(), description="What may be changed: tool names, globs, @write @destructive @admin; @secret"
     )
-    toolsets: Names = Field(default=(), description="Toolsets to list, or all; listing is not permission")
+    toolsets: Names = Field(default=(), description="Toolsets and tools to list, or all; listing is not permission")
     max_chars: int = Field(default=100_000, ge=1_000, le=10_000_000, description="Ceiling of an answer, in characters")
     audit: str = Field(default="", description="File that gets JSON lines about every call; - is stderr")
     policy: dict[str, Any] = Field(default={}, description="Permission rules (TOML only): docs/permissions.md")

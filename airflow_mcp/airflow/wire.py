@@ -69,6 +69,14 @@ def build(tool: Tool, arguments: dict[str, Any], catalog: Catalog, version: Vers
     )
 
 
+def check_ids(tool: Tool, arguments: dict[str, Any], catalog: Catalog, generation: Generation) -> None:
+    """Refuse ids that no step of a composite could send, before the first. Raises InvalidArgumentsError."""
+    described = {use.name: use.described for use in tool.entry.params}
+    routes = (catalog.operations[name].entry.route(generation) for name in tool.entry.steps)
+    for name in {slot for route in routes if route for slot in route.slots} & described.keys() & arguments.keys():
+        quote_id(name, arguments[name], slash=generation in catalog.parameters[described[name]].slash)
+
+
 def quote_id(name: str, value: Any, *, slash: bool = False) -> str:
     """One id as one path segment: everything but unreserved characters percent-encoded (RFC 3986, 2.3).
 

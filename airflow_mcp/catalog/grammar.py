@@ -187,6 +187,8 @@ class Entry(Word):
     accept: dict[Generation, str] = {}  # default: application/json
     budget: int | None = None  # characters of an answer when the caller names no max_chars
     idempotent: bool = False
+    every_instance: bool = False  # of several Airflows, a call that names none asks each; for python that reads
+    links: bool = False  # takes the argument `links`, which adds the UI's page to each row or record
 
     @model_validator(mode="after")
     def _is_whole(self) -> Entry:
@@ -196,10 +198,14 @@ class Entry(Word):
             raise ValueError("an entry needs v1, v2 or python")
         if self.steps and not self.python:
             raise ValueError("steps are for python: an operation takes none")
+        if self.every_instance and not (self.python and self.access == "read"):
+            raise ValueError("every_instance is for python that reads")
         if not self.part_of and not self.title:
             raise ValueError("title is required for a tool")
         if self.access in ("destructive", "admin") and self.preview is None:
             raise ValueError("preview is required where access is destructive or admin")
+        if self.links and (self.python or not self.record):
+            raise ValueError("links are for records of Airflow")
         if (self.preview == "read") != bool(self.shows):
             raise ValueError("preview = 'read' and shows go together")
         return self

@@ -36,7 +36,7 @@ class Catalog:
     operations: dict[str, Tool]  # tools, and requests that only composites make
     parameters: dict[str, Parameter]
     records: dict[str, Record]
-    default_toolsets: frozenset[str]
+    default: frozenset[str]  # toolsets and tools that are listed unless the operator says otherwise
 
     @property
     def tools(self) -> dict[str, Tool]:
@@ -152,5 +152,5 @@ def _check_references(catalog: Catalog) -> None:
                     f"{tool.toolset}.toml: [{tool.name}] access: its step {name} is "
                     f"{catalog.operations[name].entry.access}, so it cannot be {entry.access}."
                 )
-    if unknown := catalog.default_toolsets - catalog.toolsets:
+    if unknown := catalog.default - catalog.toolsets - catalog.tools.keys():
         raise ManifestError(f"toolsets.toml: default: {sorted(unknown)} is unknown.")

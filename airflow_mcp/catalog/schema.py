@@ -1,7 +1,8 @@
 """An operation's arguments as JSON Schema, and the check of a call's arguments against it.
 
 Schemas are raw dictionaries because a list of 150 tools built from models costs a second of start-up; validators are
-built on first use. Besides its own parameters every tool takes `max_chars`, and every read of records `fields`.
+built on first use. Besides its own parameters every tool takes `max_chars`, every read of records `fields`, and those
+whose entry says so `links`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SMALLEST_ANSWER = 400  # characters; below this an answer could not say what it left out
 _MAX_CHARS = {"type": "integer", "minimum": SMALLEST_ANSWER, "description": "Answer size in characters"}
 _FIELDS = {"type": "array", "items": {"type": "string"}, "description": "More fields; '*' for all"}
+_LINKS = {"type": "boolean", "description": "Add UI links"}
 _ZONED = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)")
 
 
@@ -46,6 +48,8 @@ def input_schema(tool: Tool, catalog: Catalog, version: Version | None = None) -
             properties[use.name]["default"] = defaults[use.name]
     if entry.access == "read" and entry.record and not entry.python:
         properties["fields"] = _FIELDS
+    if entry.links:
+        properties["links"] = _LINKS
     if entry.rows or entry.access == "read":
         properties["max_chars"] = _MAX_CHARS
     schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
@@ -85,7 +89,7 @@ def validate(tool: Tool, arguments: Json, catalog: Catalog, *, whole: bool = Tru
     if whole and any_of and not any(arguments.get(name) is not None for name in any_of):
         problems.append(f"give at least one of {', '.join(any_of)}")
     if problems:
-        raise InvalidArgumentsError(f"{tool.name}: {'; '.join(problems[:3])}.")
+        raise InvalidArgumentsError(f"{tool.name}: {'; '.join(list(dict.fromkeys(problems))[:3])}.")
 
 
 def whole_numbers(tool: Tool, arguments: Json, catalog: Catalog) -> Json:

@@ -23,6 +23,7 @@ from airflow_mcp.demo.processes import DemoError, tail
 ALLOWED = "trigger_dag_run,clear_task_instances,clear_dag_run"
 DAG = "load_orders"
 CAUSE = "order 1003: amount is negative"
+FAILED = "check_order[3]"
 SHOWN = 700
 """Characters of an answer that are printed."""
 
@@ -145,12 +146,10 @@ class Story:
         self._expect(ended.find("state") == "failed", f"the run of {DAG} to fail")
 
     async def diagnose(self) -> None:
-        """The failed mapped index is found, and its log holds the cause."""
-        failed = (await self._call("list_task_instances", {**self._run, "state": ["failed"]})).rows()
-        self._expect(len(failed) == 1, f"one failed task instance, not {len(failed)}")
-        where = {"task_id": failed[0].get("task_id"), "map_index": failed[0].get("map_index")}
-        log = await self._call("read_task_log", {**self._run, **where}, around=CAUSE)
-        self._expect(CAUSE in log.text, f"the log to say {CAUSE!r}")
+        """One call names the mapped task instance that failed, and the cause out of its log."""
+        answer = await self._call("diagnose_dag_run", self._run, around=CAUSE)
+        self._expect(CAUSE in answer.text, f"the diagnosis to say {CAUSE!r}")
+        self._expect(FAILED in answer.text, f"the diagnosis to name {FAILED}")
 
     async def preview(self) -> None:
         """Clearing shows first what it would clear."""

@@ -6,22 +6,35 @@ The SDK calls `Tool` and `FuncMetadata` internal; they are used here alone, unde
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
 from mcp import MCPError
 from mcp.server import CacheHint, MCPServer
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool as SdkTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
-from mcp.types import INVALID_PARAMS, CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from mcp.types import (
+    INVALID_PARAMS,
+    CallToolResult,
+    GetPromptResult,
+    InputRequiredResult,
+    ResourceTemplate,
+    TextContent,
+    ToolAnnotations,
+)
 from mcp.types import Tool as ListedTool
+from pydantic import AnyUrl
 
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.errors import AirflowMcpError, UnknownToolError
 from airflow_mcp.server.asking import QuestionPending, asker
+from airflow_mcp.server.completions import add_completions
+from airflow_mcp.server.prompts import add_prompts, require_prompt
+from airflow_mcp.server.resources import Resources
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.run import present
@@ -57,6 +70,28 @@ class AirflowServer(MCPServer[None]):
             cache_hints={"tools/list": CacheHint(ttl_ms=_LIST_SECONDS * 1000, scope="private")},
             log_level="WARNING",
         )
+        self._resources = Resources(instances)
+        add_prompts(self)
+        add_completions(self, instances)
+
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        """Those whose tool this caller may use."""
+        return self._resources.templates(Caller())
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[None, Any] | None = None
+    ) -> Iterable[ReadResourceContents]:
+        """Read a resource through the door. Raises ResourceError."""
+        caller = Caller(request_id=str(context.request_id)) if context else Caller()
+        text, mime_type = await self._resources.read(str(uri), caller)
+        return [ReadResourceContents(content=text, mime_type=mime_type)]
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[None, Any] | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        """Refuse what is missing in words, else go through the SDK."""
+        require_prompt(name, arguments or {})
+        return await super().get_prompt(name, arguments, context)
 
     async def list_tools(self) -> list[ListedTool]:
         """What this caller may use on the connected Airflow; while that is unknown, on any."""

@@ -35,6 +35,7 @@ class Confirmation:
 
     preview: Json | None = None
     once: str = ""  # the plan or the answer that is used up by acting; empty where none was needed
+    granted: tuple[Json, ...] = ()  # for a composite: the targets it may act on, in its order
 
 
 async def confirm(
@@ -60,7 +61,8 @@ async def confirm(
             )
     asker = door.asker(caller)
     reaches = tool.entry.preview == "flag" and depends_on(door.policy, "dag", asker, tool)  # clearing: other DAGs too
-    if decision.confirm == "never" and decision.max_affected is None and not reaches:
+    by_grant = tool.entry.python and tool.entry.preview == "flag"
+    if decision.confirm == "never" and decision.max_affected is None and not reaches and not by_grant:
         return Confirmation()
     targets = await work_out(door, tool, arguments, caller)
     entry.targets = targets.ids
@@ -75,20 +77,22 @@ async def confirm(
             f"{tool.name} would touch {targets.count} objects; {decision.max_affected} are allowed in one call "
             "(max_affected). Nothing was done; ask for fewer."
         )
+    granted = tuple(targets.reply.rows or ()) if by_grant and targets.reply else ()
     match decision.confirm:
         case "never":
-            return Confirmation()
+            return Confirmation(granted=granted)
         case "plan":
             bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance)
             if presented := arguments.get("plan"):
                 entry.plan = guard.plans.open(presented, bound)
-                return Confirmation(once=entry.plan)
+                return Confirmation(once=entry.plan, granted=granted)
             entry.plan, sealed = guard.plans.seal(bound)
             entry.decision = "previewed"
             return Confirmation(preview=_preview(tool, targets, sealed, room))
         case "human":
             guard.rates.require(caller.name, tool.entry.access)  # nobody is asked for what is then refused
-            return Confirmation(once=await _ask(door, tool, arguments, caller, targets, entry))
+            answer = await _ask(door, tool, arguments, caller, targets, entry)
+            return Confirmation(once=answer, granted=granted)
 
 
 async def _ask(door: Operations, tool: Tool, arguments: Json, caller: Caller, targets: Targets, entry: Entry) -> str:
@@ -128,7 +132,7 @@ def _preview(tool: Tool, targets: Targets, plan: str, room: Room) -> Json:
     if reply is None or reply.rows is None:
         shown = shape.fit(extra | {"targets": list(targets.ids)} | targets.facts, budget=size, ceiling=room.ceiling)
     else:
-        rows = len(reply.rows)
+        rows, extra = len(reply.rows), extra | targets.facts
         shown = shape.list_answer(
             reply.rows, reply.record, total=rows, paged=False, budget=size, ceiling=room.ceiling, extra=extra
         )

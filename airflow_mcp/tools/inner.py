@@ -12,11 +12,11 @@ from airflow_mcp.catalog.load import Tool, unknown_tool
 from airflow_mcp.catalog.schema import validate
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
-from airflow_mcp.policy.decide import Decision, Within, decide, refusal, touched_by
+from airflow_mcp.policy.decide import Decision, Touched, Within, decide, refusal, touched_by
 from airflow_mcp.policy.explain import explain
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.operate import Operations
-from airflow_mcp.tools.reply import Reply
+from airflow_mcp.tools.reply import Reply, name_of, reached
 from airflow_mcp.tools.rows import read_allowed
 
 
@@ -32,7 +32,13 @@ class InnerDoor:
     """Handed to every composite. `within` is None for reads in the caller's own name."""
 
     def __init__(
-        self, operations: Operations, within: Within | None, caller: Caller, version: Version, room: Room
+        self,
+        operations: Operations,
+        within: Within | None,
+        caller: Caller,
+        version: Version,
+        room: Room,
+        granted: tuple[Json, ...] = (),
     ) -> None:
         self.version = version
         self.budget = room.budget  # characters the composite's answer may have
@@ -40,8 +46,12 @@ class InnerDoor:
         self.instance = operations.instance
         self.url = operations.client.url  # Airflow's address, for links
         self.progress = caller.progress
+        self.granted = granted  # the targets that were confirmed, in the composite's order
+        self.hides = False  # whether policy has hidden rows from a list, so that its count is of the shown ones only
+        self.cut = False  # whether behind such a list more rows may follow, which its count leaves out
         self._operations = operations
         self._within = within
+        self._found: set[tuple[str | None, str | None]] = set()  # DAGs and runs that exist: no need to look them up
         self._caller = caller
 
     async def one(self, name: str, **arguments: Any) -> Json:
@@ -52,6 +62,8 @@ class InnerDoor:
         """The full records of one page of a list, and how many there are in all."""
         reply = await self._take(name, arguments)
         rows = reply.rows or []
+        self.hides = self.hides or (reply.rows is not None and reply.total is None)
+        self.cut = self.cut or len(reply.after) > len(rows)
         return rows, len(rows) if reply.total is None else reply.total
 
     @asynccontextmanager
@@ -65,7 +77,27 @@ class InnerDoor:
 
     async def _take(self, name: str, arguments: Json) -> Reply:
         step, decision = self._step(name, arguments)
-        return await read_allowed(self._operations, step, arguments, self._caller, decision)
+        if step.entry.preview == "flag" and not arguments.get("dry_run", True):
+            await self._require_granted(step, arguments)
+        place = arguments.get("dag_id"), arguments.get("dag_run_id")
+        look_up = place not in self._found
+        reply = await read_allowed(self._operations, step, arguments, self._caller, decision, look_up=look_up)
+        if reply.one or reply.rows:
+            self._found |= {place, (place[0], None)}
+        if step.entry.preview == "flag" and arguments.get("dry_run", True):
+            touched = touched_by(step, arguments)
+            self._decided(step, touched | reached(touched, reply.rows or []))
+        return reply
+
+    async def _require_granted(self, step: Tool, arguments: Json) -> None:
+        """A change under a grant reaches what was confirmed and nothing else. Raises NotAllowedError."""
+        reply = await self._operations.operate(step, {**arguments, "dry_run": True}, self._caller)
+        strangers = {name_of(row) for row in reply.rows or []} - {name_of(row) for row in self.granted}
+        if strangers:
+            raise NotAllowedError(
+                f"{step.name} would now also touch {', '.join(sorted(strangers)[:3])}, which was not confirmed. It was "
+                "not done; call again for a new preview."
+            )
 
     def _step(self, name: str, arguments: Json) -> tuple[Tool, Decision]:
         """An operation that the composite's entry names, as policy decides on it now. Raises NotAllowedError."""
@@ -73,11 +105,20 @@ class InnerDoor:
         own = name in self._within.tool.entry.steps if self._within else step.entry.access == "read"
         if not own:
             raise NotAllowedError(f"The step {name} is not one of this workflow's own.")
+        return step, self._decided(step, touched_by(step, arguments))
+
+    def _decided(self, step: Tool, touched: Touched) -> Decision:
         asker = self._operations.asker(self._caller)
-        decision = decide(self._operations.policy, step, touched_by(step, arguments), asker, self._within)
+        decision = decide(self._operations.policy, step, touched, asker, self._within)
         if not decision.allowed:
             raise refusal(self._operations.policy, step, decision, asker)
-        return step, decision
+        return decision
+
+    def may_see(self, dag_id: str) -> bool:
+        """Whether policy lets the caller read this DAG: what another DAG's records say about it is shown only then."""
+        operations = self._operations
+        tool, asker = operations.catalog.operations["get_dag"], operations.asker(self._caller)
+        return decide(operations.policy, tool, {"dag": frozenset({dag_id})}, asker, self._within).allowed
 
     def explain(self, name: str, arguments: Json) -> Json:
         """What policy says about every call of this caller with these arguments. Raises InvalidArgumentsError."""

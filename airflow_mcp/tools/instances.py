@@ -9,12 +9,14 @@ from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import input_schema
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError
-from airflow_mcp.policy.decide import may_ask_for_plan
+from airflow_mcp.policy.decide import may_ask_for_plan, offers
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.tools.audit import Entry
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.offer import listed
-from airflow_mcp.tools.run import Door
+from airflow_mcp.tools.run import DEFAULT_BUDGET, Door, present
+
+_SMALLEST_SHARE = 600  # characters of each Airflow's answer, however many there are
 
 
 class Instances:
@@ -37,7 +39,8 @@ class Instances:
     async def call(self, name: str, arguments: Json, caller: Caller) -> Json:
         """Run one tool on the Airflow that the call names; a read may leave it out and gets the first one's.
 
-        Raises what Door.call raises, and InvalidArgumentsError for an instance that is unknown or missing.
+        A tool of `every_instance` gets everyone's then: {"instances": {name: answer}}. Raises what Door.call raises,
+        and InvalidArgumentsError for an instance that is unknown or missing.
         """
         if len(self.doors) == 1:
             return await self._first.call(name, arguments, caller)
@@ -51,9 +54,36 @@ class Instances:
         if given is None and tool is not None and tool.entry.access != "read":
             sentence = f"instance is required for what changes something; one of {names}."
             raise self._misdirected(name, arguments, caller, sentence)
+        if given is None and tool is not None and tool.entry.every_instance:
+            return await self._call_each(tool, arguments, caller)
         door = self.doors[given] if given else self._first
         rest = {key: value for key, value in arguments.items() if key != "instance"}
         return {"instance": door.instance, **await door.call(name, rest, caller)}
+
+    async def _call_each(self, tool: Tool, arguments: Json, caller: Caller) -> Json:
+        """Every Airflow's answer, asked for at once, within a share of the one answer's size.
+
+        One that fails answers with its sentence as `error`; raises the first one's when all of them fail.
+        """
+        whole = arguments.get("max_chars", tool.entry.budget or DEFAULT_BUDGET)
+        share = max(whole // len(self.doors), _SMALLEST_SHARE) if isinstance(whole, int) else whole
+        asked = arguments | {"max_chars": share}
+        answers: dict[str, Json] = {}
+        errors: dict[str, AirflowMcpError] = {}
+
+        async def ask(name: str, door: Door) -> None:
+            try:
+                answers[name] = await door.call(tool.name, asked, caller)
+            except AirflowMcpError as error:
+                errors[name] = error
+
+        async with anyio.create_task_group() as group:
+            for name, door in self.doors.items():
+                group.start_soon(ask, name, door)
+        if not answers:
+            raise errors[next(name for name in self.doors)]
+        failed = {name: {"error": present(error)} for name, error in errors.items()}
+        return {"instances": {name: (answers | failed)[name] for name in self.doors}}
 
     def _misdirected(self, name: str, arguments: Json, caller: Caller, sentence: str) -> InvalidArgumentsError:
         """The error for a call that reaches no door; it is in the audit trail all the same."""
@@ -62,6 +92,11 @@ class Instances:
         entry.error = sentence
         self._first.guard.audit.close(entry)
         return InvalidArgumentsError(f"{name}: {sentence}")
+
+    def offers(self, name: str, caller: Caller) -> bool:
+        """Whether some call of this tool may be allowed to the caller on some Airflow."""
+        tool = self.catalog.tools[name]
+        return any(offers(self.policy, tool, door.asker(caller)) for door in self.doors.values())
 
     async def tools(self, toolsets: frozenset[str], caller: Caller, patience: float) -> list[tuple[Tool, Json]]:
         """What this caller is shown, with each tool's arguments; waits at most `patience` seconds for versions."""
@@ -93,7 +128,8 @@ class Instances:
             about = "The plan a preview gave, to do what it showed"
             schema["properties"]["plan"] = {"type": "string", "description": about}
         if not single:
-            enum: Json = {"type": "string", "enum": list(self.doors), "description": "Which Airflow"}
+            about = "Which Airflow; default all of them" if tool.entry.every_instance else "Which Airflow"
+            enum: Json = {"type": "string", "enum": list(self.doors), "description": about}
             schema["properties"] = {"instance": enum, **schema["properties"]}
             if tool.entry.access != "read":
                 schema["required"] = ["instance", *schema.get("required", [])]

@@ -1,4 +1,4 @@
-"""Which tools are listed: those that policy allows, of the listed toolsets, that the connected Airflow has.
+"""Which tools are listed: those that policy allows, of the toolsets and tools to list, that the connected Airflow has.
 
 Listing is not permission. An allowed tool outside the toolsets still runs by name, and one that AIRFLOW_MCP_ALLOW names
 literally is always listed.
@@ -17,12 +17,12 @@ from airflow_mcp.policy.rules import Policy
 
 
 def parse_toolsets(names: Iterable[str], catalog: Catalog) -> frozenset[str]:
-    """The toolsets to list: those named, every one for `all`, the default ones for nothing. Raises SettingsError."""
-    chosen = frozenset(names) or catalog.default_toolsets
+    """What to list: the toolsets and tools named, or `all`, or for no name the default. Raises SettingsError."""
+    chosen = frozenset(names) or catalog.default
     if "all" in chosen:
         return catalog.toolsets
-    for name in sorted(chosen - catalog.toolsets):
-        near = difflib.get_close_matches(name, catalog.toolsets, n=1)
+    for name in sorted(chosen - catalog.toolsets - catalog.tools.keys()):
+        near = difflib.get_close_matches(name, [*catalog.toolsets, *catalog.tools], n=1)
         hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(catalog.toolsets))} and all."
         raise SettingsError(f"AIRFLOW_MCP_TOOLSETS: {name!r} is no toolset. {hint}")
     return chosen
@@ -36,7 +36,7 @@ def listed(
         tool
         for tool in catalog.tools.values()
         if offers(policy, tool, asker)
-        and (tool.toolset in toolsets or policy.names(tool))
+        and (tool.toolset in toolsets or tool.name in toolsets or policy.names(tool))
         and (version is None or tool.entry.since.has(version))
     ]
     return sorted(shown, key=lambda tool: tool.entry.access != "read")

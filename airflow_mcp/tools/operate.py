@@ -45,10 +45,13 @@ class Operations:
         arguments: Json,
         caller: Caller,
         fields: tuple[str, ...] = ("*",),
+        *,
+        look_up: bool = True,
     ) -> Reply:
         """Resolve, build, send, read, normalise.
 
-        `fields` are what will be shown beside the record's own: the rest need not be made safe.
+        `fields` are what will be shown beside the record's own: the rest need not be made safe. `look_up` is whether an
+        empty list may mean that its DAG or run does not exist.
         """
         entry, version = tool.entry, await self.client.version()
         schema.check_version(tool, arguments, self.catalog, version)
@@ -74,7 +77,7 @@ class Operations:
         reply = self._reply(tool, raw, arguments, caller, version, fields)
         if entry.patch:
             _require_written(tool, arguments, raw)
-        if reply.rows == [] and not arguments.get("offset"):
+        if look_up and reply.rows == [] and not arguments.get("offset"):
             await self._require_parent(tool, arguments, caller)
         if entry.preview == "flag" and version.generation == "v1" and arguments.get("dry_run", True):
             asked = entry.default.at(version) | arguments

@@ -22,6 +22,8 @@ async def read_allowed(
     caller: Caller,
     decision: Decision,
     fields: tuple[str, ...] = ("*",),
+    *,
+    look_up: bool = True,
 ) -> Reply:
     """Operate, without the rows that the decision leaves to be decided and that are denied."""
     if decision.by_row:
@@ -29,7 +31,7 @@ async def read_allowed(
     tools = (tool, decision.within.tool) if decision.within else (tool,)
     if tool.entry.scope.dag == "file" and depends_on(door.policy, "dag", door.asker(caller), *tools):
         await _require_whole_file(door, tool, arguments["dag_id"], caller, decision)
-    return await door.operate(tool, arguments, caller, fields)
+    return await door.operate(tool, arguments, caller, fields, look_up=look_up)
 
 
 async def _hide_rows(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from airflow_mcp.airflow import wire
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json
@@ -20,14 +21,14 @@ from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 from airflow_mcp.tools import audit, shape
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.confirm import confirm
+from airflow_mcp.tools.confirm import Confirmation, confirm
 from airflow_mcp.tools.guard import Guard
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.missing import explain_missing
 from airflow_mcp.tools.operate import PLAIN, Operations
-from airflow_mcp.tools.reply import Reply
+from airflow_mcp.tools.reply import Reply, reached
 from airflow_mcp.tools.rows import read_allowed
-from airflow_mcp.tools.targets import reached
+from airflow_mcp.tools.ui_links import with_links
 
 DEFAULT_BUDGET = 8_000  # characters of an answer
 _ERROR_SIZE = 600  # characters of an error
@@ -96,20 +97,23 @@ class Door:
         arguments = schema.whole_numbers(tool, arguments, self.catalog)
         room = Room(min(arguments.pop("max_chars", tool.entry.budget or DEFAULT_BUDGET), self.ceiling), self.ceiling)
         fields = tuple(arguments.pop("fields", ()))
+        links = arguments.pop("links", False)
         version = await self.client.version()
         schema.check_version(tool, arguments, self.catalog, version)
         dry = tool.entry.preview == "flag" and arguments.get("dry_run", True)
+        granted: tuple[Json, ...] = ()
         try:
             if tool.entry.access == "read" or dry:
                 self.guard.rates.take(caller.name, tool.entry.access)
                 entry.decision = "allowed"
             else:
-                preview = await self._confirmed(tool, arguments, caller, decision, entry, room)
-                if preview is not None:
-                    return preview
+                confirmation = await self._confirmed(tool, arguments, caller, decision, entry, room)
+                if confirmation.preview is not None:
+                    return confirmation.preview
+                granted = confirmation.granted
                 arguments = self._signed(tool, arguments, caller, version)
             if tool.entry.python:
-                return await self._composite(tool, arguments, caller, version, room)
+                return await self._composite(tool, arguments, caller, version, room, granted)
             reply = await read_allowed(self._operations, tool, arguments, caller, decision, fields)
             if dry:
                 touched = touched_by(tool, arguments)
@@ -119,18 +123,20 @@ class Door:
         except NotFoundError as error:
             reads = InnerDoor(self._operations, None, caller, version, room)
             raise await explain_missing(reads, arguments, error) from None
+        if links:
+            reply = with_links(reply, self.client.url, version.generation)
         return self._answer(tool, arguments, reply, fields, room)
 
     async def _confirmed(
         self, tool: Tool, arguments: Json, caller: Caller, decision: Decision, entry: audit.Entry, room: Room
-    ) -> Json | None:
-        """None when the change may be made now, else the preview to answer with.
+    ) -> Confirmation:
+        """A preview to answer with, or the leave to make the change now.
 
         A plan is used up by acting alone: a refusal for any other reason leaves it good.
         """
         confirmation = await confirm(self._operations, self.guard, tool, arguments, caller, decision, entry, room)
         if confirmation.preview is not None:
-            return confirmation.preview
+            return confirmation
         self.guard.rates.take(caller.name, tool.entry.access)  # previews and questions are not counted
         if confirmation.once:
             await self.guard.plans.use(confirmation.once)
@@ -141,7 +147,7 @@ class Door:
             if confirmation.once:
                 await self.guard.plans.give_back(confirmation.once)
             raise
-        return None
+        return confirmation
 
     def _signed(self, tool: Tool, arguments: Json, caller: Caller, version: Version) -> Json:
         """The arguments as sent: without the plan, and with a note that names the caller where Airflow takes one."""
@@ -152,10 +158,13 @@ class Door:
         note = arguments.get("note")
         return {**arguments, "note": f"{note} ({signature})" if note else signature}
 
-    async def _composite(self, tool: Tool, arguments: Json, caller: Caller, version: Version, room: Room) -> Json:
+    async def _composite(
+        self, tool: Tool, arguments: Json, caller: Caller, version: Version, room: Room, granted: tuple[Json, ...]
+    ) -> Json:
+        wire.check_ids(tool, arguments, self.catalog, version.generation)
         function = import_module(f"airflow_mcp.tools.composite.{tool.name}").run
         within = Within(tool, touched_by(tool, arguments))
-        answer: Json = await function(InnerDoor(self._operations, within, caller, version, room), arguments)
+        answer: Json = await function(InnerDoor(self._operations, within, caller, version, room, granted), arguments)
         record = self.catalog.records[tool.entry.record] if tool.entry.record else PLAIN
         answer = shape.normalise(answer, record, "v2", reveal=reveals_secrets(self.policy, self.asker(caller)))
         kept = {name: value for name, value in answer.items() if value is not None}

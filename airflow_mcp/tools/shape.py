@@ -212,6 +212,15 @@ def fit(answer: Json, *, budget: int, ceiling: int, tail: tuple[str, ...] = ()) 
     return cut(low, fields)
 
 
+def fitting(items: list[Any], room: int) -> list[Any]:
+    """As many of the first items as fit into `room` characters of JSON."""
+    for number, item in enumerate(items):
+        room -= len(dumps(item)) + 1
+        if room < 0:
+            return items[:number]
+    return items
+
+
 def _more(whole: int, budget: int, ceiling: int) -> Json:
     """How to get an answer of `whole` characters: a larger max_chars, as far as the operator lets it grow."""
     if budget < ceiling:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
-from airflow_mcp.policy.decide import Touched, decide, touched_by
+from airflow_mcp.policy.decide import Touched, Within, decide, touched_by
 from airflow_mcp.tools.caller import Caller
+from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.operate import Operations
-from airflow_mcp.tools.reply import Reply
+from airflow_mcp.tools.reply import Reply, name_of, reached
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,17 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
     touched = touched_by(tool, arguments)
     match tool.entry.preview:
         case "flag":
-            reply = await door.operate(tool, {**arguments, "dry_run": True}, caller)
-            rows = reply.rows or []
-            ids = tuple(sorted(_name(row) for row in rows))
-            touched = touched | reached(touched, rows)
-            return Targets(ids, len(ids), touched, reply, {})
-        case "read":
             facts: Json = {}
+            if tool.entry.python:
+                reply, facts = await _of_composite(door, tool, arguments, caller)
+            else:
+                reply = await door.operate(tool, {**arguments, "dry_run": True}, caller)
+            rows = reply.rows or []
+            ids = tuple(sorted(name_of(row) for row in rows))
+            touched = touched | reached(touched, rows)
+            return Targets(ids, len(ids), touched, reply, facts)
+        case "read":
+            facts = {}
             totals: list[str] = []
             count = 1
             for name in tool.entry.shows:
@@ -50,7 +56,7 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
                     facts |= {field: reply.one[field] for field in kept}
                 else:
                     facts[shown.entry.rows or name] = reply.total
-                    totals += [f"{shown.entry.rows}: {reply.total}", *(_name(row) for row in reply.rows or [])]
+                    totals += [f"{shown.entry.rows}: {reply.total}", *(name_of(row) for row in reply.rows or [])]
             named = tuple(f"{key}={facts.get(key, value)}" for key, value in sorted(arguments.items()) if key != "plan")
             return Targets((*named, *totals), count, touched, None, facts)
         case None:
@@ -58,13 +64,10 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
             return Targets(ids or (tool.name,), 1, touched, None, {})
 
 
-def reached(touched: Touched, rows: list[Json]) -> Touched:
-    """What is touched, with the DAGs of the rows that a dry run found: dependent tasks stand in other DAGs too."""
-    dags = frozenset(str(row["dag_id"]) for row in rows if row.get("dag_id"))
-    return {"dag": dags | (touched.get("dag") or frozenset())} if dags else {}
-
-
-def _name(row: Json) -> str:
-    index = row.get("map_index")
-    place = "/".join(str(row[key]) for key in ("dag_id", "dag_run_id", "task_id") if row.get(key) is not None)
-    return place if index is None else f"{place}[{index}]"
+async def _of_composite(door: Operations, tool: Tool, arguments: Json, caller: Caller) -> tuple[Reply, Json]:
+    """A composite with a dry run has `targets` beside `run`: its rows, and facts that are shown with them."""
+    find = import_module(f"airflow_mcp.tools.composite.{tool.name}").targets
+    within = Within(tool, touched_by(tool, arguments))
+    inner = InnerDoor(door, within, caller, await door.client.version(), Room(0, 0))
+    rows, facts = await find(inner, arguments)
+    return Reply(rows, len(rows), None, door.catalog.records["task_instance"]), facts

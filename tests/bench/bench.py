@@ -64,7 +64,7 @@ async def added(url: str) -> list[str]:
     door = Door(catalog, Policy(), AirflowClient(url, Credentials(token="a-token")), ceiling=100_000)
     async with (
         httpx2.AsyncClient() as http,
-        Client(AirflowServer(Instances({"default": door}), catalog.default_toolsets)) as client,
+        Client(AirflowServer(Instances({"default": door}), catalog.default)) as client,
     ):
         texts: list[str] = []
 

@@ -21,8 +21,7 @@ AS_WRITTEN: dict[str, Any] = {
     "list_dags": {"columns": ["dag_id"], "rows": [["daily_sales"], ["load_orders"]], "total": 2},
     "trigger_dag_run": RUN,
     "wait_for_dag_run": {"run": RUN},
-    "list_task_instances": FAILED,
-    "read_task_log": {"text": f"{'noise ' * 500}ValueError: {CAUSE} (-40.00){' noise' * 500}"},
+    "diagnose_dag_run": {"failed": "1: check_order[3]", "log": f"{'noise ' * 500}ValueError: {CAUSE}{' noise' * 500}"},
     "clear_task_instances": [FAILED, PLANNED, {"done": True, **FAILED}],
 }
 REFUSED = CallToolResult(
@@ -73,8 +72,7 @@ async def test_the_story_passes_as_written_and_prints_every_call_and_the_cause()
     assert problem is None
     for tool in [*AS_WRITTEN, "delete_dag"]:
         assert f"{tool} {{" in text
-    assert 'list_task_instances {"dag_id": "load_orders", "dag_run_id": "manual__1", "state": ["failed"]}' in text
-    assert '"task_id": "check_order", "map_index": 3' in text
+    assert 'diagnose_dag_run {"dag_id": "load_orders", "dag_run_id": "manual__1"}' in text
     assert "ValueError: order 1003: amount is negative" in text
     of_run = '"dag_id": "load_orders", "dag_run_id": "manual__1"'
     assert [line for line in text.splitlines() if line.startswith("clear_task_instances ")] == [
@@ -103,8 +101,8 @@ async def test_a_refusal_that_does_not_name_the_setting_ends_the_story():
         ("list_dags", {"columns": ["dag_id"], "rows": [], "total": 0}, "list load_orders"),
         ("trigger_dag_run", {"state": "queued"}, "answer with a dag_run_id"),
         ("wait_for_dag_run", {"run": {"state": "success"}}, "to fail"),
-        ("list_task_instances", {**FAILED, "rows": []}, "one failed task instance, not 0"),
-        ("read_task_log", {"text": "nothing to see"}, "the log to say"),
+        ("diagnose_dag_run", {"failed": "1: check_order[3]"}, "the diagnosis to say"),
+        ("diagnose_dag_run", {"failed": f"1: other, {CAUSE}"}, "the diagnosis to name"),
         ("clear_task_instances", {"columns": [], "rows": []}, "to name check_order"),
         ("clear_task_instances", [FAILED, {"done": True, **FAILED}], "to ask for confirmation with a plan"),
         ("clear_task_instances", [FAILED, PLANNED], "the clear to be done"),

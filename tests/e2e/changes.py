@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from .harness import Json, Row, Site
+from .harness import PATIENCE, Json, Row, Site
 
 
 def new_run(site: Site, run_id: str, dag_id: str = "still") -> Json:
@@ -46,6 +46,22 @@ def trigger_dag_run(site: Site) -> None:
     held = site.held(f"/dags/params/dagRuns/{dated['dag_run_id']}")
     assert held["logical_date"].startswith("2026-01-02T01:04:05")
     assert held["note"] == dated["note"] == SIGNED
+
+
+def trigger_and_wait(site: Site) -> None:
+    assert "is paused" in site.admin.refusal("trigger_and_wait", dag_id="still", dag_run_id="never")
+    assert "never" not in {row["dag_run_id"] for row in site.held("/dags/still/dagRuns")["dag_runs"]}
+    wrong = site.admin.refusal("trigger_and_wait", dag_id="prompt", conf={"loaves": 13})
+    assert "conf.loaves: 13 does not fit" in wrong
+    assert site.held("/dags/prompt/dagRuns")["dag_runs"] == []
+    conf, seconds = {"loaves": 7}, PATIENCE
+    answer = site.admin.ask(
+        "trigger_and_wait", dag_id="prompt", dag_run_id="prompt-1", conf=conf, timeout_seconds=seconds
+    )
+    ids = {"dag_id": "prompt", "dag_run_id": "prompt-1"}
+    assert answer == ids | {"state": "success", "finished": True, "tasks": {"success": 1}}
+    held = site.held("/dags/prompt/dagRuns/prompt-1")
+    assert (held["state"], held["conf"], held["note"]) == ("success", conf, SIGNED)
 
 
 def pause_dag(site: Site) -> None:
@@ -163,6 +179,20 @@ def clear_task_instances(site: Site) -> None:
     assert nothing["hint"].startswith("Nothing matches")
 
 
+def plan_recovery(site: Site) -> None:
+    asked: Json = {"dag_ids": ["second_time"], "since": "2026-01-01T00:00:00Z"}
+    run = new_run(site, "lost", "second_time")
+    site.ended("second_time", "lost")
+    shown = site.admin.ask("plan_recovery", **asked)
+    assert (shown["dry_run"], shown["affected"], shown["steps"][0]["which"]) == (True, 2, "land, rest")
+    plan = site.admin.planned("plan_recovery", **asked, dry_run=False)
+    assert held_state(site, run) == "failed"
+    done = site.admin.ask("plan_recovery", **asked, dry_run=False, plan=plan)
+    assert (done["done"], done["affected"]) == (True, 2)
+    again = site.reader.ask("wait_for_dag_run", **run, timeout_seconds=PATIENCE)
+    assert (again["finished"], again["state"]) == (True, "success")
+
+
 def delete_dag_run(site: Site) -> None:
     run, kept = new_run(site, "delete-me"), new_run(site, "keep-me")
     plan = site.admin.planned("delete_dag_run", **run)
@@ -185,6 +215,7 @@ CHANGES: dict[str, Row] = {
     row.__name__: row
     for row in (
         trigger_dag_run,
+        trigger_and_wait,
         pause_dag,
         unpause_dag,
         set_dag_run_state,
@@ -194,6 +225,7 @@ CHANGES: dict[str, Row] = {
         delete_pool,
         clear_dag_run,
         clear_task_instances,
+        plan_recovery,
         delete_dag_run,
         delete_dag,
     )

@@ -207,6 +207,7 @@ class Site:
             "password": self.airflow.passwords.get(user, ""),
             **settings,
         }
+        values = {"toolsets": "all", **values}
         return {f"AIRFLOW_MCP_{name.upper()}": value for name, value in values.items() if value}
 
     # -- Airflow itself --

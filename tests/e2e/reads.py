@@ -46,6 +46,42 @@ def get_dag_source(site: Site) -> None:
     assert again["content"] == answer["content"]
 
 
+def get_dag_overview(site: Site) -> None:
+    site.ended("mapped", "map-1")
+    mapped = site.admin.ask("get_dag_overview", dag_id="mapped")
+    assert mapped["runs"]["rows"][0][:2] == ["map-1", "failed"]
+    assert [row[::2] for row in mapped["tasks"]["rows"]] == [["load", ["sail"]], ["sail", []]]
+    assert mapped["next"] == {"tool": "diagnose_dag_run", "arguments": {"dag_id": "mapped", "dag_run_id": "map-1"}}
+    params = site.admin.ask("get_dag_overview", dag_id="params")
+    assert params["params"]["loaves"]["type"] == "integer"
+    assert (params["params"]["loaves"]["default"], params["params"]["loaves"]["maximum"]) == (6, 12)
+    ok = site.admin.ask("get_dag_overview", dag_id="ok")
+    assert (ok["owners"], sorted(ok["tags"]), ok["is_paused"]) == (["bakery"], ["e2e", "good"], False)
+    assert "not_seen" not in ok
+
+
+def resolve_url(site: Site) -> None:
+    site.ended("mapped", "map-1")
+    old, new = "/dags/mapped/grid?dag_run_id=map-1", "/dags/mapped/runs/map-1"
+    for form in (old, new):
+        run = site.admin.ask("resolve_url", url=form)
+        assert run == {
+            "dag_id": "mapped",
+            "dag_run_id": "map-1",
+            "state": "failed",
+            "next": {"tool": "diagnose_dag_run", "arguments": {"dag_id": "mapped", "dag_run_id": "map-1"}},
+        }
+    for form in (f"{old}&task_id=load&map_index=3", f"{new}/tasks/load/mapped/3"):
+        task = site.admin.ask("resolve_url", url=f"https://elsewhere.example{form}")
+        assert task["next"] == {"tool": "read_task_log", "arguments": BROKEN_CRATE}
+        assert "elsewhere.example" in task["hint"]
+    if site.is_old:
+        date = site.held("/dags/ok/dagRuns/ok-1")["logical_date"]
+        assert (
+            site.admin.ask("resolve_url", url=f"/log?dag_id=ok&task_id=t&execution_date={date}")["dag_run_id"] == "ok-1"
+        )
+
+
 def list_tasks(site: Site) -> None:
     load, sail = site.admin.rows("list_tasks", dag_id="mapped")
     assert (load["task_id"], load["downstream_task_ids"], load["is_mapped"]) == ("load", ["sail"], True)
@@ -201,6 +237,17 @@ def list_providers(site: Site) -> None:
     assert len(site.admin.rows("list_providers", limit=1, offset=1)) == 1
 
 
+def diagnose_dag_run(site: Site) -> None:
+    site.ended("mapped", "map-1")
+    for asked in ({"dag_id": "mapped"}, {"url": f"{site.airflow.url}/dags/mapped/grid?dag_run_id=map-1"}):
+        told = site.admin.ask("diagnose_dag_run", **asked)
+        assert (told["dag_run_id"], told["state"]) == ("map-1", "failed")
+        assert (told["failed"], told["upstream_failed"]) == ("1: load[3]", "1: sail")
+        (error,) = told["errors"]
+        assert (error["error"], error["tasks"]) == ("RuntimeError: cannot load crate 3", "1: load[3]")
+        assert "crate 3 weighs -40 kg" in error["log"]
+
+
 def explain_permission(site: Site) -> None:
     before = site.requests()
     triggering: Json = {"tool": "trigger_dag_run", "arguments": {"dag_id": "ok"}}
@@ -228,6 +275,33 @@ def explain_permission(site: Site) -> None:
     assert site.held("/dags/ok")["dag_id"] == "ok"
 
 
+def why_not_running(site: Site) -> None:
+    told = site.admin.ask("why_not_running", dag_id="still")
+    assert (told["verdict"], told["cause"].startswith("The DAG is paused")) == ("blocked", True)
+    assert told["do"].startswith('unpause_dag {"dag_id":"still"}')
+    site.ended("mapped", "map-1")
+    told = site.admin.ask("why_not_running", dag_id="mapped", dag_run_id="map-1", task_id="sail")
+    assert (told["verdict"], told["cause"]) == ("finished", "The task is over: upstream_failed.")
+    told = site.admin.ask("why_not_running", dag_id="broken_one")
+    assert told["cause"].startswith("There is no such DAG, but the file ")
+    assert "ModuleNotFoundError" in told["evidence"]
+    assert site.admin.refusal("why_not_running", dag_id="no_such_dag_at_all").startswith("There is no DAG")
+
+
+def health_report(site: Site) -> None:
+    site.ended("mapped", "map-1")
+    told = site.admin.ask("health_report", max_chars=20_000)
+    assert "scheduler healthy" in told["processes"]["state"]
+    assert "dead" not in told["processes"]
+    causes = {name: cause["what"] for cause in told["failures"]["causes"] for name in cause["where"]}
+    assert "mapped.load" in {name.partition(" ")[0] for name in causes}
+    broken = site.held("/importErrors")["total_entries"]
+    assert told["import_errors"]["total"] == broken
+    assert sum(cause["count"] for cause in told["import_errors"]["causes"]) == broken
+    assert told["warnings"]["total"] == site.held("/dagWarnings")["total_entries"]
+    assert "not_seen" not in told
+
+
 READS: dict[str, Row] = {
     row.__name__: row
     for row in (
@@ -235,6 +309,8 @@ READS: dict[str, Row] = {
         get_dag,
         get_dag_details,
         get_dag_source,
+        get_dag_overview,
+        resolve_url,
         list_tasks,
         list_dag_tags,
         list_dag_warnings,
@@ -256,5 +332,8 @@ READS: dict[str, Row] = {
         get_version,
         list_providers,
         explain_permission,
+        diagnose_dag_run,
+        why_not_running,
+        health_report,
     )
 }

@@ -34,18 +34,42 @@ def test_the_error_of_a_long_log_is_found_far_before_its_end_and_the_answer_stay
     assert len(text_of(result)) <= DEFAULT_SIZE
     assert answer["lines"] > 20_000
     assert answer["error"].startswith("OSError: the tide gauge is dry\n")
-    assert answer["tail"].count("\n") < answer["lines"] - answer["error_at_line"]
+    assert "swept deck 0" in answer["tail"]
+    assert "more lines that differ only in numbers" in answer["tail"]
     assert "swept deck 399" in answer["tail"]
-    assert answer["left_out"] == answer["lines"] - len(answer["tail"].splitlines())
 
 
-def test_what_a_long_log_left_out_can_be_had_by_following_next(site: Site) -> None:
+def test_a_long_log_can_be_read_window_by_window_each_line_once(site: Site) -> None:
     site.ended("noisy", "loud-1")
-    short = site.reader.ask("read_task_log", **LOUD)
-    long = site.reader.ask("read_task_log", **LOUD, **short["next"])
-    assert long["tail"].endswith(short["tail"])
-    assert long["left_out"] < short["left_out"]
-    assert len(long["tail"]) > len(short["tail"])
+    answer = site.reader.ask("read_task_log", **LOUD, level="info", **{"from": "start"}, max_chars=20_000)
+    shown, number = answer["shown"], answer["lines"]
+    assert "wave 0 passed" in answer["log"]
+    while "next" in answer:
+        answer = site.reader.ask("read_task_log", **LOUD, level="info", max_chars=20_000, **answer["next"])
+        shown += answer["shown"]
+    assert shown == answer["matched"] == number
+    assert "swept deck 399" in answer["log"]
+
+
+def test_a_line_in_the_middle_of_a_long_log_is_found_with_those_around_it(site: Site) -> None:
+    site.ended("noisy", "loud-1")
+    answer = site.reader.ask("read_task_log", **LOUD, grep="wave 12345 ", context=1)
+    before, found, after = answer["log"].splitlines()
+    assert (answer["matched"], answer["shown"]) == (1, 3)
+    assert before.endswith("wave 12344 passed")
+    assert found.endswith("wave 12345 passed")
+    assert after.endswith("wave 12346 passed")
+    number = int(found.partition(":")[0])
+    assert before.startswith(f"{number - 1}- ")
+    assert site.reader.ask("read_task_log", **LOUD, grep="no such wave")["matched"] == 0
+
+
+def test_only_records_of_a_level_are_given(site: Site) -> None:
+    site.ended("noisy", "loud-1")
+    answer = site.reader.ask("read_task_log", **LOUD, level="error")
+    assert "OSError: the tide gauge is dry" in answer["log"]
+    assert "passed" not in answer["log"]
+    assert 0 < answer["matched"] < 300
 
 
 def test_a_log_is_as_short_as_the_caller_wants_and_still_says_the_error(site: Site) -> None:

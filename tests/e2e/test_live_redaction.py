@@ -18,6 +18,8 @@ CALLS: list[tuple[str, Json]] = [
     ("list_dag_runs", {"dag_id": "~"} | ALL),
     ("wait_for_dag_run", RUN),
     ("list_task_instances", RUN | ALL),
+    ("diagnose_dag_run", RUN | {"max_chars": 20_000}),
+    ("why_not_running", RUN),
     ("get_task_instance", LEAK | ALL),
     ("list_task_instance_tries", LEAK | ALL),
     ("list_xcoms", LEAK | ALL),

@@ -57,12 +57,14 @@ def test_waiting_ends_when_the_caller_said_with_the_run_going_on(site: Site) -> 
     assert "Not finished after 1 seconds" in answer["hint"]
 
 
-def test_a_conf_that_breaks_the_params_is_refused_in_airflows_words_and_starts_nothing(site: Site) -> None:
+def test_a_conf_that_breaks_the_params_is_refused_before_anything_is_sent(site: Site) -> None:
     run = {"dag_id": "params", "dag_run_id": "too-many"}
     words = site.admin.refusal("trigger_dag_run", **run, conf={"loaves": 99})
-    assert "Invalid input for param loaves: 99 is greater than the maximum of 12" in words
+    assert "conf.loaves: 99 does not fit" in words
+    assert '"maximum":12' in words
     words = site.admin.refusal("trigger_dag_run", **run, conf={"flour": "sand"})
-    assert "'sand' is not one of ['rye', 'wheat']" in words
+    assert "conf.flour" in words
+    assert '"rye","wheat"' in words
     assert site.rest("GET", "/dags/params/dagRuns/too-many")[0] == 404
 
 
@@ -79,7 +81,7 @@ def test_a_run_id_that_exists_is_refused_and_the_run_is_as_it_was(site: Site) ->
 def test_a_run_id_airflow_does_not_allow_is_refused_naming_it(site: Site, run_id: str) -> None:
     words = site.admin.refusal("trigger_dag_run", dag_id="still", dag_run_id=run_id)
     assert run_id in words
-    assert "~" in words, "the characters that are allowed"
+    assert "~" in words or "must not contain '/'" in words, "the characters that are allowed"
 
 
 @pytest.mark.parametrize("run_id", ["manual__2026-01-01T00:00:00+00:00", "x~y:z+1", "a.b-c_d"])

@@ -31,7 +31,7 @@ QUESTIONS: list[tuple[str, Json, set[str], set[str]]] = [
     ("list_task_instances", RUN, set(), set()),
     ("get_task_instance", CRATE, {"rendered_map_index"}, set()),
     ("list_task_instance_tries", CRATE, set(), set()),
-    ("read_task_log", CRATE | {"max_chars": 100_000}, set(), {"left_out", "next"}),
+    ("read_task_log", CRATE | {"max_chars": 100_000}, set(), set()),
     ("list_xcoms", PRODUCED, set(), {"logical_date"}),
     ("get_xcom", PRODUCED | {"xcom_key": "return_value"}, set(), {"logical_date"}),
     ("list_event_logs", {}, set(), set()),

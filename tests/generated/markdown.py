@@ -25,7 +25,8 @@ Every tool with its arguments and what it answers, by toolset. Written by `make 
 - **Since**: the first Airflow that has an argument; empty where every version that has the tool has the argument too.
   On an older Airflow the argument is not listed, and a call with it is refused.
 - A list answers as `columns` and `rows` with `total`; what did not fit is counted in `left_out`, and `next` holds the
-  argument that brings it. `max_chars` is the size of an answer, `fields` adds fields (`"*"` is every one).
+  argument that brings it. `max_chars` is the size of an answer, `fields` adds fields (`"*"` is every one),
+  `links` the UI's page about each record.
 """
 
 _SETTINGS_HEAD = f"""\
@@ -67,8 +68,7 @@ def tools_page(catalog: Catalog) -> str:
     for tool in catalog.tools.values():
         if tool.toolset != toolset:
             toolset = tool.toolset
-            listed = "" if toolset in catalog.default_toolsets else " (not listed by default)"
-            sections.append(f"## Toolset `{toolset}`{listed}\n")
+            sections.append(f"## Toolset `{toolset}`\n")
         sections.append(_tool(tool, catalog))
     return "\n".join(sections)
 
@@ -89,7 +89,8 @@ def _variable(name: str) -> str:
 
 def _tool(tool: Tool, catalog: Catalog) -> str:
     entry = tool.entry
-    about = f"{entry.title}. {entry.summary}\n\nClass: {entry.access}. Airflow: {_since(entry.since)}."
+    listed = "" if {tool.name, tool.toolset} & catalog.default else " Not listed by default."
+    about = f"{entry.title}. {entry.summary}\n\nClass: {entry.access}. Airflow: {_since(entry.since)}.{listed}"
     parts = [f"### {tool.name}", about]
     schema = input_schema(tool, catalog)
     if properties := schema["properties"]:

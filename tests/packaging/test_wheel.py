@@ -115,4 +115,4 @@ def test_the_installed_server_lists_every_read_and_names_the_trouble_when_there_
 
 def is_listed(name: str) -> bool:
     catalog = load_catalog()
-    return catalog.tools[name].toolset in catalog.default_toolsets
+    return bool({name, catalog.tools[name].toolset} & catalog.default)

@@ -40,6 +40,8 @@ IDS: Json = {  # arguments that make a whole call of any changing tool
     "state": "failed",
     "new_state": "failed",
     "dry_run": False,
+    "dag_ids": ["etl_a"],
+    "since": "2026-11-21T00:00:00Z",
 }
 
 
@@ -54,7 +56,8 @@ def patient(max_examples: int) -> settings:
 def whole_call(tool: Tool, **others: Any) -> Json:
     """Arguments that this tool takes and needs."""
     names = {use.name for use in tool.entry.params}
-    return {name: value for name, value in {**IDS, **others}.items() if name in names}
+    also = {"dag_ids": [others["dag_id"]]} if "dag_id" in others else {}
+    return {name: value for name, value in {**IDS, **also, **others}.items() if name in names}
 
 
 def open_instances(

@@ -83,6 +83,7 @@ names = st.one_of(st.sampled_from(["etl_a", "etl_b", "small"]), st.sampled_from(
 odd = st.one_of(names, st.integers(), st.none(), st.lists(names, max_size=2), st.booleans())
 GIVEN = {
     "dag_id": names,
+    "dag_ids": st.lists(names, max_size=2),
     "pool_name": names,
     "name": names,
     "dag_run_id": names,
@@ -112,6 +113,12 @@ def changing_calls(draw: st.DrawFn) -> tuple[Tool, Json]:
     return tool, arguments
 
 
+def named_in(arguments: Json) -> list[Any]:
+    """Every id that a call names as a DAG or a pool."""
+    given = [arguments[name] for name in ("dag_id", "dag_ids", "pool_name", "name") if name in arguments]
+    return [one for value in given for one in (value if isinstance(value, list) else [value])]
+
+
 def is_allowed(noun: str, one: Any) -> bool:
     """What all these policies say, in Python's own words."""
     return isinstance(one, str) and (one.startswith("etl_") if noun == "dag" else one == "small")
@@ -120,14 +127,14 @@ def is_allowed(noun: str, one: Any) -> bool:
 def is_inside(tool: Tool, arguments: Json) -> bool:
     """Whether a call names a DAG or pool, and only what may be changed."""
     noun = "dag" if tool.entry.scope.dag else "pool"
-    ids = [arguments[name] for name in ("dag_id", "dag_ids", "pool_name", "name") if name in arguments]
+    ids = named_in(arguments)
     return bool(ids) and all(is_allowed(noun, one) for one in ids)
 
 
 def examine(world: World, tool: Tool, arguments: Json) -> None:
     """Hold every request that one call sent against what may be touched."""
     airflow = world.airflow
-    asked = [arguments.get(name) for name in ("dag_id", "pool_name", "name")]
+    asked = named_in(arguments)
     for sent in airflow.sent:
         ids = addressed(sent)
         assert all(one in asked for ones in ids.values() for one in ones), (sent.line, arguments)
@@ -220,7 +227,7 @@ async def test_a_changing_call_without_its_filter_sends_nothing(version: str) ->
     async with connected(world.airflow, {"allow": [{"tools": ["*"]}], "deny": [NO_PAYROLL]}) as someone:
         for tool in CHANGING:
             arguments = whole_call(tool)
-            for name in ("dag_id", "pool_name", "name"):
+            for name in ("dag_id", "dag_ids", "pool_name", "name"):
                 arguments.pop(name, None)
             await someone.refused(tool.name, **arguments)
     assert world.airflow.seen == []

@@ -89,7 +89,8 @@ class World:
             case ("DELETE", *_):
                 return Reply(204)
             case ("GET", "dagRuns"):
-                return self._page(sent, "dag_runs", [self._run(n, run) for n in names for run in self.runs[n]])
+                state = dict(sent.query).get("state", "success")
+                return self._page(sent, "dag_runs", [self._run(n, run, state) for n in names for run in self.runs[n]])
             case ("POST", "dagRuns"):
                 return self._run(own, sent.body.get("dag_run_id") or "new")
             case ("POST", "clearTaskInstances") | ("POST", "dagRuns", _, "clear"):
@@ -128,8 +129,8 @@ class World:
             return dag_v1(dag_id=name, dag_display_name=name, is_paused=False, **whole)
         return dag(dag_id=name, dag_display_name=name, is_paused=False, relative_fileloc=relative, **whole)
 
-    def _run(self, name: str, run: str) -> Json:
-        return (dag_run_v1 if self.legacy else dag_run)(run, "success", dag_id=name)
+    def _run(self, name: str, run: str, state: str = "success") -> Json:
+        return (dag_run_v1 if self.legacy else dag_run)(run, state, dag_id=name)
 
     def _event(self, number: int, name: str | None) -> Json:
         return {"event_log_id": number, "when": _MOMENT, "event": "seen", "dag_id": name, "owner": f"owner-of-{name}"}

@@ -62,6 +62,7 @@ def open_door(
     airflow: FakeAirflow,
     *,
     allow: tuple[str, ...] = (),
+    deny: tuple[str, ...] = (),
     credentials: Credentials = A_TOKEN,
     max_chars: int = 100_000,
     catalog: Catalog | None = None,
@@ -69,11 +70,13 @@ def open_door(
 ) -> Door:
     """The real door before a stand-in for Airflow; it retries without a pause.
 
-    What `allow` names is done without confirmation: tests/permissions is about that.
+    What `allow` names is done without confirmation, and the DAGs that `deny` names are hidden: tests/permissions is
+    about that.
     """
     catalog = catalog or load_catalog()
     client = AirflowClient(airflow.url, credentials, transport=airflow.transport, backoff=0, timeout=timeout)
-    table = {"allow": [{"tools": list(allow), "confirm": "never"}]} if allow else {}
+    table: Json = {"allow": [{"tools": list(allow), "confirm": "never"}]} if allow else {}
+    table |= {"deny": [{"tools": ["*"], "dags": list(deny)}]} if deny else {}
     return Door(catalog, parse_policy((), catalog, table=table), client, ceiling=max_chars)
 
 

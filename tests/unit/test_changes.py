@@ -202,10 +202,11 @@ async def test_a_deletion_says_what_is_gone(
     ],
 )
 async def test_a_run_is_triggered_for_now_in_the_way_of_the_generation(version: str, body: dict[str, Any]) -> None:
-    airflow = FakeAirflow(version).on("GET", "/dags/etl", dag(is_paused=False))
+    airflow = FakeAirflow(version).on("GET", "/dags/etl", dag(is_paused=False)).on("GET", "/dags/etl/details", dag())
     airflow.on("POST", "/dags/etl/dagRuns", dag_run("mine", "queued"))
     async with assistant(airflow, allow=ALL) as someone:
         answer = await someone.ask("trigger_dag_run", dag_id="etl", conf={"rows": 1}, dag_run_id="mine")
+    assert airflow.lines() == ["GET /dags/etl", "GET /dags/etl/details", "POST /dags/etl/dagRuns"]
     assert airflow.last("POST").body == body
     assert answer["dag_run_id"] == "mine"
     assert "hint" not in answer

@@ -21,14 +21,23 @@ pytestmark = pytest.mark.anyio
 CATALOG = load_catalog()
 # What a composite sends first, where every answer is ANYTHING.
 STEPS = {
-    "trigger_dag_run": ["get_dag", "post_dag_run"],
+    "trigger_dag_run": ["get_dag", "get_dag_details", "post_dag_run"],
+    "trigger_and_wait": ["get_dag", "get_dag_details", "post_dag_run"],
     "wait_for_dag_run": ["get_dag_run", "list_task_instances"],
     "read_task_log": ["get_task_instance", "get_task_log"],
+    "get_dag_overview": ["get_dag_details"],
+    "resolve_url": [],
+    "why_not_running": [],
+    "health_report": [],
+    "diagnose_dag_run": [],
+    "plan_recovery": [],
     "explain_permission": [],
 }
 ANYTHING = {"file_token": "a.file-token", "state": "success", "try_number": 1}
 VALUES: dict[str, Any] = {
     "slots": 3,
+    "dag_ids": ["etl"],
+    "since": "2026-01-01T00:00:00Z",
     "new_state": "failed",
     "state": "failed",
     "name": "a-pool",

@@ -12,33 +12,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.tools.logs import LogScan
+from airflow_mcp.tools.logs.scan import LogScan
+from airflow_mcp.tools.logs.telling import describe, tell
 from tests.unit.assistant import GENERATIONS, assistant, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
-from tests.unit.logs import INSTANCE, PATHS, line, printed, raised, row
+from tests.unit.logs import FORMS, INSTANCE, PATHS, airflow_with, line, printed, raised, read, row, word
 from tests.unit.samples import page, task_instance
 
 pytestmark = pytest.mark.anyio
-FORMS = {"2.11.2": (line, printed), "3.3.2": (row, raised)}
 NEGATIVE = ("ValueError", "bad row 3: amount is negative")
-
-
-def airflow_with(version: str, log: Any, **instance: Any) -> FakeAirflow:
-    """An Airflow whose task instance etl/r/load has this log for its only try."""
-    airflow = FakeAirflow(version).on("GET", INSTANCE, task_instance("load", **instance))
-    return airflow.on("GET", f"{INSTANCE}/logs/1", log if isinstance(log, Reply) else Reply(200, log))
-
-
-async def read(version: str, log: str | bytes, **arguments: Any) -> dict[str, Any]:
-    async with assistant(airflow_with(version, log)) as someone:
-        return await someone.ask("read_task_log", **PATHS, **arguments)
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
 @pytest.mark.parametrize("position", [0, 12_345, 19_998, 19_999])
 async def test_the_error_comes_first_wherever_it_stands_in_twenty_thousand_lines(version: str, position: int) -> None:
-    say, fail = FORMS[version]
-    lines = [say(f"row {number} of the daily export was read") for number in range(20_000)]
+    say, fail = FORMS[version].say, FORMS[version].fail
+    lines = [say(f"row {word(number)} of the daily export was read") for number in range(20_000)]
     lines[position] = fail(NEGATIVE)
     async with assistant(airflow_with(version, "".join(lines))) as someone:
         result = await someone.client.call_tool("read_task_log", PATHS)
@@ -51,15 +40,15 @@ async def test_the_error_comes_first_wherever_it_stands_in_twenty_thousand_lines
     assert answer["state"] == "failed"
     assert list(answer).index("error") < list(answer).index("tail")
     if position < 19_000:
-        assert answer["tail"].endswith("row 19999 of the daily export was read")
-    assert answer["left_out"] == answer["lines"] - len(answer["tail"].splitlines())
+        assert answer["tail"].endswith(f"row {word(19_999)} of the daily export was read")
+    traceback = 5 if "lines of traceback" in answer["tail"] else 0  # six lines told in one
+    assert answer["left_out"] == answer["lines"] - len(answer["tail"].splitlines()) - traceback
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_the_last_error_with_a_traceback_wins_over_a_later_line_that_only_says_error(version: str) -> None:
-    say, fail = FORMS[version]
-    level = "ERROR" if version.startswith("2") else "error"
-    log = fail(("KeyError", "'first'")) + fail(NEGATIVE) + say("retrying") + say("gave up", level) + say("end")
+    say, fail = FORMS[version].say, FORMS[version].fail
+    log = fail(("KeyError", "'first'")) + fail(NEGATIVE) + say("retrying") + say("gave up", "error") + say("end")
     answer = await read(version, log)
     assert answer["error"].startswith("ValueError: bad row 3")
     assert "KeyError" not in answer["error"]
@@ -67,26 +56,25 @@ async def test_the_last_error_with_a_traceback_wins_over_a_later_line_that_only_
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_without_a_traceback_the_last_line_logged_as_an_error_is_it(version: str) -> None:
-    say, _ = FORMS[version]
+    say = FORMS[version].say
     for level in ("error", "critical"):
-        shown = level.upper() if version.startswith("2") else level
-        answer = await read(version, say("starting") + say("first", shown) + say("disk is full", shown) + say("end"))
+        answer = await read(version, say("starting") + say("first", level) + say("disk is full", level) + say("end"))
         assert answer["error"] == "disk is full"
         assert answer["error_at_line"] == 3
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_a_chain_of_exceptions_is_told_from_the_raised_one_to_its_causes(version: str) -> None:
-    _, fail = FORMS[version]
+    fail = FORMS[version].fail
     chain = [("RuntimeError", "cannot load"), ("OSError", "no table"), ("KeyError", "'amount'")]
     error = (await read(version, fail(*chain)))["error"]
     assert error.startswith("RuntimeError: cannot load")
-    assert error.index("caused by OSError: no table") < error.index("caused by KeyError: 'amount'")
+    assert error.index("caused by OSError: no table") < error.index("root cause: KeyError: 'amount'")
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_what_the_log_said_about_the_error_is_kept_where_it_adds_something(version: str) -> None:
-    _, fail = FORMS[version]
+    fail = FORMS[version].fail
     words = {"text": "order 17 is broken"} if version.startswith("2") else {"event": "order 17 is broken"}
     with_words, without = await read(version, fail(NEGATIVE, **words)), await read(version, fail(NEGATIVE))
     assert "logged as: order 17 is broken" in with_words["error"]
@@ -100,7 +88,7 @@ async def test_an_exception_with_a_message_of_several_lines_is_kept_whole() -> N
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_a_log_without_an_error_is_its_end(version: str) -> None:
-    say, _ = FORMS[version]
+    say = FORMS[version].say
     answer = await read(version, "".join(say(f"step {number}: no error here") for number in range(3)))
     assert not {"error", "error_at_line"} & answer.keys()
     assert [text.partition(" ")[2] for text in answer["tail"].splitlines()] == [
@@ -113,7 +101,7 @@ async def test_a_log_without_an_error_is_its_end(version: str) -> None:
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_very_long_lines_take_no_more_room_than_others(version: str) -> None:
-    say, fail = FORMS[version]
+    say, fail = FORMS[version].say, FORMS[version].fail
     log = say("long " * 100_000) + fail(("ValueError", "huge " * 100_000)) + say("long " * 100_000) + say("the end")
     async with assistant(airflow_with(version, log)) as someone:
         result = await someone.client.call_tool("read_task_log", PATHS)
@@ -123,7 +111,7 @@ async def test_very_long_lines_take_no_more_room_than_others(version: str) -> No
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_bytes_that_are_no_text_do_not_hide_the_error(version: str) -> None:
-    say, fail = FORMS[version]
+    say, fail = FORMS[version].say, FORMS[version].fail
     log = b"\xff\xfe\x80\n" + say("caf\u00e9").encode() + b"\xc3\n" + fail(NEGATIVE).encode() + b"\xf0\x9f"
     answer = await read(version, log)
     assert answer["error"].startswith("ValueError: bad row 3")
@@ -136,12 +124,12 @@ async def test_lines_of_3x_that_are_no_records_are_shown_as_they_are() -> None:
 
 
 def scanned(generation: Generation, pieces: list[bytes]) -> tuple[Any, ...]:
-    scan = LogScan(generation)
+    scan = LogScan(generation, 5000)
     for piece in pieces:
         scan.feed(piece)
     scan.finish()
-    error = scan.error
-    return scan.lines, scan.size, error and (error.line, error.message, error.render(5000)), scan.end(50_000, 5000)
+    told = tell(scan.story)
+    return scan.lines, scan.size, told, told.text and describe(told, 5000, scan.show), scan.end(50_000)
 
 
 WHOLE: dict[Generation, bytes] = {
@@ -150,9 +138,12 @@ WHOLE: dict[Generation, bytes] = {
 }
 
 
-@pytest.mark.parametrize("generation", ["v1", "v2"])
-def test_a_log_reads_the_same_wherever_it_is_broken_in_two(generation: Generation) -> None:
+@pytest.mark.parametrize("form", ["v1", "v2", "v1 as a list"])
+def test_a_log_reads_the_same_wherever_it_is_broken_in_two(form: str) -> None:
+    generation: Generation = "v2" if form == "v2" else "v1"
     whole = WHOLE[generation]
+    if form == "v1 as a list":
+        whole = repr([("vm", f"{whole.decode()} \\ \x07 \udfff \U000e0001")]).encode()
     expected = scanned(generation, [whole])
     for offset in range(len(whole) + 1):
         assert scanned(generation, [whole[:offset], whole[offset:]]) == expected, f"broken at {offset}"
@@ -176,7 +167,7 @@ def test_a_log_reads_the_same_in_any_pieces(generation: Generation, parts: list[
 @pytest.mark.parametrize("version", GENERATIONS)
 def test_the_answer_fits_whatever_the_log_holds(version: str) -> None:
     airflow = FakeAirflow(version).on("GET", INSTANCE, task_instance("load"))
-    say, fail = FORMS[version]
+    say, fail = FORMS[version].say, FORMS[version].fail
     part = st.one_of(
         st.text(max_size=40), st.sampled_from(['"' * 300, "\\" * 300, "\x01" * 300, "é" * 300, "long " * 99])
     )
@@ -196,19 +187,21 @@ def test_the_answer_fits_whatever_the_log_holds(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
-async def test_asking_for_more_brings_more_of_the_end(version: str) -> None:
-    say, _ = FORMS[version]
-    log = "".join(say(f"line {number}") for number in range(150))
+async def test_following_next_from_the_end_tells_the_whole_log_once(version: str) -> None:
+    say = FORMS[version].say
+    log = "".join(say(f"line {word(number)}") for number in range(150))
     async with assistant(airflow_with(version, log)) as someone:
-        less = await someone.ask("read_task_log", **PATHS)
-        more = await someone.ask("read_task_log", **PATHS, **less["next"])
-    assert len(more["tail"].splitlines()) > len(less["tail"].splitlines())
-    assert more["tail"].endswith(less["tail"])
+        answer = await someone.ask("read_task_log", **PATHS)
+        told = answer["tail"].splitlines()
+        while "next" in answer:
+            answer = await someone.ask("read_task_log", **PATHS, **answer["next"])
+            told = [*answer["log"].splitlines(), *told]
+    assert [text.partition("line ")[2] for text in told] == [word(number) for number in range(150)]
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_two_hundred_megabytes_are_read_without_being_held(version: str) -> None:
-    say, fail = FORMS[version]
+    say, fail = FORMS[version].say, FORMS[version].fail
     block = "".join(say(f"{number} " + "x" * 2000) for number in range(500)).encode()
     unbroken = b"y" * 2**16
 
@@ -258,7 +251,7 @@ async def test_a_mapped_task_without_its_index_is_met_with_the_failed_ones(versi
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_a_mapped_task_is_read_by_its_index(version: str) -> None:
     airflow = FakeAirflow(version).on("GET", f"{INSTANCE}/3", task_instance("load", map_index=3, try_number=2))
-    airflow.on("GET", f"{INSTANCE}/logs/2", Reply(200, FORMS[version][1](NEGATIVE)))
+    airflow.on("GET", f"{INSTANCE}/logs/2", Reply(200, FORMS[version].fail(NEGATIVE)))
     async with assistant(airflow) as someone:
         answer = await someone.ask("read_task_log", **PATHS, map_index=3)
     assert answer["map_index"] == 3
@@ -269,11 +262,11 @@ async def test_a_mapped_task_is_read_by_its_index(version: str) -> None:
 @pytest.mark.parametrize(("version", "accept"), [("2.11.2", "text/plain"), ("3.3.2", "application/x-ndjson")])
 async def test_the_latest_try_is_read_in_the_form_of_the_generation(version: str, accept: str) -> None:
     airflow = airflow_with(version, "", try_number=3).on(
-        "GET", f"{INSTANCE}/logs/3", Reply(200, FORMS[version][0]("a"))
+        "GET", f"{INSTANCE}/logs/3", Reply(200, FORMS[version].say("a"))
     )
     async with assistant(airflow) as someone:
         assert (await someone.ask("read_task_log", **PATHS))["try_number"] == 3
-        assert airflow.last().headers["accept"] == accept
+        assert airflow.last("GET", f"{INSTANCE}/logs/3").headers["accept"] == accept
         assert (await someone.ask("read_task_log", **PATHS, try_number=1))["try_number"] == 1
         sentence = await someone.refused("read_task_log", **PATHS, try_number=4)
     assert sentence == "read_task_log: try_number 4 does not exist; the latest try is 3."
@@ -282,16 +275,16 @@ async def test_the_latest_try_is_read_in_the_form_of_the_generation(version: str
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_a_task_that_never_started_is_said_to_have_no_log(version: str) -> None:
-    airflow = FakeAirflow(version).on("GET", INSTANCE, task_instance("load", "upstream_failed", try_number=0))
+    airflow = FakeAirflow(version).on("GET", INSTANCE, task_instance("load", "skipped", try_number=0))
     async with assistant(airflow) as someone:
         answer = await someone.ask("read_task_log", **PATHS)
-    assert answer["hint"] == "This task instance never started (state upstream_failed), so it has no log."
+    assert answer["hint"] == "This task instance never started (state skipped), so it has no log."
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_a_log_that_breaks_off_is_an_error_and_no_half_answer(version: str) -> None:
     async def breaking() -> AsyncIterator[bytes]:
-        yield FORMS[version][0]("first").encode()
+        yield FORMS[version].say("first").encode()
         raise httpx2.ReadError("reset")
 
     airflow = FakeAirflow(version).on("GET", INSTANCE, task_instance("load"))

@@ -40,7 +40,7 @@ def test_a_right_folder_loads(tmp_path: Path) -> None:
     tool = catalog.tools["find_thing"]
     assert tool.toolset == "more"
     assert catalog.toolsets == {"things", "people", "more"}
-    assert catalog.default_toolsets == {"things"}
+    assert catalog.default == {"things"}
     assert input_schema(tool, catalog)["required"] == ["thing_id"]
 
 

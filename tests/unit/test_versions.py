@@ -81,7 +81,7 @@ def test_both_kinds_of_lack_exist_so_that_the_tests_above_are_about_something() 
 
 @pytest.mark.parametrize(("version", "has"), [("2.7.3", False), ("2.10.0", True), ("3.0.0", True), ("3.3.2", True)])
 async def test_the_list_follows_the_version(version: str, has: bool) -> None:
-    async with assistant(FakeAirflow(version)) as someone:
+    async with assistant(FakeAirflow(version), toolsets=("all",)) as someone:
         listed = {tool.name: tool for tool in (await someone.client.list_tools()).tools}
     assert ("list_task_instance_tries" in listed) is has
     assert ("list_dag_tags" in listed) is version.startswith("3")
@@ -92,20 +92,20 @@ async def test_the_list_follows_the_version(version: str, has: bool) -> None:
 @pytest.mark.parametrize("mode", ERAS)
 async def test_while_airflow_is_down_every_read_is_listed(mode: str) -> None:
     airflow = FakeAirflow().on("GET", "/version", httpx2.ConnectError("refused"))
-    async with assistant(airflow, mode=mode) as someone:
+    async with assistant(airflow, mode=mode, toolsets=("all",)) as someone:
         assert set(await someone.tools()) == READS
 
 
 async def test_a_list_does_not_wait_for_an_airflow_that_says_nothing() -> None:
     airflow = FakeAirflow().on("GET", "/version", lambda _: anyio.sleep_forever())
-    async with assistant(airflow) as someone:
+    async with assistant(airflow, toolsets=("all",)) as someone:
         with anyio.fail_after(30):  # only so that a failure ends; the client's own timeout is 30 seconds a request
             assert set(await someone.tools()) == READS
 
 
 async def test_once_airflow_is_up_the_list_is_that_of_its_version() -> None:
     airflow = FakeAirflow("2.7.3").on("GET", "/version", httpx2.ConnectError("refused"), {"version": "2.7.3"})
-    async with assistant(airflow, mode="legacy") as someone:
+    async with assistant(airflow, mode="legacy", toolsets=("all",)) as someone:
         before, after = await someone.tools(), await someone.tools()
     assert set(before) - set(after) == {"list_dag_tags", "list_task_instance_tries"}
 

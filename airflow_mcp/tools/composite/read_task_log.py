@@ -1,47 +1,100 @@
-"""A task's log made for a model: the decisive error first, wherever it stands, then the end of the log."""
+"""A task's log made for a model: the decisive error first and then the log's end, or the part that was asked for."""
 
 from __future__ import annotations
 
-import anyio
+from dataclasses import replace
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import InvalidArgumentsError, NotFoundError
+from airflow_mcp.tools.evidence import last_words
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.logs import LogScan
+from airflow_mcp.tools.logs.scan import LogScan, WindowScan
+from airflow_mcp.tools.logs.stream import SECONDS, read_log
+from airflow_mcp.tools.logs.tail import cost
+from airflow_mcp.tools.logs.telling import Told, around, describe, tell
+from airflow_mcp.tools.logs.window import FILTERS, Wanted, wanted
 from airflow_mcp.tools.shape import dumps
 
-_SECONDS = 120  # for the whole log; each silence is bounded by AIRFLOW_MCP_TIMEOUT besides
-_PROGRESS_EVERY = 4 * 1024 * 1024  # bytes
+_FAILED = ("failed", "up_for_retry")
+_WENT_WELL = ("success", "skipped", "up_for_reschedule", "deferred")
+_FRAME = 130  # characters of what stands around the lines: their name, left_out, next with its cursor
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """Error, tail and line count of one try. Raises InvalidArgumentsError for a mapped task without its index."""
+    """What one try's log says. Raises InvalidArgumentsError for a mapped task without its index, and a bad filter."""
     ids = {name: arguments[name] for name in ("dag_id", "dag_run_id", "task_id")}
     if arguments.get("map_index", -1) >= 0:
         ids["map_index"] = arguments["map_index"]
+    wanted(ids, {name: arguments[name] for name in FILTERS if name in arguments})  # a bad one costs no request
     instance = await _instance(door, ids)
     latest = instance.get("try_number") or 0
-    wanted = arguments.get("try_number", latest)
+    number = arguments.get("try_number", latest)
+    ids["try_number"] = number
     facts = {
         "task_id": ids["task_id"],
         "map_index": ids.get("map_index"),
-        "try_number": wanted,
+        "try_number": number,
         "state": instance.get("state"),
     }
-    if wanted > latest or (wanted == 0 and latest):
-        raise InvalidArgumentsError(f"read_task_log: try_number {wanted} does not exist; the latest try is {latest}.")
-    if wanted == 0 and door.version.generation == "v1":
-        return facts | {"hint": _never_started(instance)}
-    scan = LogScan(door.version.generation)
-    with anyio.move_on_after(_SECONDS) as clock:
-        try:
-            await _scan(door, ids | {"try_number": wanted}, scan)
-        except NotFoundError:
-            if wanted:
-                raise
-            return facts | {"hint": _never_started(instance)}
-    scan.finish()
-    return _answer(facts, scan, door.budget, door.ceiling, late=clock.cancelled_caught)
+    if number > latest or (number == 0 and latest):
+        raise InvalidArgumentsError(f"read_task_log: try_number {number} does not exist; the latest try is {latest}.")
+    if number == 0 and (door.version.generation == "v1" or facts["state"] == "upstream_failed"):
+        return facts | {"hint": await _never_started(door, ids, instance)}
+    wish = wanted(ids, arguments)
+    room = door.budget - len(dumps(facts)) - _FRAME
+    try:
+        if any(name in arguments for name in ("from", "cursor", *FILTERS)):
+            return facts | await _part(door, ids, wish, room)
+        return facts | await _story(door, ids, wish, room, facts["state"] if number == latest else None)
+    except NotFoundError:
+        if number:
+            raise
+        return facts | {"hint": await _never_started(door, ids, instance)}
+
+
+async def _part(door: InnerDoor, ids: Json, wish: Wanted, room: int) -> Json:
+    """The lines that were asked for, and how to get on."""
+    scan = WindowScan(door.version.generation, wish, room - 60)
+    whole = await read_log(door, ids, scan)
+    shown, left, cursor = scan.window.result()
+    answer: Json = {"lines": scan.lines}
+    if not whole:
+        answer["hint"] = _too_long()
+    if wish.filtered:
+        answer["matched"] = scan.window.matched
+    answer |= {"shown": shown.covered, "log": "\n".join(shown.lines)}
+    return answer | ({"left_out": left, "next": {"cursor": cursor}} if cursor else {})
+
+
+async def _story(door: InnerDoor, ids: Json, wish: Wanted, room: int, state: str | None) -> Json:
+    """Why it failed, if it did, and the end of the log. `state` is None for an earlier try, whose end is not known."""
+    scan = LogScan(door.version.generation, room)
+    answer: Json = {}
+    if not await read_log(door, ids, scan):
+        answer["hint"] = _too_long()
+    told = tell(scan.story)
+    if state in _WENT_WELL:
+        told = Told(None, "")
+        if scan.story.errors:
+            answer["hint"] = f"It did not fail. {scan.story.errors} records say error: level='error' shows them."
+    elif told.silent:  # only of a try that is known to have failed may be said that it died
+        told = replace(told, verdict=(await last_words(door, ids) or told.verdict) if state in _FAILED else "")
+    if told.verdict:
+        answer["verdict"] = told.verdict
+    if told.text:
+        size = room // 2
+        while cost([error := describe(told, size, scan.show)]) > room * 3 // 5 and size > 100:
+            size = size * 2 // 3  # what is written escaped takes more room
+        answer |= {"error": error, "error_at_line": told.line}
+    room -= len(dumps(answer)) + 12
+    shown = scan.end(room)
+    if told.line < shown.first and (before := around(told, room // 3, scan.show)):
+        answer["before_error"] = before
+        shown = scan.end(room - len(dumps(before)) - 17)
+    answer |= {"tail": "\n".join(shown.lines), "lines": scan.lines}
+    if scan.lines > shown.covered:
+        answer |= {"left_out": scan.lines - shown.covered, "next": {"cursor": wish.cursor(shown.first)}}
+    return answer
 
 
 async def _instance(door: InnerDoor, ids: Json) -> Json:
@@ -50,40 +103,28 @@ async def _instance(door: InnerDoor, ids: Json) -> Json:
     except NotFoundError as error:
         if "map_index" in ids or "mapped" not in str(error):
             raise
-    run_ids = {"dag_id": ids["dag_id"], "dag_run_id": ids["dag_run_id"]}
-    failed, _ = await door.rows("list_task_instances", **run_ids, state=["failed"])
+    failed = await _failed(door, ids)
     indexes = [str(row["map_index"]) for row in failed if row["task_id"] == ids["task_id"]][:10]
     which = f"failed ones: {', '.join(indexes)}" if indexes else "none of them failed"
     raise InvalidArgumentsError(f"read_task_log: task {ids['task_id']!r} is mapped, so map_index is required; {which}.")
 
 
-async def _scan(door: InnerDoor, ids: Json, scan: LogScan) -> None:
-    told = 0
-    async with door.stream("get_task_log", **ids) as pieces:
-        async for piece in pieces:
-            scan.feed(piece)
-            if scan.size - told >= _PROGRESS_EVERY:
-                told = scan.size
-                await door.progress(scan.lines, None, f"{scan.lines} lines, {scan.size // 2**20} MB read")
+async def _failed(door: InnerDoor, ids: Json) -> list[Json]:
+    """Failed task instances of the run, one page."""
+    rows, _ = await door.rows(
+        "list_task_instances", dag_id=ids["dag_id"], dag_run_id=ids["dag_run_id"], state=["failed"]
+    )
+    return rows
 
 
-def _answer(facts: Json, scan: LogScan, budget: int, ceiling: int, *, late: bool) -> Json:
-    answer = facts | {"lines": scan.lines}
-    if late:
-        answer["hint"] = f"Stopped reading after {_SECONDS} seconds: later lines may hold another error."
-    room = budget - len(dumps(answer)) - 120
-    if scan.error:
-        error = scan.error.render(room * 3 // 5)
-        answer |= {"error": error, "error_at_line": scan.error.line}
-        room -= len(dumps(error))
-    shown = scan.end(room - 60)
-    while shown and len(dumps("\n".join(shown))) > room - 40:
-        shown = shown[1:]
-    answer["tail"] = "\n".join(shown)
-    if scan.lines > len(shown):
-        answer |= {"left_out": scan.lines - len(shown), "next": {"max_chars": min(budget * 4, ceiling)}}
-    return answer
+def _too_long() -> str:
+    return f"Stopped reading after {SECONDS} seconds: what comes later is not in this."
 
 
-def _never_started(instance: Json) -> str:
-    return f"This task instance never started (state {instance.get('state') or 'none'}), so it has no log."
+async def _never_started(door: InnerDoor, ids: Json, instance: Json) -> str:
+    state = instance.get("state") or "none"
+    hint = f"This task instance never started (state {state}), so it has no log."
+    if state == "upstream_failed":
+        names = list(dict.fromkeys(str(row["task_id"]) for row in await _failed(door, ids)))
+        hint += f" Failed in this run: {', '.join(names[:5])}{' and more' if names[5:] else ''}." if names else ""
+    return hint

@@ -1,84 +1,13 @@
-"""Wait until a DAG run ends, with progress as task counts by state; say at once when a paused DAG makes it useless."""
+"""Wait until a DAG run ends."""
 
 from __future__ import annotations
 
-from collections import Counter
-
-import anyio
-
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.tools.inner import InnerDoor
-
-_ENDED = ("success", "failed")  # Airflow's terminal run states; upstream_failed is a task's, never a run's
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between looks
-_DONE_STATES = ("success", "failed", "upstream_failed", "skipped", "removed")
-_OTHER_STATES = (
-    "running",
-    "queued",
-    "scheduled",
-    "up_for_retry",
-    "up_for_reschedule",
-    "deferred",
-    "restarting",
-    "none",
-)
-_NAMED = 10  # failed task instances listed by name
+from airflow_mcp.tools.wait import SECONDS, until_ended
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """State, task counts and failed task instances; `finished` is false when paused or out of time (`hint`)."""
+    """See tools/wait.py. Raises NotFoundError for an unknown DAG or run."""
     ids = {"dag_id": arguments["dag_id"], "dag_run_id": arguments["dag_run_id"]}
-    seconds = arguments.get("timeout_seconds", 600)
-    deadline = anyio.current_time() + seconds
-    pause = _FIRST_PAUSE
-    while True:  # at least one look, however little time there is
-        seen = await _look(door, ids)
-        if seen["finished"]:
-            return seen
-        if (await door.one("get_dag", dag_id=ids["dag_id"])).get("is_paused"):
-            hint = "The DAG is paused: its tasks are not scheduled. unpause_dag starts them; then wait again."
-            return seen | {"hint": hint}
-        left = deadline - anyio.current_time()
-        if left <= 0:
-            return seen | {
-                "hint": f"Not finished after {seconds} seconds; the run goes on. Call again to go on waiting."
-            }
-        await anyio.sleep(min(pause, left))
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
-
-
-async def _look(door: InnerDoor, ids: Json) -> Json:
-    dag_run = await door.one("get_dag_run", **ids)
-    tasks, failed = await _count_tasks(door, ids)
-    done = sum(count for state, count in tasks.items() if state in _DONE_STATES)
-    words = ", ".join(f"{count} {state}" for state, count in tasks.items()) or "no task yet"
-    await door.progress(done, sum(tasks.values()) or None, f"{dag_run['state']}: {words}")
-    return {
-        **ids,
-        "state": dag_run["state"],
-        "finished": dag_run["state"] in _ENDED,
-        "tasks": tasks,
-        "failed_tasks": failed or None,
-    }
-
-
-async def _count_tasks(door: InnerDoor, ids: Json) -> tuple[dict[str, int], list[str]]:
-    """Task instances by state, and the first failed ones; beyond one page by asking Airflow for each state's total."""
-    rows, total = await door.rows("list_task_instances", **ids)
-    if total > len(rows):
-        counts: dict[str, int] = {}
-        rows, _ = await door.rows("list_task_instances", **ids, state=["failed"], limit=_NAMED)
-
-        async def count(state: str) -> None:
-            _, counts[state] = await door.rows("list_task_instances", **ids, state=[state], limit=1)
-
-        async with anyio.create_task_group() as group:
-            for state in (*_DONE_STATES, *_OTHER_STATES, *(["awaiting_input"] if door.version >= (3, 3) else [])):
-                group.start_soon(count, state)
-        counts = {state: number for state, number in sorted(counts.items()) if number}
-    else:
-        counts = dict(sorted(Counter(row.get("state") or "none" for row in rows).items()))
-    failed = [row for row in rows if row.get("state") == "failed"][:_NAMED]
-    return counts, [
-        row["task_id"] + (f"[{row['map_index']}]" if row.get("map_index") is not None else "") for row in failed
-    ]
+    return await until_ended(door, ids, arguments.get("timeout_seconds", SECONDS))

@@ -1,13 +1,14 @@
-"""DAGs that succeed: one with XComs worth reading, one whose ids hold every character Airflow allows in them."""
+"""DAGs that succeed: one with XComs worth reading, one with all characters an id may have, one with a param."""
 
-# pyright: basic, reportMissingImports=false, reportOptionalMemberAccess=false
+# pyright: basic, reportMissingImports=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false
 
 from __future__ import annotations
 
 try:
-    from airflow.sdk import dag, task
+    from airflow.sdk import Param, dag, task
 except ImportError:  # Airflow 2
     from airflow.decorators import dag, task
+    from airflow.models.param import Param
 
 TOTALS = {"city": "Zürich", "rocket": "🚀", "amount": 12.5, "nested": {"ключ": [1, None, True]}}
 
@@ -41,5 +42,22 @@ def odd():
     odd_task()
 
 
+@dag(
+    dag_id="prompt",
+    schedule=None,
+    is_paused_upon_creation=False,
+    tags=["e2e"],
+    default_args={"owner": "bakery"},
+    params={"loaves": Param(6, type="integer", minimum=1, maximum=12)},
+)
+def prompt():
+    @task
+    def bake(params=None) -> int:
+        return params["loaves"]
+
+    bake()
+
+
 ok()
 odd()
+prompt()

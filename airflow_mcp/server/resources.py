@@ -1,0 +1,115 @@
+"""MCP resources: what a person attaches to a conversation, read through the same door as the tool that tells it.
+
+Ids in a URI are percent-encoded, each as one segment; the door quotes them for Airflow, and policy decides on them.
+Templates are matched here, not by the SDK's decorator: that one builds a model of each function at every start, and
+refuses ids such as `c:1` because they look like paths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, UnexpectedResourceError
+from mcp.shared.uri_template import UriTemplate
+from mcp.types import ResourceTemplate
+
+from airflow_mcp.errors import AirflowMcpError, NotFoundError
+from airflow_mcp.tools.run import present
+from airflow_mcp.tools.shape import dumps
+
+if TYPE_CHECKING:
+    from airflow_mcp.catalog.grammar import Json
+    from airflow_mcp.tools.caller import Caller
+    from airflow_mcp.tools.instances import Instances
+
+_JSON, _PYTHON = "application/json", "text/x-python"
+_LOG_SIZE = 8_000  # characters; who attaches a log wants more of it than a model that asks on its way
+_NUMBERS = ("map_index", "try_number")
+_DAG = "airflow://{instance}/dags/{dag_id}"
+_RUN = f"{_DAG}/runs/{{dag_run_id}}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of resource: its URIs, the tool that reads it, and what a person sees of it."""
+
+    uri: str
+    tool: str
+    title: str
+    about: str
+    mime_type: str = _JSON
+
+
+KINDS = {
+    "dag": Kind(_DAG, "get_dag_overview", "Overview of a DAG", "Schedule, outcomes, params, tasks, assets."),
+    "source": Kind(f"{_DAG}/source", "get_dag_source", "Source of a DAG", "The Python file of a DAG.", _PYTHON),
+    "run": Kind(_RUN, "get_dag_run", "DAG run", "One run: state, dates, conf, note."),
+    "log": Kind(
+        f"{_RUN}/tasks/{{task_id}}/log{{?map_index,try_number}}",
+        "read_task_log",
+        "Log of a task",
+        "The decisive error of a task's log, and its end.",
+    ),
+}
+
+
+class Resources:
+    """The resources of these Airflows."""
+
+    def __init__(self, instances: Instances) -> None:
+        self._instances = instances
+        self._matchers = {name: UriTemplate.parse(kind.uri) for name, kind in KINDS.items()}
+
+    def templates(self, caller: Caller) -> list[ResourceTemplate]:
+        """Those whose tool the caller may use."""
+        return [
+            ResourceTemplate(
+                uri_template=kind.uri, name=name, title=kind.title, description=kind.about, mime_type=kind.mime_type
+            )
+            for name, kind in KINDS.items()
+            if self._instances.offers(kind.tool, caller)
+        ]
+
+    async def read(self, uri: str, caller: Caller) -> tuple[str, str]:
+        """Text and MIME type.
+
+        Raises ResourceNotFoundError for what does not exist, UnexpectedResourceError, which hides its cause, for a
+        crash, and ResourceError with the tool's sentence for every other reason why not.
+        """
+        for name, matcher in self._matchers.items():
+            if (found := matcher.match(uri)) is not None:
+                ids = {key: str(value) for key, value in found.items()}
+                try:
+                    return await self._text(name, ids.pop("instance"), ids, caller), KINDS[name].mime_type
+                except NotFoundError as error:
+                    raise ResourceNotFoundError(present(error)) from None
+                except AirflowMcpError as error:
+                    raise ResourceError(present(error)) from None
+                except ResourceError:
+                    raise
+                except Exception as error:
+                    raise UnexpectedResourceError(f"Error reading resource {uri}") from error
+        known = ", ".join(kind.uri for kind in KINDS.values())
+        raise ResourceNotFoundError(f"Unknown resource: {uri[:200]}. There are {known}.")
+
+    async def _text(self, name: str, instance: str, ids: dict[str, str], caller: Caller) -> str:
+        doors = self._instances.doors
+        if instance not in doors:
+            raise ResourceNotFoundError(f"There is no Airflow {instance[:60]!r} here; it is one of {', '.join(doors)}.")
+        arguments: Json = {key: _number(value) if key in _NUMBERS else value for key, value in ids.items()}
+        if len(doors) > 1:
+            arguments["instance"] = instance
+        if name == "source":
+            ceiling = doors[instance].ceiling
+            answer = await self._instances.call(KINDS[name].tool, arguments | {"max_chars": ceiling}, caller)
+            left = (answer.get("left_out") or {}).get("content")
+            cut = f"\n# {left} characters are left out: the operator's ceiling is {ceiling}.\n" if left else ""
+            return f"{answer.get('content') or ''}{cut}"
+        size = {"max_chars": _LOG_SIZE} if name == "log" else {}
+        return dumps(await self._instances.call(KINDS[name].tool, arguments | size, caller))
+
+
+def _number(text: str) -> int | str:
+    """A whole number, or what was given instead, which the door refuses in words."""
+    return int(text) if text.isascii() and text.lstrip("-").isdecimal() else text

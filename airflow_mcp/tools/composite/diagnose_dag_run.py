@@ -1,0 +1,185 @@
+"""Why a DAG run failed: every failed task instance, the first cause in graph order, its error, and what changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
+from airflow_mcp.tools.differences import compare_runs
+from airflow_mcp.tools.endings import events_of, without_failure
+from airflow_mcp.tools.evidence import Evidence, read_evidence
+from airflow_mcp.tools.failures import Alike, by_graph, counted, names, to_read
+from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.paging import all_rows
+from airflow_mcp.tools.shape import dumps
+from airflow_mcp.tools.together import Seen, look, together
+from airflow_mcp.tools.ui_links import ids_of, zoned
+
+_MOST_ROWS = 1_000  # failed task instances that are looked at
+_MOST_LOGS = 24  # of them whose logs are read
+_MOST_TRIES = 2  # earlier tries of the first cause whose logs are read
+_EXCERPT = 1_200  # characters of the first error's excerpt; the others share what is left
+_NAMES = 160  # characters of a list of task instances
+_FAILED = ["failed", "up_for_retry"]
+_UNFINISHED = ("running", "queued", "scheduled", "restarting", "up_for_reschedule", "deferred")
+
+
+async def run(door: InnerDoor, arguments: Json) -> Json:
+    """Facts of the run, `errors` (the first cause first), `upstream_failed`, `changed` and the `next` calls."""
+    dag_run = await _find(door, arguments)
+    ids = {"dag_id": dag_run["dag_id"], "dag_run_id": dag_run["dag_run_id"]}
+    unfinished = [*_UNFINISHED, *(["awaiting_input"] if door.version >= (3, 3) else [])]
+    parts: list[Any] = await together(
+        [
+            all_rows(door, "list_task_instances", most=_MOST_ROWS, **ids, state=_FAILED),
+            look(
+                behind=door.rows("list_task_instances", **ids, state=["upstream_failed"]),
+                unfinished=door.rows("list_task_instances", **ids, state=unfinished),
+                tasks=door.rows("list_tasks", dag_id=ids["dag_id"]),
+                success=_last_success(door, dag_run),
+            ),
+        ]
+    )
+    (failed, count), seen = parts
+    graph = {row["task_id"]: row.get("downstream_task_ids") or [] for row in seen.get("tasks", ([], 0))[0]}
+    read = to_read(by_graph(failed, graph), _MOST_LOGS)
+    groups = await _group(door, ids, read)
+    unread = [row for row in failed if row not in read]
+    silent: dict[str, Awaitable[Any]] = {"events": events_of(door, ids)} if not groups or groups[0].died else {}
+    more = await look(**silent, **({} if groups else {"no_cause": without_failure(door, ids, dag_run)}))
+    answer: Json = {
+        **{name: dag_run.get(name) for name in ("dag_id", "dag_run_id", "state", "run_type", "start_date", "end_date")},
+        "hint": _elsewhere(door, arguments),
+        "conf": dag_run.get("conf") or None,
+        "failed": _named(failed, count),
+        "upstream_failed": _named(*seen.get("behind", ([], 0))),
+        "unfinished": _named(*seen.get("unfinished", ([], 0))),
+        "errors": None,
+        "not_read": f"{names(unread, _NAMES)}: their logs were not read, so they may hold other errors"
+        if unread
+        else None,
+        "earlier_tries": await _earlier_tries(door, ids, groups[0]) if groups else None,
+        "events": more.get("events"),
+        "no_cause": more.get("no_cause"),
+        "changed": _changed(dag_run, seen),
+        "next": _next(ids, groups, dag_run),
+        "not_seen": [f"{name}: {why}" for name, why in (seen.unseen | more.unseen).items()] or None,
+    }
+    return answer | {"errors": _shown(groups, door.budget - len(dumps(answer)) - 40) or None}
+
+
+async def _find(door: InnerDoor, arguments: Json) -> Json:
+    """The run asked for, or the latest failed one, or else the latest. Raises InvalidArgumentsError for a link."""
+    link = ids_of(arguments["url"], door.url).ids if "url" in arguments else {}
+    dag_id = arguments.get("dag_id") or link.get("dag_id")
+    if link and dag_id != link.get("dag_id"):
+        raise InvalidArgumentsError("diagnose_dag_run: the link is about another DAG than dag_id. Give one of them.")
+    if dag_id is None:
+        raise InvalidArgumentsError("diagnose_dag_run: this link names no DAG. resolve_url says what it is about.")
+    if run_id := arguments.get("dag_run_id") or link.get("dag_run_id"):
+        return await door.one("get_dag_run", dag_id=dag_id, dag_run_id=run_id)
+    if moment := link.get("logical_date"):  # a link of 2.x may name a run by its date alone
+        moment = zoned(moment)
+        rows, _ = await door.rows("list_dag_runs", dag_id=dag_id, logical_date_gte=moment, logical_date_lte=moment)
+        if not rows:
+            raise NotFoundError(f"DAG {dag_id!r} has no run of {moment}, which the link names.", 404)
+        return rows[0]
+    for asked in ({"state": ["failed"]}, {}):
+        rows, _ = await door.rows("list_dag_runs", dag_id=dag_id, limit=1, **asked)
+        if rows:
+            return rows[0]
+    raise NotFoundError(f"DAG {dag_id!r} has no run yet. why_not_running says why.", 404)
+
+
+def _elsewhere(door: InnerDoor, arguments: Json) -> str | None:
+    """What to say of a link that leads to another address than this Airflow's."""
+    return ids_of(arguments["url"], door.url).elsewhere(door.url) if "url" in arguments else None
+
+
+async def _last_success(door: InnerDoor, dag_run: Json) -> Json | None:
+    """The latest successful run before this one, if there is any."""
+    bound = "logical_date" if door.version.generation == "v1" else "run_after"  # 3.x: a run may have no logical date
+    before = {f"{bound}_lte": dag_run[bound]} if dag_run.get(bound) else {}
+    rows, _ = await door.rows("list_dag_runs", dag_id=dag_run["dag_id"], state=["success"], limit=1, **before)
+    return rows[0] if rows else None
+
+
+async def _group(door: InnerDoor, ids: Json, rows: list[Json]) -> list[Alike]:
+    """The errors of these task instances, in their order, each with everyone who shares it."""
+    told = 0
+
+    async def read(row: Json) -> Evidence | AirflowMcpError:
+        nonlocal told
+        try:
+            return await read_evidence(door, ids | _task(row), size=_EXCERPT)
+        except AirflowMcpError as error:
+            return error
+        finally:
+            told += 1
+            await door.progress(told, len(rows), f"{told} of {len(rows)} logs read")
+
+    groups: dict[str, Alike] = {}
+    for row, found in zip(rows, await together(read(row) for row in rows), strict=True):
+        if isinstance(found, AirflowMcpError):
+            group = groups.setdefault(str(found), Alike(f"Its log could not be read: {found}", "", died=False))
+        else:
+            group = groups.setdefault(found.signature, Alike(found.what, found.excerpt, found.died))
+        group.instances.append(row)
+    return list(groups.values())
+
+
+async def _earlier_tries(door: InnerDoor, ids: Json, first: Alike) -> list[str] | None:
+    """Tries of the first failed task instance that ended in another error than its last one."""
+    row = first.instances[0]
+    tries = range(max(1, (row.get("try_number") or 1) - _MOST_TRIES), row.get("try_number") or 1)
+    seen = await look(**{f"try {one}": read_evidence(door, ids | _task(row, one), size=0) for one in tries})
+    others = [f"{name}: {found.what}" for name, found in sorted(seen.values.items()) if found.what != first.what]
+    return [*others, *(f"{name} could not be read: {why}" for name, why in seen.unseen.items())] or None
+
+
+def _changed(dag_run: Json, seen: Seen) -> Json | None:
+    """What is different from the last success; nothing to say of a success itself."""
+    told = "success" in seen.values and dag_run["state"] != "success"
+    return compare_runs(dag_run, seen.values["success"]) if told else None
+
+
+def _task(row: Json, try_number: int | None = None) -> Json:
+    index = {} if row.get("map_index") is None else {"map_index": row["map_index"]}
+    return {"task_id": row["task_id"], "try_number": try_number or row.get("try_number") or 0, **index}
+
+
+def _named(rows: list[Json], total: int) -> str | None:
+    """`3: load[0-2]`, or None for nothing; a state that not all share is named."""
+    states = Counter(row.get("state") or "none" for row in rows)
+    said = "" if len(states) == 1 and "up_for_retry" not in states else f" ({counted(states)})"
+    return f"{total}{said}: {names(rows, _NAMES)}" if total else None
+
+
+def _shown(groups: list[Alike], room: int) -> list[Json]:
+    """Each error in a line with its task instances; as many excerpts as there is room for, the first cause's first."""
+    errors: list[Json] = [
+        {"error": group.what, "tasks": f"{len(group.instances)}: {group.names(_NAMES)}"} for group in groups
+    ]
+    room -= len(dumps(errors))
+    for error, group in zip(errors, groups, strict=True):
+        excerpt = group.excerpt
+        cost = len(dumps(excerpt)) + len('"log":,')
+        if cost > room:
+            break
+        error["log"] = excerpt
+        room -= cost
+    return errors
+
+
+def _next(ids: Json, groups: list[Alike], dag_run: Json) -> list[str]:
+    """The calls that an operator would make now."""
+    calls: list[str] = []
+    if groups:
+        first = {**ids, **_task(groups[0].instances[0])}
+        calls.append(f"read_task_log {dumps(first)}")
+    if dag_run["state"] == "failed":
+        calls.append(f"clear_task_instances {dumps(ids)} shows what would run again: those that failed")
+    return calls

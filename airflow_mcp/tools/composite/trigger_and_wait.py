@@ -1,0 +1,39 @@
+"""Trigger a DAG run with a conf that the DAG takes, and wait until it ends; a paused DAG is refused, never unpaused."""
+
+from __future__ import annotations
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.errors import AirflowError, AirflowMcpError, InvalidArgumentsError
+from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.trigger import make_ready, trigger
+from airflow_mcp.tools.wait import SECONDS, until_ended
+
+_EXISTS = 409
+
+
+async def run(door: InnerDoor, arguments: Json) -> Json:
+    """What wait_for_dag_run answers about the new run. Raises what tools/trigger.py raises, and for a paused DAG."""
+    tool, dag_id = "trigger_and_wait", arguments["dag_id"]
+    rest = {name: value for name, value in arguments.items() if name != "timeout_seconds"}
+    ready = await make_ready(door, tool, rest)
+    if ready.is_paused:
+        raise InvalidArgumentsError(
+            f"{tool}: DAG {dag_id!r} is paused, so a run would wait for ever; nothing was sent. unpause_dag lets it "
+            "run, and starts what else is due. trigger_dag_run leaves a queued run behind."
+        )
+    try:
+        made = await trigger(door, tool, rest)
+    except AirflowError as error:
+        if error.status != _EXISTS or "dag_run_id" not in rest:
+            raise
+        sentence = f"{error} If that run is meant, wait_for_dag_run with this dag_run_id waits for it."
+        raise AirflowError(sentence, error.status) from None
+    ids = {"dag_id": dag_id, "dag_run_id": made["dag_run_id"]}
+    seen: Json
+    try:
+        seen = await until_ended(door, ids, arguments.get("timeout_seconds", SECONDS))
+    except AirflowMcpError as error:  # the run is there: an error alone would invite a second one
+        hint = f"The run was started; waiting for it failed: {error} wait_for_dag_run goes on waiting."
+        seen = {**ids, "state": made.get("state"), "finished": False, "hint": hint}
+    hints = [hint for hint in (seen.get("hint"), ready.hint) if hint]
+    return seen | {"hint": " ".join(hints) or None}

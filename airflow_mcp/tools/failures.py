@@ -1,0 +1,120 @@
+"""Group failed task instances: which come first in the graph, which logs to read, and who failed alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from airflow_mcp.catalog.grammar import Json
+
+_GOLDEN = 0.6180339887  # steps of it fall evenly over a range, and never in step with a pattern in the data
+
+
+@dataclass
+class Alike:
+    """Failed task instances with the same error."""
+
+    what: str
+    excerpt: str
+    died: bool
+    instances: list[Json] = field(default_factory=list[Json])  # task_id, map_index?, try_number
+
+    def names(self, size: int) -> str:
+        """`load[0-2, 7], publish`, cut to `size` characters."""
+        return names(self.instances, size)
+
+
+def by_graph(rows: list[Json], downstream: dict[str, list[str]]) -> list[list[Json]]:
+    """The failed rows by task: tasks without a failed task upstream first, then by when they ended."""
+    tasks: dict[str, list[Json]] = {}
+    for row in rows:
+        tasks.setdefault(row["task_id"], []).append(row)
+    after = {task: reachable(task, downstream) for task in tasks}
+    depth = {task: sum(task in others for others in after.values()) for task in tasks}
+
+    def ended(task: str) -> str:
+        return min((str(row.get("end_date") or "~") for row in tasks[task]), default="~")
+
+    return [tasks[task] for task in sorted(tasks, key=lambda task: (depth[task], ended(task), task))]
+
+
+def reachable(task: str, downstream: dict[str, list[str]]) -> set[str]:
+    """Every task behind this one."""
+    seen: set[str] = set()
+    waiting = list(downstream.get(task, ()))
+    while waiting:
+        if (one := waiting.pop()) not in seen:
+            seen.add(one)
+            waiting.extend(downstream.get(one, ()))
+    return seen
+
+
+def to_read(tasks: list[list[Json]], most: int) -> list[Json]:
+    """At most `most` rows whose logs to read: one of each task first, then more of those with many instances.
+
+    Of a mapped task the first and the last are in it, and the others lie irregularly, so that errors that repeat with
+    the index are all met.
+    """
+    shares = [1] * len(tasks[:most])
+    left = most - len(shares)
+    while left > 0 and any(share < len(rows) for share, rows in zip(shares, tasks, strict=False)):
+        for number, rows in enumerate(tasks[: len(shares)]):
+            if left > 0 and shares[number] < len(rows):
+                shares[number] += 1
+                left -= 1
+    return [row for rows, share in zip(tasks, shares, strict=False) for row in _spread(rows, share)]
+
+
+def _spread(rows: list[Json], count: int) -> list[Json]:
+    ordered = sorted(rows, key=lambda row: row.get("map_index") or 0)
+    if count >= len(ordered):
+        return ordered
+    chosen = {0: ordered[0], len(ordered) - 1: ordered[-1]} if count > 1 else {0: ordered[0]}
+    step = 0
+    while len(chosen) < count:
+        step += 1
+        place = int(step * _GOLDEN % 1 * len(ordered))
+        chosen.setdefault(place, ordered[place])
+    return [chosen[place] for place in sorted(chosen)]
+
+
+def names(rows: Iterable[Json], size: int) -> str:
+    """Task instances in a few words: `load[0-2, 7], publish`, cut to `size` characters with the number left out."""
+    tasks: dict[str, list[int]] = {}
+    for row in rows:
+        indexes = tasks.setdefault(row["task_id"], [])
+        if row.get("map_index") is not None:
+            indexes.append(row["map_index"])
+    parts: list[str] = []
+    left = size
+    for number, (task, indexes) in enumerate(tasks.items()):
+        text = f"{task}[{ranges(indexes, max(left - len(task) - 2, 12))}]" if indexes else task
+        if parts and len(text) > left:
+            return f"{', '.join(parts)} and {len(tasks) - number} more tasks"
+        parts.append(text)
+        left -= len(text) + 2
+    return ", ".join(parts)
+
+
+def ranges(numbers: Iterable[int], size: int) -> str:
+    """[0, 1, 2, 7] -> "0-2, 7", cut to `size` characters with the number left out."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    text = ""
+    for first, last in runs:
+        piece = f"{', ' if text else ''}{first}{f'-{last}' if last > first else ''}"
+        if len(text) + len(piece) > size:
+            left = sum(end - start + 1 for start, end in runs if start >= first)
+            return f"{text} and {left} more"
+        text += piece
+    return text
+
+
+def counted(states: Counter[str]) -> str:
+    """`3 failed, 2 skipped`."""
+    return ", ".join(f"{number} {state}" for state, number in states.most_common())

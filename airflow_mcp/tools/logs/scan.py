@@ -1,0 +1,121 @@
+"""A log while it streams by: bytes in, and behind the last one its error, its end or the window asked for."""
+
+from __future__ import annotations
+
+from airflow_mcp.catalog.versions import Generation
+from airflow_mcp.tools.logs.decisive import Decisive, is_telling
+from airflow_mcp.tools.logs.failures import TRACEBACK
+from airflow_mcp.tools.logs.folding import LINE_SIZE, OWN, TRACE, Item, normal
+from airflow_mcp.tools.logs.lines import Lines
+from airflow_mcp.tools.logs.records import Record, from_json, from_text, is_plain, render
+from airflow_mcp.tools.logs.tail import LEAST, RAW, Shown, Tail, fit
+from airflow_mcp.tools.logs.window import Wanted, Window
+
+_AROUND = 6  # runs of lines kept from before an error
+# What Airflow says before the task's own code runs. 2: taskinstance.py, file_task_handler.py; 3: task_runner.py
+_OWN_BEGINS = ("::group::Log message source details", "::group::Pre task execution logs", "::group::Pre Execute")
+_OWN_LINES = 80  # from a log's start, in which that may stand
+_FORM_KNOWN = 300  # lines, after which a log without a header will have none
+_NOT_PLAIN = ("Could not", "!!!!", "rror")  # in Airflow's own lines: says something after all
+
+
+class _Scan:
+    """What both scans share: bytes become numbered lines, and lines records."""
+
+    def __init__(self, generation: Generation) -> None:
+        self.lines = 0
+        self._lines = Lines()
+        self._structured = generation == "v2"
+
+    @property
+    def size(self) -> int:
+        """Bytes read."""
+        return self._lines.size
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        for line in self._lines.feed(piece):
+            self.lines += 1
+            self._take(line)
+
+    def finish(self) -> None:
+        """The log has ended."""
+        for line in self._lines.finish():
+            self.lines += 1
+            self._take(line)
+
+    def _take(self, line: str) -> None:
+        raise NotImplementedError
+
+    def _read(self, line: str) -> Record:
+        return from_json(line) if self._structured else from_text(line)
+
+
+class LogScan(_Scan):
+    """Feed it the log's bytes; afterwards ask `story` about its failure, and `end` for its last lines."""
+
+    def __init__(self, generation: Generation, room: int) -> None:
+        """`room` is the characters that `end` will be asked for at most."""
+        super().__init__(generation)
+        self._tail = Tail(room * RAW, LEAST)
+        self._in_trace = False  # in lines of a traceback behind a record, which the error tells
+        self._in_own = False
+        self.story = Decisive(lambda: self._tail.latest(_AROUND, without=OWN))
+
+    def finish(self) -> None:
+        """The log has ended."""
+        super().finish()
+        self.story.close()
+
+    def end(self, room: int, *, own: bool = True) -> Shown:
+        """The last lines that fit into `room` characters of JSON, tracebacks and Airflow's own only counted.
+
+        Without `own`, Airflow's own are not mentioned.
+        """
+        items = (item for item in reversed(self._tail.items) if own or item.key != OWN)
+        return fit(items, room, self.show)
+
+    def show(self, item: Item, line_size: int = LINE_SIZE) -> list[str]:
+        """Lines of this log put to show, safe."""
+        return item.show(self._render, line_size)
+
+    def _take(self, line: str) -> None:
+        if self._in_trace or self.story.is_open or is_telling(line) or self._unheaded():
+            record = self._read(line)
+            self._in_trace = record.continues and self.story.headed and (self._in_trace or TRACEBACK in line)
+            if not record.continues or (TRACEBACK in line and not self.story.headed and not self.story.is_open):
+                self.story.record(record, self.lines)
+            else:
+                self.story.more(record.message)
+        else:
+            self._in_trace = False
+        self._tail.add(self.lines, line, TRACE if self._in_trace else OWN if self._is_own(line) else normal(line))
+
+    def _unheaded(self) -> bool:
+        """Whether it is not yet known that this log has Airflow's form."""
+        return not self.story.headed and self.lines < _FORM_KNOWN
+
+    def _is_own(self, line: str) -> bool:
+        if self.lines > _OWN_LINES:
+            return "::endgroup::" in line or "::group::Post" in line
+        if any(mark in line for mark in _OWN_BEGINS):
+            self._in_own = True
+        own = self._in_own or "::group::Post" in line
+        if "::endgroup::" in line:
+            own, self._in_own = True, False
+        return own and is_plain(line) and not any(mark in line for mark in _NOT_PLAIN)
+
+    def _render(self, line: str) -> str:
+        return render(self._read(line))
+
+
+class WindowScan(_Scan):
+    """Feed it the log's bytes; its window gets every line."""
+
+    def __init__(self, generation: Generation, wish: Wanted, room: int) -> None:
+        """`room` is the characters of JSON that the window's lines may take."""
+        super().__init__(generation)
+        self.window = Window(wish, room, self._read)
+
+    def _take(self, line: str) -> None:
+        self.window.take(self.lines, line)

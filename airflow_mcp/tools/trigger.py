@@ -1,0 +1,86 @@
+"""Trigger a DAG run exactly once: it carries our own run id, so that a lost answer is settled by reading it back."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.errors import (
+    AirflowError,
+    AirflowMcpError,
+    AirflowUnreachableError,
+    InvalidArgumentsError,
+    NotFoundError,
+)
+from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.params import check_conf
+
+_DEFAULT_PATTERN = r"[A-Za-z0-9_.~:+-]+"  # [scheduler] allowed_run_id_pattern
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A DAG that may be triggered with this conf: whether it is paused, and what is to be said about the conf."""
+
+    is_paused: bool
+    hint: str | None
+
+
+async def make_ready(door: InnerDoor, tool: str, arguments: Json) -> Ready:
+    """Read the DAG and its params, and check the conf by them, in two reads, before anything is sent.
+
+    Raises NotFoundError for an unknown DAG and InvalidArgumentsError for a conf that the DAG does not take. Where the
+    params cannot be read the conf goes unchecked, and Airflow checks it alone.
+    """
+    dag_id, conf = arguments["dag_id"], arguments.get("conf") or {}
+    dag = await door.one("get_dag", dag_id=dag_id)
+    try:
+        details = await door.one("get_dag_details", dag_id=dag_id)
+    except AirflowMcpError as error:
+        hint = f"conf was not checked: {error}" if conf else None
+    else:
+        hint = check_conf(tool, details.get("params") or {}, conf, door.version.generation)
+    return Ready(bool(dag.get("is_paused")), hint)
+
+
+async def trigger(door: InnerDoor, tool: str, arguments: Json) -> Json:
+    """The new run. Raises AirflowError where it is sure, or cannot be told, that there is none."""
+    run_id: str = arguments.get("dag_run_id") or _new_run_id()
+    body: Json = {"conf": {}, **arguments, "dag_run_id": run_id}
+    body.setdefault("logical_date", None)  # 3.x wants the key; 2.x must not have it, and nulls are not sent there
+    ids = {"dag_id": arguments["dag_id"], "dag_run_id": run_id}
+    try:
+        return await door.one("post_dag_run", **body)
+    except AirflowError as error:
+        if error.status < 500:
+            raise
+        if door.version.generation == "v1" and not re.fullmatch(_DEFAULT_PATTERN, run_id):
+            raise InvalidArgumentsError(
+                f"{tool}: Airflow 2 fails on the dag_run_id {run_id[:80]!r}. Use letters, digits "
+                "and _.~:+- only, or leave it out."
+            ) from None
+        return await _settle(door, ids, str(error))
+    except AirflowUnreachableError as error:
+        if not error.sent:
+            raise
+        return await _settle(door, ids, str(error))
+
+
+def _new_run_id() -> str:
+    """Unique, sortable, and of the characters [scheduler] allowed_run_id_pattern takes by default."""
+    return f"mcp__{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(4)}"
+
+
+async def _settle(door: InnerDoor, ids: Json, reason: str) -> Json:
+    """The run, if the lost request made it; the original reason if it did not."""
+    try:
+        return await door.one("get_dag_run", **ids)
+    except NotFoundError:
+        raise AirflowError(
+            f"{reason} Airflow has no run {ids['dag_run_id']!r} now. Calling again with this dag_run_id is safe: it "
+            "cannot start a second one.",
+            500,
+        ) from None

@@ -1,0 +1,216 @@
+"""Pure: a link of Airflow's UI becomes ids, and ids become a link, in the forms of both generations.
+
+3.x (its router): /dags/D, /dags/D/runs/R, /dags/D/runs/R/tasks/T[/mapped/N][?try_number=], /dags/D/tasks/T, /assets/ID.
+2.x (www/views.py): /dags/D/grid?dag_run_id=&task_id=&map_index=&tab=, and before that a page per view, as
+/log?dag_id=&task_id=&execution_date=. A prefix before these, such as a deployment's name, is passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.versions import Generation
+from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.tools.reply import Reply
+
+_LISTS = {"home": "dags", "dagrun": "dag_runs", "taskinstance": "task_instances", "pool": "pools"}  # 2.x: 3.x
+_LIST_PAGES = frozenset({"dags", "dag_runs", "task_instances", "pools", *_LISTS})
+_VIEWS = frozenset({  # pages of 2.x that name their DAG in the query
+    "audit_log", "calendar", "code", "confirm", "dag_details", "dagrun_details", "duration", "extra_links", "gantt",
+    "graph", "grid", "landing_times", "log", "redirect_to_external_log", "rendered-k8s", "rendered-templates", "task",
+    "tree", "tries", "xcom",
+})  # fmt: skip
+_QUERY = {  # in the query of 2.x, its lists included: our name
+    "dag_id": "dag_id", "_flt_3_dag_id": "dag_id", "dag_run_id": "dag_run_id", "run_id": "dag_run_id",
+    "_flt_3_run_id": "dag_run_id", "task_id": "task_id", "_flt_3_task_id": "task_id",
+    "execution_date": "logical_date", "map_index": "map_index", "try_number": "try_number",
+}  # fmt: skip
+_IDS = (
+    "dag_id", "dag_run_id", "logical_date", "task_id", "task_group_id", "map_index", "try_number", "asset_id",
+    "asset_uri",
+)  # fmt: skip
+_LINKED = ("dag_id", "dag_run_id", "task_id", "map_index")  # of a record; the page shows the latest try
+_NUMBERS = frozenset({"map_index", "try_number", "asset_id"})
+_OFFSET = re.compile(r"T\d\d:\d\d:\d\d(?:\.\d+)?\+\d\d:?\d\d")
+_UNKNOWN = (
+    "resolve_url: this is no link to a DAG, run, task instance or asset of Airflow's UI. Such are "
+    "https://airflow.example.com/dags/etl/runs/manual__1/tasks/load (3.x) and "
+    "https://airflow.example.com/dags/etl/grid?dag_run_id=manual__1&task_id=load&tab=logs (2.x)."
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a link names: ids by our argument names, the page or tab, the filter on state, and whose host it is."""
+
+    ids: Json
+    page: str
+    state: str
+    host: str  # with its port; empty where the link has none
+    is_here: bool  # under the address that was given as ours
+
+    def elsewhere(self, base_url: str) -> str | None:
+        """What to say of a link that is not under this address."""
+        if self.is_here:
+            return None
+        ours = urlsplit(base_url)
+        here = f"{ours.netloc.rpartition('@')[2]}{ours.path.rstrip('/')}"
+        return f"The link leads to {self.host}, this Airflow is {here}: unless both are one, what it names is not here."
+
+
+def ids_of(url: str, base_url: str = "") -> Link:
+    """Read a link. Nothing is decoded twice, but the `uri` of 2.x's /datasets, which its page decodes twice.
+
+    `logical_date` stands for the run where a link of 2.x has an execution_date only. Raises InvalidArgumentsError.
+    """
+    try:
+        parts, base = urlsplit(url.strip().strip("<>")), urlsplit(base_url)
+        here = not parts.netloc or (_place(parts) == _place(base) and _under(parts.path, base.path))
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        raise InvalidArgumentsError(_UNKNOWN) from None
+    path = parts.path.removeprefix(base.path.rstrip("/")) if here else parts.path
+    query = _query(parts.query)
+    asked = {ours: query[theirs] for theirs, ours in _QUERY.items() if query.get(theirs)}
+    segments = [part for part in path.split("/") if part]
+    if not segments and not (here and parts.netloc):
+        raise InvalidArgumentsError(_UNKNOWN)
+    found, page = _read(_from_anchor(segments), query, asked)
+    ids = {name: _number(value) if name in _NUMBERS else value for name, value in found.items()}
+    if ids.get("map_index") == -1 or "task_id" not in ids:
+        ids.pop("map_index", None)
+    if "dag_run_id" in ids:
+        ids.pop("logical_date", None)
+    state = query.get("state") or query.get("_flt_3_state") or ""
+    return Link({name: ids[name] for name in _IDS if ids.get(name) is not None}, page, state, host, here)
+
+
+def link_of(base_url: str, generation: Generation, ids: Json) -> str | None:
+    """The UI's page about these ids; None where there is none. `try_number` has a link in 3.x only."""
+    base = base_url.rstrip("/")
+    if ids.get("dag_id") is None:
+        if generation == "v2" and ids.get("asset_id") is not None:
+            return f"{base}/assets/{ids['asset_id']}"
+        uri = ids.get("asset_uri")
+        return f"{base}/datasets?uri={_quoted(_quoted(uri))}" if generation == "v1" and uri else None
+    dag, run, task = (ids.get(name) for name in ("dag_id", "dag_run_id", "task_id"))
+    index = ids.get("map_index", -1)
+    index = -1 if index is None else index
+    if generation == "v1":
+        query = {"dag_run_id": run, "task_id": task, "map_index": index if task and index >= 0 else None}
+        words = [f"{name}={_quoted(value)}" for name, value in query.items() if value is not None]
+        words += ["tab=logs"] if run and task else []
+        return f"{base}/dags/{_quoted(dag)}/grid" + (f"?{'&'.join(words)}" if words else "")
+    path = f"{base}/dags/{_quoted(dag)}" + (f"/runs/{_quoted(run)}" if run else "")
+    if task is None:
+        return path
+    path += f"/tasks/{_quoted(task)}" + (f"/mapped/{index}" if run and index >= 0 else "")
+    return path + (f"?try_number={ids['try_number']}" if run and ids.get("try_number") else "")
+
+
+def zoned(text: str) -> str:
+    """A moment of a link with its timezone: 2.x means UTC where there is none. Raises InvalidArgumentsError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidArgumentsError(
+            f"The link's execution_date {text[:60]!r} is no moment such as 2026-11-21T08:30:00+00:00."
+        ) from None
+    return moment.isoformat() if moment.tzinfo else f"{moment.isoformat()}Z"
+
+
+def with_links(reply: Reply, base_url: str, generation: Generation) -> Reply:
+    """The same records, each with the UI's page about it in the field `ui`, which a list never cuts."""
+    shown = reply.record
+    record = shown.model_copy(
+        update={"keep": (*shown.keep, "ui"), "row": (*shown.columns, "ui"), "ids": (*shown.ids, "ui")}
+    )
+
+    def linked(one: Json) -> Json:
+        return one | {"ui": link_of(base_url, generation, {name: one.get(name) for name in _LINKED})}
+
+    rows = None if reply.rows is None else [linked(row) for row in reply.rows]
+    return replace(reply, rows=rows, one=None if reply.one is None else linked(reply.one), record=record)
+
+
+def _quoted(value: Any) -> str:
+    return quote(str(value), safe="")
+
+
+def _place(parts: SplitResult) -> tuple[str | None, int | None]:
+    return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _under(path: str, base: str) -> bool:
+    return f"{path}/".startswith(f"{base.rstrip('/')}/")
+
+
+def _query(text: str) -> dict[str, str]:
+    """Names and values; a "+" is a space, but in a moment's offset: whoever pasted that forgot to encode it."""
+    found: dict[str, str] = {}
+    for pair in text.split("&"):
+        name, _, value = pair.partition("=")
+        plain = unquote(value)
+        found[unquote_plus(name)] = plain if "+" in value and _OFFSET.search(plain) else unquote_plus(value)
+    return found
+
+
+def _from_anchor(segments: list[str]) -> list[str]:
+    """The path from the first segment on that Airflow's UI knows."""
+    known = _LIST_PAGES | _VIEWS | {"assets", "datasets"}
+    start = next((number for number, segment in enumerate(segments) if segment in known), len(segments))
+    return segments[start:] if start < len(segments) or not segments else ["?"]
+
+
+def _read(segments: list[str], query: dict[str, str], asked: Json) -> tuple[Json, str]:
+    """Ids, and the page or tab."""
+    match segments:
+        case []:
+            return {}, "dags"
+        case ["dags", dag, *rest]:
+            found, page = _read_dag(rest)
+            return asked | {"dag_id": unquote(dag)} | found, query.get("tab") or page
+        case ["assets", asset, *_] if asset.isdecimal():
+            return {"asset_id": asset}, ""
+        case ["datasets", *_] if query.get("uri"):
+            return {"asset_uri": unquote(query["uri"])}, ""
+        case [page, *_] if page in _LIST_PAGES:
+            return asked, _LISTS.get(page, page)
+        case [page, *_] if page in _VIEWS and "dag_id" in asked:
+            return asked, page
+        case _:
+            raise InvalidArgumentsError(_UNKNOWN)
+
+
+def _read_dag(rest: list[str]) -> tuple[Json, str]:
+    """What stands behind /dags/D."""
+    match rest:
+        case ["runs", run, *more]:
+            found, page = _read_task(more)
+            return {"dag_run_id": unquote(run)} | found, page
+        case _:
+            return _read_task(rest)
+
+
+def _read_task(rest: list[str]) -> tuple[Json, str]:
+    """What stands behind /dags/D or /dags/D/runs/R; a group comes before a task called `group`, as in the router."""
+    match rest:
+        case ["tasks", task, "mapped", index, *page] if index.isdecimal():
+            return {"task_id": unquote(task), "map_index": index}, page[0] if page else ""
+        case ["tasks", "group", group, *page]:
+            return {"task_group_id": unquote(group)}, page[0] if page else ""
+        case ["tasks", task, *page]:
+            return {"task_id": unquote(task)}, page[0] if page else ""
+        case [page, *_]:
+            return {}, page
+        case _:
+            return {}, ""
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"-?\d{1,9}", text) else None

@@ -1,0 +1,83 @@
+"""What keeps a queued run from starting, and what a finished one was."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.tools.findings import Finding, ago, call, count, seconds_since, verb
+
+_SHOWN = 4  # runs named as occupying a limit
+_PATIENCE = 60.0  # seconds a queued run may wait without that being remarkable
+
+
+def queued_findings(
+    dag: Json,
+    run: Json,
+    active: list[Json],
+    active_total: int,
+    backfill: Json | None,
+    now: datetime,
+    *,
+    explained: bool,
+) -> list[Finding]:
+    """Why this queued run does not start; `active` are the DAG's queued and running ones, oldest first.
+
+    Where nothing is found that is said, unless something else has `explained` it.
+    """
+    found: list[Finding] = []
+    due = run.get("run_after") or run.get("logical_date")
+    early = seconds_since(due, now)
+    if early is not None and early < 0:
+        found.append(
+            Finding("waits", f"The run may not start before {due}, {ago(due, now)}.", "run_after is in the future.")
+        )
+    of_backfill = run.get("run_type") == "backfill"  # these have a limit of their own
+    limit = (backfill or {}).get("max_active_runs") if of_backfill else dag.get("max_active_runs")
+    running = [
+        row for row in active if row.get("state") == "running" and (row.get("run_type") == "backfill") == of_backfill
+    ]
+    if limit and len(running) >= limit:
+        whose = "max_active_runs of the backfill" if of_backfill else "max_active_runs"
+        shown = "; ".join(f"{row['dag_run_id']} since {ago(row.get('start_date'), now)}" for row in running[:_SHOWN])
+        more = f"; {len(running) - _SHOWN} more" if len(running) > _SHOWN else ""
+        queued = active_total - len(running)
+        found.append(
+            Finding(
+                "blocks",
+                f"{whose} is reached: {len(running)} of {limit} {verb(len(running), 'is', 'are')} running, and "
+                f"{count(queued, 'run')} {verb(queued, 'waits', 'wait')} behind.",
+                f"Running: {shown}{more}.",
+                f"{call('why_not_running', dag_id=dag['dag_id'], dag_run_id=running[0]['dag_run_id'])} says what the "
+                "oldest of them waits for; when it ends, the next one starts.",
+            )
+        )
+    if backfill and backfill.get("is_paused"):
+        dates = f"{backfill.get('from_date')} to {backfill.get('to_date')}"
+        found.append(
+            Finding(
+                "blocks",
+                f"The run belongs to backfill {backfill.get('id')}, which is paused.",
+                f"Backfill of {dates}; is_paused is true.",
+                "Unpause the backfill in Airflow's own pages: no tool here does it.",
+            )
+        )
+    if not found and not explained:
+        waited = seconds_since(run.get("queued_at") or due, now)
+        since = f"Queued since {ago(run.get('queued_at') or due, now)}."
+        if waited is not None and waited > _PATIENCE:
+            what = "The run is queued, and nothing seen here keeps it from starting: the scheduler has not taken it up."
+            found.append(Finding("note", what, since, "Look at the scheduler's own log."))
+        else:
+            found.append(
+                Finding("waits", "The run was queued just now; the scheduler starts it within seconds.", since)
+            )
+    return found
+
+
+def ended_finding(run: Json, now: datetime) -> Finding:
+    """A run that is over, with the call that says more."""
+    ids = {"dag_id": run["dag_id"], "dag_run_id": run["dag_run_id"]}
+    state = run.get("state")
+    do = call("diagnose_dag_run", **ids) + " says why." if state == "failed" else ""
+    return Finding("ended", f"The run is over: {state}.", f"It ended {ago(run.get('end_date'), now)}.", do)

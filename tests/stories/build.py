@@ -1,0 +1,213 @@
+"""Builds a home with every run made that is quick to make; kept by version and hash, for copies to be seeded."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from anyio.from_thread import start_blocking_portal
+
+from airflow_mcp.demo.airflow_home import Memory
+from airflow_mcp.demo.install import cache_folder, release_of
+from airflow_mcp.demo.local_airflow import LocalAirflow
+from airflow_mcp.demo.processes import held
+from tests.e2e.guard import guarded
+from tests.e2e.harness import Site
+
+HERE = Path(__file__).parent
+DAGS = HERE / "dags"
+USERS = {"admin": "admin", "viewer": "viewer"}
+"""Users and their passwords, which need no secret on loopback; the roles are called the same."""
+
+PATIENCE = 240.0
+Run = tuple[str, str, dict[str, Any]]
+
+FIRST: Run = ("too_slow", "vacuum-1", {})
+"""Starts while nothing else does, since its task must be under way before the run's time is up."""
+
+REAL: tuple[Run, ...] = (
+    ("load_partitions", "load-1", {}),
+    ("nightly_chain", "night-1", {}),
+    ("flaky_api", "prices-1", {}),
+    ("publish_report", "report-41", {}),
+    ("ledger", "may", {"broken": True}),
+    ("wait_for_file", "sales-1", {}),
+    ("send_invoices", "invoices-1", {}),
+    ("sync_crm", "contacts-1", {}),
+    ("dump_database", "dump-1", {}),
+    ("rebuild_day", "rebuild-1", {"day": "yesterday"}),
+    ("import_orders", "monday", {"file": "orders-2024-06-03.csv"}),
+    ("crunch_images", "images-1", {}),
+    ("feed_clicks", "clicks-1", {}),
+    ("export_everything", "export-1", {}),
+    ("bestellungen.zuerich-1", "zurich-7", {}),
+    ("crm_export_eu", "export-1", {}),
+    ("crm_export_us", "export-1", {}),
+    ("price_list", "before", {}),
+    ("wait_for_partner", "partner-1", {}),
+    ("retry_later", "supplier-1", {}),
+)
+"""Runs that really happen: DAG, run id, conf."""
+
+AFTERWARDS: tuple[Run, ...] = (
+    ("ledger", "june", {}),
+    ("import_orders", "tuesday", {"file": "orders-2024-06-04.csv.gz"}),
+    ("price_list", "after", {}),
+)
+"""Runs that really happen, each after the one before it of the same DAG has ended."""
+
+FROZEN: tuple[Run, ...] = (
+    ("load_shards", "shards-1", {}),
+    ("train_model", "train-1", {}),
+    ("warehouse_load", "copy-1", {}),
+    ("warehouse_load", "copy-2", {}),
+    ("warehouse_load", "copy-3", {}),
+    ("paused_backlog", "backlog-1", {}),
+    ("paused_backlog", "backlog-2", {}),
+    ("paused_backlog", "backlog-3", {}),
+    ("hourly_rollup", "rollup-1", {}),
+    ("one_at_a_time", "index-1", {}),
+    ("one_at_a_time", "index-2", {}),
+    ("one_at_a_time", "index-3", {}),
+    ("narrow_lane", "lane-1", {}),
+    ("stuck_in_queue", "cube-1", {}),
+    ("long_report", "pages-1", {}),
+    ("orders_v2", "orders-1", {}),
+)
+"""Runs of paused DAGs: Airflow makes their rows, the seed writes their states."""
+
+LASTING = {
+    ("wait_for_partner", "partner-1", "partner_delivers"): "deferred",
+    ("retry_later", "supplier-1", "call_supplier"): "up_for_retry",
+    ("ledger", "june", "post_entries"): None,
+}
+"""Task instances of runs that never end, and the state they stay in."""
+
+LOGICAL_DATES = {("ledger", "may"): "2024-05-31T00:00:00Z", ("ledger", "june"): "2024-06-30T00:00:00Z"}
+
+
+def ran_home(version: str, report: Callable[[str], None], cache: Path | None = None) -> Path:
+    """A stopped home of Airflow `version` with every run made; built first unless the cache has it. Copy it to use it.
+
+    Its file `finished` holds the moment that was.
+
+    Raises:
+        DemoError: Airflow cannot be installed or started.
+        TimeoutError: a run did not come to the state it should.
+    """
+    cache = cache or cache_folder()
+    home = cache / "stories" / f"airflow-{version}-{_hash(version)}"
+    finished = home / "finished"
+    with held(home.with_name(f"{home.name}.lock"), lambda: report("waiting for another build")):
+        if not finished.exists():
+            shutil.rmtree(home, ignore_errors=True)
+            report(f"building the stories on Airflow {version}, once")
+            with guarded([home]):
+                _build(version, home, cache, report)
+            finished.write_text(f"{time.time()}")
+    return home
+
+
+def _hash(version: str) -> str:
+    """What the home depends on: the DAGs, how it is built, and every package of that Airflow."""
+    files = [*sorted(DAGS.glob("*.py")), HERE / "build.py", release_of(version).lock]
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return whole.hexdigest()[:12]
+
+
+def _build(version: str, home: Path, cache: Path, report: Callable[[str], None]) -> None:
+    home.mkdir(parents=True, mode=0o700)
+    dags = home / "dags"
+    shutil.copytree(DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
+    memory = Memory(passwords=dict(USERS))
+    memory.save(home)
+    with (
+        LocalAirflow.start(version, home, dags, report, cache=cache, users={"viewer": "viewer"}) as airflow,
+        start_blocking_portal() as portal,
+    ):
+        site = Site(airflow, portal, home)
+        report("running what is quick to run")
+        deadline = time.monotonic() + PATIENCE
+        _prepare(site)
+        _start_first(site, lambda: _be_patient(airflow, deadline, "the first task to run"))
+        for run in (*REAL, *FROZEN):
+            _trigger(site, *run)
+        with (dags / "orders_v2.py").open("a") as file:
+            file.write("\nimport acme_orders_schema\n")
+        waiting = list(AFTERWARDS)
+        while missing := _missing(site, waiting):
+            _be_patient(airflow, deadline, missing)
+
+
+def _start_first(site: Site, be_patient: Callable[[], None]) -> None:
+    """Start FIRST until its task is under way; on a busy machine its time may be up before that."""
+    run = f"/dags/{FIRST[0]}/dagRuns/{FIRST[1]}"
+    state = "skipped"
+    while state != "running":
+        if state == "skipped":
+            if site.rest("GET", run)[0] == 200:
+                site.change("DELETE", run)
+            _trigger(site, *FIRST)
+        be_patient()
+        state = site.held(f"{run}/taskInstances/vacuum_tables")["state"]
+
+
+def _be_patient(airflow: LocalAirflow, deadline: float, missing: str) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError(f"Airflow {airflow.version}: still waiting for {missing} after {PATIENCE:.0f} seconds.")
+    airflow.check()
+    time.sleep(1)
+
+
+def _prepare(site: Site) -> None:
+    site.change("POST", "/pools", {"name": "warehouse", "slots": 2, "description": "Sessions of the warehouse"})
+
+
+def _trigger(site: Site, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+    body: dict[str, Any] = {"dag_run_id": run_id, "conf": conf}
+    logical_date = LOGICAL_DATES.get((dag_id, run_id))
+    if logical_date or not site.is_old:
+        body["logical_date"] = logical_date
+    site.change("POST", f"/dags/{dag_id}/dagRuns", body)
+
+
+def _changed(site: Site, dag_id: str) -> bool:
+    """Whether all is ready for this DAG's second run; one DAG's file is changed before it."""
+    if dag_id == "price_list":
+        file = site.airflow.home / "dags" / "price_list.py"
+        if '["collect"]' in (text := file.read_text()):
+            file.write_text(text.replace('["collect"]', '["collect", "discount"]'))
+        return len(site.held("/dags/price_list/tasks")["tasks"]) == 2
+    return True
+
+
+def _missing(site: Site, waiting: list[Run]) -> str:
+    """What must still happen, in words, or nothing; starts each of `waiting` when its time has come."""
+    runs = site.held("/dags/~/dagRuns?limit=100")["dag_runs"]
+    ended = {(run["dag_id"], run["dag_run_id"]) for run in runs if run["state"] in ("success", "failed")}
+    busy = {dag_id for dag_id, run_id, _ in REAL if (dag_id, run_id) not in ended}
+    for run in [run for run in waiting if run[0] not in busy and _changed(site, run[0])]:
+        waiting.remove(run)
+        _trigger(site, *run)
+    lasting = {(dag_id, run_id) for dag_id, run_id, _ in LASTING}
+    left = [f"{run[0]}/{run[1]}" for run in (FIRST, *REAL, *AFTERWARDS) if run[:2] not in ended | lasting]
+    if not any(run["dag_id"] == "daily_stock" and run["state"] == "success" for run in runs):
+        left.append("daily_stock")
+    if left:
+        return f"the end of {', '.join(left)}"
+    for (dag_id, run_id, task_id), state in LASTING.items():
+        found = site.held(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")["state"]
+        if found != state:
+            return f"{dag_id}/{task_id} to be {state} instead of {found}"
+    if len(site.held("/importErrors")["import_errors"]) < 2:
+        return "both import errors"
+    # Airflow 3 does not look whether a pool exists when it parses a file.
+    if site.is_old and not site.held("/dagWarnings?dag_id=train_model")["dag_warnings"]:
+        return "the warning of the unknown pool"
+    return ""

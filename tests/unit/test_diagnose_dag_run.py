@@ -1,0 +1,163 @@
+"""Why a run failed, in one call: all that failed, the first cause, its error, what changed, what was not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.unit.assistant import GENERATIONS, assistant
+from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
+from tests.unit.logs import FORMS
+from tests.unit.samples import dag_run, dag_run_v1, page, task_instance
+
+pytestmark = pytest.mark.anyio
+every_version = pytest.mark.parametrize("version", GENERATIONS)
+Json = dict[str, Any]
+RUN = "/dags/etl/dagRuns/r1"
+ERRORS = (("TimeoutError", "shard {n} did not answer"), ("KeyError", "'customer_id'"), ("ValueError", "checksum {n}"))
+
+
+class World:
+    """An Airflow with one DAG, whose run r1 has these task instances; logs are made from task and index."""
+
+    def __init__(self, version: str, *rows: Json, downstream: dict[str, list[str]] | None = None, **run: Any) -> None:
+        self.rows = list(rows)
+        self.log: Callable[[str, int, int], str] = lambda task, index, number: FORMS[version].fail(("ValueError", task))
+        made = dag_run if version.startswith("3") else dag_run_v1
+        self.runs = [made("r1", "failed", dag_id="etl", **run)]
+        tasks = [{"task_id": task, "downstream_task_ids": after} for task, after in (downstream or {}).items()]
+        self.airflow = FakeAirflow(version)
+        self.airflow.on("GET", RUN, self.runs[0]).on("GET", "/dags/etl/dagRuns", self._list_runs)
+        self.airflow.on("GET", f"{RUN}/taskInstances", self._list).on("GET", "/dags/etl/tasks", page("tasks", tasks))
+        self.airflow.on("GET", "/eventLogs", page("event_logs", [])).otherwise(self._read)
+
+    def _list_runs(self, sent: Sent) -> Json:
+        states = [value for name, value in sent.query if name == "state"]
+        return page("dag_runs", [run for run in self.runs if not states or run["state"] in states])
+
+    def _list(self, sent: Sent) -> Json:
+        states = [value for name, value in sent.query if name == "state"]
+        rows = [row for row in self.rows if not states or row["state"] in states]
+        asked = dict(sent.query)
+        start, size = int(asked.get("offset", 0)), min(int(asked["limit"]), 100)
+        return page("task_instances", rows[start : start + size], len(rows))
+
+    def _read(self, sent: Sent) -> Any:
+        parts = sent.path.split("/")
+        if "logs" not in parts:
+            return Reply(404, {"detail": "Not found"})
+        index = dict(sent.query).get("map_index", -1)
+        return Reply(200, self.log(parts[parts.index("taskInstances") + 1], int(index), int(parts[-1])).encode())
+
+    @property
+    def logs_read(self) -> int:
+        return sum("/logs/" in line for line in self.airflow.lines())
+
+
+def instance(task: str, state: str = "failed", index: int = -1, **fields: Any) -> Json:
+    return task_instance(task, state, dag_id="etl", dag_run_id="r1", try_number=1, map_index=index) | fields
+
+
+@every_version
+async def test_one_of_five_mapped_instances_is_named_with_its_error_in_few_requests(version: str) -> None:
+    rows = [instance("load", "failed" if index == 3 else "success", index) for index in range(5)]
+    world = World(
+        version, *rows, instance("publish", "upstream_failed"), downstream={"load": ["publish"], "publish": []}
+    )
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert answer["failed"] == "1: load[3]"
+    assert answer["upstream_failed"] == "1: publish"
+    (error,) = answer["errors"]
+    assert (error["error"], error["tasks"]) == ("ValueError: load", "1: load[3]")
+    assert "etl.py:20 in transform" in error["log"]
+    assert any('"map_index":3' in call for call in answer["next"])
+    assert len(world.airflow.sent) <= 8
+    assert len(str(answer)) < 2_500
+
+
+@every_version
+async def test_hundreds_of_failures_are_grouped_and_what_was_not_read_is_said(version: str) -> None:
+    rows = [instance("load", "failed", index) for index in range(300)]
+    world = World(version, *rows)
+
+    def log(_: str, index: int, __: int) -> str:
+        kind, value = ERRORS[index % 3]
+        return FORMS[version].fail((kind, value.format(n=index)))
+
+    world.log = log
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl", dag_run_id="r1")
+    assert answer["failed"].startswith("300: load[0-")
+    assert {error["error"].partition(":")[0] for error in answer["errors"]} == {kind for kind, _ in ERRORS}
+    assert world.logs_read == 24
+    assert sum(int(error["tasks"].partition(":")[0]) for error in answer["errors"]) == 24
+    assert "their logs were not read" in answer["not_read"]
+    assert len(str(answer)) < 4_000
+
+
+@every_version
+async def test_the_first_cause_is_the_one_that_no_other_failure_stands_before(version: str) -> None:
+    rows = [instance("late", end_date="2026-11-21T22:00:00Z"), instance("early", end_date="2026-11-21T23:00:00Z")]
+    world = World(version, *rows, downstream={"early": ["middle"], "middle": ["late"], "late": []})
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert [error["tasks"] for error in answer["errors"]] == ["1: early", "1: late"]
+
+
+@every_version
+async def test_an_earlier_try_that_failed_differently_has_a_line(version: str) -> None:
+    world = World(version, instance("load", try_number=3))
+    form = FORMS[version]
+    world.log = lambda _, __, number: form.fail(("OSError", "first") if number == 1 else ("ValueError", "later"))
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert answer["errors"][0]["error"] == "ValueError: later"
+    assert answer["earlier_tries"] == ["try 1: OSError: first"]
+
+
+@every_version
+async def test_what_changed_since_the_last_success_is_said(version: str) -> None:
+    world = World(version, instance("load"), conf={"file": "b.csv.gz", "day": 1})
+    made = dag_run if version.startswith("3") else dag_run_v1
+    world.runs.append(made("r0", "success", dag_id="etl", conf={"file": "a.csv", "day": 1}))
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert answer["changed"]["last_success"].startswith("r0, ")
+    assert "conf.file: a.csv -> b.csv.gz" in answer["changed"]["differences"]
+    assert not any("conf.day" in change for change in answer["changed"]["differences"])
+
+
+@every_version
+async def test_a_run_that_failed_without_a_failed_task_is_explained(version: str) -> None:
+    world = World(version, instance("vacuum", "skipped"), instance("count", "success"))
+    limit: Any = "PT15S" if version.startswith("3") else {"__type": "TimeDelta", "days": 0, "seconds": 15}
+    world.airflow.on("GET", "/dags/etl/details", {"dag_id": "etl", "dag_run_timeout": limit})
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert "1 skipped, 1 success" in answer["no_cause"]
+    assert "not successful: vacuum" in answer["no_cause"]
+    assert "15 seconds" in answer["no_cause"]
+    assert "errors" not in answer
+
+
+@every_version
+async def test_what_could_not_be_seen_is_named_and_the_rest_is_answered(version: str) -> None:
+    world = World(version, instance("load"))
+    world.airflow.on("GET", "/dags/etl/tasks", Reply(403, {"detail": "Forbidden"}))
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert answer["errors"][0]["error"] == "ValueError: load"
+    assert answer["not_seen"][0].startswith("tasks: Airflow refuses list_tasks")
+
+
+@every_version
+async def test_a_dag_without_a_run_is_no_dag_without_a_failure(version: str) -> None:
+    world = World(version)
+    world.runs.clear()
+    world.airflow.on("GET", "/dags/etl", {"dag_id": "etl"})
+    async with assistant(world.airflow) as someone:
+        assert "has no run yet" in await someone.refused("diagnose_dag_run", dag_id="etl")
+        assert "give at least one of dag_id, url" in await someone.refused("diagnose_dag_run")
