@@ -47,7 +47,7 @@ def both(sites: dict[str, Site], tmp_path_factory: pytest.TempPathFactory) -> Bo
         lines += [f"[instances.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in login.items()), RULES[name]]
     file, audit = folder / "both.toml", folder / "audit.jsonl"
     file.write_text("\n".join(lines) + "\n")
-    environment = {"AIRFLOW_MCP_CONFIG": str(file), "AIRFLOW_MCP_AUDIT": str(audit)}
+    environment = {"AIRFLOW_MCP_CONFIG": str(file), "AIRFLOW_MCP_AUDIT": str(audit), "AIRFLOW_MCP_TOOLSETS": "all"}
     return Both(sites[VERSIONS[0]].opened("both", environment), sites, audit)
 
 
