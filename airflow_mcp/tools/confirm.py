@@ -52,13 +52,6 @@ async def confirm(
 
     Raises NotAllowedError when the targets reach outside policy or over the cap, or the confirmation is refused.
     """
-    if decision.max_affected is not None and tool.entry.preview is None:
-        wide = [name for name, value in arguments.items() if name.startswith("include_") and value]
-        if wide:
-            raise NotAllowedError(
-                f"{tool.name}: how many objects {', '.join(wide)} reaches cannot be told beforehand, and max_affected "
-                "limits it. Nothing was done; call without, once for each."
-            )
     asker = door.asker(caller)
     reaches = tool.entry.preview == "flag" and depends_on(door.policy, "dag", asker, tool)  # clearing: other DAGs too
     by_grant = tool.entry.python and tool.entry.preview == "flag"
@@ -72,6 +65,12 @@ async def confirm(
     decision = stricter(decision, wider)
     if targets.count == 0:
         raise NotAllowedError(f"{tool.name}: nothing matches, so there is nothing to do and nothing was changed.")
+    unknown = tool.entry.preview is None and None in targets.touched.values()
+    if decision.max_affected is not None and unknown:
+        raise NotAllowedError(
+            f"{tool.name}: how many objects this reaches cannot be told beforehand, and max_affected limits it. "
+            "Nothing was done; name each of them."
+        )
     if decision.max_affected is not None and targets.count > decision.max_affected:
         raise NotAllowedError(
             f"{tool.name} would touch {targets.count} objects; {decision.max_affected} are allowed in one call "

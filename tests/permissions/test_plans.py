@@ -96,6 +96,22 @@ async def test_a_dry_run_never_executes_with_or_without_a_plan_and_uses_none_up(
             world.airflow.seen.clear()
 
 
+async def test_a_new_state_is_shown_with_every_task_instance_that_it_reaches_and_bound_to_them() -> None:
+    world = World()
+    world.affected = [{"dag_id": "etl_a", "dag_run_id": "r1", "task_id": "after", "map_index": 2}]
+    ids: Json = {"dag_id": "etl_a", "dag_run_id": "r1", "task_id": "load", "new_state": "failed"}
+    policy: Json = {"default": "none", "allow": [{"tools": ["set_task_instance_state"], "confirm": "plan"}]}
+    async with connected(world.airflow, policy) as someone:
+        shown = await someone.ask("set_task_instance_state", **ids, include_downstream=True)
+        assert shown["preview"]["affected"] == 2
+        assert {"etl_a/r1/load", "etl_a/r1/after[2]"} <= set(shown["preview"]["targets"])
+        assert world.airflow.last("PATCH").body == {"new_state": "failed", "include_downstream": True}
+        world.affected.append({"dag_id": "etl_a", "dag_run_id": "r1", "task_id": "later", "map_index": -1})
+        again = {**ids, "include_downstream": True, "plan": shown["plan"]}
+        assert "other targets" in await someone.refused("set_task_instance_state", **again)
+    assert changes(world.airflow) == []
+
+
 OTHERS: list[tuple[str, Json, str]] = [
     ("clear_task_instances", {"dag_id": "etl_b"}, "other arguments"),
     ("clear_task_instances", {"task_ids": ["load"]}, "other arguments"),
