@@ -58,7 +58,7 @@ async def confirm(
     if decision.confirm == "never" and decision.max_affected is None and not reaches and not by_grant:
         return Confirmation()
     targets = await work_out(door, tool, arguments, caller)
-    entry.targets = targets.ids
+    entry.targets, entry.affected = targets.ids, targets.count
     wider = decide(door.policy, tool, targets.touched, asker)
     if not wider.allowed:
         raise refusal(door.policy, tool, wider, asker)
