@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import subprocess
@@ -13,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_mcp.redact import SENSITIVE, redact, redact_text
+from airflow_mcp.server.serve import SafeFormatter
 from tests.unit.assistant import assistant, table, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.samples import dag_run, page
@@ -289,6 +291,31 @@ async def test_names_of_things_are_no_secrets_even_under_a_telling_word() -> Non
     airflow = FakeAirflow().on("GET", "/pools", page("pools", [{"name": "token_pool", "slots": 1}]))
     async with assistant(airflow) as someone:
         assert table(await someone.ask("list_pools"))[0]["name"] == "token_pool"
+
+
+@pytest.mark.parametrize("form", PLANTED)
+def test_a_crash_that_is_logged_shows_no_secret(form: str) -> None:
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    handler.setFormatter(SafeFormatter("%(levelname)s %(message)s"))
+    logger = logging.Logger("somebody's library")
+    logger.addHandler(handler)
+    try:
+        raise ValueError(PLANTED[form])
+    except ValueError:
+        logger.exception("request failed: %s", PLANTED[form])
+    assert "ERROR request failed" in said.getvalue()
+    assert "ValueError" in said.getvalue()
+    assert SECRET not in said.getvalue()
+
+
+async def test_a_redirect_that_is_cut_shows_no_part_of_a_secret() -> None:
+    place = f"https://ann:{SECRET}{'x' * 100}@login.example/"
+    airflow = FakeAirflow().otherwise(Reply(302, None, {"location": place}))
+    async with assistant(airflow) as someone:
+        sentence = await someone.refused("get_dag", dag_id="etl")
+    assert "redirect" in sentence
+    assert SECRET not in sentence
 
 
 async def test_nothing_logs_what_it_reads_or_sends(caplog: pytest.LogCaptureFixture) -> None:
