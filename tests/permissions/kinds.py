@@ -44,6 +44,16 @@ scope = { connection = "row" }
 v2 = "GET /connections"
 params = ["connection_id?"]
 
+[list_slots]
+title = "List slots"
+summary = "Who holds which slots of which pool."
+access = "read"
+scope = { dag = "row", pool = "row" }
+v2 = "GET /slots"
+params = ["dag_id?", "pool_name?"]
+rows = "slots"
+record = "slot"
+
 [clear_many]
 title = "Clear many"
 summary = "Of several DAGs, in one pool."
@@ -79,8 +89,17 @@ MORE_PARAMETERS = (
 )
 
 
+MORE_RECORDS = """
+[slot]
+keep = ["dag_id", "name"]
+ids = ["dag_id", "name"]
+"""
+
+
 def more_tools(folder: Path) -> Catalog:
     """A catalog of these alone."""
     return load_catalog(
-        write_manifests(folder, parameters=MORE_PARAMETERS, things=MORE, people="", toolsets="default = []\n")
+        write_manifests(
+            folder, parameters=MORE_PARAMETERS, records=MORE_RECORDS, things=MORE, people="", toolsets="default = []\n"
+        )
     )
