@@ -71,8 +71,8 @@ def redact(value: Any, name: str = "") -> Any:
         return MASK if value not in ("", [], {}) else value
     if isinstance(value, dict):
         named = value.get("name", value.get("key"))  # {"name": "DB_PASSWORD", "value": ...}, as in a container's env
-        known_as = {"value": named} if isinstance(named, str) else {}
-        return {redact_text(key): redact(item, known_as.get(key, key)) for key, item in value.items()}
+        beside = named if isinstance(named, str) else "value"
+        return {redact_text(key): redact(item, beside if key == "value" else key) for key, item in value.items()}
     if isinstance(value, list):
         return [redact(item) for item in value]
     return redact_text(value) if isinstance(value, str) else value

@@ -83,7 +83,7 @@ def _may_see(
             ids = files.get((str(row.get("bundle_name") or ""), str(row.get("filename"))), set())
         if not ids:
             return False
-        touched = touched | {noun: frozenset(ids)}
+        touched = {**touched, noun: frozenset(ids)}
     return decide(door.policy, tool, touched, door.asker(caller), decision.within).allowed
 
 

@@ -183,7 +183,8 @@ def agree(policy: Json, parsed: Policy, tool: Tool, arguments: Json, asker: Aske
         open_nouns = [noun for noun, one in ids.items() if one is None]
         for ones in product(UNIVERSE if len(ids) == 1 else UNIVERSE[:4], repeat=len(open_nouns)):
             row: dict[Any, str] = dict(zip(open_nouns, ones, strict=True))
-            seen = touched_by(tool, arguments) | {n: frozenset({one}) for n, one in row.items() if n in decided.by_row}
+            seen = touched_by(tool, arguments)
+            seen |= {noun: frozenset({row[noun]}) for noun in decided.by_row}
             shown = decided.allowed and (not decided.by_row or decide(parsed, tool, seen, asker).allowed)
             expected = model(policy, tool, ids | {noun: {one} for noun, one in row.items()}, asker)[0]
             assert shown is expected, f"the row of {row}"
