@@ -64,7 +64,7 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
                 else:
                     facts[shown.entry.rows or name] = reply.total
                     totals += [f"{shown.entry.rows}: {reply.total}", *(name_of(row) for row in reply.rows or [])]
-            named = tuple(f"{key}={facts.get(key, value)}" for key, value in sorted(arguments.items()) if key != "plan")
+            named = tuple(f"{key}={value}" for key, value in sorted(arguments.items()) if key != "plan")
             return Targets((*named, *totals), count, touched, None, facts)
         case None:
             ids = names_in(touched) or (tool.name,)

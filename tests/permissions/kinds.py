@@ -16,7 +16,7 @@ preview = "read"
 shows = ["get_thing"]
 scope = "none"
 v2 = "POST /users"
-params = ["thing_id"]
+params = ["thing_id", "password?"]
 
 [delete_variable]
 title = "Delete a variable"
@@ -83,7 +83,7 @@ params = ["thing_id"]
 MORE_PARAMETERS = (
     "\n".join(
         f'[{name}]\nschema = {{ type = "string" }}'
-        for name in ("thing_id", "key", "connection_id", "dag_id", "pool_name")
+        for name in ("thing_id", "password", "key", "connection_id", "dag_id", "pool_name")
     )
     + '\n[dag_ids]\nschema = { type = "array", items = { type = "string" } }\n'
 )

@@ -112,6 +112,16 @@ async def test_a_new_state_is_shown_with_every_task_instance_that_it_reaches_and
     assert changes(world.airflow) == []
 
 
+@pytest.mark.parametrize("version", GENERATIONS)
+async def test_a_preview_names_the_state_that_would_be_set_and_not_the_one_there_is(version: str) -> None:
+    world = World(version)
+    async with connected(world.airflow, POLICY) as someone:
+        shown = await someone.ask("set_dag_run_state", dag_id="etl_a", dag_run_id="r1", state="failed")
+    assert "state=failed" in shown["preview"]["targets"]
+    assert "state=success" not in shown["preview"]["targets"]
+    assert shown["preview"]["state"] == "success", "what the run is now is shown beside it"
+
+
 OTHERS: list[tuple[str, Json, str]] = [
     ("clear_task_instances", {"dag_id": "etl_b"}, "other arguments"),
     ("clear_task_instances", {"task_ids": ["load"]}, "other arguments"),
