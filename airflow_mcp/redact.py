@@ -19,7 +19,8 @@ SENSITIVE = (
 )  # fmt: skip
 
 _WORDS = "|".join(word.replace("_", "[_-]?") for word in SENSITIVE)
-_USERINFO = re.compile(r"(?<=://)[^\s/?#\"'<>]+(?=@)")
+# A password may hold a "/" that was not encoded; what starts with digits and a "/" is a port and a path.
+_USERINFO = re.compile(r"(?<=://)(?:[^\s/?#\"'<>:@]{0,128}:(?!\d+[/?#])[^\s\"'<>]{1,256}|[^\s/?#\"'<>]+)(?=@)")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _HEADER = re.compile(
     r"(?i)(authorization[\\\"']*\s*[:=]\s*[\\\"']*)(?!\*\*\*)(?:[a-z][\w-]*\s+)?[^\s\"'\\,;]+"
@@ -30,19 +31,29 @@ _SHAPES = re.compile(
     r"|\bAIza[\w-]{35}\b|\bya29\.[\w-]{20,}"  # Google API keys and access tokens
     r"|\bgh[pousr]_\w{36,}|\bgithub_pat_\w{22,}|\bglpat-[\w-]{20,}"  # GitHub and GitLab tokens
     r"|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}|\bdapi[0-9a-f]{32}\b"  # Slack, OpenAI and Databricks
+    r"|(?<=hooks\.slack\.com/services/)[\w/]+"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 )
+_CONNECTION_STRING = re.compile(
+    r"(?i)((?:[;?&]\s*(?:pwd|sig)|\baccountkey)\s*=\s*)(?!\*\*\*)[^;&\s\"'\\]+"
+)  # ODBC, Azure
 # What none of the others can match without: most strings are done with after this one look.
 _SUSPECT = re.compile(
-    r"(?i)://|bearer|basic|eyJ|A[KS]IA|AIza|ya29|gh[pousr]_|github_pat|glpat|xox|sk-|dapi|PRIVATE KEY|" + _WORDS
+    r"(?i)://|bearer|basic|eyJ|A[KS]IA|AIza|ya29|gh[pousr]_|github_pat|glpat|xox|sk-|dapi|PRIVATE KEY"
+    r"|hooks\.slack|pwd|accountkey|sig|" + _WORDS
 )
 _NAME = re.compile(f"(?i){_WORDS}")
+_OPTION = re.compile(rf"(?i)((?<![\w-])--[\w-]{{0,64}}?(?:{_WORDS})[\w-]{{0,64}}[ \t]+)(?![-*])[^\s\"'\\,;]+")
 _PREFIX = r"(?:[rbfuRBFU]{1,2}(?=\\*[\"']))?"  # of Python's strings
 _QUOTED = r"(\\*[\"'])(?!\*\*\*)(?:(?!\2)(?:\\.|[^\n\\]))+"  # up to the closing quote, or the end of the line
 # `key = value`, `["key"] = value` and `"key": "value"`; a call (`token = get_token()`) is code and no secret.
 _PAIR = re.compile(
     rf"(?i)((?:{_WORDS})[\w.-]{{0,64}}[\\\"'\]]*\s*[:=]\s*{_PREFIX})"
     rf"(?:{_QUOTED}|(?!\*\*\*|[A-Za-z_][\w.]*\([^()\n]*\))[^\s\"'\\,;&\[\]{{}}]+)"
+)
+_TRIPLE = re.compile(
+    rf"(?i)((?:{_WORDS})[\w.-]{{0,64}}[\\\"'\]]*\s*[:=]\s*{_PREFIX})(\"\"\"|''')(?!\*\*\*)(?:(?!\2)(?:\\.|[^\\]))+",
+    re.DOTALL,
 )
 # `password: str = "..."`: what stood behind the colon is masked by then.
 _ANNOTATED = re.compile(rf"(\*\*\*(?:\[[\w., |]*\])?(?:\s*\|\s*\w+)?\s*=\s*{_PREFIX}){_QUOTED}")
@@ -59,7 +70,9 @@ def redact(value: Any, name: str = "") -> Any:
     if name and is_sensitive(name) and value is not None and not isinstance(value, bool):
         return MASK if value not in ("", [], {}) else value
     if isinstance(value, dict):
-        return {key: redact(item, str(key)) for key, item in value.items()}
+        named = value.get("name", value.get("key"))  # {"name": "DB_PASSWORD", "value": ...}, as in a container's env
+        beside = named if isinstance(named, str) else "value"
+        return {redact_text(key): redact(item, beside if key == "value" else key) for key, item in value.items()}
     if isinstance(value, list):
         return [redact(item) for item in value]
     return redact_text(value) if isinstance(value, str) else value
@@ -81,6 +94,9 @@ def redact_text(text: str) -> str:
     text = _HEADER.sub(rf"\1{MASK}", text)
     text = _SCHEME.sub(rf"\1 {MASK}", text)
     text = _SHAPES.sub(MASK, text)
+    text = _CONNECTION_STRING.sub(rf"\1{MASK}", text)
+    text = _OPTION.sub(rf"\1{MASK}", text)
+    text = _TRIPLE.sub(rf"\1\2{MASK}", text)
     text = _PAIR.sub(lambda match: f"{match[1]}{match[2] or ''}{MASK}", text)
     return _ANNOTATED.sub(rf"\1\2{MASK}", text)
 

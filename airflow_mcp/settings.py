@@ -127,6 +127,13 @@ class Instance(Connection):
     allow: tuple[dict[str, Any], ...] = ()
     deny: tuple[dict[str, Any], ...] = ()
 
+    @field_validator("allow", "deny")
+    @classmethod
+    def _is_about_this_one(cls, rules: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        if any("instances" in rule for rule in rules):
+            raise ValueError("is about this Airflow alone: leave out instances, or write the rule under [policy]")
+        return rules
+
 
 class Settings(Connection, BaseSettings):
     """The operator's decisions. Build it with `read_settings`, which turns what is wrong into one sentence."""

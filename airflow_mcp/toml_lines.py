@@ -3,31 +3,109 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from collections.abc import Iterator
 
-_TABLE = re.compile(r"\s*(\[\[?)([^\[\]]+)\]")
-_KEY = re.compile(r"\s*([\w.\-\"']+)\s*=")
+_TOKEN = re.compile(
+    r'"""(?:\\.|[^\\])*?"""+'
+    r"|'''.*?'''+"
+    r'|"(?:\\.|[^"\\\n])*"'
+    r"|'[^'\n]*'"
+    r"|#[^\n]*"
+    r"|[^\s\"'#\[\]{},=.]+"  # bare keys, numbers, and parts of dates
+    r"|[\[\]{},=.\n]",
+    re.DOTALL,
+)
+Path = tuple[str, ...]
 
 
 def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
-    """The 1-based line where `path` (keys, and indexes of arrays of tables) is set, or the nearest table around it."""
+    """The 1-based line where `path` (keys, and indexes of arrays) is set, or the nearest table or array around it.
+
+    `text` is TOML that was parsed before.
+    """
     wanted = tuple(map(str, path))
-    counts: dict[tuple[str, ...], int] = {}
-    table: tuple[str, ...] = ()
-    nearest: int | None = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if match := _TABLE.match(line):
-            names = _names(match[2])
-            if match[1] == "[[":
-                counts[names] = counts.get(names, -1) + 1
-                table = (*names, str(counts[names]))
+    best: tuple[int, int | None] = (0, None)
+    for found, line in _Reader(text).places():
+        if len(found) > best[0] and wanted[: len(found)] == found:
+            best = len(found), line
+    return best[1]
+
+
+class _Reader:
+    """Walks the file once, with the path and the line of everything that is set."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens: list[tuple[str, int, int]] = []  # text, line, offset
+        line, seen = 1, 0
+        for match in _TOKEN.finditer(text):
+            line, seen = line + text.count("\n", seen, match.start()), match.start()
+            if not match[0].startswith("#"):
+                self._tokens.append((match[0], line, match.start()))
+        self._next = 0
+
+    def places(self) -> Iterator[tuple[Path, int]]:
+        """Each table, key and element of an array, in the file's order."""
+        counts: dict[Path, int] = {}
+        table: Path = ()
+        while self._peek():
+            _, line, offset = self._tokens[self._next]
+            if self._skip("\n"):
+                continue
+            if self._skip("["):
+                is_array = self._peek() == "[" and self._tokens[self._next][2] == offset + 1
+                self._next += is_array
+                table = self._key(counts)
+                self._next += 1 + is_array
+                if is_array:
+                    counts[table] = counts.get(table, -1) + 1
+                    table = (*table, str(counts[table]))
+                yield table, line
             else:
-                table = names
-            if wanted[: len(table)] == table:
-                nearest = number
-        elif (match := _KEY.match(line)) and wanted[: len(found := (*table, *_names(match[1])))] == found:
-            return number
-    return nearest
+                yield from self._pair(table)
 
+    def _pair(self, table: Path) -> Iterator[tuple[Path, int]]:
+        line = self._tokens[self._next][1]
+        path = (*table, *self._key({}))
+        self._next += 1  # the "="
+        yield path, line
+        yield from self._value(path)
 
-def _names(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+    def _value(self, path: Path) -> Iterator[tuple[Path, int]]:
+        if self._skip("["):
+            index = 0
+            while not self._skip("]"):
+                if self._skip("\n"):
+                    continue
+                if self._skip(","):
+                    index += 1
+                    continue
+                yield (*path, str(index)), self._tokens[self._next][1]
+                yield from self._value((*path, str(index)))
+        elif self._skip("{"):
+            while not self._skip("}"):
+                if not (self._skip(",") or self._skip("\n")):
+                    yield from self._pair(path)
+        else:
+            while self._peek() not in ("", "\n", ",", "]", "}"):
+                self._next += 1
+
+    def _key(self, counts: dict[Path, int]) -> Path:
+        """A dotted key; of an array of tables, the part behind it is about its latest table."""
+        parts: Path = ()
+        while self._peek() not in ("", "=", "]"):
+            if not self._skip("."):
+                part = self._tokens[self._next][0]
+                parts = (*parts, str(tomllib.loads(f"x = {part}")["x"]) if part[0] in "\"'" else part)
+                self._next += 1
+                if parts in counts and self._peek() == ".":
+                    parts = (*parts, str(counts[parts]))
+        return parts
+
+    def _peek(self) -> str:
+        return self._tokens[self._next][0] if self._next < len(self._tokens) else ""
+
+    def _skip(self, token: str) -> bool:
+        is_next = self._peek() == token
+        self._next += is_next
+        return is_next

@@ -180,8 +180,9 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
 
 def redirected(status: int, location: str) -> AirflowError:
     """The error for a redirect, which could lead credentials anywhere."""
+    place = shorten(redact_text(clean(location)), 120) or "nowhere"
     return AirflowError(
-        f"Airflow answered with a redirect to {shorten(clean(location), 120) or 'nowhere'}, which is never followed. "
+        f"Airflow answered with a redirect to {place}, which is never followed. "
         "Set AIRFLOW_MCP_URL to the final address of Airflow.",
         status,
     )

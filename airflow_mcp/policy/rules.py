@@ -132,7 +132,7 @@ def parse_policy(
 
 def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances: tuple[str, ...]) -> None:
     where = ".".join(map(str, path))
-    for pattern in rule.tools:
+    for number, pattern in enumerate(rule.tools):
         if pattern == SECRET and isinstance(rule, Allow):
             if any(map(rule.patterns, NOUNS)):
                 sentence = f"{where}: @secret goes with instances and callers, not with {', '.join(NOUNS.values())}."
@@ -143,7 +143,7 @@ def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances:
             continue
         near = difflib.get_close_matches(pattern, [*catalog.tools, *_CLASSES, SECRET], n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}?" if near else "`airflow-mcp tools` lists every tool."
-        raise SettingsError(f"{where}: {pattern!r} matches no tool. {hint}", (*path, "tools"))
+        raise SettingsError(f"{where}: {pattern!r} matches no tool. {hint}", (*path, "tools", number))
     for pattern in rule.instances:
         if not any(fnmatchcase(name, pattern) for name in instances):
             there = ", ".join(instances)

@@ -6,8 +6,9 @@ The SDK calls `Tool` and `FuncMetadata` internal; they are used here alone, unde
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool as SdkTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.types import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     CallToolResult,
     GetPromptResult,
@@ -43,6 +45,7 @@ from airflow_mcp.tools.shape import dumps
 if TYPE_CHECKING:
     from airflow_mcp.catalog.grammar import Json
 
+_log = logging.getLogger(__name__)
 _DETECTION_SECONDS = 1.0  # what a list may wait for Airflow to say its version
 _LIST_SECONDS = 60  # what a client may keep a list for; private, since policy shapes it
 
@@ -76,7 +79,8 @@ class AirflowServer(MCPServer[None]):
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
         """Those whose tool this caller may use."""
-        return self._resources.templates(Caller())
+        with _without_its_cause("resource templates"):
+            return self._resources.templates(Caller())
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[None, Any] | None = None
@@ -95,8 +99,9 @@ class AirflowServer(MCPServer[None]):
 
     async def list_tools(self) -> list[ListedTool]:
         """What this caller may use on the connected Airflow; while that is unknown, on any."""
-        shown = await self._instances.tools(self._toolsets, Caller(), _DETECTION_SECONDS)
-        return [_listed_tool(tool, schema) for tool, schema in shown]
+        with _without_its_cause("tools"):
+            shown = await self._instances.tools(self._toolsets, Caller(), _DETECTION_SECONDS)
+            return [_listed_tool(tool, schema) for tool, schema in shown]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None
@@ -113,6 +118,18 @@ class AirflowServer(MCPServer[None]):
             yield
         finally:
             await self._instances.aclose()
+
+
+@contextmanager
+def _without_its_cause(listed: str) -> Generator[None]:
+    """The SDK hides a crash from whoever calls a tool, and tells its text to whoever lists them."""
+    try:
+        yield
+    except MCPError:
+        raise
+    except Exception as error:
+        _log.exception("listing %s failed", listed)
+        raise MCPError(INTERNAL_ERROR, f"Listing {listed} failed; the server's log (stderr) has the cause.") from error
 
 
 def instructions(catalog: Catalog) -> str:

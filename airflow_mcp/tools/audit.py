@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,7 +30,8 @@ class Entry:
     request_id: str = ""
     rule: str = ""
     decision: str = "refused"  # refused | previewed | asked | allowed
-    targets: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()  # of a change: what was worked out, or before that what the call names
+    affected: int | None = 0  # how many those are; None while that is not counted
     plan: str = ""
     status: int | None = None  # Airflow's last HTTP status
     error: str = ""
@@ -75,7 +77,7 @@ class Audit:
         try:
             self._write(entry, "ends")
         except (OSError, ValueError) as error:
-            sys.stderr.write(f"airflow-mcp: the audit file {self._path} cannot be written: {error}\n")
+            self._tell(error)
 
     def shut(self) -> None:
         """Close the file; nothing is written afterwards. What could not be written before is told on stderr."""
@@ -84,6 +86,10 @@ class Audit:
         try:
             self._file.close()
         except OSError as error:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        with suppress(OSError, ValueError):  # stderr may be a file on the same full disk: the answer matters more
             sys.stderr.write(f"airflow-mcp: the audit file {self._path} cannot be written: {error}\n")
 
     def _write(self, entry: Entry, phase: str) -> None:
@@ -100,7 +106,7 @@ class Audit:
             "decision": entry.decision,
             "rule": entry.rule,
             "targets": [redact_text(clean(one)) for one in entry.targets[:_MOST_TARGETS]],
-            "affected": len(entry.targets),
+            "affected": entry.affected,
             "plan": entry.plan,
             "status": entry.status,
             "error": entry.error,

@@ -10,7 +10,7 @@ from airflow_mcp.catalog.load import Tool
 from airflow_mcp.catalog.schema import SMALLEST_ANSWER
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal, stricter
-from airflow_mcp.redact import redact
+from airflow_mcp.redact import redact, redact_text
 from airflow_mcp.text import clean, shorten
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.audit import Entry
@@ -52,26 +52,25 @@ async def confirm(
 
     Raises NotAllowedError when the targets reach outside policy or over the cap, or the confirmation is refused.
     """
-    if decision.max_affected is not None and tool.entry.preview is None:
-        wide = [name for name, value in arguments.items() if name.startswith("include_") and value]
-        if wide:
-            raise NotAllowedError(
-                f"{tool.name}: how many objects {', '.join(wide)} reaches cannot be told beforehand, and max_affected "
-                "limits it. Nothing was done; call without, once for each."
-            )
     asker = door.asker(caller)
     reaches = tool.entry.preview == "flag" and depends_on(door.policy, "dag", asker, tool)  # clearing: other DAGs too
     by_grant = tool.entry.python and tool.entry.preview == "flag"
     if decision.confirm == "never" and decision.max_affected is None and not reaches and not by_grant:
         return Confirmation()
     targets = await work_out(door, tool, arguments, caller)
-    entry.targets = targets.ids
+    entry.targets, entry.affected = targets.ids, targets.count
     wider = decide(door.policy, tool, targets.touched, asker)
     if not wider.allowed:
         raise refusal(door.policy, tool, wider, asker)
     decision = stricter(decision, wider)
     if targets.count == 0:
         raise NotAllowedError(f"{tool.name}: nothing matches, so there is nothing to do and nothing was changed.")
+    unknown = tool.entry.preview is None and None in targets.touched.values()
+    if decision.max_affected is not None and unknown:
+        raise NotAllowedError(
+            f"{tool.name}: how many objects this reaches cannot be told beforehand, and max_affected limits it. "
+            "Nothing was done; name each of them."
+        )
     if decision.max_affected is not None and targets.count > decision.max_affected:
         raise NotAllowedError(
             f"{tool.name} would touch {targets.count} objects; {decision.max_affected} are allowed in one call "
@@ -114,7 +113,7 @@ def question(tool: Tool, arguments: Json, targets: Targets, instance: str) -> st
     """
     where = "" if instance == "default" else f" on {instance}"
     asked = [f"{name} = {shape.dumps(value)}" for name, value in redact(arguments).items() if name != "dry_run"]
-    named = [f"- {one}" for one in targets.ids[:_QUESTION_TARGETS]]
+    named = [f"- {redact_text(clean(one))}" for one in targets.ids[:_QUESTION_TARGETS]]
     more = len(targets.ids) - _QUESTION_TARGETS
     lines = [f"{tool.entry.title}{where}: {targets.count} affected.", *asked, *named]
     lines += [f"- and {more} more"] if more > 0 else []
@@ -130,7 +129,8 @@ def _preview(tool: Tool, targets: Targets, plan: str, room: Room) -> Json:
         extra["lost"] = tool.entry.lost
     reply = targets.reply
     if reply is None or reply.rows is None:
-        shown = shape.fit(extra | {"targets": list(targets.ids)} | targets.facts, budget=size, ceiling=room.ceiling)
+        ids = [redact_text(clean(one)) for one in targets.ids]
+        shown = shape.fit(extra | {"targets": ids} | targets.facts, budget=size, ceiling=room.ceiling)
     else:
         rows, extra = len(reply.rows), extra | targets.facts
         shown = shape.list_answer(

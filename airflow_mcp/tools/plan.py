@@ -16,7 +16,7 @@ from typing import Protocol
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.errors import NotAllowedError, SettingsError
 
 PLAN_SECONDS = 600
 
@@ -74,6 +74,12 @@ class Plans:
     """Seals and opens plans. `key` signs them; without one, plans of this process are good in this process alone."""
 
     def __init__(self, used: UsedPlans | None = None, key: bytes = b"") -> None:
+        """Raises SettingsError for a key without `used`: each process that shares it would use a plan up once more."""
+        if key and used is None:
+            raise SettingsError(
+                "A key for plans that several servers share needs a store of used plans that they share too: without "
+                "one, a plan would be good once on each of them. Leave the key out, or name the store."
+            )
         self.used = used or UsedInMemory()
         self._serializer = URLSafeTimedSerializer(key or secrets.token_bytes(32), salt="airflow-mcp plan")
 

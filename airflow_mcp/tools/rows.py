@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_mcp.catalog.grammar import Json, Noun
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.errors import NotAllowedError
-from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal
+from airflow_mcp.policy.decide import Decision, Touched, decide, depends_on, refusal, touched_by
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.operate import PAGE, Operations
 from airflow_mcp.tools.reply import Reply
@@ -44,6 +44,7 @@ async def _hide_rows(
     limit, offset = arguments.get("limit", PAGE), arguments.get("offset", 0)
     needed = (*fields, "filename", "bundle_name", *(_FIELDS[noun] for noun in decision.by_row))
     files = await _dags_by_file(door, caller) if tool.entry.scope.dag == "file" else {}
+    touched = touched_by(tool, arguments)
     seen: list[Json] = []
     after: list[int] = []
     pages = 0
@@ -51,12 +52,12 @@ async def _hide_rows(
         reply = await door.operate(tool, arguments | ({"offset": offset} if offset else {}), caller, needed)
         pages += 1
         if reply.rows is None:
-            if reply.one is not None and not _may_see(door, tool, reply.one, caller, decision, files):
+            if reply.one is not None and not _may_see(door, tool, touched, reply.one, caller, decision, files):
                 raise refusal(door.policy, tool, Decision(False, "a rule about its DAG"), door.asker(caller))
             return reply
         for row in reply.rows:
             offset += 1
-            if _may_see(door, tool, row, caller, decision, files):
+            if _may_see(door, tool, touched, row, caller, decision, files):
                 seen.append(row)
                 after.append(offset)
                 if len(seen) == limit:
@@ -67,16 +68,23 @@ async def _hide_rows(
 
 
 def _may_see(
-    door: Operations, tool: Tool, row: Json, caller: Caller, decision: Decision, files: dict[tuple[str, str], set[str]]
+    door: Operations,
+    tool: Tool,
+    touched: Touched,
+    row: Json,
+    caller: Caller,
+    decision: Decision,
+    files: dict[tuple[str, str], set[str]],
 ) -> bool:
-    asker = door.asker(caller)
+    """Whether a call that touches this row's ids, and else what the whole call does, is allowed."""
     for noun in decision.by_row:
         ids = {str(row[_FIELDS[noun]])} if row.get(_FIELDS[noun]) is not None else set[str]()
         if noun == "dag" and tool.entry.scope.dag == "file":
             ids = files.get((str(row.get("bundle_name") or ""), str(row.get("filename"))), set())
-        if not ids or not decide(door.policy, tool, {noun: frozenset(ids)}, asker, decision.within).allowed:
+        if not ids:
             return False
-    return True
+        touched = {**touched, noun: frozenset(ids)}
+    return decide(door.policy, tool, touched, door.asker(caller), decision.within).allowed
 
 
 async def _require_whole_file(door: Operations, tool: Tool, dag_id: str, caller: Caller, decision: Decision) -> None:

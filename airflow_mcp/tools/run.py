@@ -28,6 +28,7 @@ from airflow_mcp.tools.missing import explain_missing
 from airflow_mcp.tools.operate import PLAIN, Operations
 from airflow_mcp.tools.reply import Reply, reached
 from airflow_mcp.tools.rows import read_allowed
+from airflow_mcp.tools.targets import names_in
 from airflow_mcp.tools.ui_links import with_links
 
 DEFAULT_BUDGET = 8_000  # characters of an answer
@@ -90,8 +91,11 @@ class Door:
             entry.rule = never.rule
             raise refusal(self.policy, tool, never, asker)
         schema.validate(tool, arguments, self.catalog)
-        decision = decide(self.policy, tool, touched_by(tool, arguments), asker)
+        touched = touched_by(tool, arguments)
+        decision = decide(self.policy, tool, touched, asker)
         entry.rule = decision.rule
+        if tool.entry.access != "read":
+            entry.targets, entry.affected = names_in(touched), None
         if not decision.allowed:
             raise refusal(self.policy, tool, decision, asker)
         arguments = schema.whole_numbers(tool, arguments, self.catalog)

@@ -42,14 +42,21 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
         case "read":
             facts = {}
             totals: list[str] = []
+            version, own = await door.client.version(), Within(tool, touched)
             count = 1
             for name in tool.entry.shows:
                 shown = door.catalog.operations[name]
-                known = {use.name for use in shown.entry.params}
-                ids = {key: arguments[key] for key in arguments if key in known}
+                # A `state` to set is no `state` to filter by: the same argument is one that is described alike.
+                known = {(use.name, use.described) for use in shown.entry.params if use.since.has(version)}
+                same = (use.name for use in tool.entry.params if (use.name, use.described) in known)
+                ids = {key: arguments[key] for key in same if key in arguments}
                 reply = await door.operate(shown, ids, caller)
                 count += reply.total or 0  # a cap counts what goes along, though the caller may not see it
-                if not decide(door.policy, shown, touched_by(shown, ids), door.asker(caller)).allowed:
+                if is_dry_run := shown.entry.part_of == tool.name:  # it tells all targets, that of the call too
+                    count = reply.total if reply.rows is not None and reply.total is not None else 1
+                    touched = touched | reached(touched, reply.rows or [])
+                within = own if is_dry_run else None
+                if not decide(door.policy, shown, touched_by(shown, ids), door.asker(caller), within).allowed:
                     totals.append(f"{name}: not shown")
                 elif reply.one is not None:
                     kept = (field for field in reply.record.keep if reply.one.get(field) is not None)
@@ -57,11 +64,16 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
                 else:
                     facts[shown.entry.rows or name] = reply.total
                     totals += [f"{shown.entry.rows}: {reply.total}", *(name_of(row) for row in reply.rows or [])]
-            named = tuple(f"{key}={facts.get(key, value)}" for key, value in sorted(arguments.items()) if key != "plan")
+            named = tuple(f"{key}={value}" for key, value in sorted(arguments.items()) if key != "plan")
             return Targets((*named, *totals), count, touched, None, facts)
         case None:
-            ids = tuple(sorted(f"{noun} {one}" for noun, ones in touched.items() for one in ones or ("~",)))
-            return Targets(ids or (tool.name,), 1, touched, None, {})
+            ids = names_in(touched) or (tool.name,)
+            return Targets(ids, len(ids), touched, None, {})
+
+
+def names_in(touched: Touched) -> tuple[str, ...]:
+    """What a call names, as "dag etl"; "dag ~" where it names none and so could mean any."""
+    return tuple(sorted(f"{noun} {one}" for noun, ones in touched.items() for one in ones or ("~",)))
 
 
 async def _of_composite(door: Operations, tool: Tool, arguments: Json, caller: Caller) -> tuple[Reply, Json]:

@@ -61,7 +61,7 @@ def test_a_deletion_or_a_clear_is_classed_destructive_and_a_list_or_get_a_read(t
 def test_a_read_sends_get_and_a_change_sends_anything_else(tool: Tool) -> None:
     methods = {route.method for route in (tool.entry.v1, tool.entry.v2) if route}
     if tool.name in READS_BY_POST:
-        assert methods == {"POST"}
+        assert methods - {"GET"} in ({"POST"}, {"PATCH"})
     elif tool.entry.access == "read":
         assert methods <= {"GET"}
     else:
@@ -94,6 +94,12 @@ def test_every_id_in_a_path_is_a_required_argument_unless_it_is_looked_up_or_bra
     for route in (tool.entry.v1, tool.entry.v2):
         always = re.sub(r"\[.*?\]", "", route.path) if route else ""
         assert set(re.findall(r"\{(\w+)\}", always)) <= required
+
+
+@every_tool
+def test_a_change_that_may_reach_further_than_its_ids_has_a_preview(tool: Tool) -> None:
+    reaches = any(use.name.startswith(("include_upstream", "include_downstream")) for use in tool.entry.params)
+    assert tool.entry.access == "read" or not reaches or tool.entry.preview
 
 
 @every_operation

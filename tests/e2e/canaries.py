@@ -90,6 +90,12 @@ def held_in(said: str, place: str) -> set[str]:
     return {form for form, secret in own.items() if secret[:12] in said or secret[-12:] in said}
 
 
+def settings_with_canaries() -> dict[str, str]:
+    """Variables of Airflow's environment that put the canaries of "config" into its settings and show these."""
+    options = {"EXPOSE_CONFIG": "True", "INSTANCE_NAME": block("config")}
+    return {f"AIRFLOW__{section}__{name}": text for section in ("API", "WEBSERVER") for name, text in options.items()}
+
+
 def plant(folder: Path) -> None:
     """Put the canaries of a place where the DAG files of a folder say <<place>>."""
     for file in folder.glob("*.py"):

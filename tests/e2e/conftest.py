@@ -14,7 +14,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from airflow_mcp.demo.local_airflow import LocalAirflow
 from airflow_mcp.demo.processes import DemoError
 
-from .canaries import plant
+from .canaries import plant, settings_with_canaries
 from .guard import end_all, guarded
 from .harness import DAGS, VERSIONS, Site
 
@@ -26,7 +26,7 @@ def start(version: str, home: Path, portal: BlockingPortal) -> Site:
     dags = home / "dags"
     shutil.copytree(DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
     plant(dags)
-    airflow = LocalAirflow.start(version, home, dags, users={"viewer": "viewer"})
+    airflow = LocalAirflow.start(version, home, dags, users={"viewer": "viewer"}, options=settings_with_canaries())
     site = Site(airflow, portal, home)
     try:
         site.start_runs()

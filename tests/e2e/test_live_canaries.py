@@ -1,10 +1,8 @@
-"""Secrets of every known form, planted wherever Airflow shows something: none is in any byte that leaves the server.
-
-Airflow's variables and connections hold none: no tool reads them.
-"""
+"""Secrets of every known form, planted wherever Airflow shows something: none is in any byte that leaves the server."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,9 +100,14 @@ PATHS: dict[str, str] = {
     "doc": "/dags/canaries/details",
     "import error": "/importErrors",
     "pool": "/pools/aviary",
+    "variable": "/variables/aviary",
+    "connection": "/connections/aviary",
+    "config": "/config",
 }
 """Where Airflow's own REST API shows each place; "source" and "code" are in the DAG's source, "error" in a refusal."""
 PLACES = (*PATHS, "source", "code", "error", "argument")
+UNREAD = ("variable", "connection", "config")
+"""Places that no tool reads: what is planted there must not come out by another way either."""
 STRUCTURED = ("conf", "xcom")
 """Places that are an object, so that a secret can stand under a telling key in it."""
 
@@ -130,10 +133,15 @@ def planted(site: Site) -> Iterator[Site]:
     put_notes(site)
     pool = {"name": "aviary", "slots": 1, "description": block("pool"), "include_deferred": False}
     site.change("POST", "/pools", pool)
+    site.change("POST", "/variables", {"key": "aviary", "value": block("variable")})
+    connection = {"connection_id": "aviary", "conn_type": "http", "host": "aviary.example.invalid", "login": "wren"}
+    secrets = {"password": text("connection", "pair"), "extra": json.dumps(tree("connection"))}
+    site.change("POST", "/connections", connection | secrets | {"description": block("connection")})
     try:
         yield site
     finally:
-        site.change("DELETE", "/pools/aviary")
+        for path in ("/pools/aviary", "/variables/aviary", "/connections/aviary"):
+            site.change("DELETE", path)
 
 
 class Caught:
@@ -262,7 +270,7 @@ def test_what_was_changed_on_the_way_left_the_secrets_in_airflow_as_they_were(ma
     assert (run["conf"], run["note"]) == (CONF, block("run note"))
 
 
-@pytest.mark.parametrize("place", [place for place in PATHS if place not in (LOGGED, PRINTED, "exception")])
+@pytest.mark.parametrize("place", [place for place in PATHS if place not in (LOGGED, PRINTED, "exception", *UNREAD)])
 def test_whom_the_operator_shows_secrets_sees_them(shown: Caught, place: str) -> None:
     """This also says that the same calls, without that permission, left something out."""
     seen: set[str] = set().union(*(held_in(said, place) for said in shown.said.values()))

@@ -119,6 +119,36 @@ def test_deleting_a_run_shows_it_and_counts_its_task_instances_first(site: Site)
     assert site.rest("GET", "/dags/still/dagRuns/plan-gone")[0] == 404
 
 
+STATES = '[[policy.allow]]\ntools = ["set_*_state"]\nconfirm = "plan"\n'
+
+
+def test_a_new_state_shows_the_very_task_instances_that_it_then_reaches(site: Site) -> None:
+    run = new_run(site, "plan-state")
+    talker = site.ruled("states", STATES)
+    # Not "failed": Airflow clears what failed behind a task whose state is set.
+    call = run | {"task_id": "first", "new_state": "success"} | ({} if site.is_old else {"include_downstream": True})
+    preview, plan = previewed(talker, "set_task_instance_state", **call)
+    assert set(held_tasks(site, run).values()) == {None}
+    talker.ask("set_task_instance_state", **call, plan=plan)
+    reached = {name for name, state in held_tasks(site, run).items() if state == "success"}
+    if site.is_old:
+        assert (preview["affected"], reached) == (1, {"first"})
+    else:
+        assert {f"still/plan-state/{name}" for name in reached} == {
+            one for one in preview["targets"] if one.startswith("still/")
+        }
+        assert preview["affected"] == len(reached) > 1
+
+
+def test_the_state_of_a_run_is_shown_with_the_task_instances_that_follow(site: Site) -> None:
+    run = new_run(site, "plan-run-state")
+    preview, plan = previewed(site.ruled("states", STATES), "set_dag_run_state", **run, state="failed")
+    assert (preview["affected"], preview["task_instances"]) == (1 + len(FRESH), len(FRESH))
+    assert "state=failed" in preview["targets"]
+    site.ruled("states", STATES).ask("set_dag_run_state", **run, state="failed", plan=plan)
+    assert held_state(site, run) == "failed"
+
+
 def test_a_call_over_the_limit_is_refused_with_both_numbers_and_one_within_it_is_done(site: Site) -> None:
     rules = '[[policy.allow]]\ntools = ["clear_task_instances"]\nconfirm = "never"\nmax_affected = 1\n'
     talker = site.ruled("limited", rules)

@@ -16,7 +16,7 @@ preview = "read"
 shows = ["get_thing"]
 scope = "none"
 v2 = "POST /users"
-params = ["thing_id"]
+params = ["thing_id", "password?"]
 
 [delete_variable]
 title = "Delete a variable"
@@ -43,6 +43,16 @@ access = "read"
 scope = { connection = "row" }
 v2 = "GET /connections"
 params = ["connection_id?"]
+
+[list_slots]
+title = "List slots"
+summary = "Who holds which slots of which pool."
+access = "read"
+scope = { dag = "row", pool = "row" }
+v2 = "GET /slots"
+params = ["dag_id?", "pool_name?"]
+rows = "slots"
+record = "slot"
 
 [clear_many]
 title = "Clear many"
@@ -73,14 +83,23 @@ params = ["thing_id"]
 MORE_PARAMETERS = (
     "\n".join(
         f'[{name}]\nschema = {{ type = "string" }}'
-        for name in ("thing_id", "key", "connection_id", "dag_id", "pool_name")
+        for name in ("thing_id", "password", "key", "connection_id", "dag_id", "pool_name")
     )
     + '\n[dag_ids]\nschema = { type = "array", items = { type = "string" } }\n'
 )
 
 
+MORE_RECORDS = """
+[slot]
+keep = ["dag_id", "name"]
+ids = ["dag_id", "name"]
+"""
+
+
 def more_tools(folder: Path) -> Catalog:
     """A catalog of these alone."""
     return load_catalog(
-        write_manifests(folder, parameters=MORE_PARAMETERS, things=MORE, people="", toolsets="default = []\n")
+        write_manifests(
+            folder, parameters=MORE_PARAMETERS, records=MORE_RECORDS, things=MORE, people="", toolsets="default = []\n"
+        )
     )

@@ -137,7 +137,7 @@ def changes(airflow: FakeAirflow) -> list[Sent]:
         for sent in airflow.seen
         if sent.method != "GET"
         and not (isinstance(sent.body, dict) and sent.body.get("dry_run") is True)
-        and not sent.path.endswith("/auth/token")
+        and not sent.path.endswith(("/auth/token", "/dry_run"))
     ]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import stat
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +252,41 @@ async def test_on_a_full_disk_nothing_is_changed_and_reads_go_on(
         assert changes(world.airflow) == []
         assert (await someone.ask("get_dag", dag_id="etl_a"))["dag_id"] == "etl_a"
     assert "cannot be written" in capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def stderr_on_a_full_disk() -> Generator[None]:
+    """Where a service's stderr is a file beside its audit file, both disks are full at once."""
+    full = FULL.open("w", buffering=1, encoding="utf-8")
+    with contextlib.redirect_stderr(full):
+        yield
+    with contextlib.suppress(OSError):
+        full.close()
+
+
+@needs_full
+@pytest.mark.parametrize("audit", [str(FULL), "-"])
+async def test_a_disk_that_is_full_for_stderr_too_loses_no_answer_and_lets_nothing_through(audit: str) -> None:
+    world = World()
+    with stderr_on_a_full_disk():
+        async with connected(world.airflow, ALL, audit=audit) as someone:
+            assert (await someone.ask("get_dag", dag_id="etl_a"))["dag_id"] == "etl_a"
+            assert "audit" in await someone.refused("pause_dag", dag_id="etl_a")
+            assert "not allowed" in await someone.refused("pause_dag", dag_id="payroll_a")
+    assert changes(world.airflow) == []
+
+
+@pytest.mark.parametrize("version", GENERATIONS)
+async def test_a_change_that_needs_no_confirmation_is_written_down_with_what_it_names(
+    trail: Path, version: str
+) -> None:
+    async with connected(World(version).airflow, ALL, audit=str(trail)) as someone:
+        await someone.ask("pause_dag", dag_id="etl_a")
+        await someone.ask("delete_pool", pool_name="small")
+        await someone.refused("pause_dag", dag_id="payroll_a")
+    lines = lines_of(trail)
+    assert [line.get("targets") for line in lines] == [["dag etl_a"]] * 2 + [["pool small"]] * 2 + [["dag payroll_a"]]
+    assert {line.get("affected") for line in lines if line["phase"] == "begins"} == {None}, "it was not counted"
 
 
 async def test_the_trail_can_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

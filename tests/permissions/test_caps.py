@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.policy.rules import PerMinute
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.rates import Rates
+from tests.permissions.kinds import more_tools
 from tests.permissions.support import Json, changes, connected, open_instances, patient
 from tests.permissions.world import World
 from tests.unit.assistant import GENERATIONS
@@ -105,6 +107,53 @@ async def test_a_deletion_counts_what_goes_with_it_though_the_caller_may_not_lis
     }
     async with connected(world.airflow, policy) as someone:
         await someone.refused("delete_dag", dag_id="etl_b")
+    assert changes(world.airflow) == []
+
+
+@pytest.mark.parametrize("confirm", ["never", "plan"])
+async def test_a_change_of_a_list_counts_each_of_it_and_one_of_everything_is_refused(
+    tmp_path: Path, confirm: str
+) -> None:
+    """Where Airflow has nothing to preview it with."""
+    world = World()
+    policy: Json = {"allow": [{"tools": ["clear_many"], "confirm": confirm, "max_affected": 2}]}
+    async with connected(world.airflow, policy, catalog=more_tools(tmp_path / "manifests")) as someone:
+        sentence = await someone.refused("clear_many", dag_ids=["etl_a", "etl_b"], pool_name="small")
+        assert "would touch 3 objects; 2 are allowed" in sentence
+        for everything in ({}, {"dag_ids": ["etl_a"]}, {"dag_id": "~", "pool_name": "x"}, {"dag_ids": ["a", "~"]}):
+            assert "cannot be told beforehand" in await someone.refused("clear_many", **everything)
+        assert world.airflow.sent == []
+        await someone.client.call_tool("clear_many", {"dag_ids": ["etl_a"], "pool_name": "small"})
+    assert len(changes(world.airflow)) == (confirm == "never")
+
+
+@pytest.mark.parametrize("confirm", ["never", "plan"])
+@pytest.mark.parametrize(
+    ("version", "reach", "count"),
+    [("2.11.2", {}, 1), ("3.3.2", {}, 5), ("3.3.2", {"include_downstream": True, "include_future": True}, 5)],
+)
+async def test_a_new_state_counts_every_task_instance_that_it_reaches(
+    version: str, reach: Json, count: int, confirm: str
+) -> None:
+    world = world_of(version, 5)
+    ids: Json = {"dag_id": "etl_a", "dag_run_id": "r1", "task_id": "load", "new_state": "failed", **reach}
+    policy: Json = {"allow": [{"tools": ["set_task_instance_state"], "confirm": confirm, "max_affected": 4}]}
+    async with connected(world.airflow, policy) as someone:
+        if count > 4:
+            assert "would touch 5 objects; 4 are allowed" in await someone.refused("set_task_instance_state", **ids)
+            world.affected.pop()
+        await someone.ask("set_task_instance_state", **ids)
+    assert len(changes(world.airflow)) == (confirm == "never")
+
+
+@pytest.mark.parametrize("version", GENERATIONS)
+async def test_the_state_of_a_run_counts_its_task_instances_which_follow(version: str) -> None:
+    world = World(version)
+    policy: Json = {"allow": [{"tools": ["set_dag_run_state"], "max_affected": 1}]}
+    async with connected(world.airflow, policy) as someone:
+        sentence = await someone.refused("set_dag_run_state", dag_id="etl_a", dag_run_id="r1", state="failed")
+    assert "would touch 2 objects; 1 are allowed" in sentence
+    assert "state" not in dict(world.airflow.sent[-1].query), "the state to set is no filter"
     assert changes(world.airflow) == []
 
 

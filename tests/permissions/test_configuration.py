@@ -57,6 +57,28 @@ BROKEN: list[tuple[str, int, str]] = [  # the file, the line of what is wrong, a
     ("[[policy.allow]]\ntools = ['*']\n[instances.a]\ndeny = [{ tools = ['*'], dag = ['x'] }]\n", 4, "dag"),
     ("[instances.a]\nurll = 'http://a'\n", 2, "instances.a.urll"),
     ("timeout = 5\nallow = ['pause_dgs']\n", 2, "pause_dgs"),
+    ("[[policy.deny]]\ntools = [\n  'pause_dag',\n  'pause_dgs',\n]\n", 4, "pause_dgs"),
+    ("allow = [\n  'pause_dag',\n  'pause_dgs',\n]\n", 1, "pause_dgs"),
+    ("[instances.'eu.prod']\nurl = 'http://a'\nallow = [{ tools = ['pause_dgs'] }]\n", 3, "instances.eu.prod.allow.0"),
+    ("[instances.'eu.prod']\nurl = 'http://a'\ntimeout = 'x'\n", 3, "instances.eu.prod.timeout"),
+    (
+        "[instances.a]\nallow = [\n  { tools = ['*'] },  # [policy]\n  { tools = ['pause_dgs'] },\n]\n",
+        4,
+        "instances.a.allow.1",
+    ),
+    (
+        "[instances.a]\nurl = 'http://a'\n[[instances.a.deny]]\ntools = ['*']\n[[instances.a.deny]]\ntools = ['x_y']\n",
+        6,
+        "instances.a.deny.1",
+    ),
+    (
+        "[instances]\na.url = 'http://a'\nb.url = 'http://b'\nb . deny = [{ tools = ['x_y'] }]\n",
+        4,
+        "instances.b.deny.0",
+    ),
+    ("[instances.a]\nallow = [{ tools = ['*'], instances = ['b'] }]\n", 2, "instances.a.allow is about this Airflow"),
+    ("instances = { a = { url = 'http://a' }, b = { urll = 1 } }\n", 1, "instances.b.urll"),
+    ("[instances.a]\ntoken_command = '''\n[policy]\ndefault = 1\n'''\n[policy]\ndefault = 2\n", 7, "policy.default"),
 ]
 # What an operator might mean by an empty list is nobody and nothing, so it must not be read as everybody and all.
 EMPTY = ["instances", "callers", "dags", "pools", "variables", "connections"]

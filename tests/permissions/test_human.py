@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp import MCPError
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitResult, InputRequiredResult
 
+from tests.permissions.kinds import more_tools
 from tests.permissions.support import CATALOG, CHANGING, Json, changes, connected, whole_call
 from tests.permissions.world import World
 from tests.unit.assistant import ERAS, GENERATIONS, text_of
+from tests.unit.fake_airflow import FakeAirflow
 
 pytestmark = pytest.mark.anyio
 POLICY: Json = {"allow": [{"tools": ["*"], "confirm": "human"}]}
@@ -139,6 +142,27 @@ async def test_the_question_says_with_what_the_call_would_do_it(mode: str) -> No
     assert "everybody" in trigger
     assert "hunter2" not in trigger
     assert "slots" in update
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_neither_a_question_nor_a_preview_shows_a_secret_among_the_arguments(tmp_path: Path, mode: str) -> None:
+    airflow = FakeAirflow().on("GET", "/things/ann", {})
+    questions: list[str] = []
+
+    async def decline(context: Any, params: Any) -> ElicitResult:
+        questions.append(params.message)
+        return NOES["decline"]
+
+    catalog = more_tools(tmp_path / "manifests")
+    call: Json = {"thing_id": "ann", "password": "hunter2-of-ann"}
+    for confirm in ("human", "plan"):
+        policy: Json = {"allow": [{"tools": ["create_user"], "confirm": confirm}]}
+        async with connected(airflow, policy, mode=mode, human=decline, catalog=catalog) as someone:
+            questions.append(str(await someone.client.call_tool("create_user", call)))
+    assert len(questions) == 3
+    assert "hunter2" not in str(questions)
+    assert "password=***" in questions[0]
+    assert "password=***" in questions[2]
 
 
 def _one_more(world: World) -> Callable[[], None]:

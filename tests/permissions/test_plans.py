@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
-from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.plan import PLAN_SECONDS, Bound, Plans, UsedInMemory
 from tests.permissions.support import CHANGING, Json, changes, connected, open_instances, patient, whole_call
@@ -27,13 +27,13 @@ KEY = b"k" * 32
 
 
 def plan_of_age(seconds: int, key: bytes = KEY) -> str:
-    """A plan as `Plans(key=key)` would have given it so long ago."""
+    """A plan as `Plans(UsedInMemory(), key)` would have given it so long ago."""
 
     class OldSigner(TimestampSigner):
         def get_timestamp(self) -> int:
             return int(time.time()) - seconds
 
-    made = Plans(key=key).seal(BOUND)[1]
+    made = Plans(UsedInMemory(), key).seal(BOUND)[1]
     serializer = URLSafeTimedSerializer(key, salt="airflow-mcp plan", signer=OldSigner)
     return str(serializer.dumps(URLSafeTimedSerializer(key, salt="airflow-mcp plan").loads(made)))
 
@@ -94,6 +94,32 @@ async def test_a_dry_run_never_executes_with_or_without_a_plan_and_uses_none_up(
             await someone.ask(tool, **CLEAR, plan=plan, max_chars=5000)
             assert len(changes(world.airflow)) == 1
             world.airflow.seen.clear()
+
+
+async def test_a_new_state_is_shown_with_every_task_instance_that_it_reaches_and_bound_to_them() -> None:
+    world = World()
+    world.affected = [{"dag_id": "etl_a", "dag_run_id": "r1", "task_id": "after", "map_index": 2}]
+    ids: Json = {"dag_id": "etl_a", "dag_run_id": "r1", "task_id": "load", "new_state": "failed"}
+    policy: Json = {"default": "none", "allow": [{"tools": ["set_task_instance_state"], "confirm": "plan"}]}
+    async with connected(world.airflow, policy) as someone:
+        shown = await someone.ask("set_task_instance_state", **ids, include_downstream=True)
+        assert shown["preview"]["affected"] == 2
+        assert {"etl_a/r1/load", "etl_a/r1/after[2]"} <= set(shown["preview"]["targets"])
+        assert world.airflow.last("PATCH").body == {"new_state": "failed", "include_downstream": True}
+        world.affected.append({"dag_id": "etl_a", "dag_run_id": "r1", "task_id": "later", "map_index": -1})
+        again = {**ids, "include_downstream": True, "plan": shown["plan"]}
+        assert "other targets" in await someone.refused("set_task_instance_state", **again)
+    assert changes(world.airflow) == []
+
+
+@pytest.mark.parametrize("version", GENERATIONS)
+async def test_a_preview_names_the_state_that_would_be_set_and_not_the_one_there_is(version: str) -> None:
+    world = World(version)
+    async with connected(world.airflow, POLICY) as someone:
+        shown = await someone.ask("set_dag_run_state", dag_id="etl_a", dag_run_id="r1", state="failed")
+    assert "state=failed" in shown["preview"]["targets"]
+    assert "state=success" not in shown["preview"]["targets"]
+    assert shown["preview"]["state"] == "success", "what the run is now is shown beside it"
 
 
 OTHERS: list[tuple[str, Json, str]] = [
@@ -165,7 +191,7 @@ async def test_a_plan_of_another_caller_or_another_airflow_does_nothing_and_stay
 async def test_a_plan_is_good_for_ten_minutes_and_no_longer() -> None:
     world = World()
     assert PLAN_SECONDS == 600
-    async with connected(world.airflow, POLICY, plans=Plans(key=KEY)) as someone:
+    async with connected(world.airflow, POLICY, plans=Plans(UsedInMemory(), KEY)) as someone:
         late = await someone.refused("delete_pool", pool_name="small", plan=plan_of_age(605))
         assert "older than 10 minutes" in late
         assert "one this server gave" in await someone.refused(
@@ -184,6 +210,27 @@ async def test_a_used_plan_is_remembered_for_longer_than_it_could_be_presented()
     (seconds,) = used.seconds
     # A plan's age counts in whole seconds, so one of 600.9 seconds still passes.
     assert seconds > PLAN_SECONDS
+
+
+def test_a_shared_key_without_a_shared_store_refuses_to_start() -> None:
+    """Else a plan would be good once on every server that holds the key."""
+    with pytest.raises(SettingsError, match="store of used plans"):
+        Plans(key=KEY)
+
+
+async def test_servers_that_share_key_and_store_carry_a_plan_out_once_between_them() -> None:
+    world, used = World(), UsedInMemory()
+    done: list[bool] = []
+    async with (
+        connected(world.airflow, POLICY, plans=Plans(used, KEY)) as one,
+        connected(world.airflow, POLICY, plans=Plans(used, KEY)) as other,
+    ):
+        plan = (await one.ask("delete_pool", pool_name="small"))["plan"]
+        for someone in (other, one, other):
+            result = await someone.client.call_tool("delete_pool", {"pool_name": "small", "plan": plan})
+            done.append(not result.is_error)
+    assert done == [True, False, False]
+    assert len(changes(world.airflow)) == 1
 
 
 async def test_a_plan_of_another_process_is_not_good_here() -> None:
@@ -215,7 +262,7 @@ async def test_of_plans_presented_at_once_one_is_done(generation: str) -> None:
 @patient(120)
 @given(st.floats(0, 1, exclude_max=True), st.characters(codec="utf-8"))
 def test_a_plan_with_one_character_changed_is_refused(where: float, other: str) -> None:
-    plans = Plans(key=KEY)
+    plans = Plans(UsedInMemory(), KEY)
     _, plan = plans.seal(BOUND)
     place = int(where * (len(plan) - 1))  # not the last one, which holds two bits that mean nothing
     assume(other != plan[place])
@@ -227,7 +274,7 @@ def test_a_plan_with_one_character_changed_is_refused(where: float, other: str) 
 @given(st.one_of(st.text(), st.text(st.characters(categories=["Cs", "Ll"]), min_size=1)))
 def test_no_text_that_is_not_a_plan_is_taken_for_one_or_breaks_the_call(text: str) -> None:
     with pytest.raises(NotAllowedError, match="one this server gave"):
-        Plans(key=KEY).open(text, BOUND)
+        Plans(UsedInMemory(), KEY).open(text, BOUND)
 
 
 async def test_a_plan_that_is_no_text_is_refused() -> None:
@@ -240,7 +287,7 @@ async def test_a_plan_that_is_no_text_is_refused() -> None:
 
 def test_what_a_plan_holds_tells_nothing_of_the_arguments() -> None:
     bound = Bound.of("trigger_dag_run", {"conf": {"password": "hunter2"}}, (), "local", "default")
-    _, plan = Plans(key=KEY).seal(bound)
+    _, plan = Plans(UsedInMemory(), KEY).seal(bound)
     held = str(URLSafeTimedSerializer(KEY, salt="airflow-mcp plan").loads(plan))
     assert "hunter2" not in held
     assert hashlib.sha256(b'{"conf":{"password":"hunter2"}}').hexdigest() in held

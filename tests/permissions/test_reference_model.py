@@ -180,10 +180,14 @@ def agree(policy: Json, parsed: Policy, tool: Tool, arguments: Json, asker: Aske
     if decided.allowed:
         assert offers(parsed, tool, asker), "a call is allowed of a tool that is not offered"
     if tool.entry.access == "read" and None in ids.values():
-        (noun,) = ids
-        for one in UNIVERSE:
-            row = decide(parsed, tool, {noun: frozenset({one})}, asker).allowed if decided.by_row else True  # type: ignore[dict-item]
-            assert (decided.allowed and row) is model(policy, tool, {noun: {one}}, asker)[0], f"the row of {one!r}"
+        open_nouns = [noun for noun, one in ids.items() if one is None]
+        for ones in product(UNIVERSE if len(ids) == 1 else UNIVERSE[:4], repeat=len(open_nouns)):
+            row: dict[Any, str] = dict(zip(open_nouns, ones, strict=True))
+            seen = touched_by(tool, arguments)
+            seen |= {noun: frozenset({row[noun]}) for noun in decided.by_row}
+            shown = decided.allowed and (not decided.by_row or decide(parsed, tool, seen, asker).allowed)
+            expected = model(policy, tool, ids | {noun: {one} for noun, one in row.items()}, asker)[0]
+            assert shown is expected, f"the row of {row}"
         return "read by row"
     allowed, confirm, cap = model(policy, tool, ids, asker)
     assert decided.allowed is allowed, decided.rule

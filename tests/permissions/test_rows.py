@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.permissions.kinds import more_tools
 from tests.permissions.support import CATALOG, NO_PAYROLL, Json, connected, patient, talking_to, whole_call
 from tests.permissions.world import World
 from tests.unit.assistant import ERAS, GENERATIONS, Assistant, table
+from tests.unit.fake_airflow import FakeAirflow
 
 pytestmark = pytest.mark.anyio
 DENY: Json = {"deny": [NO_PAYROLL]}
@@ -98,6 +101,35 @@ async def test_a_walk_reaches_every_allowed_row_under_the_operators_smallest_cei
     async with connected(world.airflow, DENY, max_chars=ceiling) as someone:
         rows = await walk(someone, "list_dags", world)
     assert rows == [name for name in names if name.startswith("etl")]
+
+
+BOTH: Json = {"deny": [{"tools": ["*"], "dags": ["etl_*"], "pools": ["big"]}]}
+ONLY_BOTH: Json = {"default": "none", "allow": [{"tools": ["*"], "dags": ["etl_*"], "pools": ["big"]}]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "shown"),
+    [(BOTH, [("ops", "big"), ("etl_a", "small")]), (ONLY_BOTH, [("etl_a", "big"), ("etl_b", "big")])],
+    ids=["deny", "allow"],
+)
+@pytest.mark.parametrize("arguments", [{}, {"pool_name": "big"}, {"dag_id": "etl_a"}])
+async def test_a_rule_about_two_nouns_is_held_against_each_row_as_a_whole(
+    tmp_path: Path, policy: Json, shown: list[tuple[str, str]], arguments: Json
+) -> None:
+    held = [("etl_a", "big"), ("ops", "big"), ("etl_a", "small"), ("etl_b", "big")]
+    asked = [
+        (dag, pool)
+        for dag, pool in held
+        if arguments.get("dag_id", dag) == dag and arguments.get("pool_name", pool) == pool
+    ]
+    slots = [{"dag_id": dag, "name": pool} for dag, pool in asked]
+    airflow = FakeAirflow().on("GET", "/slots", {"slots": slots, "total_entries": len(slots)})
+    async with connected(airflow, policy, catalog=more_tools(tmp_path / "manifests")) as someone:
+        answer = await someone.ask("list_slots", **arguments)
+    rows = [{**arguments, **row} for row in table(answer)]
+    assert [(row["dag_id"], row.get("name", row.get("pool_name"))) for row in rows] == [
+        one for one in shown if one in asked
+    ]
 
 
 @pytest.mark.parametrize("version", GENERATIONS)

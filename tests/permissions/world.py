@@ -102,6 +102,9 @@ class World:
                 return self._run(own, run)
             case ("GET", "dagRuns", _, "taskInstances"):
                 return self._page(sent, "task_instances", [task_instance(dag_id=n, dag_run_id="r1") for n in names])
+            case ("PATCH", "dagRuns", run, "taskInstances", task, *_, "dry_run"):
+                tasks = [task_instance(task, dag_id=own, dag_run_id=run), *self.affected]
+                return {"task_instances": tasks, "total_entries": len(tasks)}
             case ("GET" | "PATCH", "dagRuns", run, "taskInstances", task, *more) if not more or more[0].isdigit():
                 return task_instance(task, dag_id=own, dag_run_id=run)
             case ("GET", "dagRuns", run, "taskInstances", task, *_, "tries"):

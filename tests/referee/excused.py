@@ -52,6 +52,10 @@ EXCUSED = (
         "[task_id, map_index] is described as being for 3.x; 2.x refuses it with 400 and changes nothing",
     ),
     Excuse(
+        "preview_task_instance_state", "reply", ("task_instances",), V1,
+        "2.x has no dry run of it and reaches the one task instance: that one is read, as `single` says",
+    ),
+    Excuse(
         "post_dag_run", "required", ("logical_date",), V2,
         "trigger_dag_run always sends it, null when the caller names none",
     ),
@@ -66,4 +70,7 @@ EXCUSED = (
 )  # fmt: skip
 
 # Tools that only read, although their request uses a method that may change something: name -> why it does not.
-READS_BY_POST = {"preview_backfill": "Airflow 3 previews a backfill with the body that would start it"}
+READS_BY_POST = {
+    "preview_backfill": "Airflow 3 previews a backfill with the body that would start it",
+    "preview_task_instance_state": "Airflow 3 previews a new state with the body that would set it",
+}

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.catalog.versions import Generation
+from airflow_mcp.policy.decide import Within
+from airflow_mcp.policy.rules import Policy
+from airflow_mcp.tools.caller import Caller
+from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.logs.scan import WindowScan
+from airflow_mcp.tools.logs.stream import read_log
 from airflow_mcp.tools.logs.tail import Tail
 from airflow_mcp.tools.logs.window import wanted
-from tests.unit.assistant import GENERATIONS, assistant, talking, text_of
+from airflow_mcp.tools.operate import Operations
+from tests.unit.assistant import A_TOKEN, GENERATIONS, assistant, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.logs import FORMS, INSTANCE, MOMENT, PATHS, Form, airflow_with, line, printed, read, row, word
 from tests.unit.samples import task_instance
@@ -148,6 +157,40 @@ async def test_a_pattern_may_be_long_but_not_endless(version: str) -> None:
 async def test_a_pattern_that_python_would_never_finish_is_matched_at_once(version: str) -> None:
     answer = await read(version, FORMS[version].say("a" * 50_000) * 20, grep="(a|a)*(a|aa)+b$")
     assert answer["matched"] == 0
+
+
+class Watched(WindowScan):
+    """Remembers in which threads it was fed, which is where the pattern is matched."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.threads: set[int] = set()
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self.threads.add(threading.get_ident())
+        super().feed(piece)
+
+    def finish(self) -> None:
+        """The log has ended."""
+        self.threads.add(threading.get_ident())
+        super().finish()
+
+
+@every_version
+async def test_a_pattern_is_matched_off_the_event_loop(version: str) -> None:
+    log = "".join(FORMS[version].say(f"bad row {number}") for number in range(100))
+    airflow = airflow_with(version, log)
+    client = AirflowClient(airflow.url, A_TOKEN, transport=airflow.transport, backoff=0)
+    operations = Operations(load_catalog(), Policy(), client, "default")
+    within = Within(operations.catalog.tools["read_task_log"], {"dag": frozenset({PATHS["dag_id"]})})
+    door = InnerDoor(operations, within, Caller(), await client.version(), Room(8000, 8000))
+    scan = Watched(door.version.generation, wanted(PATHS, {"grep": "(r|ro|row)+ .*9"}), 5000)
+    assert await read_log(door, {**PATHS, "try_number": 1}, scan)
+    await client.aclose()
+    assert scan.window.matched == 19
+    assert scan.threads
+    assert threading.get_ident() not in scan.threads
 
 
 @every_version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import subprocess
@@ -13,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_mcp.redact import SENSITIVE, redact, redact_text
+from airflow_mcp.server.serve import SafeFormatter
 from tests.unit.assistant import assistant, table, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.samples import dag_run, page
@@ -25,6 +27,7 @@ KEYS = ["password", "DB_PASSWORD", "aws_secret_access_key", "apiKey", "x-api-key
 PLANTED = {
     "address": f"postgresql://ann:{SECRET}@db.example/prod",
     "address with an @ in the password": f"postgresql://ann:a@{SECRET}@db.example/prod",
+    "address with a / in the password": f"postgresql://ann:a/b{SECRET}@db.example/prod",
     "token as the user": f"https://{SECRET}@git.example/repo",
     "bearer header": f"Authorization: Bearer {SECRET}",
     "bearer alone": f"sent Bearer {SECRET} to it",
@@ -36,6 +39,13 @@ PLANTED = {
     "double quoted": f'token="{SECRET}"',
     "query": f"https://x.example/?access_token={SECRET}&a=1",
     "environment": f"export AIRFLOW__DATABASE__PASSWORD={SECRET}",
+    "three quotes": f'PASSWORD = """{SECRET}"""',
+    "three quotes over lines": f"PASSWORD = '''\\\n{SECRET}\n'''",
+    "option": f"Running command: load --db-password {SECRET} --dry-run",
+    "odbc": f"Driver=x;Server=db;UID=ann;PWD={SECRET};",
+    "azure storage": f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={SECRET}==;EndpointSuffix=x",
+    "azure signature": f"https://a.blob.example/c?sv=2024&sig={SECRET}%3D&se=2026",
+    "slack hook": f"https://hooks.slack.com/services/T0/B0/{SECRET}",
     "json": json.dumps({"password": SECRET}),
     "json in json": json.dumps({"extra": json.dumps({"private_key": SECRET})}),
     "json in a list": json.dumps([{"a": {"secret": SECRET}}]),
@@ -85,6 +95,20 @@ def test_a_value_under_a_telling_key_is_masked_whole(key: str, value: Any) -> No
     assert redact({"a": [{key: value}]}) == {"a": [{key: "***"}]}
 
 
+@pytest.mark.parametrize("form", PLANTED)
+def test_a_secret_in_a_key_is_masked_as_in_a_value(form: str) -> None:
+    value = {"a": {PLANTED[form]: 1, "b": 2}}
+    assert not leaks(redact(value))
+    assert redact(value)["a"]["b"] == 2
+    assert SECRET not in redact_text(json.dumps(value))
+
+
+@pytest.mark.parametrize("name", ["name", "key"])
+def test_a_value_is_masked_by_the_name_beside_it(name: str) -> None:
+    env = [{name: "DB_PASSWORD", "value": SECRET}, {name: "REGION", "value": "eu"}]
+    assert redact({"env": env}) == {"env": [{name: "DB_PASSWORD", "value": "***"}, env[1]]}
+
+
 @pytest.mark.parametrize("value", [None, True, False, "", [], {}])
 def test_a_telling_key_with_nothing_under_it_stays_as_it_is(value: Any) -> None:
     assert redact({"password": value}) == {"password": value}
@@ -100,6 +124,9 @@ def test_a_telling_key_with_nothing_under_it_stays_as_it_is(value: Any) -> None:
         "write to ann@example.com",
         '{"rows": 12, "host": "db"}',
         "basic checks passed",
+        "https://airflow.example:8080/users/ann@example.com",
+        "load --dry-run --password",
+        "design=1; signal=2&a=3",
         "s3://bucket/key@v2",
         "",
     ],
@@ -145,7 +172,26 @@ def test_every_telling_word_counts_anywhere_in_a_key_and_in_any_case(word: str, 
         assert SECRET not in redact_text(f"{key}={SECRET}")
 
 
-@pytest.mark.parametrize("text", ["x", "a.", "password", "token-", "eyJ", "://", "[", '{"a":', "bearer ", "a=", "\\"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "a.",
+        "password",
+        "token-",
+        "eyJ",
+        "://",
+        "[",
+        '{"a":',
+        "bearer ",
+        "a=",
+        "\\",
+        "://a:",
+        "--token ",
+        ";pwd=",
+        'token="""',
+    ],
+)
 def test_a_long_text_of_one_kind_is_read_in_a_time_that_ends(text: str) -> None:
     program = f"from airflow_mcp.redact import redact_text; redact_text({text!r} * (300_000 // len({text!r})))"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
@@ -245,6 +291,31 @@ async def test_names_of_things_are_no_secrets_even_under_a_telling_word() -> Non
     airflow = FakeAirflow().on("GET", "/pools", page("pools", [{"name": "token_pool", "slots": 1}]))
     async with assistant(airflow) as someone:
         assert table(await someone.ask("list_pools"))[0]["name"] == "token_pool"
+
+
+@pytest.mark.parametrize("form", PLANTED)
+def test_a_crash_that_is_logged_shows_no_secret(form: str) -> None:
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    handler.setFormatter(SafeFormatter("%(levelname)s %(message)s"))
+    logger = logging.Logger("somebody's library")
+    logger.addHandler(handler)
+    try:
+        raise ValueError(PLANTED[form])
+    except ValueError:
+        logger.exception("request failed: %s", PLANTED[form])
+    assert "ERROR request failed" in said.getvalue()
+    assert "ValueError" in said.getvalue()
+    assert SECRET not in said.getvalue()
+
+
+async def test_a_redirect_that_is_cut_shows_no_part_of_a_secret() -> None:
+    place = f"https://ann:{SECRET}{'x' * 100}@login.example/"
+    airflow = FakeAirflow().otherwise(Reply(302, None, {"location": place}))
+    async with assistant(airflow) as someone:
+        sentence = await someone.refused("get_dag", dag_id="etl")
+    assert "redirect" in sentence
+    assert SECRET not in sentence
 
 
 async def test_nothing_logs_what_it_reads_or_sends(caplog: pytest.LogCaptureFixture) -> None:

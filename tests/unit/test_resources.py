@@ -188,6 +188,23 @@ async def test_a_crash_shows_nothing_of_itself(mode: str) -> None:
     assert "RuntimeError" not in message
 
 
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_crash_while_listing_or_completing_shows_nothing_of_itself(mode: str) -> None:
+    def crash(sent: object) -> Reply:
+        raise RuntimeError("postgresql://ann:hunter2@db/prod is not reachable")
+
+    airflow = FakeAirflow().on("GET", "/version", crash).on("GET", "/dags", crash)
+    async with assistant(airflow, mode=mode) as someone:
+        with pytest.raises(MCPError) as listing:
+            await someone.client.list_tools()
+        with pytest.raises(MCPError) as completing:
+            await completed(someone, "dag_id", "e")
+    assert "log" in str(listing.value)
+    for error in (listing.value, completing.value):
+        assert "hunter2" not in str(error)
+        assert "RuntimeError" not in str(error)
+
+
 async def test_policy_and_audit_hold_for_resources(tmp_path: Path) -> None:
     trail = tmp_path / "audit.jsonl"
     airflow = with_etl()
