@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
-from airflow_mcp.tools.differences import compare_runs
+from airflow_mcp.tools.differences import brief_conf, compare_runs
 from airflow_mcp.tools.endings import events_of, without_failure
 from airflow_mcp.tools.evidence import Evidence, read_evidence
-from airflow_mcp.tools.failures import Alike, by_graph, counted, names, to_read
+from airflow_mcp.tools.failures import Alike, by_graph, errors_told, named, names, to_read
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.paging import all_rows
 from airflow_mcp.tools.shape import dumps
@@ -53,14 +52,12 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     answer: Json = {
         **{name: dag_run.get(name) for name in ("dag_id", "dag_run_id", "state", "run_type", "start_date", "end_date")},
         "hint": _elsewhere(door, arguments),
-        "conf": dag_run.get("conf") or None,
-        "failed": _named(failed, count),
-        "upstream_failed": _named(*seen.get("behind", ([], 0))),
-        "unfinished": _named(*seen.get("unfinished", ([], 0))),
+        "conf": brief_conf(dag_run.get("conf") or {}) or None,
+        "failed": named(failed, count),
+        "upstream_failed": named(*seen.get("behind", ([], 0))),
+        "unfinished": named(*seen.get("unfinished", ([], 0))),
         "errors": None,
-        "not_read": f"{names(unread, _NAMES)}: their logs were not read, so they may hold other errors"
-        if unread
-        else None,
+        "not_read": _not_read(unread, count - len(failed)),
         "earlier_tries": await _earlier_tries(door, ids, groups[0]) if groups else None,
         "events": more.get("events"),
         "no_cause": more.get("no_cause"),
@@ -68,7 +65,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         "next": _next(ids, groups, dag_run),
         "not_seen": [f"{name}: {why}" for name, why in (seen.unseen | more.unseen).items()] or None,
     }
-    return answer | {"errors": _shown(groups, door.budget - len(dumps(answer)) - 40) or None}
+    return answer | {"errors": errors_told(groups, door.budget - len(dumps(answer)) - 40) or None}
 
 
 async def _find(door: InnerDoor, arguments: Json) -> Json:
@@ -146,32 +143,18 @@ def _changed(dag_run: Json, seen: Seen) -> Json | None:
     return compare_runs(dag_run, seen.values["success"]) if told else None
 
 
+def _not_read(rows: list[Json], beyond: int) -> str | None:
+    """Failed task instances whose logs were not read, and `beyond` these."""
+    parts = [names(rows, _NAMES)] if rows else []
+    parts += (
+        [f"{beyond} more failed task instances" if rows else f"{beyond} failed task instances"] if beyond > 0 else []
+    )
+    return f"{' and '.join(parts)}: their logs were not read, so they may hold other errors" if parts else None
+
+
 def _task(row: Json, try_number: int | None = None) -> Json:
     index = {} if row.get("map_index") is None else {"map_index": row["map_index"]}
     return {"task_id": row["task_id"], "try_number": try_number or row.get("try_number") or 0, **index}
-
-
-def _named(rows: list[Json], total: int) -> str | None:
-    """`3: load[0-2]`, or None for nothing; a state that not all share is named."""
-    states = Counter(row.get("state") or "none" for row in rows)
-    said = "" if len(states) == 1 and "up_for_retry" not in states else f" ({counted(states)})"
-    return f"{total}{said}: {names(rows, _NAMES)}" if total else None
-
-
-def _shown(groups: list[Alike], room: int) -> list[Json]:
-    """Each error in a line with its task instances; as many excerpts as there is room for, the first cause's first."""
-    errors: list[Json] = [
-        {"error": group.what, "tasks": f"{len(group.instances)}: {group.names(_NAMES)}"} for group in groups
-    ]
-    room -= len(dumps(errors))
-    for error, group in zip(errors, groups, strict=True):
-        excerpt = group.excerpt
-        cost = len(dumps(excerpt)) + len('"log":,')
-        if cost > room:
-            break
-        error["log"] = excerpt
-        room -= cost
-    return errors
 
 
 def _next(ids: Json, groups: list[Alike], dag_run: Json) -> list[str]:
