@@ -71,6 +71,15 @@ def to_read(tasks: list[list[Json]], most: int) -> list[Json]:
     return [row for rows, share in zip(tasks, shares, strict=False) for row in _spread(rows, share)]
 
 
+def with_row(rows: list[Json], row: Json) -> list[Json]:
+    """These rows with that one among them: in the place of the last one of its task, or of the last of all."""
+    if row in rows:
+        return rows
+    same = [number for number, other in enumerate(rows) if other["task_id"] == row["task_id"]]
+    place = same[-1] if same else len(rows) - 1
+    return [*rows[:place], row, *rows[place + 1 :]]
+
+
 def _spread(rows: list[Json], count: int) -> list[Json]:
     ordered = sorted(rows, key=lambda row: row.get("map_index") or 0)
     if count >= len(ordered):
@@ -96,7 +105,8 @@ def names(rows: Iterable[Json], size: int) -> str:
     for number, (task, indexes) in enumerate(tasks.items()):
         text = f"{task}[{ranges(indexes, max(left - len(task) - 2, 12))}]" if indexes else task
         if parts and len(text) > left:
-            return f"{', '.join(parts)} and {len(tasks) - number} more tasks"
+            more = len(tasks) - number
+            return f"{', '.join(parts)} and {more} more task{'s' if more > 1 else ''}"
         parts.append(text)
         left -= len(text) + 2
     return ", ".join(parts)

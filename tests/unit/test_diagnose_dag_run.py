@@ -133,7 +133,8 @@ async def test_what_changed_since_the_last_success_is_said(version: str) -> None
 
 @every_version
 async def test_a_run_that_failed_without_a_failed_task_is_explained(version: str) -> None:
-    world = World(version, instance("vacuum", "skipped"), instance("count", "success"))
+    times: Json = {"start_date": "2026-11-21T22:00:00Z", "end_date": "2026-11-21T22:00:16Z"}
+    world = World(version, instance("vacuum", "skipped"), instance("count", "success"), **times)
     limit: Any = "PT15S" if version.startswith("3") else {"__type": "TimeDelta", "days": 0, "seconds": 15}
     world.airflow.on("GET", "/dags/etl/details", {"dag_id": "etl", "dag_run_timeout": limit})
     async with assistant(world.airflow) as someone:
@@ -206,3 +207,45 @@ async def test_a_long_conf_takes_no_room_from_the_cause(version: str) -> None:
     assert answer["conf"]["..."].endswith("more keys: get_dag_run shows them")
     assert "etl.py:20 in transform" in answer["errors"][0]["log"]
     assert len(dumps(answer)) < 2_000
+
+
+@every_version
+async def test_a_run_that_ended_before_its_time_was_up_is_not_said_to_have_timed_out(version: str) -> None:
+    times: Json = {"start_date": "2026-11-21T22:00:00Z", "end_date": "2026-11-21T22:00:16Z"}
+    world = World(version, instance("vacuum", "skipped"), **times)
+    limit: Any = "PT1H" if version.startswith("3") else {"__type": "TimeDelta", "days": 0, "seconds": 3_600}
+    world.airflow.on("GET", "/dags/etl/details", {"dag_id": "etl", "dag_run_timeout": limit})
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert "It took 16 seconds, the DAG's dagrun_timeout is 3600: somebody set the state" in answer["no_cause"]
+
+
+@every_version
+async def test_the_task_instance_that_a_link_is_about_is_among_those_that_are_read(version: str) -> None:
+    world = World(version, *[instance("load", "failed", index) for index in range(300)])
+    world.log = lambda _, index, __: FORMS[version].fail(("KeyError", "rare") if index == 171 else ("OSError", "usual"))
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", url="/dags/etl/runs/r1/tasks/load/mapped/171")
+    assert {error["error"]: error["tasks"] for error in answer["errors"]}["KeyError: rare"] == "1: load[171]"
+    assert world.logs_read == 24
+
+
+@every_version
+async def test_a_run_under_way_is_followed_by_what_it_waits_for(version: str) -> None:
+    world = World(version, instance("load", "running"))
+    world.runs[0]["state"] = "running"
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl", dag_run_id="r1")
+    assert answer["no_cause"] == "No task instance failed: the run is running."
+    assert answer["next"] == ['why_not_running {"dag_id":"etl","dag_run_id":"r1"} says what it waits for']
+
+
+@every_version
+async def test_a_run_that_succeeded_is_told_in_a_few_words(version: str) -> None:
+    world = World(version, instance("load", "success"))
+    world.runs[0]["state"] = "success"
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl", dag_run_id="r1")
+    assert answer["no_cause"] == "No task instance failed: the run succeeded."
+    assert "events" not in answer
+    assert not any("/eventLogs" in line for line in world.airflow.lines())

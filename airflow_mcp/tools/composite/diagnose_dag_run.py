@@ -10,7 +10,7 @@ from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundE
 from airflow_mcp.tools.differences import brief_conf, compare_runs
 from airflow_mcp.tools.endings import events_of, without_failure
 from airflow_mcp.tools.evidence import Evidence, read_evidence
-from airflow_mcp.tools.failures import Alike, by_graph, errors_told, named, names, to_read
+from airflow_mcp.tools.failures import Alike, by_graph, errors_told, named, names, to_read, with_row
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.paging import all_rows
 from airflow_mcp.tools.shape import dumps
@@ -45,10 +45,13 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     (failed, count), seen = parts
     graph = {row["task_id"]: row.get("downstream_task_ids") or [] for row in seen.get("tasks", ([], 0))[0]}
     read = to_read(by_graph(failed, graph), _MOST_LOGS)
+    if linked := _linked(door, arguments, failed):
+        read = with_row(read, linked)
     groups = await _group(door, ids, read)
     unread = [row for row in failed if row not in read]
-    silent: dict[str, Awaitable[Any]] = {"events": events_of(door, ids)} if not groups or groups[0].died else {}
-    more = await look(**silent, **({} if groups else {"no_cause": without_failure(door, ids, dag_run)}))
+    silent = groups[0].died if groups else dag_run["state"] == "failed"
+    reads: dict[str, Awaitable[Any]] = {"events": events_of(door, ids)} if silent else {}
+    more = await look(**reads, **({} if groups else {"no_cause": without_failure(door, ids, dag_run)}))
     answer: Json = {
         **{name: dag_run.get(name) for name in ("dag_id", "dag_run_id", "state", "run_type", "start_date", "end_date")},
         "hint": _elsewhere(door, arguments),
@@ -94,6 +97,13 @@ async def _find(door: InnerDoor, arguments: Json) -> Json:
 def _elsewhere(door: InnerDoor, arguments: Json) -> str | None:
     """What to say of a link that leads to another address than this Airflow's."""
     return ids_of(arguments["url"], door.url).elsewhere(door.url) if "url" in arguments else None
+
+
+def _linked(door: InnerDoor, arguments: Json, failed: list[Json]) -> Json | None:
+    """The failed task instance that a link is about, if it is about one: its log is read whatever else is."""
+    link = ids_of(arguments["url"], door.url).ids if "url" in arguments else {}
+    meant = (link.get("task_id"), link.get("map_index"))
+    return next((row for row in failed if (row["task_id"], row.get("map_index")) == meant), None)
 
 
 async def _last_success(door: InnerDoor, dag_run: Json) -> Json | None:
@@ -163,6 +173,8 @@ def _next(ids: Json, groups: list[Alike], dag_run: Json) -> list[str]:
     if groups:
         first = {**ids, **_task(groups[0].instances[0])}
         calls.append(f"read_task_log {dumps(first)}")
+    if dag_run["state"] in ("queued", "running"):
+        calls.append(f"why_not_running {dumps(ids)} says what it waits for")
     if dag_run["state"] == "failed":
         calls.append(f"clear_task_instances {dumps(ids)} shows what would run again: those that failed")
     return calls
