@@ -68,6 +68,13 @@ def test_a_task_that_has_not_come_to_its_state_is_waited_for() -> None:
     )
 
 
+def test_the_run_that_nobody_starts_is_waited_for_too() -> None:
+    stock = ("daily_stock", "today")
+    assert missing(cast(Site, Played({stock: ("running", {})})), []) == "the success of daily_stock, which is running"
+    with pytest.raises(DemoError, match="daily_stock is failed"):
+        missing(cast(Site, Played({stock: ("failed", {})})), [])
+
+
 def test_a_run_that_ended_in_another_way_is_not_waited_for() -> None:
     with pytest.raises(DemoError, match="price_list after is success, and its story needs it failed"):
         told(price_list=("success", {"collect success": 1, "discount success": 1}))
