@@ -249,3 +249,14 @@ async def test_a_run_that_succeeded_is_told_in_a_few_words(version: str) -> None
     assert answer["no_cause"] == "No task instance failed: the run succeeded."
     assert "events" not in answer
     assert not any("/eventLogs" in line for line in world.airflow.lines())
+
+
+@every_version
+async def test_a_run_that_a_list_has_shown_is_not_looked_up_for_each_list_that_is_empty(version: str) -> None:
+    world = World(version, instance("vacuum", "skipped"))
+    world.airflow.on("GET", "/dags/etl/details", {"dag_id": "etl", "dag_run_timeout": None})
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert "no task instance did" in answer["no_cause"]
+    assert f"GET {RUN}" not in world.airflow.lines()
+    assert len(world.airflow.sent) <= 10
