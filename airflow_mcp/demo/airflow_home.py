@@ -174,6 +174,8 @@ def _options_of_2(memory: Memory) -> dict[str, object]:
 def _options_of_3(memory: Memory, url: str, users: dict[str, str]) -> dict[str, object]:
     return {
         "core.simple_auth_manager_users": ",".join(f"{name}:{role}" for name, role in users.items()),
+        # A task that is not answered in this time fails before it starts; on a busy machine the default of 5 is short.
+        "workers.execution_api_timeout": 60,
         "core.execution_api_server_url": f"http://{LOOPBACK}:{memory.task_port}/execution/",
         "api.host": LOOPBACK,
         "api.port": memory.port,

@@ -7,9 +7,10 @@ from datetime import datetime
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.redact import MASK
 from airflow_mcp.text import shorten
-from airflow_mcp.tools.shape import dumps
+from airflow_mcp.tools.shape import dumps, fitting
 
 _VALUE = 80  # characters of a value
+_CONF = 500  # and of a conf that is shown
 _MOST = 6  # differences named
 _FIELDS = ("dag_version", "bundle_version", "run_type", "partition_key")
 
@@ -34,6 +35,16 @@ def compare_runs(run: Json, success: Json | None) -> Json:
         "differences": [*changes[:_MOST], *([f"and {more} more"] if more > 0 else [])] or "none that can be seen",
         **({"not_compared": ", ".join(hidden)} if (hidden := _hidden(run, success)) else {}),
     }
+
+
+def brief_conf(conf: Json) -> Json:
+    """A conf as it is; of a long one the first keys, their values cut, so that it takes no room from the cause."""
+    if len(dumps(conf)) <= _CONF:
+        return conf
+    cut = [(key, value if len(dumps(value)) <= _VALUE else _shown(value)) for key, value in conf.items()]
+    kept = dict(fitting(cut, _CONF))
+    more = len(conf) - len(kept)
+    return kept | ({"...": f"{more} more keys: get_dag_run shows them"} if more else {})
 
 
 def _hidden(run: Json, success: Json) -> list[str]:

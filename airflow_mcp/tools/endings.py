@@ -10,11 +10,13 @@ from pydantic import TypeAdapter
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.tools.failures import counted, names
+from airflow_mcp.tools.findings import moment
 from airflow_mcp.tools.inner import InnerDoor
 
 _STARTS = ("trigger_dag_run", "api.post_dag_run", "post_dag_run")  # say only who started it
 _MOST_EVENTS = 5
 _NAMES = 160  # characters of a list of task instances
+_BY_HAND = "somebody set the state, or its tasks could not run"
 _SPAN = TypeAdapter(timedelta)
 
 
@@ -34,7 +36,7 @@ async def events_of(door: InnerDoor, ids: Json) -> list[str] | None:
 async def without_failure(door: InnerDoor, ids: Json, dag_run: Json) -> str:
     """What there is to say of a run in which no task instance failed."""
     if dag_run["state"] in ("queued", "running"):
-        return f"No task instance failed: the run is {dag_run['state']}. why_not_running says what it waits for."
+        return f"No task instance failed: the run is {dag_run['state']}."
     if dag_run["state"] == "success":
         return "No task instance failed: the run succeeded."
     rows, total = await door.rows("list_task_instances", **ids)
@@ -45,11 +47,19 @@ async def without_failure(door: InnerDoor, ids: Json, dag_run: Json) -> str:
     said = f"The run failed but no task instance did: {counted(states) or 'it has none'}{more}{which}."
     limit = (await door.one("get_dag_details", dag_id=ids["dag_id"])).get("dag_run_timeout")
     if limit is None:
-        return f"{said} The DAG has no dagrun_timeout: somebody set the state, or its tasks could not run."
+        return f"{said} The DAG has no dagrun_timeout: {_BY_HAND}."
+    took, most = _took(dag_run), _seconds(limit)
+    if took is not None and took < most:
+        return f"{said} It took {took:.0f} seconds, the DAG's dagrun_timeout is {most:g}: {_BY_HAND}."
     return (
-        f"{said} The DAG's dagrun_timeout is {_seconds(limit):g} seconds: a run that takes longer is failed and its "
-        "unfinished tasks are skipped."
+        f"{said} The DAG's dagrun_timeout is {most:g} seconds: a run that takes longer is failed and its unfinished "
+        "tasks are skipped."
     )
+
+
+def _took(dag_run: Json) -> float | None:
+    started, ended = moment(dag_run.get("start_date")), moment(dag_run.get("end_date"))
+    return (ended - started).total_seconds() if started and ended else None
 
 
 def _seconds(span: Any) -> float:

@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.text import shorten
+from airflow_mcp.tools.shape import dumps, fitting
 
+_NAMES = 160  # characters of a list of task instances
+_WHOLE, _SHORT = 300, 120  # characters of an error's line; and where many would not fit else
+_REST = 240  # of the line that stands for the errors that are not told
 _GOLDEN = 0.6180339887  # steps of it fall evenly over a range, and never in step with a pattern in the data
 
 
@@ -66,6 +71,15 @@ def to_read(tasks: list[list[Json]], most: int) -> list[Json]:
     return [row for rows, share in zip(tasks, shares, strict=False) for row in _spread(rows, share)]
 
 
+def with_row(rows: list[Json], row: Json) -> list[Json]:
+    """These rows with that one among them: in the place of the last one of its task, or of the last of all."""
+    if row in rows:
+        return rows
+    same = [number for number, other in enumerate(rows) if other["task_id"] == row["task_id"]]
+    place = same[-1] if same else len(rows) - 1
+    return [*rows[:place], row, *rows[place + 1 :]]
+
+
 def _spread(rows: list[Json], count: int) -> list[Json]:
     ordered = sorted(rows, key=lambda row: row.get("map_index") or 0)
     if count >= len(ordered):
@@ -91,7 +105,8 @@ def names(rows: Iterable[Json], size: int) -> str:
     for number, (task, indexes) in enumerate(tasks.items()):
         text = f"{task}[{ranges(indexes, max(left - len(task) - 2, 12))}]" if indexes else task
         if parts and len(text) > left:
-            return f"{', '.join(parts)} and {len(tasks) - number} more tasks"
+            more = len(tasks) - number
+            return f"{', '.join(parts)} and {more} more task{'s' if more > 1 else ''}"
         parts.append(text)
         left -= len(text) + 2
     return ", ".join(parts)
@@ -113,6 +128,48 @@ def ranges(numbers: Iterable[int], size: int) -> str:
             return f"{text} and {left} more"
         text += piece
     return text
+
+
+def named(rows: list[Json], total: int) -> str | None:
+    """`3: load[0-2]`, or None for nothing; a state that not all share is named, and how many `rows` does not hold."""
+    states = Counter(row.get("state") or "none" for row in rows)
+    said = "" if len(states) == 1 and "up_for_retry" not in states else f" ({counted(states)})"
+    more = f"; {total - len(rows)} more were not looked at" if total > len(rows) else ""
+    return f"{total}{said}: {names(rows, _NAMES)}{more}" if total else None
+
+
+def errors_told(groups: list[Alike], room: int) -> list[Json]:
+    """Each error in a line with its task instances, the first cause first, within `room` characters.
+
+    Then as many excerpts of logs as there is room for. Of very many errors the lines are cut and the last are counted,
+    so that the first cause keeps its excerpt.
+    """
+    first = next((_cost(group.excerpt) for group in groups), 0)
+    first = first if first <= room // 2 else 0
+    lines: list[Json] = []
+    for size in (_WHOLE, _SHORT):
+        lines = [
+            {"error": shorten(group.what, size), "tasks": f"{len(group.instances)}: {group.names(_NAMES)}"}
+            for group in groups
+        ]
+        if len(dumps(lines)) + first <= room:
+            break
+    else:
+        lines = fitting(lines, room - first - _REST) or lines[:1]
+        rest = groups[len(lines) :]
+        tasks = names((row for group in rest for row in group.instances), _NAMES)
+        lines += [{"error": f"and {len(rest)} more errors", "tasks": tasks}] if rest else []
+    room -= len(dumps(lines))
+    for line, group in zip(lines, groups, strict=False):
+        room -= _cost(group.excerpt)
+        if room < 0:
+            break
+        line["log"] = group.excerpt
+    return lines
+
+
+def _cost(excerpt: str) -> int:
+    return len(dumps(excerpt)) + len('"log":,')
 
 
 def counted(states: Counter[str]) -> str:

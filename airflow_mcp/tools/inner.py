@@ -84,6 +84,7 @@ class InnerDoor:
         reply = await read_allowed(self._operations, step, arguments, self._caller, decision, look_up=look_up)
         if reply.one or reply.rows:
             self._found |= {place, (place[0], None)}
+            self._found |= {(row.get("dag_id"), row.get("dag_run_id")) for row in reply.rows or []}
         if step.entry.preview == "flag" and arguments.get("dry_run", True):
             touched = touched_by(step, arguments)
             self._decided(step, touched | reached(touched, reply.rows or []))

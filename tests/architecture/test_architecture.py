@@ -35,6 +35,7 @@ LIBRARIES = {  # library -> the rooms that may import it
     "uvicorn": {"server"},
 }
 LONGEST = 320  # lines of a module
+LONGEST_COMPOSITE = 200
 
 
 def modules() -> list[Path]:
@@ -126,6 +127,11 @@ def test_a_module_is_short_enough_to_read_at_once(file: Path) -> None:
 
 def composites() -> dict[str, Path]:
     return {file.stem: file for file in (PACKAGE / "tools" / "composite").glob("*.py") if file.stem != "__init__"}
+
+
+def test_a_composite_is_one_file_of_at_most_two_hundred_lines() -> None:
+    lengths = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in composites().items()}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_COMPOSITE} == {}
 
 
 def test_a_composite_reaches_airflow_through_the_door_only() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import anyio
 import pytest
 
 from airflow_mcp.catalog.load import load_catalog
@@ -74,3 +75,24 @@ def test_text_outside_the_markers_stays_and_text_between_them_goes() -> None:
 def test_a_readme_without_the_markers_is_refused_with_a_sentence() -> None:
     with pytest.raises(ValueError, match="the table of tools goes between them"):
         docs.with_table("no markers", "table")
+
+
+IN_THE_DEFAULT_LIST = {
+    "diagnose_dag_run",
+    "why_not_running",
+    "read_task_log",
+    "health_report",
+    "get_dag_overview",
+    "wait_for_dag_run",
+    "list_dags",
+    "list_dag_runs",
+    "list_import_errors",
+}
+
+
+def test_the_default_list_answers_what_is_asked_on_call_and_costs_a_conversation_little() -> None:
+    tools = anyio.run(snapshots.listed, snapshots.server(allow=(), toolsets=()))
+    assert {tool.name for tool in tools} >= IN_THE_DEFAULT_LIST
+    assert sum(map(snapshots.characters, tools)) <= 16_000
+    allowed = anyio.run(snapshots.listed, snapshots.server(allow=("*",), toolsets=()))
+    assert len(allowed) <= 25, "with every change allowed, too"

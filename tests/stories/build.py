@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from anyio.from_thread import start_blocking_portal
 from airflow_mcp.demo.airflow_home import Memory
 from airflow_mcp.demo.install import cache_folder, release_of
 from airflow_mcp.demo.local_airflow import LocalAirflow
-from airflow_mcp.demo.processes import held
+from airflow_mcp.demo.processes import DemoError, held
 from tests.e2e.guard import guarded
 from tests.e2e.harness import Site
+from tests.stories.states import RAN, RunId
 
 HERE = Path(__file__).parent
 DAGS = HERE / "dags"
@@ -24,6 +26,8 @@ USERS = {"admin": "admin", "viewer": "viewer"}
 """Users and their passwords, which need no secret on loopback; the roles are called the same."""
 
 PATIENCE = 240.0
+"""Seconds in which something must happen; however long it takes altogether, a slow machine comes to its end."""
+
 Run = tuple[str, str, dict[str, Any]]
 
 FIRST: Run = ("too_slow", "vacuum-1", {})
@@ -80,13 +84,8 @@ FROZEN: tuple[Run, ...] = (
 )
 """Runs of paused DAGs: Airflow makes their rows, the seed writes their states."""
 
-LASTING = {
-    ("wait_for_partner", "partner-1", "partner_delivers"): "deferred",
-    ("retry_later", "supplier-1", "call_supplier"): "up_for_retry",
-    ("ledger", "june", "post_entries"): None,
-}
-"""Task instances of runs that never end, and the state they stay in."""
-
+NOT_STARTED = (None, "scheduled", "queued")
+ENDED = ("success", "failed")
 LOGICAL_DATES = {("ledger", "may"): "2024-05-31T00:00:00Z", ("ledger", "june"): "2024-06-30T00:00:00Z"}
 
 
@@ -96,8 +95,8 @@ def ran_home(version: str, report: Callable[[str], None], cache: Path | None = N
     Its file `finished` holds the moment that was.
 
     Raises:
-        DemoError: Airflow cannot be installed or started.
-        TimeoutError: a run did not come to the state it should.
+        DemoError: Airflow cannot be installed or started, or a run is not in the state of its story; such a home is
+            not kept.
     """
     cache = cache or cache_folder()
     home = cache / "stories" / f"airflow-{version}-{_hash(version)}"
@@ -114,7 +113,7 @@ def ran_home(version: str, report: Callable[[str], None], cache: Path | None = N
 
 def _hash(version: str) -> str:
     """What the home depends on: the DAGs, how it is built, and every package of that Airflow."""
-    files = [*sorted(DAGS.glob("*.py")), HERE / "build.py", release_of(version).lock]
+    files = [*sorted(DAGS.glob("*.py")), HERE / "build.py", HERE / "states.py", release_of(version).lock]
     whole = hashlib.sha256()
     for file in files:
         whole.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -133,36 +132,45 @@ def _build(version: str, home: Path, cache: Path, report: Callable[[str], None])
     ):
         site = Site(airflow, portal, home)
         report("running what is quick to run")
-        deadline = time.monotonic() + PATIENCE
+        wait = Wait(airflow)
         _prepare(site)
-        _start_first(site, lambda: _be_patient(airflow, deadline, "the first task to run"))
+        _start_first(site, wait)
         for run in (*REAL, *FROZEN):
             _trigger(site, *run)
         with (dags / "orders_v2.py").open("a") as file:
             file.write("\nimport acme_orders_schema\n")
         waiting = list(AFTERWARDS)
-        while missing := _missing(site, waiting):
-            _be_patient(airflow, deadline, missing)
+        while left := missing(site, waiting):
+            wait.until(left)
 
 
-def _start_first(site: Site, be_patient: Callable[[], None]) -> None:
-    """Start FIRST until its task is under way; on a busy machine its time may be up before that."""
-    run = f"/dags/{FIRST[0]}/dagRuns/{FIRST[1]}"
-    state = "skipped"
-    while state != "running":
-        if state == "skipped":
-            if site.rest("GET", run)[0] == 200:
-                site.change("DELETE", run)
-            _trigger(site, *FIRST)
-        be_patient()
-        state = site.held(f"{run}/taskInstances/vacuum_tables")["state"]
+class Wait:
+    """Patience with an Airflow that gets on, however slowly, and none with one that does not."""
+
+    def __init__(self, airflow: LocalAirflow) -> None:
+        self._airflow = airflow
+        self._missing = ""
+        self._since = 0.0
+
+    def until(self, missing: str) -> None:
+        """Wait a moment for what is missing. Raises DemoError when it has been the same for too long."""
+        now = time.monotonic()
+        if missing != self._missing:
+            self._missing, self._since = missing, now
+        if now - self._since > PATIENCE:
+            raise DemoError(f"Airflow {self._airflow.version}: {PATIENCE:.0f} seconds have not brought {missing}.")
+        self._airflow.check()
+        time.sleep(1)
 
 
-def _be_patient(airflow: LocalAirflow, deadline: float, missing: str) -> None:
-    if time.monotonic() > deadline:
-        raise TimeoutError(f"Airflow {airflow.version}: still waiting for {missing} after {PATIENCE:.0f} seconds.")
-    airflow.check()
-    time.sleep(1)
+def _start_first(site: Site, wait: Wait) -> None:
+    """Start FIRST, and wait until its task is under way; on a busy machine its run's time may be up before that.
+
+    It is started once: what becomes of a process of a deleted run would be taken for news of the new one.
+    """
+    _trigger(site, *FIRST)
+    while site.held(f"/dags/{FIRST[0]}/dagRuns/{FIRST[1]}/taskInstances/vacuum_tables")["state"] in NOT_STARTED:
+        wait.until("the first task to run")
 
 
 def _prepare(site: Site) -> None:
@@ -187,27 +195,54 @@ def _changed(site: Site, dag_id: str) -> bool:
     return True
 
 
-def _missing(site: Site, waiting: list[Run]) -> str:
-    """What must still happen, in words, or nothing; starts each of `waiting` when its time has come."""
-    runs = site.held("/dags/~/dagRuns?limit=100")["dag_runs"]
-    ended = {(run["dag_id"], run["dag_run_id"]) for run in runs if run["state"] in ("success", "failed")}
-    busy = {dag_id for dag_id, run_id, _ in REAL if (dag_id, run_id) not in ended}
-    for run in [run for run in waiting if run[0] not in busy and _changed(site, run[0])]:
+def missing(site: Site, waiting: list[Run]) -> str:
+    """What must still happen, in words, or nothing; starts each of `waiting` when its time has come.
+
+    Raises:
+        DemoError: a run has ended in another way than its story tells.
+    """
+    rows = site.held("/dags/~/dagRuns?limit=100")["dag_runs"]
+    runs = {(row["dag_id"], row["dag_run_id"]): row["state"] for row in rows}
+    for run in [run for run in waiting if _is_over(run[0], runs) and _changed(site, run[0])]:
         waiting.remove(run)
         _trigger(site, *run)
-    lasting = {(dag_id, run_id) for dag_id, run_id, _ in LASTING}
-    left = [f"{run[0]}/{run[1]}" for run in (FIRST, *REAL, *AFTERWARDS) if run[:2] not in ended | lasting]
-    if not any(run["dag_id"] == "daily_stock" and run["state"] == "success" for run in runs):
-        left.append("daily_stock")
-    if left:
-        return f"the end of {', '.join(left)}"
-    for (dag_id, run_id, task_id), state in LASTING.items():
-        found = site.held(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")["state"]
-        if found != state:
-            return f"{dag_id}/{task_id} to be {state} instead of {found}"
+    left: list[str] = []
+    for ids, (state, _) in RAN.items():
+        found = runs.get(ids, "not started")
+        if found in ENDED and found != state:
+            raise DemoError(f"Airflow {site.version}: {' '.join(ids)} is {found}, and its story needs it {state}.")
+        left += [f"{' '.join(ids)} to be {state} instead of {found}"] if found != state else []
+    stock = next((row["state"] for row in rows if row["dag_id"] == "daily_stock"), "not started")
+    if stock == "failed":
+        raise DemoError(f"Airflow {site.version}: daily_stock is failed, and its story needs a success.")
+    left += [f"the success of daily_stock, which is {stock}"] if stock != "success" else []
+    return ", ".join(left) or _missing_in_runs(site) or _missing_beside(site)
+
+
+def _is_over(dag_id: str, runs: dict[RunId, str]) -> bool:
+    """Whether the DAG's first run has ended."""
+    return all(runs.get((dag, run)) in ENDED for dag, run, _ in REAL if dag == dag_id)
+
+
+def _missing_in_runs(site: Site) -> str:
+    """The first run whose task instances are not as its story needs them; all runs are."""
+    for (dag_id, run_id), (_, tasks) in RAN.items():
+        rows = site.held(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        found = Counter(f"{row['task_id']} {row['state']}" for row in rows)
+        if found != tasks:
+            return f"{dag_id} {run_id} to have {tasks} instead of {dict(found)}"
+    return ""
+
+
+def _missing_beside(site: Site) -> str:
+    """What is missing that is no run."""
     if len(site.held("/importErrors")["import_errors"]) < 2:
         return "both import errors"
     # Airflow 3 does not look whether a pool exists when it parses a file.
     if site.is_old and not site.held("/dagWarnings?dag_id=train_model")["dag_warnings"]:
         return "the warning of the unknown pool"
+    path = "datasets/queuedEvent" if site.is_old else "assets/queuedEvents"
+    status, events = site.rest("GET", f"/dags/join_feeds/{path}")
+    if status != 200 or not events["queued_events"]:  # Airflow 2 answers 404 for none
+        return "the clicks to be queued for join_feeds"
     return ""

@@ -56,7 +56,7 @@ def why_waiting(dag_id: str, run_id: str = "") -> Path:
     """Look wherever an operator looks: the DAG, its runs, their tasks, the pools, the health, the import errors."""
 
     async def ask(asker: Asker) -> None:
-        await asker.ask("get_dag_details", dag_id=dag_id)
+        await asker.result("get_dag_details", {"dag_id": dag_id})  # Airflow 2 has none of a DAG that it dropped
         runs = await asker.pages("list_dag_runs", dag_id=dag_id)
         if chosen := run_id or (runs[0]["dag_run_id"] if runs else ""):
             await asker.pages("list_task_instances", dag_id=dag_id, dag_run_id=chosen)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_mcp.tools.shape import dumps
 from tests.unit.assistant import GENERATIONS, assistant
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.logs import FORMS
@@ -132,7 +133,8 @@ async def test_what_changed_since_the_last_success_is_said(version: str) -> None
 
 @every_version
 async def test_a_run_that_failed_without_a_failed_task_is_explained(version: str) -> None:
-    world = World(version, instance("vacuum", "skipped"), instance("count", "success"))
+    times: Json = {"start_date": "2026-11-21T22:00:00Z", "end_date": "2026-11-21T22:00:16Z"}
+    world = World(version, instance("vacuum", "skipped"), instance("count", "success"), **times)
     limit: Any = "PT15S" if version.startswith("3") else {"__type": "TimeDelta", "days": 0, "seconds": 15}
     world.airflow.on("GET", "/dags/etl/details", {"dag_id": "etl", "dag_run_timeout": limit})
     async with assistant(world.airflow) as someone:
@@ -161,3 +163,100 @@ async def test_a_dag_without_a_run_is_no_dag_without_a_failure(version: str) -> 
     async with assistant(world.airflow) as someone:
         assert "has no run yet" in await someone.refused("diagnose_dag_run", dag_id="etl")
         assert "give at least one of dag_id, url" in await someone.refused("diagnose_dag_run")
+
+
+@every_version
+async def test_what_stands_beyond_what_was_looked_at_is_counted(version: str) -> None:
+    rows = [instance("load", "failed", index) for index in range(1_200)]
+    behind = [instance("publish", "upstream_failed", index) for index in range(150)]
+    world = World(version, *rows, *behind)
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert answer["failed"] == "1200: load[0-999]; 200 more were not looked at"
+    assert "and 200 more failed task instances: their logs were not read" in answer["not_read"]
+    assert answer["upstream_failed"] == "150: publish[0-99]; 50 more were not looked at"
+
+
+@every_version
+async def test_very_many_errors_leave_the_first_cause_its_log_and_the_calls_to_make(version: str) -> None:
+    rows = [instance(f"load_one_of_the_many_tables_{number:02}") for number in range(60)]
+    world = World(version, *rows)
+    kinds = {
+        row["task_id"]: "Broken" + chr(65 + number // 26) + chr(97 + number % 26) for number, row in enumerate(rows)
+    }
+    world.log = lambda task, _, __: FORMS[version].fail((kinds[task], "said in very many words " * 20))
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    first, second, *_, last = answer["errors"]
+    assert first["error"].startswith("BrokenAa: said")
+    assert "etl.py:20 in transform" in first["log"]
+    assert second["error"].startswith("BrokenAb: said")
+    assert last["error"] == f"and {24 - len(answer['errors']) + 1} more errors"
+    assert any(call.startswith("clear_task_instances") for call in answer["next"])
+    assert len(dumps(answer)) <= 4_000
+
+
+@every_version
+async def test_a_long_conf_takes_no_room_from_the_cause(version: str) -> None:
+    conf = {"day": "2026-01-01", "rows": list(range(2_000)), **{f"key_{number:03}": "x" * 60 for number in range(50)}}
+    world = World(version, instance("load"), conf=conf)
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert answer["conf"]["day"] == "2026-01-01"
+    assert answer["conf"]["rows"].startswith("[0,1,2,")
+    assert answer["conf"]["..."].endswith("more keys: get_dag_run shows them")
+    assert "etl.py:20 in transform" in answer["errors"][0]["log"]
+    assert len(dumps(answer)) < 2_000
+
+
+@every_version
+async def test_a_run_that_ended_before_its_time_was_up_is_not_said_to_have_timed_out(version: str) -> None:
+    times: Json = {"start_date": "2026-11-21T22:00:00Z", "end_date": "2026-11-21T22:00:16Z"}
+    world = World(version, instance("vacuum", "skipped"), **times)
+    limit: Any = "PT1H" if version.startswith("3") else {"__type": "TimeDelta", "days": 0, "seconds": 3_600}
+    world.airflow.on("GET", "/dags/etl/details", {"dag_id": "etl", "dag_run_timeout": limit})
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert "It took 16 seconds, the DAG's dagrun_timeout is 3600: somebody set the state" in answer["no_cause"]
+
+
+@every_version
+async def test_the_task_instance_that_a_link_is_about_is_among_those_that_are_read(version: str) -> None:
+    world = World(version, *[instance("load", "failed", index) for index in range(300)])
+    world.log = lambda _, index, __: FORMS[version].fail(("KeyError", "rare") if index == 171 else ("OSError", "usual"))
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", url="/dags/etl/runs/r1/tasks/load/mapped/171")
+    assert {error["error"]: error["tasks"] for error in answer["errors"]}["KeyError: rare"] == "1: load[171]"
+    assert world.logs_read == 24
+
+
+@every_version
+async def test_a_run_under_way_is_followed_by_what_it_waits_for(version: str) -> None:
+    world = World(version, instance("load", "running"))
+    world.runs[0]["state"] = "running"
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl", dag_run_id="r1")
+    assert answer["no_cause"] == "No task instance failed: the run is running."
+    assert answer["next"] == ['why_not_running {"dag_id":"etl","dag_run_id":"r1"} says what it waits for']
+
+
+@every_version
+async def test_a_run_that_succeeded_is_told_in_a_few_words(version: str) -> None:
+    world = World(version, instance("load", "success"))
+    world.runs[0]["state"] = "success"
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl", dag_run_id="r1")
+    assert answer["no_cause"] == "No task instance failed: the run succeeded."
+    assert "events" not in answer
+    assert not any("/eventLogs" in line for line in world.airflow.lines())
+
+
+@every_version
+async def test_a_run_that_a_list_has_shown_is_not_looked_up_for_each_list_that_is_empty(version: str) -> None:
+    world = World(version, instance("vacuum", "skipped"))
+    world.airflow.on("GET", "/dags/etl/details", {"dag_id": "etl", "dag_run_timeout": None})
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl")
+    assert "no task instance did" in answer["no_cause"]
+    assert f"GET {RUN}" not in world.airflow.lines()
+    assert len(world.airflow.sent) <= 10

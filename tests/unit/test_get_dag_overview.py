@@ -240,7 +240,21 @@ async def test_an_airflow_that_cannot_filter_datasets_gives_the_first_ones_and_s
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
-async def test_an_unknown_dag_is_one_request_and_the_look_for_near_names(version: str) -> None:
+async def test_a_dag_that_airflow_has_dropped_is_told_by_what_is_left_of_it(version: str) -> None:
+    airflow = airflow_with(version)
+    stale = {"is_stale": True} if version.startswith("3") else {"is_active": False}
+    record = (dag if version.startswith("3") else dag_v1)(dag_id="etl", has_import_errors=True, **stale)
+    airflow.on("GET", "/dags/etl", record)
+    for path in ("/dags/etl/details", "/dags/etl/tasks"):
+        airflow.on("GET", path, Reply(404, {"detail": "The DAG was not found", "title": "DAG not found"}))
+    answer = await overview(airflow)
+    assert (answer["is_stale"], answer["has_import_errors"], answer["runs"]["total"]) == (True, True, 1)
+    assert answer["next"] == {"tool": "why_not_running", "arguments": {"dag_id": "etl"}}
+    assert [sentence.partition(":")[0] for sentence in answer["not_seen"]] == ["tasks"]
+
+
+@pytest.mark.parametrize("version", GENERATIONS)
+async def test_an_unknown_dag_is_two_requests_and_the_look_for_near_names(version: str) -> None:
     airflow = airflow_with(version).on("GET", "/dags", page("dags", [dag(dag_id="etl")]))
     async with assistant(airflow) as someone:
         sentence = await someone.refused("get_dag_overview", dag_id="elt")

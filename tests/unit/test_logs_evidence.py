@@ -48,6 +48,16 @@ async def test_evidence_is_the_exception_its_place_and_the_lines_before_it(versi
     assert found.lines >= 21
 
 
+async def test_the_host_that_airflow_2_writes_first_is_no_line_of_the_task() -> None:
+    form = FORMS["2.11.2"]
+    found = await evidence(
+        "2.11.2", "worker-7.example\n" + form.say("42 rows") + form.fail(("ValueError", "bad row 3"))
+    )
+    assert "worker-7.example" not in found.excerpt
+    assert found.excerpt.endswith("42 rows")
+    assert (found.at_line, found.what) == (3, "ValueError: bad row 3")
+
+
 async def test_both_generations_give_one_failure_the_same_line_and_key() -> None:
     chain = [("RuntimeError", "cannot load crate 3"), ("ValueError", "crate 3 weighs -40 kg")]
     two, three = [await evidence(version, FORMS[version].fail(*chain)) for version in GENERATIONS]

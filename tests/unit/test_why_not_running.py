@@ -159,6 +159,19 @@ async def test_max_active_runs_names_the_runs_that_occupy_it(version: str) -> No
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
+async def test_of_several_running_runs_the_others_are_named_with_the_call_to_make(version: str) -> None:
+    world = World(version).running(one("load", "running", start_date=back(minutes=20)))
+    started = {"state": "running", "start_date": back(minutes=30)}
+    world.runs([{"dag_run_id": name, **started} for name in ("r", "s", "t")])
+    answer = await world.why()
+    assert (answer["dag_run_id"], answer["verdict"]) == ("r", "running")
+    (other,) = answer["also"]
+    assert other["what"] == "2 more runs of the DAG are active and were not looked at: s, t."
+    assert other["do"] == 'why_not_running {"dag_id":"etl","dag_run_id":"t"}'
+    assert "also" not in await world.why(dag_run_id="r")
+
+
+@pytest.mark.parametrize("version", GENERATIONS)
 async def test_a_full_pool_names_who_takes_it(version: str) -> None:
     world = World(version).running(one("load", "scheduled", pool="small"))
     world.on("/pools", page("pools", [pool("small", 1, open_slots=0, occupied_slots=1)]))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
-from airflow_mcp.tools.differences import compare_runs
+from airflow_mcp.tools.differences import brief_conf, compare_runs
 from airflow_mcp.tools.endings import events_of, without_failure
 from airflow_mcp.tools.evidence import Evidence, read_evidence
-from airflow_mcp.tools.failures import Alike, by_graph, counted, names, to_read
+from airflow_mcp.tools.failures import Alike, by_graph, errors_told, named, names, to_read, with_row
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.paging import all_rows
 from airflow_mcp.tools.shape import dumps
@@ -46,21 +45,22 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     (failed, count), seen = parts
     graph = {row["task_id"]: row.get("downstream_task_ids") or [] for row in seen.get("tasks", ([], 0))[0]}
     read = to_read(by_graph(failed, graph), _MOST_LOGS)
+    if linked := _linked(door, arguments, failed):
+        read = with_row(read, linked)
     groups = await _group(door, ids, read)
     unread = [row for row in failed if row not in read]
-    silent: dict[str, Awaitable[Any]] = {"events": events_of(door, ids)} if not groups or groups[0].died else {}
-    more = await look(**silent, **({} if groups else {"no_cause": without_failure(door, ids, dag_run)}))
+    silent = groups[0].died if groups else dag_run["state"] == "failed"
+    reads: dict[str, Awaitable[Any]] = {"events": events_of(door, ids)} if silent else {}
+    more = await look(**reads, **({} if groups else {"no_cause": without_failure(door, ids, dag_run)}))
     answer: Json = {
         **{name: dag_run.get(name) for name in ("dag_id", "dag_run_id", "state", "run_type", "start_date", "end_date")},
         "hint": _elsewhere(door, arguments),
-        "conf": dag_run.get("conf") or None,
-        "failed": _named(failed, count),
-        "upstream_failed": _named(*seen.get("behind", ([], 0))),
-        "unfinished": _named(*seen.get("unfinished", ([], 0))),
+        "conf": brief_conf(dag_run.get("conf") or {}) or None,
+        "failed": named(failed, count),
+        "upstream_failed": named(*seen.get("behind", ([], 0))),
+        "unfinished": named(*seen.get("unfinished", ([], 0))),
         "errors": None,
-        "not_read": f"{names(unread, _NAMES)}: their logs were not read, so they may hold other errors"
-        if unread
-        else None,
+        "not_read": _not_read(unread, count - len(failed)),
         "earlier_tries": await _earlier_tries(door, ids, groups[0]) if groups else None,
         "events": more.get("events"),
         "no_cause": more.get("no_cause"),
@@ -68,7 +68,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         "next": _next(ids, groups, dag_run),
         "not_seen": [f"{name}: {why}" for name, why in (seen.unseen | more.unseen).items()] or None,
     }
-    return answer | {"errors": _shown(groups, door.budget - len(dumps(answer)) - 40) or None}
+    return answer | {"errors": errors_told(groups, door.budget - len(dumps(answer)) - 40) or None}
 
 
 async def _find(door: InnerDoor, arguments: Json) -> Json:
@@ -97,6 +97,13 @@ async def _find(door: InnerDoor, arguments: Json) -> Json:
 def _elsewhere(door: InnerDoor, arguments: Json) -> str | None:
     """What to say of a link that leads to another address than this Airflow's."""
     return ids_of(arguments["url"], door.url).elsewhere(door.url) if "url" in arguments else None
+
+
+def _linked(door: InnerDoor, arguments: Json, failed: list[Json]) -> Json | None:
+    """The failed task instance that a link is about, if it is about one: its log is read whatever else is."""
+    link = ids_of(arguments["url"], door.url).ids if "url" in arguments else {}
+    meant = (link.get("task_id"), link.get("map_index"))
+    return next((row for row in failed if (row["task_id"], row.get("map_index")) == meant), None)
 
 
 async def _last_success(door: InnerDoor, dag_run: Json) -> Json | None:
@@ -146,32 +153,18 @@ def _changed(dag_run: Json, seen: Seen) -> Json | None:
     return compare_runs(dag_run, seen.values["success"]) if told else None
 
 
+def _not_read(rows: list[Json], beyond: int) -> str | None:
+    """Failed task instances whose logs were not read, and `beyond` these."""
+    parts = [names(rows, _NAMES)] if rows else []
+    parts += (
+        [f"{beyond} more failed task instances" if rows else f"{beyond} failed task instances"] if beyond > 0 else []
+    )
+    return f"{' and '.join(parts)}: their logs were not read, so they may hold other errors" if parts else None
+
+
 def _task(row: Json, try_number: int | None = None) -> Json:
     index = {} if row.get("map_index") is None else {"map_index": row["map_index"]}
     return {"task_id": row["task_id"], "try_number": try_number or row.get("try_number") or 0, **index}
-
-
-def _named(rows: list[Json], total: int) -> str | None:
-    """`3: load[0-2]`, or None for nothing; a state that not all share is named."""
-    states = Counter(row.get("state") or "none" for row in rows)
-    said = "" if len(states) == 1 and "up_for_retry" not in states else f" ({counted(states)})"
-    return f"{total}{said}: {names(rows, _NAMES)}" if total else None
-
-
-def _shown(groups: list[Alike], room: int) -> list[Json]:
-    """Each error in a line with its task instances; as many excerpts as there is room for, the first cause's first."""
-    errors: list[Json] = [
-        {"error": group.what, "tasks": f"{len(group.instances)}: {group.names(_NAMES)}"} for group in groups
-    ]
-    room -= len(dumps(errors))
-    for error, group in zip(errors, groups, strict=True):
-        excerpt = group.excerpt
-        cost = len(dumps(excerpt)) + len('"log":,')
-        if cost > room:
-            break
-        error["log"] = excerpt
-        room -= cost
-    return errors
 
 
 def _next(ids: Json, groups: list[Alike], dag_run: Json) -> list[str]:
@@ -180,6 +173,8 @@ def _next(ids: Json, groups: list[Alike], dag_run: Json) -> list[str]:
     if groups:
         first = {**ids, **_task(groups[0].instances[0])}
         calls.append(f"read_task_log {dumps(first)}")
+    if dag_run["state"] in ("queued", "running"):
+        calls.append(f"why_not_running {dumps(ids)} says what it waits for")
     if dag_run["state"] == "failed":
         calls.append(f"clear_task_instances {dumps(ids)} shows what would run again: those that failed")
     return calls

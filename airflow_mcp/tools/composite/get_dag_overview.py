@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.errors import NotFoundError
 from airflow_mcp.text import shorten
 from airflow_mcp.tools.dag_graph import tasks_part
 from airflow_mcp.tools.dag_links import asset_links, dag_links, expression_text, pointing
@@ -26,10 +27,10 @@ _PLAIN = ("dag_id", "is_paused", "is_stale", "has_import_errors")
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """Facts, runs, params, links and tasks of one DAG. Raises NotFoundError for an unknown DAG after one request."""
+    """Facts, runs, params, links and tasks of one DAG. Raises NotFoundError for an unknown DAG after two requests."""
     dag_id = arguments["dag_id"]
     legacy = door.version.generation == "v1"
-    details = await door.one("get_dag_details", dag_id=dag_id)
+    details = await _details(door, dag_id)
     seen = await look(
         runs=door.rows("list_dag_runs", dag_id=dag_id, limit=_RUNS),
         tasks=door.rows("list_tasks", dag_id=dag_id),
@@ -44,7 +45,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     sources, products = asset_links(dag_id, assets, door.may_see)
     answer = _facts(details | {"owners": seen.get("dag", details).get("owners")})
     answer["not_seen"] = _not_seen(seen, unknown, runs) or None
-    answer["next"] = _next(dag_id, runs)
+    answer["next"] = _next(answer, runs)
     parts = _Parts(answer, door.budget, dag_id)
     answer["params"] = dict(parts.some("params", _params(details), 0.3)) or None
     answer["upstream"] = parts.some("upstream", sources + before, 0.25) or None
@@ -55,6 +56,14 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         answer["tasks"], left = tasks_part(tasks, parts.room)
         parts.count("tasks", left)
     return answer
+
+
+async def _details(door: InnerDoor, dag_id: str) -> Json:
+    """A DAG's details; of one that Airflow has dropped, since its file is gone or broken, what is left of it."""
+    try:
+        return await door.one("get_dag_details", dag_id=dag_id)
+    except NotFoundError:
+        return await door.one("get_dag", dag_id=dag_id)
 
 
 class _Parts:
@@ -175,8 +184,10 @@ def _not_seen(seen: Seen, unknown: list[str], runs: list[Json]) -> list[str]:
     return notes
 
 
-def _next(dag_id: str, runs: list[Json]) -> Json | None:
-    """The call to make where the latest run failed."""
+def _next(dag: Json, runs: list[Json]) -> Json | None:
+    """The call to make where the DAG's file is gone or broken, or its latest run failed."""
+    if dag.get("is_stale") or dag.get("has_import_errors"):
+        return {"tool": "why_not_running", "arguments": {"dag_id": dag["dag_id"]}}
     if not runs or runs[0].get("state") != "failed":
         return None
-    return {"tool": "diagnose_dag_run", "arguments": {"dag_id": dag_id, "dag_run_id": runs[0]["dag_run_id"]}}
+    return {"tool": "diagnose_dag_run", "arguments": {"dag_id": dag["dag_id"], "dag_run_id": runs[0]["dag_run_id"]}}

@@ -18,7 +18,7 @@ from airflow_mcp.tools.waiting.dags import (
 )
 from airflow_mcp.tools.waiting.in_run import judge_ended_task, judge_tasks
 from airflow_mcp.tools.waiting.question import Question, none_if_missing, or_error
-from airflow_mcp.tools.waiting.runs import ended_finding, queued_findings
+from airflow_mcp.tools.waiting.runs import ended_finding, others_finding, queued_findings
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
@@ -45,8 +45,10 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         raise asked
     runs, total = seen.get("active_runs") or ([], 0)
     about = asked or next((row for row in runs if row.get("state") == "queued"), runs[0] if runs else None)
-    if about and not asked:
-        question.checked += [f"this is one of {total} active runs"] if total > 1 else []
+    if about and not asked and len(runs) > 1:
+        if about.get("state") == "running":
+            question.others = others_finding(runs, about, total)
+        question.checked += [f"this is one of {total} active runs"]
     queued = total - sum(row.get("state") == "running" for row in runs)
     errors = await _import_errors(question, dag) if dag.get("has_import_errors") or dag.get("is_stale") else []
     question.findings += dag_findings(dag, queued, errors, run_asked=about is not None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.tools.logs.decisive import Decisive, is_telling
 from airflow_mcp.tools.logs.failures import TRACEBACK
@@ -14,6 +16,7 @@ from airflow_mcp.tools.logs.window import Wanted, Window
 _AROUND = 6  # runs of lines kept from before an error
 # What Airflow says before the task's own code runs. 2: taskinstance.py, file_task_handler.py; 3: task_runner.py
 _OWN_BEGINS = ("::group::Log message source details", "::group::Pre task execution logs", "::group::Pre Execute")
+_HOST = re.compile(r"[\w.:-]+")  # alone on the first line of 2.x: where the log comes from
 _OWN_LINES = 80  # from a log's start, in which that may stand
 _FORM_KNOWN = 300  # lines, after which a log without a header will have none
 _NOT_PLAIN = ("Could not", "!!!!", "rror")  # in Airflow's own lines: says something after all
@@ -96,6 +99,8 @@ class LogScan(_Scan):
         return not self.story.headed and self.lines < _FORM_KNOWN
 
     def _is_own(self, line: str) -> bool:
+        if self.lines == 1 and not self._structured and _HOST.fullmatch(line):
+            return True
         if self.lines > _OWN_LINES:
             return "::endgroup::" in line or "::group::Post" in line
         if any(mark in line for mark in _OWN_BEGINS):

@@ -30,6 +30,7 @@ class Question:
     checked: list[str] = field(default_factory=list[str])  # what was looked at and is well
     unseen: dict[str, str] = field(default_factory=dict[str, str])
     components: dict[str, Component] = field(default_factory=dict[str, Component])
+    others: Finding | None = None  # what there is to say of runs that were not asked about
 
     @property
     def is_old(self) -> bool:
@@ -57,6 +58,7 @@ class Question:
         for component in self.components.values():
             if not component.alive and component.words(self.now) not in told and component.title not in told:
                 self.findings.append(component.finding(self.now, blocks=False))
+        self.findings += [self.others] if self.others else []
         if self.door.hides:
             self.unseen["rows"] = "policy hides some from you, so what takes a limit may be among them."
         blind = Finding("note", "What keeps it cannot be told: see not_seen.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.findings import Finding, ago, call, count, seconds_since, verb
+from airflow_mcp.tools.findings import Finding, ago, call, count, seconds_since, some, verb
 
 _SHOWN = 4  # runs named as occupying a limit
 _PATIENCE = 60.0  # seconds a queued run may wait without that being remarkable
@@ -73,6 +73,19 @@ def queued_findings(
                 Finding("waits", "The run was queued just now; the scheduler starts it within seconds.", since)
             )
     return found
+
+
+def others_finding(runs: list[Json], looked_at: Json, total: int) -> Finding:
+    """The DAG's other active runs, which may wait for something else; the call looks at the latest read."""
+    others = [row["dag_run_id"] for row in runs if row["dag_run_id"] != looked_at["dag_run_id"]]
+    more = total - 1
+    return Finding(
+        "note",
+        f"{count(more, 'more run')} of the DAG {verb(more, 'is', 'are')} active and {verb(more, 'was', 'were')} not "
+        f"looked at: {some(others)}.",
+        "",
+        call("why_not_running", dag_id=looked_at["dag_id"], dag_run_id=others[-1]),
+    )
 
 
 def ended_finding(run: Json, now: datetime) -> Finding:
