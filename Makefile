@@ -19,12 +19,12 @@ UV_BOUND := uv>=0.9,<1
 SYNCED := .venv/.synced
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test check bench snapshots docs
+.PHONY: help demo test test-matrix check bench snapshots docs
 .NOTPARALLEL:
 
 help: ## Say what there is (this list).
 	@echo 'make <what> [ARGS="..."]'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 demo: $(SYNCED) ## Start a real Airflow here and play an on-call story on it. ARGS=--once ends after it.
 	@$(with_uv) $(PYTHON) -m airflow_mcp demo $(ARGS)
@@ -32,12 +32,15 @@ demo: $(SYNCED) ## Start a real Airflow here and play an on-call story on it. AR
 test: $(SYNCED) ## Run the tests; ARGS goes to pytest.
 	@$(with_uv) $(PYTHON) -m pytest $(ARGS)
 
+test-matrix: $(SYNCED) ## Run the core of the live tests on five more versions of Airflow, one after the other; ARGS names some.
+	@$(with_uv) $(PYTHON) -m tests.matrix $(ARGS)
+
 check: $(SYNCED) ## Lint, types, manifests, generated files, Dockerfile.
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m pyright
 	$(PYTHON) -m pytest tests/architecture
-	$(PYTHON) -m tests.generated.docs --check
+	@$(with_uv) $(PYTHON) -m tests.generated.docs --check
 	$(PYTHON) -m tests.generated.snapshots --check
 	.venv/bin/hadolint Dockerfile
 
@@ -49,7 +52,7 @@ snapshots: $(SYNCED) ## Rewrite tests/generated/snapshots/ (what a model sees). 
 	@$(PYTHON) -m tests.generated.snapshots --write
 
 docs: $(SYNCED) ## Rewrite what the catalog says in README.md and docs/.
-	@$(PYTHON) -m tests.generated.docs --write
+	@$(with_uv) $(PYTHON) -m tests.generated.docs --write
 
 # -- the environment --
 

@@ -156,7 +156,7 @@ async def _examine(door: Door) -> bool:
     changing = [
         tool.name
         for tool in door.catalog.tools.values()
-        if tool.entry.access != "read" and offers(door.policy, tool, asker)
+        if tool.entry.access != "read" and not tool.entry.forwards and offers(door.policy, tool, asker)
     ]
     allowed = f"allows {', '.join(changing)}" if changing else "allows reads only; AIRFLOW_MCP_ALLOW allows more"
     say(True, "policy", allowed + ("; secrets are shown (@secret)" if reveals_secrets(door.policy, asker) else ""))

@@ -1,7 +1,8 @@
 """Mask secrets, whatever Airflow itself masked: by key name, inside JSON in strings, in URLs and in running text.
 
-Airflow 2.x gives variables and parts of connections in clear, so its masking cannot be relied on. The key names are
-Airflow's own list (DEFAULT_SENSITIVE_FIELDS of 2.11.2 and 3.3.2), matched like there: anywhere in the lower-cased key.
+Airflow 2.x gives variables, its configuration and parts of connections in clear, so its masking cannot be relied on.
+The key names are Airflow's own list (DEFAULT_SENSITIVE_FIELDS of 2.11.2 and 3.3.2, and the options that their
+config.yml calls sensitive), matched like there: anywhere in the lower-cased key.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from airflow_mcp.text import clean, in_strings
+
 MASK = "***"
 SENSITIVE = (
     "access_key", "access_token", "api_key", "apikey", "auth_header", "authorization", "bearer", "connection_string",
     "dsn", "keyfile_dict", "passphrase", "passwd", "password", "private_key", "proxies", "proxy", "proxy_password",
     "secret", "service_account", "service_key", "token", "webhook_url",
+    "asset_manager_kwargs", "backend_kwargs", "broker_url", "dataset_manager_kwargs", "fernet_key", "flower_basic_auth",
+    "remote_task_handler_kwargs", "result_backend", "sql_alchemy_conn", "sql_alchemy_engine_args",
 )  # fmt: skip
 
 _WORDS = "|".join(word.replace("_", "[_-]?") for word in SENSITIVE)
@@ -78,9 +83,43 @@ def redact(value: Any, name: str = "") -> Any:
     return redact_text(value) if isinstance(value, str) else value
 
 
+def is_masked(value: Any) -> bool:
+    """Whether a value is, or holds, our mask (which is Airflow's too): stored, it would destroy what it stands for."""
+    if isinstance(value, dict):
+        return any(map(is_masked, value.values()))
+    if isinstance(value, list):
+        return any(map(is_masked, value))
+    if not isinstance(value, str) or MASK not in value:
+        return False
+    if value.strip() == MASK or f":{MASK}@" in value:
+        return True
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(parsed, dict | list) and is_masked(parsed)
+
+
+def mask_values(value: Any) -> Any:
+    """An object, or JSON in a text, with every value in it masked; anything else whole."""
+    if isinstance(value, str):
+        try:
+            parsed = json.loads(value)
+        except (ValueError, RecursionError):
+            parsed = None
+        if not isinstance(parsed, dict | list):
+            return MASK
+        return json.dumps(mask_values(in_strings(parsed, clean)), ensure_ascii=False)
+    if isinstance(value, dict):
+        return {key: mask_values(item) if isinstance(item, dict | list) else MASK for key, item in value.items()}
+    if isinstance(value, list):
+        return [mask_values(item) for item in value]
+    return MASK
+
+
 def redact_text(text: str) -> str:
     """The same text with secrets masked; a string that is JSON is read as JSON, so that its keys count."""
-    if not _SUSPECT.search(text):
+    if not _SUSPECT.search(text) and "\\u" not in text:
         return text
     if text[:1] in ("{", "["):
         try:
@@ -88,7 +127,7 @@ def redact_text(text: str) -> str:
         except (ValueError, RecursionError):
             parsed = None
         if isinstance(parsed, dict | list):
-            masked = redact(parsed)
+            masked = redact(in_strings(parsed, clean))  # an escape in it may stand for a character that is not seen
             return text if masked == parsed else json.dumps(masked, ensure_ascii=False)
     text = _USERINFO.sub(_mask_userinfo, text)
     text = _HEADER.sub(rf"\1{MASK}", text)

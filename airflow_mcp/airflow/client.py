@@ -144,7 +144,7 @@ class AirflowClient:
         raise LoginError(f"Airflow keeps refusing {self.credentials.describe()}. Check with `airflow-mcp doctor`.")
 
     async def _attempt(self, request: Request, header: str) -> httpx2.Response:
-        headers = {"Accept": request.accept} | ({"Authorization": header} if header else {})
+        headers = dict(request.headers) | {"Accept": request.accept} | ({"Authorization": header} if header else {})
         try:
             query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
             url = f"{self.url}{request.path}{query}"

@@ -11,7 +11,14 @@ from urllib.parse import quote
 from airflow_mcp.catalog.grammar import Parameter
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Generation, Version
-from airflow_mcp.errors import AirflowError, ForbiddenError, InvalidArgumentsError, NotFoundError, NotSupportedError
+from airflow_mcp.errors import (
+    AirflowError,
+    AirflowMcpError,
+    ForbiddenError,
+    InvalidArgumentsError,
+    NotFoundError,
+    NotSupportedError,
+)
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 
@@ -30,11 +37,15 @@ class Request:
     body: dict[str, Any] | None
     accept: str
     repeatable: bool  # safe to send again when no answer came (RFC 9110, 9.2.2: reads)
+    headers: tuple[tuple[str, str], ...] = ()
 
 
-def build(tool: Tool, arguments: dict[str, Any], catalog: Catalog, version: Version) -> Request:
+def build(
+    tool: Tool, arguments: dict[str, Any], catalog: Catalog, version: Version, whole: dict[str, Any] | None = None
+) -> Request:
     """The request of one call. Arguments that this version's route has no place for must not be here.
 
+    `whole` is a body made elsewhere, in Airflow's words; the arguments are then the path's and the query's.
     Raises NotSupportedError without a route in this generation, InvalidArgumentsError for an id that cannot be sent.
     """
     entry, generation = tool.entry, version.generation
@@ -42,30 +53,37 @@ def build(tool: Tool, arguments: dict[str, Any], catalog: Catalog, version: Vers
     if route is None:
         raise NotSupportedError(f"{tool.name} needs {entry.since}; this is Airflow {version}.")
     local = {use.name for use in entry.params if not use.since.has(version)}
-    values = entry.default.at(version) | {name: value for name, value in arguments.items() if name not in local}
-    values |= entry.const.at(version)
+    given = entry.default.at(version) | arguments
+    values = {name: value for name, value in given.items() if name not in local} | entry.const.at(version)
     described = {use.name: use.described for use in entry.params}
     path, used = _fill(route.path, values, described, catalog, generation)
     query: list[tuple[str, str]] = []
+    headers: list[tuple[str, str]] = []
     body: dict[str, Any] = {}
     for name, value in values.items():
         if name in used or (value is None and generation == "v1"):
             continue
         parameter = catalog.parameters.get(described.get(name, name), Parameter())
         wire_name = entry.alias.get(name) or parameter.wire_name(name, generation)
-        value = _spell(value, parameter, generation)
-        in_query = parameter.place == "query" if parameter.place else route.method in ("GET", "DELETE")
-        if in_query:
+        place = parameter.place or ("query" if route.method in ("GET", "DELETE") else "body")
+        value = spell(value, parameter, generation, in_body=place == "body")
+        if place == "query":
+            if generation in parameter.comma and isinstance(value, list) and any("," in str(item) for item in value):
+                # Airflow would read two names out of it, and policy has decided on one.
+                raise InvalidArgumentsError(f"{name} must not hold a comma: Airflow {version} parts a list by it.")
             query += [(wire_name, text) for text in _query_values(value, generation in parameter.comma)]
+        elif place == "header":
+            headers.append((wire_name, str(value)))
         else:
             body[wire_name] = value
     return Request(
         method=route.method,
-        path=f"/api/{generation}{path}",
+        path=path if route.of_auth_manager else f"/api/{generation}{path}",
         query=tuple(query),
-        body=body if route.method in ("POST", "PATCH", "PUT") else None,
+        body=(body | (whole or {}) or None) if route.method in ("POST", "PATCH", "PUT") else None,
         accept=entry.accept.get(generation, "application/json"),
         repeatable=entry.access == "read",
+        headers=tuple(headers),
     )
 
 
@@ -74,20 +92,22 @@ def check_ids(tool: Tool, arguments: dict[str, Any], catalog: Catalog, generatio
     described = {use.name: use.described for use in tool.entry.params}
     routes = (catalog.operations[name].entry.route(generation) for name in tool.entry.steps)
     for name in {slot for route in routes if route for slot in route.slots} & described.keys() & arguments.keys():
-        quote_id(name, arguments[name], slash=generation in catalog.parameters[described[name]].slash)
+        parameter = catalog.parameters[described[name]]
+        quote_id(name, arguments[name], slash=generation in parameter.slash, uri=parameter.uri)
 
 
-def quote_id(name: str, value: Any, *, slash: bool = False) -> str:
+def quote_id(name: str, value: Any, *, slash: bool = False, uri: bool = False) -> str:
     """One id as one path segment: everything but unreserved characters percent-encoded (RFC 3986, 2.3).
 
-    Raises InvalidArgumentsError for what no segment can carry: empty, "." and "..", and "/" unless the route takes it.
+    Raises InvalidArgumentsError for what no segment can carry: empty, "." and "..", and "/" unless the route takes
+    it (`slash`) or it is a `uri`, whose parts between slashes may be empty.
     """
     text = str(value)
     if text in ("", ".", ".."):
         raise InvalidArgumentsError(f"{name} must not be {text!r}." if text else f"{name} must not be empty.")
-    if "/" in text and not slash:
+    if "/" in text and not slash and not uri:
         raise InvalidArgumentsError(f"{name} must not contain '/': Airflow's API cannot address {text[:80]!r}.")
-    if slash and any(part in ("", ".", "..") for part in text.split("/")):
+    if any(part in (".", "..") or (slash and not part) for part in text.split("/")):
         raise InvalidArgumentsError(f"{name} {text[:80]!r} has an empty, '.' or '..' part between its slashes.")
     try:
         return quote(text, safe="")
@@ -105,16 +125,30 @@ def _fill(
 
     def slot(match: re.Match[str]) -> str:
         parameter = catalog.parameters.get(described.get(match[1], match[1]), Parameter())
-        return quote_id(match[1], values[match[1]], slash=generation in parameter.slash)
+        return quote_id(match[1], values[match[1]], slash=generation in parameter.slash, uri=parameter.uri)
 
     return _SLOT.sub(slot, _OPTIONAL_SEGMENT.sub(optional, path)), used
 
 
-def _spell(value: Any, parameter: Parameter, generation: Generation) -> Any:
+def spell(value: Any, parameter: Parameter, generation: Generation, *, in_body: bool) -> Any:
+    """A value as this generation writes it."""
     if generation == "v1" and parameter.values_v1 and isinstance(value, str):
         sign, name = ("-", value[1:]) if value.startswith("-") else ("", value)
         return sign + parameter.values_v1.get(name, name)
+    if in_body and generation == "v2" and parameter.null is not None and isinstance(value, list):
+        return [None if item == parameter.null else item for item in value]
+    if generation in parameter.json_text and value is not None and not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if parameter.each and isinstance(value, list):
+        return [_held_under(parameter.each, item) for item in value]
     return value
+
+
+def _held_under(key: str, item: Any) -> Any:
+    """ "Viewer" -> {"name": "Viewer"}; {"action": "can_read"} -> {"action": {"name": "can_read"}}."""
+    if isinstance(item, dict):
+        return {name: _held_under(key, value) for name, value in item.items()}
+    return {key: item}
 
 
 def _query_values(value: Any, comma: bool) -> list[str]:
@@ -127,13 +161,15 @@ def _query_values(value: Any, comma: bool) -> list[str]:
 
 
 def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
-    """The JSON value of a response (None for an empty one). Raises AirflowError and its kinds for anything but 2xx."""
+    """The JSON value of a response (None for an empty one). Raises what `failure` gives for anything but 2xx."""
     if 200 <= status < 300:
         if not content.strip():
             return None
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
+            if _is_of_fab(tool):  # Airflow 3 shows its login page at any path of an auth manager that it has not
+                raise _without_fab(tool.name) from None
             raise AirflowError(
                 f"Airflow answered {tool.name} with something that is not JSON. Is AIRFLOW_MCP_URL the address of "
                 "Airflow itself, and not of a login page or a proxy?",
@@ -142,7 +178,7 @@ def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
     raise failure(tool, status, content, location=location)
 
 
-def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> AirflowError:
+def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> AirflowMcpError:
     """The error for a response that is not 2xx, in words that say what to do next."""
     name = tool.entry.part_of or tool.name
     detail = _detail(content)
@@ -156,6 +192,10 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
                 "or let the operator use another identity.",
                 status,
             )
+        case 404 if _is_of_fab(tool) and _detail(content) in ("", "Not Found"):  # FAB's own names what is missing
+            return _without_fab(name)
+        case 405 if _is_of_fab(tool):
+            return _without_fab(name)
         case 404:
             return NotFoundError(f"Airflow does not know it (404).{said}", status)
         case 409:
@@ -176,6 +216,17 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
             )
         case _:
             return AirflowError(f"Airflow answered {name} with status {status}.{said}", status)
+
+
+def _is_of_fab(tool: Tool) -> bool:
+    return tool.entry.v2 is not None and tool.entry.v2.of_auth_manager
+
+
+def _without_fab(name: str) -> NotSupportedError:
+    return NotSupportedError(
+        f"{name} needs the auth manager FAB, which alone keeps users, roles and permissions in Airflow; this Airflow "
+        "has another one, or an older FAB without it."
+    )
 
 
 def redirected(status: int, location: str) -> AirflowError:

@@ -1,136 +1,87 @@
 """The words a manifest may use: frozen models that refuse anything else.
 
-No expressions and no templates: an entry that needs more than these words becomes a composite (`python`).
-Three notations are strings because they are read far more often than parsed:
-
-- a route      "GET /dags/{dag_id}/dagRuns @2.10"     method, path, first version (`versions.Since`);
-               "[/{map_index}]" in a path is there only when the argument is given and not -1
-- a parameter  "state?@3.1"    optional, since;   "logical_date.range?"   two bounds;   "page"   limit and offset;
-               "state:run_state"   the argument `state`, described in parameters.toml as [run_state]
-- a default    "stringify@2.10" as the key of `const` or `default`: sent only where the version knows it
+No expressions and no templates: an entry that needs more than these words becomes a composite (`python`). Routes and
+parameters are written in the notations of `notation.py`.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from airflow_mcp.catalog.versions import EVERYWHERE, Generation, Since, Version
+from airflow_mcp.catalog.notation import PerGeneration, Route, Use, Word, parse_use
+from airflow_mcp.catalog.versions import EVERYWHERE, Generation, Since
 
 Access = Literal["read", "write", "destructive", "admin"]
 Noun = Literal["dag", "pool", "variable", "connection"]
-Where = Literal["path", "body", "query", "row", "file"]
+Where = Literal["path", "body", "query", "row", "every_row", "file", "look_up"]
 Json = dict[str, Any]
-
-_ROUTE = re.compile(r"(GET|POST|PATCH|PUT|DELETE) (/\S*?)(?: @(\S+))?")
-_USE = re.compile(r"([a-z_]+)(?::([a-z_]+))?(\.range)?(\?)?(?:@(\S+))?")
-_SLOT = re.compile(r"\{(\w+)\}")
-
-
-class Word(BaseModel):
-    """Base of every model here: frozen, and closed to unknown words."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Route(Word):
-    """One request of one generation. `path` starts behind /api/vN."""
-
-    method: str
-    path: str
-    since: Since
-
-    @classmethod
-    def parse(cls, text: str) -> Route:
-        """Read "GET /dags/{dag_id} @2.10". Raises ValueError."""
-        match = _ROUTE.fullmatch(text)
-        if match is None:
-            raise ValueError(f"{text!r} is not a route such as 'GET /dags/{{dag_id}} @2.10'")
-        return cls(method=match[1], path=match[2], since=Since.parse(match[3]) if match[3] else EVERYWHERE)
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """Names of the path's arguments, in order."""
-        return tuple(_SLOT.findall(self.path))
-
-
-class Use(Word):
-    """How an entry uses one parameter: the argument's name, and the [table] of parameters.toml that describes it."""
-
-    name: str
-    described: str
-    required: bool
-    since: Since
-
-
-def parse_use(text: str) -> tuple[Use, ...]:
-    """Read one string of `params`. Raises ValueError."""
-    match = _USE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a parameter such as 'dag_id', 'state?@3.1' or 'start_date.range?'")
-    name, described, ranged, optional, mark = match.groups()
-    since = Since.parse(mark) if mark else EVERYWHERE
-    if name == "page":
-        return tuple(Use(name=part, described=part, required=False, since=since) for part in ("limit", "offset"))
-    if ranged:
-        names = (f"{name}_{bound}" for bound in ("gte", "lte"))
-        return tuple(Use(name=bound, described=bound, required=False, since=since) for bound in names)
-    return (Use(name=name, described=described or name, required=not optional, since=since),)
-
-
-class Gated(Word):
-    """A value that is sent only to versions which know its parameter."""
-
-    value: Any
-    since: Since
-
-
-def _parse_values(table: dict[str, Any]) -> dict[str, Any]:
-    """{"stringify@2.10": False} -> {"stringify": Gated}."""
-    if any(isinstance(value, Gated) for value in table.values()):
-        return table
-    parsed = {}
-    for key, value in table.items():
-        name, _, mark = key.partition("@")
-        parsed[name] = Gated(value=value, since=Since.parse(mark) if mark else EVERYWHERE)
-    return parsed
-
-
-Values = Annotated[dict[str, Gated], BeforeValidator(_parse_values)]
-
-
-class PerGeneration(Word):
-    """Values for both generations, and for each alone."""
-
-    both: Values = {}
-    v1: Values = {}
-    v2: Values = {}
-
-    def at(self, version: Version) -> dict[str, Any]:
-        """The plain values that this version takes."""
-        merged = self.both | (self.v1 if version.generation == "v1" else self.v2)
-        return {name: gated.value for name, gated in merged.items() if gated.since.has(version)}
 
 
 class Resolve(Word):
-    """A route argument that callers do not give: read `operation` with the same ids first and take `field`."""
+    """An argument of a request that callers need not give: read `operation` first and take `field` of its answer.
+
+    It is asked with the call's own ids, or with `asks` (its argument -> the call's); of a list, the one row is taken
+    whose `match` equals the call's argument of that name.
+    """
 
     operation: str
     field: str
+    asks: dict[str, str] = {}
+    match: str | None = None
 
 
 class Patch(Word):
-    """A PATCH that Airflow 3 validates whole: read the object, merge, send all of `body`, compare the reply."""
+    """A PATCH that Airflow validates whole: read the object, send what is named with what must be there, compare."""
 
     read: str
-    body: tuple[str, ...]  # fields of the record
+    body: tuple[str, ...]  # fields of the record that may be changed, and those of `fill`
+    fill: tuple[str, ...] = ()  # sent as Airflow holds them where the caller names none; default: all of `body`
     rename_v2: dict[str, str] = {}  # field -> its name on the wire of 3.x
+    grows: dict[Generation, tuple[str, ...]] = {}  # lists to which that generation adds, and takes nothing away
+    mask: dict[Generation, str] = {}  # the parameter that names what is written; default update_mask, "" for none
+
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """Fields that every request holds."""
+        return self.fill or self.body
 
     def wire_names(self, generation: Generation) -> dict[str, str]:
         """Every field of the body with its name on the wire."""
         return {field: self.rename_v2.get(field, field) if generation == "v2" else field for field in self.body}
+
+    def mask_of(self, generation: Generation) -> str:
+        """The parameter that names the fields to write, or nothing where this generation takes none."""
+        return self.mask.get(generation, "update_mask")
+
+
+class Instead(Word):
+    """Where one of `when` is given, `operation` answers: a list by POST has filters that its GET lacks.
+
+    An id of the path goes there as a list of one (`lists`: the path's argument -> the list's name), "~" not at all.
+    """
+
+    operation: str
+    when: tuple[str, ...]
+    lists: dict[str, str] = {}
+
+
+class LookUp(Word):
+    """What a call touches is not among its arguments: read `operation` and take the DAG ids at the dotted paths."""
+
+    operation: str
+    paths: tuple[str, ...]
+
+
+class Bulk(Word):
+    """The arguments create, update and delete become Airflow's list of actions on entities."""
+
+    read: str  # what shows one entity before it is changed or deleted
+    ids: dict[str, str]  # field of an entity -> the argument of `read`; the last is what names it
+    default: dict[str, Any] = {}  # sent where an entity does not say: else Airflow reaches further
+    fill: tuple[str, ...] = ()  # fields that Airflow wants in an update: as it holds them where the caller names none
+    along: str | None = None  # the list of what changes or goes with one entity, and is counted with it
 
 
 class Scope(Word):
@@ -150,6 +101,10 @@ def _parse_route(value: Any) -> Any:
     return Route.parse(value) if isinstance(value, str) else value
 
 
+def _parse_since(value: Any) -> Any:
+    return Since.parse(value) if isinstance(value, str) else value
+
+
 def _parse_params(value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(use for item in value for use in parse_use(item))
@@ -161,13 +116,16 @@ class Entry(Word):
 
     title: str = ""
     summary: str
+    words: str = ""  # what people call it besides, for find_tools
     access: Access
     scope: Annotated[Scope, BeforeValidator(_parse_scope)]
     v1: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     v2: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     python: bool = False  # the composite airflow_mcp/tools/composite/<name>.py answers
     steps: tuple[str, ...] = ()  # with python: every operation it may take; its permission is theirs
+    forwards: Literal["reads", "changes"] | None = None  # it only hands on: runs any tool of that kind by name
     part_of: str | None = None  # only a step of composites, never listed; what denies this tool denies it everywhere
+    only: Annotated[Since | None, BeforeValidator(_parse_since)] = None  # with python: where not every Airflow has it
     params: Annotated[tuple[Use, ...], BeforeValidator(_parse_params)] = ()
     alias: dict[str, str] = {}  # argument -> its name on the wire, where this operation differs from others
     any_of: tuple[str, ...] = ()  # at least one of these optional arguments must be given
@@ -175,40 +133,71 @@ class Entry(Word):
     const: PerGeneration = PerGeneration()  # always sent, never an argument
     record: str | None = None
     rows: str | None = None  # the reply's key that holds a list; without that key the reply is one record
+    rows_v1: str | None = None  # the same on 2.x where it differs
+    no_rows: tuple[Generation, ...] = ()  # generations that answer an empty list with 404
     single: str | None = None  # what that one record is, where it is not `record`
     newest: str | None = None  # field by which an unpaged list is put latest first
+    picks: tuple[str, ...] = ()  # arguments that choose rows here, by the field of the same name, as Airflow does not
     resolve: dict[str, Resolve] = {}
     parent: tuple[str, ...] = ()  # where an empty list may mean "no such DAG or run": look the first fitting one up
     patch: Patch | None = None
+    bulk: Bulk | None = None
+    instead: Instead | None = None
+    unless: dict[Generation, str] = {}  # a read that must find nothing first: that generation would overwrite
+    look_up: LookUp | None = None  # with scope.dag = "look_up"
     then: str | None = None  # answer with this read instead of the reply
-    preview: Literal["flag", "read"] | None = None  # what a dry run is for this operation
+    preview: Literal["flag", "read", "bulk", "itself"] | None = None  # how what a call touches is found out
+    dry: str | None = None  # with preview = "flag": the operation that answers a dry run
+    counts: tuple[str, ...] = ()  # with preview = "flag": a dry run answers these numbers instead of rows
     shows: tuple[str, ...] = ()  # with preview = "read": what is read to show what a call touches
     lost: str = ""  # what cannot be undone, for whoever confirms
     accept: dict[Generation, str] = {}  # default: application/json
     budget: int | None = None  # characters of an answer when the caller names no max_chars
     idempotent: bool = False
     every_instance: bool = False  # of several Airflows, a call that names none asks each; for python that reads
+    serverwide: bool = False  # of several Airflows, a call that names none is about them all; for python that reads
     links: bool = False  # takes the argument `links`, which adds the UI's page to each row or record
 
     @model_validator(mode="after")
     def _is_whole(self) -> Entry:
         if self.python and (self.v1 or self.v2):
             raise ValueError("python and a route exclude each other: data or Python, never half")
-        if not self.python and not (self.v1 or self.v2):
+        if not self.python and not self.forwards and not (self.v1 or self.v2):
             raise ValueError("an entry needs v1, v2 or python")
+        if self.forwards and (self.python or self.v1 or self.v2):
+            raise ValueError("what forwards has neither routes nor python of its own")
+        if self.forwards and (self.forwards == "reads") != (self.access == "read"):
+            raise ValueError("what forwards reads is a read, and what forwards changes is not")
         if self.steps and not self.python:
             raise ValueError("steps are for python: an operation takes none")
         if self.every_instance and not (self.python and self.access == "read"):
             raise ValueError("every_instance is for python that reads")
+        if self.serverwide and not (self.python and self.access == "read" and not self.every_instance):
+            raise ValueError("serverwide is for python that reads, and answers once for every instance")
         if not self.part_of and not self.title:
             raise ValueError("title is required for a tool")
-        if self.access in ("destructive", "admin") and self.preview is None:
+        if self.access in ("destructive", "admin") and self.preview is None and not self.forwards:
             raise ValueError("preview is required where access is destructive or admin")
         if self.links and (self.python or not self.record):
             raise ValueError("links are for records of Airflow")
         if (self.preview == "read") != bool(self.shows):
             raise ValueError("preview = 'read' and shows go together")
+        if (self.preview == "bulk") != bool(self.bulk):
+            raise ValueError("preview = 'bulk' and bulk go together")
+        if (self.dry or self.counts) and self.preview != "flag":
+            raise ValueError("dry and counts are for preview = 'flag'")
+        if (self.scope.dag == "look_up") != bool(self.look_up):
+            raise ValueError("scope.dag = 'look_up' and look_up go together")
         return self
+
+    def is_dry(self, arguments: Json) -> bool:
+        """Whether a call with these arguments only shows what it would touch."""
+        default = self.default.both.get("dry_run")
+        return self.preview == "flag" and bool(arguments.get("dry_run", default.value if default else True))
+
+    def rows_key(self, generation: Generation) -> str | None:
+        """The key of the reply that holds the list."""
+        return self.rows_v1 or self.rows if generation == "v1" else self.rows
 
     def route(self, generation: Generation) -> Route | None:
         """The request of that generation, or None where it has none."""
@@ -216,14 +205,12 @@ class Entry(Word):
 
     @property
     def since(self) -> Since:
-        """Where the tool exists. A composite works everywhere; its steps say what they need."""
-        if self.python:
-            return EVERYWHERE
-        return Since(self.v1.since.v1 if self.v1 else None, self.v2.since.v2 if self.v2 else None)
-
-
-def _parse_since(value: Any) -> Any:
-    return Since.parse(value) if isinstance(value, str) else value
+        """Where the tool exists. A composite works everywhere unless it says `only`; its steps say what they need."""
+        if self.python or self.forwards:
+            return self.only or EVERYWHERE
+        if self.v2 is None:
+            return Since(self.v1.since.v1 if self.v1 else None, None)
+        return Since(self.v1.since.v1 if self.v1 else None, self.v2.since.v2, self.v2.since.last)
 
 
 SinceMark = Annotated[Since, BeforeValidator(_parse_since)]
@@ -236,11 +223,16 @@ class Parameter(Word):
     json_schema: Json = Field(alias="schema", default={"type": "string"})
     v1: str | None = None  # its name on the wire of 2.x
     v2: str | None = None
-    place: Literal["query", "body"] | None = Field(alias="in", default=None)  # else by method: GET and DELETE query
+    place: Literal["query", "body", "header"] | None = Field(alias="in", default=None)  # else by method: GET query
     comma: tuple[Generation, ...] = ()  # generations that take a list as one comma-joined value
     values_v1: dict[str, str] = {}  # values spelt differently on 2.x; a leading "-" (descending) is kept
     values_since: dict[str, SinceMark] = {}  # values that only newer versions know
+    null: str | None = None  # the value that a JSON body of 3.x spells null
+    each: str | None = None  # texts in this list go as objects that hold them under this key
+    json_text: tuple[Generation, ...] = ()  # generations that take any value but a text as JSON in a text
     slash: tuple[Generation, ...] = ()  # generations whose route takes "/" in it (sent as %2F)
+    uri: bool = False  # a URI as an id: it holds "/" anywhere, and "//"
+    secret: bool = False  # masked wherever a call's arguments are shown
 
     def wire_name(self, name: str, generation: Generation) -> str:
         """What Airflow calls this argument."""
@@ -260,10 +252,15 @@ class Record(Word):
     pluck: dict[str, str] = {}  # our name -> dotted path into the reply; lists are walked item by item
     pluck_v1: dict[str, str] = {}
     invert_v1: dict[str, str] = {}  # our boolean -> the 2.x boolean that means the opposite
+    plain: tuple[str, ...] = ()  # fields whose objects hold only a name: it is shown instead
+    bare_v1: str | None = None  # 2.x answers the value of this field alone
+    unnest: dict[str, str] = {}  # { options = "section" }: each item of a row's list is a row, with the row's name
+    dags: tuple[str, ...] = ()  # with scope "every_row": dotted paths to all DAG ids that a row names
     ids: tuple[str, ...] = ()  # never altered: they round-trip as arguments
     text: tuple[str, ...] = ()  # written by others: data, never instructions
     named: dict[str, str] = {}  # field -> the field that holds its name, by which it may be secret
     secret: tuple[str, ...] = ()  # masked whatever their value
+    secret_values: tuple[str, ...] = ()  # objects, or JSON in a text: every value in them is masked
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ class Tool:
     name: str
     toolset: str
     entry: Entry
+    reach: tuple[Tool, ...] = field(default=(), compare=False, repr=False)  # what it may run, if it `forwards`
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Catalog:
     parameters: dict[str, Parameter]
     records: dict[str, Record]
     default: frozenset[str]  # toolsets and tools that are listed unless the operator says otherwise
+    synonyms: dict[str, str]  # a word of the manifests -> what people say instead
 
     @property
     def tools(self) -> dict[str, Tool]:
@@ -74,6 +76,7 @@ def load_catalog(folder: Path | None = None) -> Catalog:
     files = {path.name: _read(path) for path in sorted(folder.glob("*.toml"))}
     if missing := [name for name in _SHARED if name not in files]:
         raise ManifestError(f"{folder}: {', '.join(missing)} is missing.")
+    synonyms = _synonyms(files.pop("synonyms.toml", {}))
     parameters = _parse(Parameter, "parameters.toml", files["parameters.toml"])
     for name in [name for name in parameters if name.endswith(".range")]:
         parameters.update(_bounds(name.removesuffix(".range"), parameters.pop(name)))
@@ -87,7 +90,9 @@ def load_catalog(folder: Path | None = None) -> Catalog:
                 raise ManifestError(f"{file}: [{name}] is already in {operations[name].toolset}.toml.")
             operations[name] = Tool(name, toolset, entry)
     records = _parse(Record, "records.toml", files["records.toml"])
-    catalog = Catalog(operations, parameters, records, frozenset(files["toolsets.toml"].get("default", [])))
+    operations |= _forwarders(operations)
+    default = frozenset(files["toolsets.toml"].get("default", []))
+    catalog = Catalog(operations, parameters, records, default, synonyms)
     _check_references(catalog)
     return catalog
 
@@ -109,6 +114,26 @@ def _parse(model: type[Model], file: str, tables: dict[str, Any]) -> dict[str, M
             key = ".".join(str(part) for part in first["loc"]) or "the entry"
             raise ManifestError(f"{file}: [{name}] {key}: {first['msg']}.") from None
     return parsed
+
+
+def _synonyms(table: dict[str, Any]) -> dict[str, str]:
+    if wrong := [word for word, said in table.items() if not isinstance(said, str)]:
+        raise ManifestError(f"synonyms.toml: {', '.join(wrong)}: what people say must be words in one string.")
+    return table
+
+
+def _forwarders(operations: dict[str, Tool]) -> dict[str, Tool]:
+    """The tools that run others, each with what it may run."""
+    own = [tool for tool in operations.values() if not tool.entry.forwards and not tool.entry.part_of]
+    kinds = {
+        kind: tuple(tool for tool in own if (tool.entry.access == "read") is (kind == "reads"))
+        for kind in ("reads", "changes")
+    }
+    return {
+        name: replace(tool, reach=kinds[tool.entry.forwards])
+        for name, tool in operations.items()
+        if tool.entry.forwards
+    }
 
 
 def _bounds(name: str, ranged: Parameter) -> dict[str, Parameter]:
@@ -136,6 +161,13 @@ def _check_references(catalog: Catalog) -> None:
             "parent": set(entry.parent) - catalog.operations.keys(),
             "shows": set(entry.shows) - catalog.operations.keys(),
             "patch": {entry.patch.read} - catalog.operations.keys() if entry.patch else set[str](),
+            "bulk": {entry.bulk.read, entry.bulk.along or entry.bulk.read} - catalog.operations.keys()
+            if entry.bulk
+            else set[str](),
+            "instead": {entry.instead.operation} - catalog.operations.keys() if entry.instead else set[str](),
+            "look_up": {entry.look_up.operation} - catalog.operations.keys() if entry.look_up else set[str](),
+            "unless": set(entry.unless.values()) - catalog.operations.keys(),
+            "dry": {entry.dry} - catalog.operations.keys() - {None},
             "part_of": {entry.part_of} - catalog.tools.keys() - {None},
             "steps": set(entry.steps) - catalog.operations.keys(),
             "resolve": {resolve.operation for resolve in entry.resolve.values()} - catalog.operations.keys(),

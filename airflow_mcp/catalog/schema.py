@@ -18,6 +18,7 @@ from airflow_mcp.catalog.grammar import Json, Parameter
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import InvalidArgumentsError, NotSupportedError
+from airflow_mcp.redact import MASK, is_masked
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
@@ -38,7 +39,7 @@ def input_schema(tool: Tool, catalog: Catalog, version: Version | None = None) -
     entry = tool.entry
     defaults = {name: gated.value for name, gated in entry.default.both.items()}
     for use in entry.params:
-        if version and not use.since.has(version) and use.name not in ("limit", "offset"):
+        if not use.in_schema(version):
             continue
         parameter = catalog.parameters[use.described]
         properties[use.name] = parameter_schema(parameter, version)
@@ -50,7 +51,7 @@ def input_schema(tool: Tool, catalog: Catalog, version: Version | None = None) -
         properties["fields"] = _FIELDS
     if entry.links:
         properties["links"] = _LINKS
-    if entry.rows or entry.access == "read":
+    if (entry.rows or entry.access == "read") and not entry.forwards:
         properties["max_chars"] = _MAX_CHARS
     schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
     if required := [use.name for use in entry.params if use.required]:
@@ -83,13 +84,25 @@ def validate(tool: Tool, arguments: Json, catalog: Catalog, *, whole: bool = Tru
     if tool.entry.access != "read" and isinstance(arguments.get("plan"), str):
         arguments = {name: value for name, value in arguments.items() if name != "plan"}  # confirm.py judges it
     errors = _validator(tool, catalog).iter_errors(arguments)
-    problems = [_sentence(error, tool) for error in errors if whole or error.validator != "required"]
+    problems = [_sentence(error, tool, catalog) for error in errors if whole or error.validator != "required"]
     problems += _naive_dates(tool, arguments, catalog)
     any_of = tool.entry.any_of
     if whole and any_of and not any(arguments.get(name) is not None for name in any_of):
         problems.append(f"give at least one of {', '.join(any_of)}")
     if problems:
         raise InvalidArgumentsError(f"{tool.name}: {'; '.join(list(dict.fromkeys(problems))[:3])}.")
+
+
+def refuse_masks(tool: Tool, arguments: Json) -> None:
+    """Airflow would store a mask that is sent back, and with it destroy what it stands for.
+
+    Raises InvalidArgumentsError.
+    """
+    if masked := [name for name, value in arguments.items() if is_masked(value)]:
+        raise InvalidArgumentsError(
+            f"{tool.name}: {' and '.join(masked)} holds ***, which masks a secret and is not its value. Leave out what "
+            "is not to change; give the real value of what is."
+        )
 
 
 def whole_numbers(tool: Tool, arguments: Json, catalog: Catalog) -> Json:
@@ -109,7 +122,7 @@ def check_version(tool: Tool, arguments: Json, catalog: Catalog, version: Versio
     if not tool.entry.since.has(version):
         raise NotSupportedError(f"{tool.name} needs {tool.entry.since}; this is Airflow {version}.")
     for use in tool.entry.params:
-        if use.name in arguments and not use.since.has(version) and use.name not in ("limit", "offset"):
+        if use.name in arguments and not use.in_schema(version):
             raise NotSupportedError(
                 f"{tool.name}: the argument {use.name} needs {use.since}; this is Airflow {version}. Call without it."
             )
@@ -131,10 +144,12 @@ def _validator(tool: Tool, catalog: Catalog) -> Draft202012Validator:
     return _cached_validator(json.dumps(input_schema(tool, catalog)))
 
 
-def _sentence(error: ValidationError, tool: Tool) -> str:
+def _sentence(error: ValidationError, tool: Tool, catalog: Catalog) -> str:
     where = ".".join(str(part) for part in error.absolute_path) or "the arguments"
     given = json.dumps(error.instance, ensure_ascii=False, default=str)
     given = given if len(given) <= 60 else f"{given[:57]}..."
+    if _is_secret([str(part) for part in error.absolute_path], tool, catalog):
+        given = MASK
     rule: Any = error.validator_value  # the keyword's own value in the schema
     match error.validator:
         case "required":
@@ -154,6 +169,16 @@ def _sentence(error: ValidationError, tool: Tool) -> str:
             return f"{where} must not be empty"
         case _:
             return f"{where} does not fit {tool.name}: {given}"
+
+
+def _is_secret(path: list[str], tool: Tool, catalog: Catalog) -> bool:
+    """Whether what stands there is a secret, or may hold one: an error is written down too."""
+    if not path:
+        return False
+    described = {use.name: use.described for use in tool.entry.params}
+    names = (described.get(path[0], path[0]), *path[1:])
+    whole = tool.entry.bulk is not None and path[0] in ("create", "update") and all(map(str.isdigit, path[1:]))
+    return whole or any(name in catalog.parameters and catalog.parameters[name].secret for name in names)
 
 
 def _unknown_argument(name: str, known: list[str]) -> str:

@@ -38,17 +38,22 @@ OLDEST: dict[Generation, Version] = {"v1": Version(2, 7), "v2": Version(3, 0)}
 
 
 class Since(NamedTuple):
-    """The first version of each generation that has something; None where the generation never has it."""
+    """The first version of each generation that has something; None where the generation never has it.
+
+    `last` is the last version of 3.x that has it, where a later one has dropped it.
+    """
 
     v1: Version | None
     v2: Version | None
+    last: Version | None = None
 
     @classmethod
     def parse(cls, mark: str) -> Since:
         """Read the part behind `@`.
 
         "2.10": since 2.10 and in all of 3.x.  "3.1": only in 3.x, since 3.1.  "2.10,3.2": both, each since its own.
-        "v1", "v2": all supported versions of that generation alone.  "local": in neither, done on our side.
+        "3.0-3.0": only in 3.x, from the first to the last of these.  "v1", "v2": all supported versions of that
+        generation alone.  "local": in neither, done on our side.
         Raises ValueError for anything else.
         """
         match mark.split(","):
@@ -58,6 +63,9 @@ class Since(NamedTuple):
                 return cls(OLDEST["v1"], None)
             case ["v2"]:
                 return cls(None, OLDEST["v2"])
+            case [one] if "-" in one:
+                first, _, last = one.partition("-")
+                return cls(None, Version.parse(first), Version.parse(last))
             case [one]:
                 version = Version.parse(one)
                 return cls(version, OLDEST["v2"]) if version.generation == "v1" else cls(None, version)
@@ -69,12 +77,14 @@ class Since(NamedTuple):
     def has(self, version: Version) -> bool:
         """Whether this exists in the given version."""
         first = self.v1 if version.generation == "v1" else self.v2
-        return first is not None and version >= first
+        return first is not None and version >= first and (self.last is None or version <= self.last)
 
     def __str__(self) -> str:
         """For an error message: "Airflow 3.1 or newer", "Airflow 2.10 to 2.11"."""
         if self.v2 is None:
             return "Airflow 2.x" if self.v1 == OLDEST["v1"] else f"Airflow {self.v1} to 2.11"
+        if self.last is not None:
+            return f"Airflow {self.v2}" if self.last == self.v2 else f"Airflow {self.v2} to {self.last}"
         if self.v1 is None:
             return f"Airflow {self.v2} or newer"
         if self.v2 == OLDEST["v2"]:
@@ -83,3 +93,4 @@ class Since(NamedTuple):
 
 
 EVERYWHERE = Since(OLDEST["v1"], OLDEST["v2"])
+LOCAL = Since(None, None)

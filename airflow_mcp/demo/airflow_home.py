@@ -31,7 +31,7 @@ class Memory:
     secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(64))
     passwords: dict[str, str] = field(default_factory=dict[str, str])
     created: list[str] = field(default_factory=list[str])
-    """Users that exist in Airflow 2's database, as "name:role"."""
+    """Users that FAB has in its database, as "name:role"."""
 
     @classmethod
     def of(cls, home: Path) -> Memory:

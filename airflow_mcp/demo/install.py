@@ -20,15 +20,23 @@ LOCKS = Path(__file__).parent / "locks"
 
 @dataclass(frozen=True)
 class Release:
-    """An Airflow release the demo offers, and the Python versions it runs on, the preferred first."""
+    """An Airflow release, and the Python versions it runs on, the preferred first."""
 
     version: str
     pythons: tuple[str, ...]
+    variant: str = ""
+    """Of the same version with other packages: tells its lock, environment and database from those of the plain one."""
+    locks: Path = LOCKS
+
+    @property
+    def name(self) -> str:
+        """The version, and the variant behind it."""
+        return f"{self.version}-{self.variant}" if self.variant else self.version
 
     @property
     def lock(self) -> Path:
         """The file that pins every package of this release with its hashes."""
-        return LOCKS / f"airflow-{self.version}.txt"
+        return self.locks / f"airflow-{self.name}.txt"
 
 
 RELEASES = {
@@ -137,8 +145,12 @@ def build_environment(build: Build) -> None:
             ) from error
 
 
-def install(version: str, cache: Path, report: Report, build: Callable[[Build], None] = build_environment) -> Path:
-    """Install Airflow `version` under `cache` unless that is done already; gives the environment's Python.
+def install(
+    wanted: str | Release, cache: Path, report: Report, build: Callable[[Build], None] = build_environment
+) -> Path:
+    """Install an Airflow (a version the demo offers, or any release) under `cache` unless that is done already.
+
+    Gives the environment's Python.
 
     The mark of a finished installation is a file written last that names the lock file's content: an interrupted
     installation, or one from an older lock file, is done again. Two starts at once install one after the other.
@@ -146,15 +158,15 @@ def install(version: str, cache: Path, report: Report, build: Callable[[Build], 
     Raises:
         DemoError: the version is not offered, no Python fits, or a step of the installation failed.
     """
-    release = release_of(version)
-    folder = cache / "environments" / f"airflow-{version}"
+    release = release_of(wanted) if isinstance(wanted, str) else wanted
+    folder = cache / "environments" / f"airflow-{release.name}"
     python, finished = folder / "bin" / "python", folder / "installed-from"
     content = hashlib.sha256(release.lock.read_bytes()).hexdigest()
     with held(folder.with_name(f"{folder.name}.lock"), lambda: report("waiting for another installation")) as keep:
         if python.exists() and finished.exists() and finished.read_text() == content:
             return python
         interpreter = choose_python(release)
-        report(f"installing Airflow {version} into {cache}, once")
+        report(f"installing Airflow {release.name} into {cache}, once")
         if folder.exists():
             shutil.rmtree(folder)
         build(Build(folder, interpreter, release.lock, keep))

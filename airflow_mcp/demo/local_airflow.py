@@ -14,7 +14,7 @@ from typing import Self
 
 from airflow_mcp.demo import airflow_home
 from airflow_mcp.demo.airflow_home import LOOPBACK, Component, Memory, database_url
-from airflow_mcp.demo.install import cache_folder, install
+from airflow_mcp.demo.install import Release, cache_folder, install, release_of
 from airflow_mcp.demo.prepare import prepare
 from airflow_mcp.demo.processes import DemoError, FolderBusyError, Report, end_marked, held, tail
 from airflow_mcp.demo.readiness import Api, dag_files
@@ -50,7 +50,7 @@ class LocalAirflow:
     @classmethod
     def start(
         cls,
-        version: str,
+        wanted: str | Release,
         home: Path,
         dags_folder: Path,
         report: Report = quiet,
@@ -60,14 +60,15 @@ class LocalAirflow:
         options: Mapping[str, str] | None = None,
         timeout: float = 300.0,
     ) -> Self:
-        """Start Airflow `version` in `home` with the DAG files of `dags_folder`, installing it first if need be.
+        """Start an Airflow in `home` with the DAG files of `dags_folder`, installing it first if need be.
 
-        `home` is the caller's to keep or to remove after `stop`: a kept one starts faster and remembers its runs, port
-        and passwords; a new one gets a copy of a migrated database from `cache` (the user's cache folder when None).
-        `users` are name -> role (admin, op, user or viewer) beside the administrator `admin`. `options` are further
-        environment variables, which win over ours. Returns when the scheduler is healthy and every DAG file is listed
-        or an import error; gives up after `timeout` seconds of waiting for that. Every *.py file that mentions both
-        "dag" and "airflow" counts as a DAG file, as it does for Airflow.
+        `wanted` is a version the demo offers, or any release. `home` is the caller's to keep or to remove after `stop`:
+        a kept one starts faster and remembers its runs, port and passwords; a new one gets a copy of a migrated
+        database from `cache` (the user's cache folder when None). `users` are name -> role (admin, op, user or viewer)
+        beside the administrator `admin`. `options` are further environment variables, which win over ours. Returns when
+        the scheduler is healthy and every DAG file is listed or an import error; gives up after `timeout` seconds of
+        waiting for that. Every *.py file that mentions both "dag" and "airflow" counts as a DAG file, as it does for
+        Airflow.
 
         Raises:
             FolderBusyError: an Airflow runs in this home already.
@@ -75,7 +76,9 @@ class LocalAirflow:
         """
         home, dags_folder, cache = home.absolute(), dags_folder.absolute(), cache or cache_folder()
         everyone = {cls.username: "admin", **(users or {})}
-        python = install(version, cache, report)
+        release = release_of(wanted) if isinstance(wanted, str) else wanted
+        version = release.version
+        python = install(release, cache, report)
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with ExitStack() as undo:
             undo.enter_context(held(home / "lock", lambda: _refuse_busy(home)))
@@ -87,7 +90,7 @@ class LocalAirflow:
             memory.save(home)  # before the first process, so that its mark is known whatever happens
             undo.callback(end_marked, memory.mark)
             env = airflow_home.environment(version, home, dags_folder, memory, python, everyone) | dict(options or {})
-            prepare(version, home, cache, memory, python, everyone, env, report)
+            prepare(release.name, home, cache, memory, python, everyone, env, report)
             airflow = cls(version, home, memory, undo.pop_all())
         try:
             report(f"starting Airflow {version} on {airflow.url}")

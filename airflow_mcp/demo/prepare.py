@@ -12,10 +12,13 @@ from pathlib import Path
 from airflow_mcp.demo.airflow_home import Memory, database_url, write_private
 from airflow_mcp.demo.processes import Report, run_to_end
 
-# Run by Airflow 2's own Python: one process for all users, and no password in a command line.
+# Run by Airflow's own Python where FAB keeps the users: one process for all, and no password in a command line.
 CREATE_USERS = """
 import json, sys
-from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+try:
+    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+except ImportError:  # before Airflow 2.9, where FAB is part of it
+    from airflow.utils.cli_app_builder import get_application_builder
 with get_application_builder() as builder:
     for name, role, password in json.load(sys.stdin):
         if not builder.sm.find_user(name):
@@ -26,7 +29,7 @@ with get_application_builder() as builder:
 
 
 def prepare(
-    version: str,
+    name: str,
     home: Path,
     cache: Path,
     memory: Memory,
@@ -37,7 +40,7 @@ def prepare(
 ) -> None:
     """Give `home` a migrated database, the users, and nothing stale.
 
-    Migrating takes seconds, so it is done once per version and copied from `cache` from then on.
+    Migrating takes seconds, so it is done once per release (`name`) and copied from `cache` from then on.
 
     Raises:
         DemoError: a step failed; the sentence quotes the end of its output.
@@ -45,19 +48,19 @@ def prepare(
     for stale in home.glob("*.pid"):  # a killed gunicorn leaves its own, and the next one refuses to start
         stale.unlink()
     (home / "airflow.cfg").touch()  # or every component writes a default one at the same time
-    template = cache / "databases" / f"airflow-{version}.db"
+    template = cache / "databases" / f"airflow-{name}.db"
     if not (home / "airflow.db").exists():
         if not template.exists():
             report("creating Airflow's database, once")
-            _make_database(version, template, python, env)
+            _make_database(template, python, env)
         shutil.copyfile(template, home / "airflow.db.partial")
         (home / "airflow.db.partial").replace(home / "airflow.db")
-    if not version.startswith("2."):
-        passwords = json.dumps({name: memory.passwords[name] for name in users})
+    if not _users_are_fabs(env):
+        passwords = json.dumps({user: memory.passwords[user] for user in users})
         write_private(home / "simple_auth_manager_passwords.json.generated", passwords)
-    elif new := [name for name, role in users.items() if f"{name}:{role}" not in memory.created]:
+    elif new := [user for user, role in users.items() if f"{user}:{role}" not in memory.created]:
         report("creating the users")
-        wanted = json.dumps([(name, users[name], memory.passwords[name]) for name in new])
+        wanted = json.dumps([(user, users[user], memory.passwords[user]) for user in new])
         command = [python, "-c", CREATE_USERS]
         run_to_end(
             command,
@@ -66,11 +69,11 @@ def prepare(
             env=database_url(home / "airflow.db", lock_wait=60) | env,
             stdin=wanted,
         )
-        memory.created += [f"{name}:{users[name]}" for name in new]
+        memory.created += [f"{user}:{users[user]}" for user in new]
         memory.save(home)
 
 
-def _make_database(version: str, template: Path, python: Path, env: dict[str, str]) -> None:
+def _make_database(template: Path, python: Path, env: dict[str, str]) -> None:
     """Migrate an empty database into `template`, with write-ahead logging so that readers never block a writer."""
     template.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=template.parent) as folder:
@@ -81,7 +84,7 @@ def _make_database(version: str, template: Path, python: Path, env: dict[str, st
             **database_url(database, lock_wait=60),
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{folder}/logs",
         }
-        steps = [["db", "migrate"], *([["sync-perm"]] if version.startswith("2.") else [])]
+        steps = [["db", "migrate"], *([["sync-perm"]] if _users_are_fabs(env) else [])]
         for step in steps:
             doing = f"Creating Airflow's database (airflow {' '.join(step)})"
             run_to_end([python, "-m", "airflow", *step], doing=doing, cwd=Path(folder), env=env)
@@ -89,3 +92,7 @@ def _make_database(version: str, template: Path, python: Path, env: dict[str, st
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         database.replace(template)
+
+
+def _users_are_fabs(env: dict[str, str]) -> bool:
+    return env.get("AIRFLOW__CORE__AUTH_MANAGER", "").endswith(".FabAuthManager")

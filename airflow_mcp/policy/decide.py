@@ -58,14 +58,40 @@ def touched_by(tool: Tool, arguments: Json) -> Touched:
     """What the parsed call touches of each noun in its entry's scope."""
     touched: Touched = {}
     for noun in NOUNS:
-        if getattr(tool.entry.scope, noun) is None:
+        where = getattr(tool.entry.scope, noun)
+        if where is None:
             continue
-        ids: set[str] = set()
-        for name in _ARGUMENTS[noun]:
-            value = arguments.get(name)
-            ids |= {str(item) for item in (value if isinstance(value, list) else [value]) if item is not None}
-        touched[noun] = None if not ids or "~" in ids else frozenset(ids)
+        ids = _ids(tool, noun, arguments) if where != "every_row" else None
+        touched[noun] = ids or None
     return touched
+
+
+def _ids(tool: Tool, noun: Noun, arguments: Json) -> frozenset[str] | None:
+    """The ids of a noun that a call names; None where it may touch others."""
+    singly, several = set[str](), set[str]()
+    for name in _ARGUMENTS[noun]:
+        value = arguments.get(name)
+        if isinstance(value, list):
+            several |= {str(item) for item in value}
+        elif value is not None:
+            singly.add(str(value))
+    narrowed = bool(tool.entry.instead and several)  # "~" and a list of ids: those of the list
+    if bulk := tool.entry.bulk:
+        entities = [one for word in ("create", "update", "delete") for one in arguments.get(word) or ()]
+        own = [_of_entity(one, _ARGUMENTS[noun], [*bulk.ids][-1]) for one in entities]
+        several |= {one for one in own if one}
+        narrowed = narrowed or all(own)  # "~", and every entity says whose it is
+    if narrowed:
+        singly.discard("~")
+    ids = singly | several
+    return None if "~" in ids else frozenset(ids)
+
+
+def _of_entity(entity: object, names: tuple[str, ...], key: str) -> str:
+    """The id of a noun that one entity of a bulk call names, or nothing; a text is what names the entity."""
+    if not isinstance(entity, dict):
+        return str(entity) if key in names else ""
+    return next((str(entity[name]) for name in names if entity.get(name)), "")
 
 
 def decide(policy: Policy, tool: Tool, touched: Touched, asker: Asker, within: Within | None = None) -> Decision:
@@ -124,6 +150,8 @@ def offers(policy: Policy, tool: Tool, asker: Asker) -> bool:
     unconditional = (rule for rule in policy.deny if not any(map(rule.patterns, NOUNS)))
     if any(_is_about(rule, tool, asker, every=True) for rule in unconditional):
         return False
+    if tool.entry.forwards:
+        return any(offers(policy, one, asker) for one in tool.reach)
     if tool.entry.access == "read" and policy.default == "read":
         return True
     return any(_is_about(rule, tool, asker, every=False) and rule.fits(tool) for rule in policy.allow)
@@ -163,9 +191,10 @@ def refusal(policy: Policy, tool: Tool, decision: Decision, asker: Asker) -> Not
         return NotAllowedError(
             f"{start}: it is allowed only by {' and '.join(narrower)}, and this call reaches further."
         )
+    article = "an" if access == "admin" else "a"
     return NotAllowedError(
-        f"{start}: it is a {access} operation that no rule allows. The operator of this server can allow it by adding "
-        f"{tool.name} (or @{access}) to the setting AIRFLOW_MCP_ALLOW or to a [[policy.allow]] rule."
+        f"{start}: it is {article} {access} operation that no rule allows. The operator of this server can allow it by "
+        f"adding {tool.name} (or @{access}) to the setting AIRFLOW_MCP_ALLOW or to a [[policy.allow]] rule."
     )
 
 

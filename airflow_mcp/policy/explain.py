@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.policy.decide import Asker, Within, decide, offers, refusal, touched_by
+from airflow_mcp.policy.decide import Asker, Decision, Within, decide, offers, refusal, touched_by
 from airflow_mcp.policy.rules import Policy
 
 _CONFIRMATION = {
@@ -17,8 +17,12 @@ def explain(policy: Policy, catalog: Catalog, tool: Tool, arguments: Json, asker
     """The verdict (allowed, confirm or denied), by which rule, and what would change it, as one flat record."""
     decision = decide(policy, tool, touched_by(tool, arguments), asker)
     facts: Json = {"tool": tool.name, "class": tool.entry.access, "rule": decision.rule}
-    if tool.entry.preview == "flag" and arguments.get("dry_run", True):
+    if tool.entry.forwards:
+        return _explain_way(policy, tool, decision, asker)
+    if tool.entry.is_dry(arguments):
         facts["dry_run"] = "a dry run needs no confirmation; this is about dry_run=false"
+    if tool.entry.look_up:
+        facts["rows"] = "which DAGs it touches is looked up when it is called; this is about a call that reaches any"
     if not decision.allowed or not offers(policy, tool, asker):
         why = str(refusal(policy, tool, decision, asker))
         return {**facts, "verdict": "denied", "change": why}
@@ -39,3 +43,14 @@ def explain(policy: Policy, catalog: Catalog, tool: Tool, arguments: Json, asker
     how = _CONFIRMATION[decision.confirm]
     change = 'confirm = "never" in every rule that allows it would drop the confirmation'
     return {**facts, "verdict": "confirm", "confirm": decision.confirm, "how": how, "change": change}
+
+
+def _explain_way(policy: Policy, tool: Tool, decision: Decision, asker: Asker) -> Json:
+    """The same for a tool that runs others: it has no permission of its own, but may be denied."""
+    if not offers(policy, tool, asker):
+        nothing = "no tool that it could run is allowed; what allows such a tool allows it through this one too"
+        change = str(refusal(policy, tool, decision, asker)) if decision.rule.startswith("policy.deny") else nothing
+        return {"tool": tool.name, "verdict": "denied", "rule": decision.rule, "change": change}
+    change = "a [[policy.deny]] rule that names it would deny it"
+    how = "it has no permission of its own: what it runs is decided as if called directly, so ask about that tool"
+    return {"tool": tool.name, "verdict": "allowed", "rule": "that of the tool it runs", "how": how, "change": change}

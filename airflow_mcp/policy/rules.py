@@ -139,6 +139,9 @@ def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances:
                 raise SettingsError(sentence, (*path, "tools"))
             continue
         every = isinstance(rule, Deny)
+        if not every and pattern in catalog.tools and catalog.tools[pattern].entry.forwards:
+            sentence = f"{where}: {pattern} has no permission of its own: allow the tools that it may run."
+            raise SettingsError(sentence, (*path, "tools"))
         if pattern in _CLASSES or any(names(pattern, tool, every=every) for tool in catalog.tools.values()):
             continue
         near = difflib.get_close_matches(pattern, [*catalog.tools, *_CLASSES, SECRET], n=3, cutoff=0.5)
@@ -157,6 +160,8 @@ def names(pattern: str, tool: Tool, *, every: bool = False) -> bool:
     No glob and no toolset reaches an admin tool, since whoever may create a user may create an administrator; in a deny
     rule (`every`) they do.
     """
+    if tool.entry.forwards:  # it has no class and no permission of its own, but may be denied as a way to those
+        return every and (fnmatchcase(tool.name, pattern) or pattern == tool.toolset)
     if pattern.startswith("@"):
         return pattern == f"@{tool.entry.access}"
     if pattern in (tool.name, tool.entry.part_of):

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from airflow_mcp.catalog.grammar import Json
 
 _log = logging.getLogger(__name__)
-_DETECTION_SECONDS = 1.0  # what a list may wait for Airflow to say its version
 _LIST_SECONDS = 60  # what a client may keep a list for; private, since policy shapes it
 
 
@@ -100,7 +99,7 @@ class AirflowServer(MCPServer[None]):
     async def list_tools(self) -> list[ListedTool]:
         """What this caller may use on the connected Airflow; while that is unknown, on any."""
         with _without_its_cause("tools"):
-            shown = await self._instances.tools(self._toolsets, Caller(), _DETECTION_SECONDS)
+            shown = await self._instances.tools(self._toolsets, Caller())
             return [_listed_tool(tool, schema) for tool, schema in shown]
 
     async def call_tool(

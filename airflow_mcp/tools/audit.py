@@ -14,8 +14,8 @@ from typing import TextIO
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotAllowedError, SettingsError
-from airflow_mcp.redact import redact, redact_text
-from airflow_mcp.text import clean, in_strings
+from airflow_mcp.redact import redact_text
+from airflow_mcp.text import clean
 
 
 @dataclass
@@ -26,8 +26,9 @@ class Entry:
     access: str
     caller: str
     instance: str
-    arguments: Json
+    arguments: Json  # as they may be shown (tools/arguments.py)
     request_id: str = ""
+    through: str = ""  # the tool that ran this one
     rule: str = ""
     decision: str = "refused"  # refused | previewed | asked | allowed
     targets: tuple[str, ...] = ()  # of a change: what was worked out, or before that what the call names
@@ -101,8 +102,9 @@ class Audit:
             "caller": entry.caller,
             "instance": entry.instance,
             "tool": entry.tool,
+            "through": entry.through,
             "class": entry.access,
-            "arguments": redact(in_strings({k: v for k, v in entry.arguments.items() if k != "plan"}, clean)),
+            "arguments": entry.arguments,
             "decision": entry.decision,
             "rule": entry.rule,
             "targets": [redact_text(clean(one)) for one in entry.targets[:_MOST_TARGETS]],

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from airflow_mcp.catalog.load import Tool
 from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.tools.finding import Found
 
 # (done, total or None, message): shown to whoever asked for progress.
 Progress = Callable[[float, float | None, str], Awaitable[None]]
@@ -24,6 +26,10 @@ class Answer:
 Ask = Callable[[str], Awaitable[Answer]]
 
 
+# Finds tools for a question in plain words, among those that this caller may use.
+Find = Callable[[str], Awaitable[Found]]
+
+
 async def _unheard(done: float, total: float | None, message: str) -> None:
     """Nobody asked for progress."""
 
@@ -37,6 +43,11 @@ async def nobody(question: str) -> Answer:
     )
 
 
+async def _nothing(query: str) -> Found:
+    del query
+    return Found()
+
+
 @dataclass(frozen=True)
 class Caller:
     """One call's caller."""
@@ -46,3 +57,5 @@ class Caller:
     request_id: str = ""
     progress: Progress = _unheard
     ask: Ask = nobody
+    find: Find = _nothing
+    through: Tool | None = None  # the tool by which it runs this one

@@ -10,9 +10,10 @@ from airflow_mcp.catalog.load import Tool
 from airflow_mcp.catalog.schema import SMALLEST_ANSWER
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal, stricter
-from airflow_mcp.redact import redact, redact_text
+from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 from airflow_mcp.tools import shape
+from airflow_mcp.tools.arguments import shown
 from airflow_mcp.tools.audit import Entry
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.guard import Guard
@@ -97,7 +98,7 @@ async def confirm(
 async def _ask(door: Operations, tool: Tool, arguments: Json, caller: Caller, targets: Targets, entry: Entry) -> str:
     """The answer's name, to be used once. Raises NotAllowedError for any answer but yes."""
     entry.decision = "asked"
-    answer = await caller.ask(question(tool, arguments, targets, door.instance))
+    answer = await caller.ask(question(tool, shown(tool, arguments, door.catalog), targets, door.instance))
     if not answer.yes:
         raise NotAllowedError(f"Nothing was done: the user's answer was {answer.words!r}.")
     # Where an answer has a name, the whole call ran again with it, so that the targets are those of now.
@@ -107,12 +108,12 @@ async def _ask(door: Operations, tool: Tool, arguments: Json, caller: Caller, ta
 
 
 def question(tool: Tool, arguments: Json, targets: Targets, instance: str) -> str:
-    """What a human is asked: what, where, how many, which, and what cannot be undone.
+    """What a human is asked: what, where, how many, which, and what cannot be undone; the arguments as shown.
 
     The same targets give the same words and others give other words: what is not named is in the number at the end.
     """
     where = "" if instance == "default" else f" on {instance}"
-    asked = [f"{name} = {shape.dumps(value)}" for name, value in redact(arguments).items() if name != "dry_run"]
+    asked = [f"{name} = {shape.dumps(value)}" for name, value in arguments.items() if name != "dry_run"]
     named = [f"- {redact_text(clean(one))}" for one in targets.ids[:_QUESTION_TARGETS]]
     more = len(targets.ids) - _QUESTION_TARGETS
     lines = [f"{tool.entry.title}{where}: {targets.count} affected.", *asked, *named]

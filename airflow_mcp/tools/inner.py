@@ -15,6 +15,7 @@ from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import Decision, Touched, Within, decide, refusal, touched_by
 from airflow_mcp.policy.explain import explain
 from airflow_mcp.tools.caller import Caller
+from airflow_mcp.tools.finding import Found
 from airflow_mcp.tools.operate import Operations
 from airflow_mcp.tools.reply import Reply, name_of, reached
 from airflow_mcp.tools.rows import read_allowed
@@ -77,7 +78,7 @@ class InnerDoor:
 
     async def _take(self, name: str, arguments: Json) -> Reply:
         step, decision = self._step(name, arguments)
-        if step.entry.preview == "flag" and not arguments.get("dry_run", True):
+        if step.entry.preview == "flag" and not step.entry.is_dry(arguments):
             await self._require_granted(step, arguments)
         place = arguments.get("dag_id"), arguments.get("dag_run_id")
         look_up = place not in self._found
@@ -85,7 +86,7 @@ class InnerDoor:
         if reply.one or reply.rows:
             self._found |= {place, (place[0], None)}
             self._found |= {(row.get("dag_id"), row.get("dag_run_id")) for row in reply.rows or []}
-        if step.entry.preview == "flag" and arguments.get("dry_run", True):
+        if step.entry.is_dry(arguments):
             touched = touched_by(step, arguments)
             self._decided(step, touched | reached(touched, reply.rows or []))
         return reply
@@ -120,6 +121,10 @@ class InnerDoor:
         operations = self._operations
         tool, asker = operations.catalog.operations["get_dag"], operations.asker(self._caller)
         return decide(operations.policy, tool, {"dag": frozenset({dag_id})}, asker, self._within).allowed
+
+    async def find(self, query: str) -> Found:
+        """The tools that this caller may use for a question, best first."""
+        return await self._caller.find(query)
 
     def explain(self, name: str, arguments: Json) -> Json:
         """What policy says about every call of this caller with these arguments. Raises InvalidArgumentsError."""

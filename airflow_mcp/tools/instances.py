@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property, partial
+
 import anyio
 
 from airflow_mcp.catalog.grammar import Json
@@ -11,12 +14,17 @@ from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError
 from airflow_mcp.policy.decide import may_ask_for_plan, offers
 from airflow_mcp.policy.rules import Policy
+from airflow_mcp.tools.arguments import shown
 from airflow_mcp.tools.audit import Entry
 from airflow_mcp.tools.caller import Caller
+from airflow_mcp.tools.finding import Found, Index
+from airflow_mcp.tools.forward import unwrap
 from airflow_mcp.tools.offer import listed
 from airflow_mcp.tools.run import DEFAULT_BUDGET, Door, present
 
 _SMALLEST_SHARE = 600  # characters of each Airflow's answer, however many there are
+_DETECTION_SECONDS = 1.0  # what a list may wait for Airflow to say its version
+_MOST_MISSED = 3  # tools told of that would answer better and may not be called
 
 
 class Instances:
@@ -39,26 +47,37 @@ class Instances:
     async def call(self, name: str, arguments: Json, caller: Caller) -> Json:
         """Run one tool on the Airflow that the call names; a read may leave it out and gets the first one's.
 
-        A tool of `every_instance` gets everyone's then: {"instances": {name: answer}}. Raises what Door.call raises,
-        and InvalidArgumentsError for an instance that is unknown or missing.
+        A tool of `every_instance` gets everyone's then: {"instances": {name: answer}}; one that is `serverwide` answers
+        about all of them. A tool that forwards is replaced by the one it runs before anything else looks at the call.
+        Raises what Door.call raises, and InvalidArgumentsError for an instance that is unknown or missing.
         """
+        tool = self.catalog.tools.get(name)
+        if tool is not None and tool.entry.forwards:
+            caller = replace(caller, through=tool)
+            try:
+                tool, arguments = unwrap(tool, arguments, self.catalog)
+            except InvalidArgumentsError as error:
+                raise self._misdirected(name, arguments, caller, str(error)) from None
+            name = tool.name
         if len(self.doors) == 1:
-            return await self._first.call(name, arguments, caller)
+            return await self._first.call(name, arguments, self._finding(caller))
         given = _instance_of(name, arguments)
         names = ", ".join(self.doors)
         if given is not None and (not isinstance(given, str) or given not in self.doors):
             raise self._misdirected(
                 name, arguments, caller, f"instance must be one of {names}, not {str(given)[:60]!r}."
             )
-        tool = self.catalog.tools.get(name)
         if given is None and tool is not None and tool.entry.access != "read":
             sentence = f"instance is required for what changes something; one of {names}."
             raise self._misdirected(name, arguments, caller, sentence)
         if given is None and tool is not None and tool.entry.every_instance:
             return await self._call_each(tool, arguments, caller)
+        if given is None and tool is not None and tool.entry.serverwide:
+            able = (door for door in self.doors.values() if offers(self.policy, tool, door.asker(caller)))
+            return await next(able, self._first).call(name, arguments, self._finding(caller))
         door = self.doors[given] if given else self._first
         rest = {key: value for key, value in arguments.items() if key != "instance"}
-        return {"instance": door.instance, **await door.call(name, rest, caller)}
+        return {"instance": door.instance, **await door.call(name, rest, self._finding(caller, given))}
 
     async def _call_each(self, tool: Tool, arguments: Json, caller: Caller) -> Json:
         """Every Airflow's answer, asked for at once, within a share of the one answer's size.
@@ -88,7 +107,10 @@ class Instances:
     def _misdirected(self, name: str, arguments: Json, caller: Caller, sentence: str) -> InvalidArgumentsError:
         """The error for a call that reaches no door; it is in the audit trail all the same."""
         tool = self.catalog.tools.get(name)
-        entry = Entry(name, tool.entry.access if tool else "", caller.name, "", arguments, caller.request_id)
+        through = caller.through.name if caller.through and caller.through != tool else ""
+        access = tool.entry.access if tool else ""
+        told = shown(tool, arguments, self.catalog)
+        entry = Entry(name, access, caller.name, "", told, caller.request_id, through)
         entry.error = sentence
         self._first.guard.audit.close(entry)
         return InvalidArgumentsError(f"{name}: {sentence}")
@@ -98,9 +120,44 @@ class Instances:
         tool = self.catalog.tools[name]
         return any(offers(self.policy, tool, door.asker(caller)) for door in self.doors.values())
 
-    async def tools(self, toolsets: frozenset[str], caller: Caller, patience: float) -> list[tuple[Tool, Json]]:
-        """What this caller is shown, with each tool's arguments; waits at most `patience` seconds for versions."""
-        versions: dict[str, Version | None] = {name: door.client.known_version for name, door in self.doors.items()}
+    @cached_property
+    def _index(self) -> Index:
+        tools = self.catalog.tools.values()
+        others = (tool for tool in tools if not (tool.entry.forwards or tool.entry.serverwide))
+        return Index(others, self.catalog.synonyms)
+
+    def _finding(self, caller: Caller, instance: str | None = None) -> Caller:
+        """The same caller, who can find tools of that Airflow, or of all."""
+        return replace(caller, find=partial(self._find, caller, instance))
+
+    async def _find(self, caller: Caller, instance: str | None, query: str) -> Found:
+        doors = {name: door for name, door in self.doors.items() if instance in (None, name)}
+        versions = await self._versions(doors)
+        shown = self._shown(self.catalog.toolsets, caller, doors, versions)
+        best = [self.catalog.tools[name] for name in self._index.search(query)]
+        first = next((place for place, tool in enumerate(best) if tool.name in shown), len(best))
+        return Found(
+            tuple((tool, self._schema(tool, versions, caller)) for tool in best if tool.name in shown),
+            tuple((tool, self._lack(tool, caller, doors)) for tool in best[: min(first, _MOST_MISSED)]),
+            tuple(sorted({tool.toolset for tool in shown.values()})),
+        )
+
+    def _lack(self, tool: Tool, caller: Caller, doors: dict[str, Door]) -> str:
+        """Why a tool that exists is not shown."""
+        if any(offers(self.policy, tool, door.asker(caller)) for door in doors.values()):
+            return f"needs {tool.entry.since}"
+        return f"{tool.entry.access}, and policy does not allow it"
+
+    async def tools(self, toolsets: frozenset[str], caller: Caller) -> list[tuple[Tool, Json]]:
+        """What this caller is shown, with each tool's arguments; waits a moment for versions."""
+        versions = await self._versions(self.doors)
+        shown = self._shown(toolsets, caller, self.doors, versions)
+        ordered = sorted(shown.values(), key=lambda tool: tool.entry.access != "read")
+        return [(tool, self._schema(tool, versions, caller)) for tool in ordered]
+
+    async def _versions(self, doors: dict[str, Door]) -> dict[str, Version | None]:
+        """The version of each Airflow, as far as it is known in a moment."""
+        versions: dict[str, Version | None] = {name: door.client.known_version for name, door in doors.items()}
 
         async def ask(name: str, door: Door) -> None:
             try:
@@ -108,27 +165,33 @@ class Instances:
             except AirflowMcpError:
                 versions[name] = None  # a list is due while Airflow is down; a call will say what is wrong
 
-        with anyio.move_on_after(patience):
+        with anyio.move_on_after(_DETECTION_SECONDS):
             async with anyio.create_task_group() as group:
-                for name, door in self.doors.items():
+                for name, door in doors.items():
                     if versions[name] is None:
                         group.start_soon(ask, name, door)
-        shown = {
+        return versions
+
+    def _shown(
+        self, toolsets: frozenset[str], caller: Caller, doors: dict[str, Door], versions: dict[str, Version | None]
+    ) -> dict[str, Tool]:
+        return {
             tool.name: tool
-            for name, door in self.doors.items()
+            for name, door in doors.items()
             for tool in listed(self.catalog, self.policy, toolsets, versions[name], door.asker(caller))
         }
-        ordered = sorted(shown.values(), key=lambda tool: tool.entry.access != "read")
-        return [(tool, self._schema(tool, versions, caller)) for tool in ordered]
 
     def _schema(self, tool: Tool, versions: dict[str, Version | None], caller: Caller) -> Json:
         single = len(self.doors) == 1
         schema = input_schema(tool, self.catalog, next(iter(versions.values())) if single else None)
+        if tool.entry.forwards:
+            return schema  # which Airflow, and a plan, stand among the arguments of the tool it runs
         if any(self._confirms_by_plan(tool, door, caller) for door in self.doors.values()):
             about = "The plan a preview gave, to do what it showed"
             schema["properties"]["plan"] = {"type": "string", "description": about}
         if not single:
-            about = "Which Airflow; default all of them" if tool.entry.every_instance else "Which Airflow"
+            every = tool.entry.every_instance or tool.entry.serverwide
+            about = "Which Airflow; default all of them" if every else "Which Airflow"
             enum: Json = {"type": "string", "enum": list(self.doors), "description": about}
             schema["properties"] = {"instance": enum, **schema["properties"]}
             if tool.entry.access != "read":

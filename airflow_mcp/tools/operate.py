@@ -1,4 +1,4 @@
-"""Do one manifest operation: resolve, build, send, read, normalise. Whoever calls has asked policy."""
+"""Do one manifest operation: prepare, build, send, read, normalise. Whoever calls has asked policy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from airflow_mcp.airflow import wire
@@ -14,14 +15,15 @@ from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.errors import AirflowError, AirflowMcpError
-from airflow_mcp.policy.decide import Asker, reveals_secrets
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
+from airflow_mcp.policy.decide import Asker, Touched, decide, depends_on, reveals_secrets, touched_by
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.tools import audit, shape
+from airflow_mcp.tools import audit, bulk, shape
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.reply import Reply
+from airflow_mcp.tools.files import dags_by_file
+from airflow_mcp.tools.prepare import patched, require_new, require_written, resolve
+from airflow_mcp.tools.reply import Reply, read_reply
 
-PLAIN = Record(keep=())
 PAGE = 100  # rows asked for by default: the most that Airflow gives unless its operator raised it
 _MOST_RUNS = 20  # whose task instances are read to tell which mapped ones a dry run of Airflow 2 means
 
@@ -48,41 +50,106 @@ class Operations:
         *,
         look_up: bool = True,
     ) -> Reply:
-        """Resolve, build, send, read, normalise.
+        """Prepare, build, send, read, normalise.
 
         `fields` are what will be shown beside the record's own: the rest need not be made safe. `look_up` is whether an
         empty list may mean that its DAG or run does not exist.
         """
         entry, version = tool.entry, await self.client.version()
         schema.check_version(tool, arguments, self.catalog, version)
+        if entry.dry and entry.is_dry(arguments):
+            asked = {name: value for name, value in arguments.items() if name not in ("dry_run", "plan")}
+            return await self.operate(self.catalog.operations[entry.dry], asked, caller, fields)
+        if other := self._instead(tool, arguments, version):
+            return await self.operate(*other, caller, fields, look_up=look_up)
+        if entry.instead and self.catalog.operations[entry.instead.operation].entry.route(version.generation):
+            arguments = {name: value for name, value in arguments.items() if name not in entry.instead.when}
+        send = partial(self._send, version=version)
         arguments = self._with_page(tool, arguments, version)
-        for slot, source in entry.resolve.items():
-            route = entry.route(version.generation)
-            if route and slot in route.slots:
-                source_tool = self.catalog.operations[source.operation]
-                raw = await self._send(source_tool, arguments, version)
-                asked = {use.name for use in source_tool.entry.params} - set(route.slots)
-                arguments = {key: value for key, value in arguments.items() if key not in asked}
-                arguments[slot] = raw[source.field]
-        sent = await self._patched(tool, arguments, version) if entry.patch else arguments
-        raw = await self._send(tool, sent, version)
-        if entry.then:
-            then = self.catalog.operations[entry.then]
-            names = {use.name for use in then.entry.params}
-            try:
-                return await self.operate(then, {key: arguments[key] for key in arguments if key in names}, caller)
-            except AirflowMcpError as error:
-                hint = f"It was done; only reading it back failed. {error}"
-                return Reply(None, 0, {"done": True, "hint": hint}, Record(keep=("done", "hint")))
-        reply = self._reply(tool, raw, arguments, caller, version, fields)
+        await require_new(tool, arguments, self.catalog, version, send)
+        arguments = await resolve(tool, arguments, self.catalog, version, send)
+        if entry.then:  # an id that reading back could not send is refused before anything is changed
+            self._built(self.catalog.operations[entry.then], arguments, version)
+        sent, whole = arguments, None
         if entry.patch:
-            _require_written(tool, arguments, raw)
+            sent, whole = await patched(tool, arguments, self.catalog, version, send)
+        elif entry.bulk:
+            sent, whole = await bulk.body(tool, arguments, self.catalog, version, send)
+        try:
+            raw = await self._send(tool, sent, version, whole)
+        except NotFoundError:
+            if version.generation not in entry.no_rows:
+                raise
+            raw = {entry.rows_key(version.generation): []}  # or its parent is missing: that is looked up below
+        if entry.then:
+            return await self._then(entry.then, arguments, caller)
+        if entry.bulk:
+            return bulk.outcome(tool, raw)
+        reveal = reveals_secrets(self.policy, self.asker(caller))
+        reply = read_reply(tool, raw, arguments, self.catalog, version, fields=fields, reveal=reveal)
+        if entry.patch:
+            require_written(tool, arguments, raw, self.catalog, version)
         if look_up and reply.rows == [] and not arguments.get("offset"):
             await self._require_parent(tool, arguments, caller)
-        if entry.preview == "flag" and version.generation == "v1" and arguments.get("dry_run", True):
+        if entry.is_dry(arguments) and version.generation == "v1":
             asked = entry.default.at(version) | arguments
             return replace(reply, rows=await self._with_indexes(reply.rows or [], asked, caller))
         return reply
+
+    async def touched(self, tool: Tool, arguments: Json, caller: Caller, *, shown: bool = False) -> Touched:
+        """What a call touches; what only Airflow knows of that is read first, where policy depends on it.
+
+        Or where it is `shown`: whoever confirms is told which DAGs they are.
+        """
+        touched, look_up = touched_by(tool, arguments), tool.entry.look_up
+        asker = self.asker(caller)
+        depends = depends_on(self.policy, "dag", asker, tool)
+        changes_file = tool.entry.scope.dag == "file" and tool.entry.access != "read"
+        if depends and changes_file and touched["dag"] and decide(self.policy, tool, touched, asker).allowed:
+            files = (await dags_by_file(self, caller)).values()
+            beside = [ids for ids in files if not touched["dag"].isdisjoint(ids)]
+            touched["dag"] = touched["dag"].union(*beside) if beside else None
+        if look_up is None or not (depends or shown):
+            return touched
+        source = self.catalog.operations[look_up.operation]
+        names = {use.name for use in source.entry.params}
+        reply = await self.operate(source, {key: arguments[key] for key in arguments if key in names}, caller)
+        touched["dag"] = shape.texts_at(reply.one or {}, look_up.paths) or None
+        return touched
+
+    def _instead(self, tool: Tool, arguments: Json, version: Version) -> tuple[Tool, Json] | None:
+        """The operation that answers in this one's place, with its arguments. Raises InvalidArgumentsError."""
+        instead = tool.entry.instead
+        given = [name for name in instead.when if arguments.get(name)] if instead else []
+        if instead is None or not given:
+            return None
+        other = self.catalog.operations[instead.operation]
+        if other.entry.route(version.generation) is None:
+            return None
+        ours = {*instead.lists, *(["dry_run"] if tool.entry.dry else [])}  # a dry run went elsewhere before
+        asked = {name: value for name, value in arguments.items() if name not in ours}
+        for name, of_many in instead.lists.items():
+            if arguments.get(name, "~") != "~":
+                if of_many in asked:
+                    raise InvalidArgumentsError(f"{tool.name}: {of_many} goes with {name} '~' only.")
+                asked[of_many] = [arguments[name]]
+        if strange := sorted(asked.keys() - {use.name for use in other.entry.params}):
+            raise InvalidArgumentsError(
+                f"{tool.name}: {', '.join(strange)} cannot go with {', '.join(given)}. Leave one or the other out."
+            )
+        return other, asked
+
+    async def _then(self, name: str, arguments: Json, caller: Caller) -> Reply:
+        then = self.catalog.operations[name]
+        names = {use.name for use in then.entry.params}
+        asked = {key: arguments[key] for key in arguments if key in names}
+        if not decide(self.policy, then, touched_by(then, asked), self.asker(caller)).allowed:
+            return Reply(None, 0, {"done": True}, Record(keep=("done",)))
+        try:
+            return await self.operate(then, asked, caller)
+        except AirflowMcpError as error:
+            hint = f"It was done; only reading it back failed. {error}"
+            return Reply(None, 0, {"done": True, "hint": hint}, Record(keep=("done", "hint")))
 
     async def _with_indexes(self, rows: list[Json], arguments: Json, caller: Caller) -> list[Json]:
         """Airflow 2's dry run of a clear names mapped task instances without their index: read which they are."""
@@ -115,57 +182,24 @@ class Operations:
                 raise wire.failure(tool, status, b"".join([piece async for piece in pieces]))
             yield pieces
 
-    async def _send(self, tool: Tool, arguments: Json, version: Version) -> Any:
+    def _built(self, tool: Tool, arguments: Json, version: Version, whole: Json | None = None) -> wire.Request:
         names = {use.name for use in tool.entry.params} | tool.entry.resolve.keys()
         if tool.entry.patch:
-            names |= {*tool.entry.patch.wire_names(version.generation).values(), "update_mask"}
+            names.add(tool.entry.patch.mask_of(version.generation))
         mine = {key: value for key, value in arguments.items() if key in names}
-        response = await self.client.send(wire.build(tool, mine, self.catalog, version))
+        return wire.build(tool, mine, self.catalog, version, whole)
+
+    async def _send(self, tool: Tool, arguments: Json, version: Version, whole: Json | None = None) -> Any:
+        response = await self.client.send(self._built(tool, arguments, version, whole))
         if entry := audit.current.get():
             entry.status = response.status
         return wire.read(tool, response.status, response.content, location=response.location)
-
-    async def _patched(self, tool: Tool, arguments: Json, version: Version) -> Json:
-        """Airflow 3 validates a PATCH whole: fill what the caller did not name with what Airflow holds."""
-        patch = tool.entry.patch
-        assert patch is not None
-        current = await self._send(self.catalog.operations[patch.read], arguments, version)
-        named = [field for field in patch.body if field in arguments]
-        names = patch.wire_names(version.generation)
-        merged = {names[field]: arguments.get(field, current.get(field)) for field in patch.body}
-        ids = {key: value for key, value in arguments.items() if key not in patch.body}
-        return {**ids, **merged, "update_mask": named}
 
     def _with_page(self, tool: Tool, arguments: Json, version: Version) -> Json:
         """Say the page's size ourselves: the generations' defaults differ."""
         if not any(use.name == "limit" and use.since.has(version) for use in tool.entry.params):
             return arguments
         return {"limit": PAGE, **arguments}
-
-    def _reply(
-        self, tool: Tool, raw: Any, arguments: Json, caller: Caller, version: Version, fields: tuple[str, ...]
-    ) -> Reply:
-        entry, reveal = tool.entry, reveals_secrets(self.policy, self.asker(caller))
-        record = self.catalog.records[entry.record] if entry.record else PLAIN
-        if entry.record is None:
-            return Reply(None, 0, None, record)
-        if entry.rows is None or (entry.single and isinstance(raw, dict) and entry.rows not in raw):
-            record = self.catalog.records[entry.single] if entry.single else record
-            if not isinstance(raw, dict):
-                raise AirflowError(f"Airflow {version} answered {tool.name} without a record.", 200)
-            return Reply(None, 0, shape.normalise(raw, record, version.generation, reveal=reveal), record)
-        if not isinstance(raw, dict) or not isinstance(raw.get(entry.rows), list):
-            raise AirflowError(f"Airflow {version} answered {tool.name} without the list {entry.rows!r}.", 200)
-        generation = version.generation
-        only = None if "*" in fields else frozenset((*record.columns, *fields, entry.newest or ""))
-        rows = [shape.normalise(item, record, generation, reveal=reveal, only=only) for item in raw[entry.rows]]
-        if newest := entry.newest:
-            rows.sort(key=lambda row: row.get(newest) or 0, reverse=True)
-        total = raw.get("total_entries")
-        if not _is_paged_by_airflow(tool, version):
-            offset, total = arguments.get("offset", 0), len(rows)
-            rows = rows[offset : offset + arguments.get("limit", total)]
-        return Reply(rows, len(rows) if total is None else total, None, record)
 
     async def _require_parent(self, tool: Tool, arguments: Json, caller: Caller) -> None:
         """An empty list may stand for a DAG or run that does not exist: look it up, so that its 404 is the answer."""
@@ -176,18 +210,3 @@ class Operations:
             if all(value not in (None, "~") for value in ids.values()):
                 await self.operate(parent, ids, caller)
                 return
-
-
-def _require_written(tool: Tool, arguments: Json, raw: Any) -> None:
-    """Airflow 3 answers 200 to a PATCH it ignored: compare what came back."""
-    assert tool.entry.patch is not None
-    reply: Json = raw if isinstance(raw, dict) else {}
-    lost = [name for name in tool.entry.patch.body if name in arguments and reply.get(name) != arguments[name]]
-    if lost:
-        raise AirflowError(
-            f"Airflow accepted {tool.name} but did not write {', '.join(lost)}. Look before you retry.", 200
-        )
-
-
-def _is_paged_by_airflow(tool: Tool, version: Version) -> bool:
-    return any(use.name == "offset" and use.since.has(version) for use in tool.entry.params)

@@ -51,16 +51,17 @@ def is_required(param: Json) -> bool:
     return param.get("value") is None and not _fits(param, None, "v2")
 
 
-def check_conf(tool: str, params: Json, conf: Json, generation: Generation) -> str | None:
-    """A hint about keys that are no params; Airflow hands them to the run all the same.
+def check_conf(tool: str, params: Json, conf: Json, generation: Generation, *, label: str = "conf") -> str | None:
+    """A hint about keys that are no params; Airflow hands them to the run all the same. `label` is the argument's name.
 
     Raises InvalidArgumentsError for a value that its param does not take and for a missing one, naming the form.
     """
-    problems = list(_problems(params, conf, generation))
+    problems = [f"{label}.{problem}" for problem in _problems(params, conf, generation)]
     if problems:
         more = f" And {len(problems) - 3} more." if len(problems) > 3 else ""
         raise InvalidArgumentsError(
-            f"{tool}: {'; '.join(problems[:3])}.{more} Nothing was sent; get_dag_overview tells every param."
+            f"{tool}: {'; '.join(problems[:3])}.{more} Nothing was sent; "
+            f"{'get_dag_overview' if label == 'conf' else 'get_hitl_detail'} tells every param."
         )
     strange = [key for key in conf if key not in params] if params else []
     if not strange:
@@ -77,10 +78,10 @@ def _problems(params: Json, conf: Json, generation: Generation) -> Iterator[str]
         form = shorten(dumps({key: fact for key, fact in brief(param).items() if key != "required"}), _FORM)
         if name not in conf:
             if is_required(param):
-                yield f"conf.{name} is required: {form}"
+                yield f"{name} is required: {form}"
         elif not _fits(param, conf[name], generation):
             given = shorten(dumps(redact(conf[name], name)), _GIVEN)
-            yield f"conf.{name}: {given} does not fit {form}"
+            yield f"{name}: {given} does not fit {form}"
 
 
 def _fits(param: Json, value: Any, generation: Generation) -> bool:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from airflow_mcp.catalog.grammar import Json, Noun
 from airflow_mcp.catalog.load import Tool
-from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import Decision, Touched, decide, depends_on, refusal, touched_by
+from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
+from airflow_mcp.tools.files import dags_by_file
 from airflow_mcp.tools.operate import PAGE, Operations
 from airflow_mcp.tools.reply import Reply
 
 _FIELDS: dict[Noun, str] = {"dag": "dag_id", "pool": "name", "variable": "key", "connection": "connection_id"}
 _MOST_PAGES = 5  # requests to fill one answer
-_MOST_DAG_PAGES = 20  # requests to learn which DAGs are in a file
 
 
 async def read_allowed(
@@ -26,10 +29,13 @@ async def read_allowed(
     look_up: bool = True,
 ) -> Reply:
     """Operate, without the rows that the decision leaves to be decided and that are denied."""
+    tools = (tool, decision.within.tool) if decision.within else (tool,)
+    on_dags = tool.entry.access == "read" and depends_on(door.policy, "dag", door.asker(caller), *tools)
+    if on_dags and tool.entry.scope.dag and _dags_of(door, tool):  # rows that name other DAGs than the call does
+        decision = replace(decision, by_row=decision.by_row | {"dag"})
     if decision.by_row:
         return await _hide_rows(door, tool, arguments, caller, fields, decision)
-    tools = (tool, decision.within.tool) if decision.within else (tool,)
-    if tool.entry.scope.dag == "file" and depends_on(door.policy, "dag", door.asker(caller), *tools):
+    if on_dags and tool.entry.scope.dag == "file":
         await _require_whole_file(door, tool, arguments["dag_id"], caller, decision)
     return await door.operate(tool, arguments, caller, fields, look_up=look_up)
 
@@ -42,8 +48,12 @@ async def _hide_rows(
     Raises NotAllowedError for one record that may not be seen.
     """
     limit, offset = arguments.get("limit", PAGE), arguments.get("offset", 0)
+    if "cursor" in arguments:
+        raise InvalidArgumentsError(f"{tool.name}: policy hides rows here, and then offset goes on, not cursor.")
     needed = (*fields, "filename", "bundle_name", *(_FIELDS[noun] for noun in decision.by_row))
-    files = await _dags_by_file(door, caller) if tool.entry.scope.dag == "file" else {}
+    if _dags_of(door, tool):
+        needed = ("*",)
+    files = await dags_by_file(door, caller) if tool.entry.scope.dag == "file" else {}
     touched = touched_by(tool, arguments)
     seen: list[Json] = []
     after: list[int] = []
@@ -78,42 +88,32 @@ def _may_see(
 ) -> bool:
     """Whether a call that touches this row's ids, and else what the whole call does, is allowed."""
     for noun in decision.by_row:
-        ids = {str(row[_FIELDS[noun]])} if row.get(_FIELDS[noun]) is not None else set[str]()
+        ids = frozenset({str(row[_FIELDS[noun]])} if row.get(_FIELDS[noun]) is not None else ())
         if noun == "dag" and tool.entry.scope.dag == "file":
-            ids = files.get((str(row.get("bundle_name") or ""), str(row.get("filename"))), set())
+            ids = frozenset(files.get((str(row.get("bundle_name") or ""), str(row.get("filename"))), ()))
+        elif noun == "dag" and (paths := _dags_of(door, tool)):
+            ids = shape.texts_at(row, paths) | (touched.get("dag") or frozenset())
         if not ids:
             return False
         touched = {**touched, noun: frozenset(ids)}
     return decide(door.policy, tool, touched, door.asker(caller), decision.within).allowed
 
 
+def _dags_of(door: Operations, tool: Tool) -> tuple[str, ...]:
+    """Where a row names every DAG that it is about, for records that are about several.
+
+    Not for what only composites ask: they leave out the names alone.
+    """
+    return door.catalog.records[tool.entry.record].dags if tool.entry.record and not tool.entry.part_of else ()
+
+
 async def _require_whole_file(door: Operations, tool: Tool, dag_id: str, caller: Caller, decision: Decision) -> None:
     """Refuse a source file that also defines a DAG this caller may not see. Raises NotAllowedError."""
     asker = door.asker(caller)
-    beside = [ids for ids in (await _dags_by_file(door, caller)).values() if dag_id in ids]
+    beside = [ids for ids in (await dags_by_file(door, caller)).values() if dag_id in ids]
     for ids in beside:
         found = decide(door.policy, tool, {"dag": frozenset(ids)}, asker, decision.within)
         if not found.allowed:
             raise refusal(door.policy, tool, found, asker)
     if not beside:
         raise NotAllowedError(f"Which DAGs stand in the file of {dag_id!r} cannot be told, so it is not shown.")
-
-
-async def _dags_by_file(door: Operations, caller: Caller) -> dict[tuple[str, str], set[str]]:
-    """(bundle, file) -> DAG ids; 2.x names files by their whole path, 3.x within a bundle, and both are keys."""
-    listing = door.catalog.operations["list_dags"]
-    files: dict[tuple[str, str], set[str]] = {}
-    offset = 0
-    for _ in range(_MOST_DAG_PAGES):
-        reply = await door.operate(listing, {"exclude_stale": False, "limit": PAGE, "offset": offset}, caller)
-        for row in reply.rows or []:
-            offset += 1
-            for bundle, file in (("", row.get("fileloc")), (row.get("bundle_name"), row.get("relative_fileloc"))):
-                if bundle is not None and file:
-                    files.setdefault((bundle, file), set()).add(row["dag_id"])
-        if not reply.rows or offset >= (reply.total or 0):
-            return files
-    raise NotAllowedError(
-        f"Policy depends on DAGs, and this Airflow has more than {_MOST_DAG_PAGES * PAGE} of them: which of them are "
-        "in a file cannot be told, so files are not shown."
-    )

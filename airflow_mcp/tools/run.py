@@ -20,13 +20,14 @@ from airflow_mcp.policy.rules import Policy
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 from airflow_mcp.tools import audit, shape
+from airflow_mcp.tools.arguments import shown
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.confirm import Confirmation, confirm
 from airflow_mcp.tools.guard import Guard
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.missing import explain_missing
-from airflow_mcp.tools.operate import PLAIN, Operations
-from airflow_mcp.tools.reply import Reply, reached
+from airflow_mcp.tools.operate import Operations
+from airflow_mcp.tools.reply import PLAIN, Reply, reached
 from airflow_mcp.tools.rows import read_allowed
 from airflow_mcp.tools.targets import names_in
 from airflow_mcp.tools.ui_links import with_links
@@ -70,7 +71,9 @@ class Door:
         if tool is None:
             raise unknown_tool(name, self.catalog)
         access = tool.entry.access
-        entry = audit.Entry(name, access, caller.name, self.instance, arguments, caller.request_id)
+        through = caller.through.name if caller.through else ""
+        told = shown(tool, arguments, self.catalog)
+        entry = audit.Entry(name, access, caller.name, self.instance, told, caller.request_id, through)
         token = audit.current.set(entry)
         try:
             return await self._decided(tool, arguments, caller, entry)
@@ -86,12 +89,15 @@ class Door:
 
     async def _decided(self, tool: Tool, arguments: Json, caller: Caller, entry: audit.Entry) -> Json:
         asker = self.asker(caller)
-        if not offers(self.policy, tool, asker):
-            never = decide(self.policy, tool, {}, asker)
-            entry.rule = never.rule
-            raise refusal(self.policy, tool, never, asker)
+        for one in (tool, caller.through):
+            if one is not None and not offers(self.policy, one, asker):
+                never = decide(self.policy, one, {}, asker)
+                entry.rule = never.rule
+                raise refusal(self.policy, one, never, asker)
         schema.validate(tool, arguments, self.catalog)
-        touched = touched_by(tool, arguments)
+        if tool.entry.access != "read":
+            schema.refuse_masks(tool, arguments)
+        touched = await self._operations.touched(tool, arguments, caller)
         decision = decide(self.policy, tool, touched, asker)
         entry.rule = decision.rule
         if tool.entry.access != "read":
@@ -104,7 +110,7 @@ class Door:
         links = arguments.pop("links", False)
         version = await self.client.version()
         schema.check_version(tool, arguments, self.catalog, version)
-        dry = tool.entry.preview == "flag" and arguments.get("dry_run", True)
+        dry = tool.entry.is_dry(arguments)
         granted: tuple[Json, ...] = ()
         try:
             if tool.entry.access == "read" or dry:
@@ -120,7 +126,6 @@ class Door:
                 return await self._composite(tool, arguments, caller, version, room, granted)
             reply = await read_allowed(self._operations, tool, arguments, caller, decision, fields)
             if dry:
-                touched = touched_by(tool, arguments)
                 found = decide(self.policy, tool, touched | reached(touched, reply.rows or []), asker)
                 if not found.allowed:
                     raise refusal(self.policy, tool, found, asker)
@@ -156,7 +161,8 @@ class Door:
     def _signed(self, tool: Tool, arguments: Json, caller: Caller, version: Version) -> Json:
         """The arguments as sent: without the plan, and with a note that names the caller where Airflow takes one."""
         arguments = {name: value for name, value in arguments.items() if name != "plan"}
-        if not any(use.name == "note" and use.since.has(version) for use in tool.entry.params):
+        notes = (use for use in tool.entry.params if use.name == "note" and not use.required)
+        if not any(use.since.has(version) for use in notes):
             return arguments
         signature = f"by {caller.name}, through airflow-mcp"
         note = arguments.get("note")
@@ -177,40 +183,46 @@ class Door:
     def _answer(self, tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room) -> Json:
         extra: Json = {}
         if tool.entry.preview == "flag":
-            dry_run = arguments.get("dry_run", True)
+            dry_run = tool.entry.is_dry(arguments)
             hint = "Nothing was changed. The same call with dry_run=false does it, or first asks to confirm."
             if reply.rows == []:
-                hint = "Nothing matches, so there is nothing to do. only_failed=true leaves out all that did not fail."
+                hint = "Nothing matches, so there is nothing to do."
+                if any(use.name == "only_failed" for use in tool.entry.params):
+                    hint += " only_failed=true leaves out all that did not fail."
             extra = {"dry_run": True, "hint": hint} if dry_run else {"done": True}
         if reply.rows is not None and reply.total is None:
             extra["hint"] = "Policy hides rows here, so there is no total."
         if reply.rows is None:
-            if reply.one is None:
-                return {"done": True, **arguments}
-            ids = {slot: arguments[slot] for slot in self._slots(tool) if slot in arguments}
+            ids = {name: value for name, value in arguments.items() if name in self._slots(tool)}
+            if not reply.one:
+                return {"done": True, **ids}
             one = {**ids, **{name: value for name, value in reply.one.items() if value is not None}}
             answer = shape.record_answer(
                 one, reply.record, budget=room.budget, ceiling=room.ceiling, fields=fields, extra=extra
             )
             return answer if tool.entry.access == "read" else _without_next(answer)
+        cursor = arguments.get("cursor")
         answer = shape.list_answer(
             reply.rows,
             reply.record,
-            total=reply.total,
+            total=reply.total if cursor is None else len(reply.rows),
             after=reply.after,
             offset=arguments.get("offset", 0),
             paged=any(use.name == "offset" for use in tool.entry.params),
-            budget=room.budget,
+            budget=room.budget - (0 if cursor is None else len(reply.cursor or cursor) + 40),
             ceiling=room.ceiling,
             fields=fields,
             given=arguments,
             extra=extra,
         )
-        return _without_next(answer) if extra.get("done") else answer
+        if cursor is not None:
+            fetched = len(reply.rows)
+            answer = shape.by_cursor(answer, fetched=fetched, total=reply.total, given=cursor, following=reply.cursor)
+        return answer if tool.entry.access == "read" or extra.get("dry_run") else _without_next(answer)
 
     @staticmethod
     def _slots(tool: Tool) -> set[str]:
-        return {slot for route in (tool.entry.v1, tool.entry.v2) if route for slot in route.slots}
+        return {"dag_id"} | {slot for route in (tool.entry.v1, tool.entry.v2) if route for slot in route.slots}
 
 
 def present(error: AirflowMcpError) -> str:

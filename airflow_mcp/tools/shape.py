@@ -13,7 +13,7 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.redact import MASK, redact
+from airflow_mcp.redact import MASK, mask_values, redact
 from airflow_mcp.text import clean, in_strings, shorten
 
 _CELL = 300  # characters of one cell in a list
@@ -35,14 +35,14 @@ def normalise(
     """
     if record.scalar:
         return {record.scalar: clean(raw) if isinstance(raw, str) else raw}
-    fields: Json = dict(raw)
     legacy = generation == "v1"
+    fields: Json = {record.bare_v1: raw} if record.bare_v1 and legacy else dict(raw)
     for theirs, ours in (record.rename | (record.rename_v1 if legacy else {})).items():
         if theirs in fields:
             value = fields.pop(theirs)
             fields[ours] = value if fields.get(ours) is None else fields[ours]
     for ours, path in (record.pluck | (record.pluck_v1 if legacy else {})).items():
-        fields[ours] = _walk(raw, path.split(".")) if only is None or ours in only else None
+        fields[ours] = walk(raw, path.split(".")) if only is None or ours in only else None
     for ours, theirs in (record.invert_v1 if legacy else {}).items():
         fields[ours] = not fields.pop(theirs) if fields.get(theirs) is not None else None
     safe: Json = dict.fromkeys(fields)
@@ -58,10 +58,21 @@ def _safe(name: str, value: Any, fields: Json, record: Record, reveal: bool) -> 
     if name in record.ids:
         return value
     value = in_strings(value, clean)
-    if not reveal:
+    if name in record.plain:
+        value = _named_only(value)
+    if not reveal and name in record.secret_values and value not in ("", {}):
+        value = mask_values(value)
+    elif not reveal:
         known_as = str(fields.get(record.named[name], name)) if name in record.named else name
         value = MASK if name in record.secret and value else redact(value, known_as)
     return value if name in record.text else _tidy(value)
+
+
+def _named_only(value: Any) -> Any:
+    """{"name": "Op"} -> "Op", wherever it stands."""
+    if isinstance(value, dict):
+        return value["name"] if list(value) == ["name"] else {key: _named_only(item) for key, item in value.items()}
+    return [_named_only(item) for item in value] if isinstance(value, list) else value
 
 
 def _tidy(value: Any) -> Any:
@@ -77,12 +88,26 @@ def _tidy(value: Any) -> Any:
     return value
 
 
-def _walk(value: Any, path: list[str]) -> Any:
+def walk(value: Any, path: list[str]) -> Any:
+    """What stands at a path of keys; lists are walked item by item."""
     if not path or value is None:
         return value
     if isinstance(value, list):
-        return [_walk(item, path) for item in value]
-    return _walk(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
+        return [walk(item, path) for item in value]
+    return walk(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
+
+
+def texts_at(value: Any, paths: tuple[str, ...]) -> frozenset[str]:
+    """Every text at these dotted paths."""
+    found: set[str] = set()
+    left = [walk(value, path.split(".")) for path in paths]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        elif one is not None:
+            found.add(str(one))
+    return frozenset(found)
 
 
 def list_answer(
@@ -122,6 +147,20 @@ def list_answer(
         if answer["rows"] or not rows or size <= _SMALLEST_CELL:
             return answer
         size //= 2
+
+
+def by_cursor(answer: Json, *, fetched: int, total: int | None, given: str, following: str | None) -> Json:
+    """A list's answer whose `next` is the cursor behind its rows, or this page again for as many as fit.
+
+    `total` is Airflow's count, which it stops at some bound.
+    """
+    kept = {name: value for name, value in answer.items() if name not in ("total", "next", "left_out")}
+    shown = len(answer["rows"])
+    if total is not None:
+        kept["total"] = total
+    if shown < fetched:
+        return {**kept, "next": {"cursor": given, "limit": max(shown, 1)}, "left_out": fetched - shown}
+    return {**kept, "next": {"cursor": following}} if following else kept
 
 
 def _fit_rows(

@@ -8,6 +8,8 @@ from importlib import import_module
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.policy.decide import Touched, Within, decide, touched_by
+from airflow_mcp.tools.arguments import shown
+from airflow_mcp.tools.bulk import find_targets
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.operate import Operations
@@ -27,7 +29,7 @@ class Targets:
 
 async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller) -> Targets:
     """The targets of this call as they are now. Raises NotFoundError where there is nothing to touch."""
-    touched = touched_by(tool, arguments)
+    touched = await door.touched(tool, arguments, caller, shown=True)
     match tool.entry.preview:
         case "flag":
             facts: Json = {}
@@ -35,37 +37,44 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
                 reply, facts = await _of_composite(door, tool, arguments, caller)
             else:
                 reply = await door.operate(tool, {**arguments, "dry_run": True}, caller)
-            rows = reply.rows or []
+            if tool.entry.counts:
+                numbers = {name: (reply.one or {}).get(name) or 0 for name in tool.entry.counts}
+                ids = tuple(f"{name}: {number}" for name, number in numbers.items())
+                return Targets(ids, sum(numbers.values()), touched, None, numbers)
+            rows = [reply.one] if reply.rows is None and reply.one else reply.rows or []
             ids = tuple(sorted(name_of(row) for row in rows))
             touched = touched | reached(touched, rows)
             return Targets(ids, len(ids), touched, reply, facts)
         case "read":
             facts = {}
             totals: list[str] = []
-            version, own = await door.client.version(), Within(tool, touched)
-            count = 1
+            version = await door.client.version()
+            count = 0
             for name in tool.entry.shows:
-                shown = door.catalog.operations[name]
+                step = door.catalog.operations[name]
                 # A `state` to set is no `state` to filter by: the same argument is one that is described alike.
-                known = {(use.name, use.described) for use in shown.entry.params if use.since.has(version)}
+                known = {(use.name, use.described) for use in step.entry.params if use.in_schema(version)}
                 same = (use.name for use in tool.entry.params if (use.name, use.described) in known)
                 ids = {key: arguments[key] for key in same if key in arguments}
-                reply = await door.operate(shown, ids, caller)
-                count += reply.total or 0  # a cap counts what goes along, though the caller may not see it
-                if is_dry_run := shown.entry.part_of == tool.name:  # it tells all targets, that of the call too
-                    count = reply.total if reply.rows is not None and reply.total is not None else 1
-                    touched = touched | reached(touched, reply.rows or [])
-                within = own if is_dry_run else None
-                if not decide(door.policy, shown, touched_by(shown, ids), door.asker(caller), within).allowed:
+                reply = await door.operate(step, ids, caller)
+                # A cap counts what goes along, though the caller may not see it.
+                count += 1 if reply.rows is None else reply.total or 0
+                seen: Touched = {noun: own or touched.get(noun) for noun, own in touched_by(step, ids).items()}
+                decision = decide(door.policy, step, seen, door.asker(caller))
+                if not decision.allowed or decision.by_row:
                     totals.append(f"{name}: not shown")
                 elif reply.one is not None:
                     kept = (field for field in reply.record.keep if reply.one.get(field) is not None)
                     facts |= {field: reply.one[field] for field in kept}
                 else:
-                    facts[shown.entry.rows or name] = reply.total
-                    totals += [f"{shown.entry.rows}: {reply.total}", *(name_of(row) for row in reply.rows or [])]
-            named = tuple(f"{key}={value}" for key, value in sorted(arguments.items()) if key != "plan")
-            return Targets((*named, *totals), count, touched, None, facts)
+                    facts[step.entry.rows or name] = reply.total
+                    totals += [f"{step.entry.rows}: {reply.total}", *(name_of(row) for row in reply.rows or [])]
+            return Targets((*_named(door, tool, arguments), *totals), count, touched, None, facts)
+        case "itself":
+            return Targets(_named(door, tool, arguments), 1, touched, None, {})
+        case "bulk":
+            ids, count, held = await find_targets(door, tool, arguments, caller)
+            return Targets(ids, count, touched, None, {"now": held} if held else {})
         case None:
             ids = names_in(touched) or (tool.name,)
             return Targets(ids, len(ids), touched, None, {})
@@ -74,6 +83,11 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
 def names_in(touched: Touched) -> tuple[str, ...]:
     """What a call names, as "dag etl"; "dag ~" where it names none and so could mean any."""
     return tuple(sorted(f"{noun} {one}" for noun, ones in touched.items() for one in ones or ("~",)))
+
+
+def _named(door: Operations, tool: Tool, arguments: Json) -> tuple[str, ...]:
+    """The call's own arguments, without secrets."""
+    return tuple(f"{key}={value}" for key, value in sorted(shown(tool, arguments, door.catalog).items()))
 
 
 async def _of_composite(door: Operations, tool: Tool, arguments: Json, caller: Caller) -> tuple[Reply, Json]:

@@ -25,7 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"tools"}),
     frozenset({"policy", "airflow"}),
     frozenset({"catalog"}),
-    frozenset({"errors", "text", "redact", "toml_lines"}),
+    frozenset({"redact"}),
+    frozenset({"errors", "text", "toml_lines"}),
 )
 ONLY = {"settings": {"errors", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it

@@ -61,7 +61,7 @@ def test_a_deletion_or_a_clear_is_classed_destructive_and_a_list_or_get_a_read(t
 def test_a_read_sends_get_and_a_change_sends_anything_else(tool: Tool) -> None:
     methods = {route.method for route in (tool.entry.v1, tool.entry.v2) if route}
     if tool.name in READS_BY_POST:
-        assert methods - {"GET"} in ({"POST"}, {"PATCH"})
+        assert methods <= {"POST", "PATCH"}
     elif tool.entry.access == "read":
         assert methods <= {"GET"}
     else:
@@ -91,6 +91,7 @@ def test_the_schema_of_the_arguments_is_json_schema_and_closed(tool: Tool) -> No
 @every_operation
 def test_every_id_in_a_path_is_a_required_argument_unless_it_is_looked_up_or_bracketed(tool: Tool) -> None:
     required = {use.name for use in tool.entry.params if use.required} | tool.entry.resolve.keys()
+    required |= set(tool.entry.any_of) | tool.entry.default.both.keys()
     for route in (tool.entry.v1, tool.entry.v2):
         always = re.sub(r"\[.*?\]", "", route.path) if route else ""
         assert set(re.findall(r"\{(\w+)\}", always)) <= required
@@ -115,13 +116,31 @@ def test_what_a_scope_finds_in_the_path_is_in_the_path(tool: Tool) -> None:
 def test_every_described_parameter_is_used() -> None:
     used = {use.described for tool in OPERATIONS for use in tool.entry.params}
     used |= {name for tool in OPERATIONS for name in values_of(tool)}
-    used |= {"update_mask"} if any(tool.entry.patch for tool in OPERATIONS) else set()
+    patches = [tool.entry.patch for tool in OPERATIONS if tool.entry.patch]
+    used |= {patch.mask_of(generation) for patch in patches for generation in ("v1", "v2")}
     assert CATALOG.parameters.keys() - used == set()
 
 
 def test_every_record_is_answered_by_something() -> None:
     used = {name for tool in OPERATIONS for name in (tool.entry.record, tool.entry.single)}
     assert CATALOG.records.keys() - used == set()
+
+
+def test_a_synonym_is_for_a_word_of_the_manifests_and_said_of_one_alone() -> None:
+    said = [word for words in CATALOG.synonyms.values() for word in words.split()]
+    assert sorted(set(said)) == sorted(said)
+    assert not set(said) & CATALOG.synonyms.keys()
+    used = {word for tool in TOOLS for word in re.findall(r"[a-z]+", f"{tool.name} {tool.entry.title}".lower())}
+    assert CATALOG.synonyms.keys() - used - {word.removesuffix("s") for word in used} == set()
+
+
+@every_operation
+def test_the_words_for_finding_a_tool_are_lower_case_and_not_those_of_its_name(tool: Tool) -> None:
+    words = tool.entry.words.split()
+    assert tool.entry.words == tool.entry.words.lower()
+    assert sorted(set(words)) == sorted(words)
+    assert not set(words) & set(tool.name.split("_"))
+    assert not (words and tool.entry.part_of), "only tools are found"
 
 
 @every_record

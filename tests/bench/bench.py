@@ -107,9 +107,13 @@ def main() -> None:
     """Print one line a measurement."""
     with stand_in() as url:
         print(startup.compare(url), flush=True)
+        print(startup.compare(url, everything=True), flush=True)
         print("\n".join(anyio.run(added, url)), flush=True)
     print(f"tools/list by default: {size(anyio.run(default_list))}")
-    print(f"tools/list of everything: {size(anyio.run(snapshots.listed, snapshots.server()))}")
+    everything = anyio.run(snapshots.listed, snapshots.server())
+    print(f"tools/list of everything: {size(everything)}")
+    largest = sorted(everything, key=snapshots.characters, reverse=True)[:5]
+    print("the largest tools: " + ", ".join(f"{tool.name} {snapshots.characters(tool):,}" for tool in largest))
 
 
 if __name__ == "__main__":

@@ -37,11 +37,12 @@ class Start:
     tools: int
 
 
-def environment(url: str) -> dict[str, str]:
+def environment(url: str, *, everything: bool = False) -> dict[str, str]:
     """This process's environment with our settings replaced, and with bytecode as an installed server has it."""
+    wide = {"AIRFLOW_MCP_TOOLSETS": "all", "AIRFLOW_MCP_ALLOW": "@write,@destructive,@admin"} if everything else {}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_MCP_")}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return kept | {"AIRFLOW_MCP_URL": url}
+    return kept | {"AIRFLOW_MCP_URL": url} | wide
 
 
 def start(command: list[str], env: dict[str, str]) -> Start:
@@ -69,9 +70,12 @@ def start(command: list[str], env: dict[str, str]) -> Start:
     return Start(usage.ru_utime + usage.ru_stime, tools)
 
 
-def compare(url: str, rounds: int = 11) -> str:
-    """One line: ours against the bare server, in turns, after one start of each that compiles and warms."""
-    env = environment(url)
+def compare(url: str, *, everything: bool = False, rounds: int = 11) -> str:
+    """One line: ours against the bare server, in turns, after one start of each that compiles and warms.
+
+    `everything` lists and allows every tool.
+    """
+    env = environment(url, everything=everything)
     for command in (BARE, OURS):
         start(command, env)
     pairs = [(start(BARE, env), start(OURS, env)) for _ in range(rounds)]

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.demo.install import DEFAULT_VERSION, RELEASES, Build, choose_python, install, release_of
+from airflow_mcp.demo.install import DEFAULT_VERSION, RELEASES, Build, Release, choose_python, install, release_of
 from airflow_mcp.demo.processes import DemoError
+from tests.fab.release import FAB
+
+LOCKED = {release.name: release for release in (*RELEASES.values(), FAB)}
 
 
 class Builder:
@@ -36,17 +39,17 @@ def steps(_: str) -> None:
     pass
 
 
-@pytest.mark.parametrize("version", RELEASES)
-def test_every_release_has_a_lock_file_that_pins_each_package_with_hashes(version: str):
-    text = release_of(version).lock.read_text()
+@pytest.mark.parametrize("release", LOCKED.values(), ids=LOCKED)
+def test_every_release_has_a_lock_file_that_pins_each_package_with_hashes(release: Release):
+    text = release.lock.read_text()
     pins = re.findall(r"^[a-z0-9][a-z0-9._-]*==\S+", text, re.MULTILINE)
-    assert f"apache-airflow=={version}" in pins
+    assert f"apache-airflow=={release.version}" in pins
     assert len(re.findall(r"==.* \\\n    --hash=sha256:", text)) == len(pins)
 
 
-@pytest.mark.parametrize("version", RELEASES)
-def test_a_lock_file_says_how_it_is_made_and_names_no_index(version: str):
-    text = release_of(version).lock.read_text()
+@pytest.mark.parametrize("release", LOCKED.values(), ids=LOCKED)
+def test_a_lock_file_says_how_it_is_made_and_names_no_index(release: Release):
+    text = release.lock.read_text()
     assert "uv pip compile" in text.split("\n")[1]
     assert "://" not in text
 
@@ -65,6 +68,12 @@ def test_a_finished_installation_is_not_done_again(tmp_path: Path):
     first = install("3.3.2", tmp_path, steps, build)
     assert install("3.3.2", tmp_path, steps, build) == first
     assert len(build.builds) == 1
+
+
+def test_the_same_version_with_other_packages_is_installed_beside_it(tmp_path: Path):
+    build = Builder()
+    assert install(FAB, tmp_path, steps, build) != install("3.3.2", tmp_path, steps, build)
+    assert [made.lock for made in build.builds] == [FAB.lock, release_of("3.3.2").lock]
 
 
 def test_an_interrupted_installation_is_done_again_from_nothing(tmp_path: Path):

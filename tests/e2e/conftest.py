@@ -1,4 +1,4 @@
-"""Two real Airflows, started at once for the whole session; nothing of them outlives it."""
+"""Two real Airflows, started at once for this folder's tests; nothing of them outlives those."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ from .canaries import plant, settings_with_canaries
 from .guard import end_all, guarded
 from .harness import DAGS, VERSIONS, Site
 
+PLUGINS = DAGS.parent / "plugins"
+OPTIONS = {
+    "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+    "AIRFLOW__API__EXPOSE_CONFIG": "True",
+    "AIRFLOW__WEBSERVER__EXPOSE_CONFIG": "True",  # Airflow 2
+}
+"""What an operator must allow before the tools for it can answer."""
 Starting = dict[str, "Future[Site]"]
 
 
@@ -26,7 +33,11 @@ def start(version: str, home: Path, portal: BlockingPortal) -> Site:
     dags = home / "dags"
     shutil.copytree(DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
     plant(dags)
-    airflow = LocalAirflow.start(version, home, dags, users={"viewer": "viewer"}, options=settings_with_canaries())
+    plugins = home / "plugins"
+    shutil.copytree(PLUGINS, plugins, ignore=shutil.ignore_patterns("__pycache__"))
+    plant(plugins)
+    options = OPTIONS | settings_with_canaries()
+    airflow = LocalAirflow.start(version, home, dags, users={"viewer": "viewer"}, options=options)
     site = Site(airflow, portal, home)
     try:
         site.start_runs()
@@ -46,7 +57,7 @@ def close(starting: Starting, homes: list[Path]) -> None:
                 last.callback(pool.submit(future.result().close).result)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starting]:
     """Both Airflows, started concurrently; a result raises where that Airflow cannot be had."""
     homes = {version: tmp_path_factory.mktemp(f"airflow-{version}") for version in VERSIONS}
@@ -68,13 +79,13 @@ def site_of(starting: Starting, version: str) -> Site:
         pytest.fail(f"No Airflow {version} to test against: {error}", pytrace=False)
 
 
-@pytest.fixture(scope="session", params=VERSIONS)
+@pytest.fixture(scope="package", params=VERSIONS)
 def site(request: pytest.FixtureRequest, airflows: Starting) -> Site:
     """Each Airflow in turn."""
     return site_of(airflows, request.param)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sites(airflows: Starting) -> dict[str, Site]:
     """Both Airflows, to compare them."""
     return {version: site_of(airflows, version) for version in VERSIONS}

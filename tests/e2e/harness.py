@@ -20,6 +20,7 @@ from mcp.client.session import ElicitationFnT
 from mcp.client.stdio import stdio_client
 from mcp.types import CallToolResult, Tool
 
+from airflow_mcp.catalog.versions import Version
 from airflow_mcp.demo.local_airflow import LocalAirflow
 
 Json = dict[str, Any]
@@ -37,20 +38,23 @@ ODD_RUNS = ("manual__2026-01-01T00:00:00+00:00", "x~y:z+1")
 RUNS: dict[tuple[str, str], Json] = {
     ("leaking", "leak-1"): {"password": CANARY, "nested": {"api_key": f"{CANARY}-2"}, "harmless": "cork"},
     ("mapped", "map-1"): {},
+    ("mill", "mill-1"): {},
     ("noisy", "loud-1"): {},
     **{("a.b-c", run_id): {} for run_id in ODD_RUNS},
     **{("ok", run_id): {"batch": run_id} for run_id in OK_RUNS},
 }
 """Started as soon as an Airflow is ready: DAG and run id -> conf. Tests read these and never change them."""
+_LOGGED = re.compile(r' method=(\S+) path=(\S+)|"([A-Z]+) (\S+) HTTP/1\.1"')
 
 
 class Talker:
     """One MCP client, its own server process and that server's stderr, for synchronous tests."""
 
-    def __init__(self, client: Client, portal: BlockingPortal, stderr: Path) -> None:
+    def __init__(self, client: Client, portal: BlockingPortal, stderr: Path, proved: set[str]) -> None:
         self.client = client
         self._portal = portal
         self._stderr = stderr
+        self._proved = proved
 
     @property
     def stderr(self) -> str:
@@ -67,7 +71,10 @@ class Talker:
         async def call() -> CallToolResult:
             return await self.client.call_tool(tool, arguments, progress_callback=None if heard is None else listen)
 
-        return self._portal.call(call)
+        result = self._portal.call(call)
+        if not result.is_error and "plan" not in (result.structured_content or {}):
+            self._proved.add(tool)
+        return result
 
     def ask(self, tool: str, /, **arguments: Any) -> Json:
         """The structured answer of a call that must succeed; its text says the same. A plan is carried out."""
@@ -122,6 +129,11 @@ def rows_of(answer: Json) -> list[Json]:
     return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
 
 
+def basic(user: str, password: str) -> str:
+    """The header of basic authentication."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
 class Site:
     """A running Airflow, everything that talks to it, and the runs it was given."""
 
@@ -133,6 +145,7 @@ class Site:
         self._folder = folder
         self._open: dict[str, tuple[Talker, ExitStack]] = {}
         self._waited: set[tuple[str, str]] = set()
+        self.proved: set[str] = set()  # tools that have answered a call
         self._authorization = ""
         self._http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -140,8 +153,13 @@ class Site:
 
     @property
     def admin(self) -> Talker:
-        """The administrator, to whom every tool is allowed."""
+        """The administrator, to whom every tool is allowed but what makes users and roles."""
         return self.talker("admin", allow="*")
+
+    @property
+    def chief(self) -> Talker:
+        """The administrator, to whom even users and roles are allowed."""
+        return self.talker("chief", allow="*,@admin")
 
     @property
     def old_admin(self) -> Talker:
@@ -196,7 +214,7 @@ class Site:
                 elicitation_callback=human,
             )
             entered = undo.enter_context(self._portal.wrap_async_context_manager(client))
-            self._open[name] = Talker(entered, self._portal, stderr), undo
+            self._open[name] = Talker(entered, self._portal, stderr, self.proved), undo
         return self._open[name][0]
 
     def environment(self, user: str = "admin", **settings: str) -> dict[str, str]:
@@ -212,11 +230,23 @@ class Site:
 
     # -- Airflow itself --
 
+    def since(self, version: str) -> bool:
+        """Whether this Airflow is of that version or newer."""
+        return Version.parse(self.version) >= Version.parse(version)
+
     def rest(self, method: str, path: str, body: Json | None = None) -> tuple[int, Any]:
-        """Ask Airflow's own REST API as its administrator; `path` starts behind /api/vN. Gives status and JSON."""
+        """Ask Airflow's own REST API as its administrator, and give status and JSON.
+
+        `path` starts behind /api/vN, unless it is one of FAB's.
+        """
         if not self._authorization:
             self._authorization = self._log_in()
-        return self._send(method, f"/api/{'v1' if self.is_old else 'v2'}{path}", body, self._authorization)
+        base = "" if path.startswith("/auth/fab/") else f"/api/{'v1' if self.is_old else 'v2'}"
+        return self._send(method, base + path, body, self._authorization)
+
+    def rest_as(self, user: str, password: str, method: str, path: str) -> tuple[int, Any]:
+        """The same as another user of Airflow 2, with this password."""
+        return self._send(method, f"/api/v1{path}", None, basic(user, password))
 
     def held(self, path: str) -> Json:
         """What Airflow holds at `path`, which must be there."""
@@ -227,10 +257,8 @@ class Site:
     def requests(self) -> list[str]:
         """The requests Airflow's API has logged so far, like "POST /auth/token"."""
         log = self.airflow.log_file("webserver" if self.is_old else "api-server").read_text(errors="replace")
-        if self.is_old:
-            return [line.split('"')[1].rpartition(" ")[0] for line in log.splitlines() if ' HTTP/1.1" ' in line]
-        found = (re.search(r" method=(\S+) path=(\S+)", line) for line in log.splitlines())
-        return [f"{match[1]} {match[2]}" for match in found if match]
+        # Airflow 3 wrote them as Airflow 2 does before it gave them names.
+        return [f"{one[1] or one[3]} {one[2] or one[4]}" for one in _LOGGED.finditer(log)]
 
     def change(self, method: str, path: str, body: Json | None = None) -> None:
         """Change something in Airflow itself, as a test's preparation, which must succeed."""
@@ -266,7 +294,7 @@ class Site:
     def _log_in(self) -> str:
         name, password = self.airflow.username, self.airflow.password
         if self.is_old:
-            return f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
+            return basic(name, password)
         _, answer = self._send("POST", "/auth/token", {"username": name, "password": password}, "")
         return f"Bearer {answer['access_token']}"
 
@@ -283,6 +311,15 @@ class Site:
             with error:
                 text = error.read()
             return error.code, json.loads(text) if text[:1] in (b"{", b"[") else text.decode(errors="replace")
+
+
+def lacks(site: Site, tool: str, since: str, **arguments: object) -> bool:
+    """Whether this Airflow is too old for a tool; its refusal then says what would do."""
+    if site.since(since):
+        return False
+    words = site.chief.refusal(tool, **arguments)
+    assert f"{tool} needs Airflow {since} or newer; this is Airflow {Version.parse(site.version)}" in words
+    return True
 
 
 Row = Callable[[Site], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .harness import DAGS, ODD_RUNS, OK_RUNS, Json, Row, Site, rows_of
+from .harness import ODD_RUNS, OK_RUNS, Json, Row, Site, lacks, rows_of
 
 UNICODE = {"city": "Zürich", "rocket": "🚀", "amount": 12.5, "nested": {"ключ": [1, None, True]}}
 PRODUCED: Json = {"dag_id": "ok", "dag_run_id": "ok-1", "task_id": "produce"}
@@ -16,7 +16,7 @@ def list_dags(site: Site) -> None:
     assert [row["dag_id"] for row in rows_of(answer)] == sorted(row["dag_id"] for row in rows_of(answer))
     (good,) = site.admin.rows("list_dags", tags=["good"])
     assert (good["dag_id"], good["is_paused"], sorted(good["tags"])) == ("ok", False, ["e2e", "good"])
-    assert site.admin.rows("list_dags", dag_id_pattern="o%k") == [good]
+    assert [row["dag_id"] for row in site.admin.rows("list_dags", dag_id_pattern="pro%t")] == ["prompt"]
     resting = {row["dag_id"] for row in site.admin.rows("list_dags", paused=True)}
     assert {"still", "params"} <= resting
     assert "ok" not in resting
@@ -39,7 +39,7 @@ def get_dag_details(site: Site) -> None:
 
 def get_dag_source(site: Site) -> None:
     answer = site.admin.ask("get_dag_source", dag_id="ok")
-    assert answer["content"] == (DAGS / "good.py").read_text()
+    assert answer["content"] == (site.airflow.home / "dags" / "good.py").read_text()
     cut = site.admin.ask("get_dag_source", dag_id="ok", max_chars=600)
     assert len(cut["content"]) + cut["left_out"]["content"] == len(answer["content"])
     again = site.admin.ask("get_dag_source", dag_id="ok", **cut["next"])
@@ -89,8 +89,7 @@ def list_tasks(site: Site) -> None:
 
 
 def list_dag_tags(site: Site) -> None:
-    if site.is_old:
-        assert "needs Airflow 3.0 or newer; this is Airflow 2.11" in site.admin.refusal("list_dag_tags")
+    if lacks(site, "list_dag_tags", "3.0"):
         return
     assert [row["name"] for row in site.admin.rows("list_dag_tags")] == ["e2e", "good", "resting"]
     assert site.admin.rows("list_dag_tags", tag_name_pattern="rest") == [{"name": "resting"}]
@@ -172,20 +171,32 @@ def read_task_log(site: Site) -> None:
     assert "error" not in log
 
 
+def slashed(site: Site) -> str:
+    """The key with a slash that a task has pushed; on Airflow 3.0 none can, and it has a dot."""
+    return "loaves/rye" if site.is_old or site.since("3.1") else "loaves.rye"
+
+
 def list_xcoms(site: Site) -> None:
     site.ended("ok", "ok-1")
     keys = {row["key"] for row in site.admin.rows("list_xcoms", **PRODUCED)}
-    assert {"return_value", "loaves/rye"} <= keys
+    assert {"return_value", slashed(site)} <= keys
     assert len(keys) == len(site.held("/dags/ok/dagRuns/ok-1/taskInstances/produce/xcomEntries")["xcom_entries"])
 
 
 def get_xcom(site: Site) -> None:
     site.ended("ok", "ok-1")
-    assert site.admin.ask("get_xcom", **PRODUCED, xcom_key="return_value")["value"] == UNICODE
-    assert site.admin.ask("get_xcom", **PRODUCED, xcom_key="loaves/rye")["value"] == ["seven", "eight"]
+
+    def told(value: object) -> object:
+        return value if site.since("2.10") else str(value)  # before, Airflow gives what Python's str() makes of it
+
+    assert site.admin.ask("get_xcom", **PRODUCED, xcom_key="return_value")["value"] == told(UNICODE)
+    if site.since("2.10"):
+        assert site.admin.ask("get_xcom", **PRODUCED, xcom_key=slashed(site))["value"] == ["seven", "eight"]
+    else:  # whose route takes no slash
+        assert "(404)" in site.admin.refusal("get_xcom", **PRODUCED, xcom_key=slashed(site))
     site.ended("mapped", "map-1")
     mapped = {**BROKEN_CRATE, "map_index": 2}
-    assert site.admin.ask("get_xcom", **mapped, xcom_key="return_value")["value"] == 20
+    assert site.admin.ask("get_xcom", **mapped, xcom_key="return_value")["value"] == told(20)
 
 
 def list_event_logs(site: Site) -> None:
@@ -248,6 +259,21 @@ def diagnose_dag_run(site: Site) -> None:
         assert "crate 3 weighs -40 kg" in error["log"]
 
 
+def find_tools(site: Site) -> None:
+    answer = site.admin.ask("find_tools", query="list pools")
+    assert answer["tools"][0].startswith("list_pools (read): ")
+    assert answer["schemas"]["list_pools"]["properties"].keys() == site.admin.schemas()["list_pools"]
+    found = site.reader.ask("find_tools", query="delete a pool")
+    assert found["not_here"]["delete_pool"] == "destructive, and policy does not allow it"
+    assert "delete_pool" not in found["schemas"]
+
+
+def call_tool(site: Site) -> None:
+    direct = site.reader.ask("get_dag", dag_id="ok")
+    assert site.reader.ask("call_tool", tool="get_dag", arguments={"dag_id": "ok"}) == direct
+    assert "call_changing_tool" in site.admin.refusal("call_tool", tool="pause_dag", arguments={"dag_id": "ok"})
+
+
 def explain_permission(site: Site) -> None:
     before = site.requests()
     triggering: Json = {"tool": "trigger_dag_run", "arguments": {"dag_id": "ok"}}
@@ -298,7 +324,7 @@ def health_report(site: Site) -> None:
     broken = site.held("/importErrors")["total_entries"]
     assert told["import_errors"]["total"] == broken
     assert sum(cause["count"] for cause in told["import_errors"]["causes"]) == broken
-    assert told["warnings"]["total"] == site.held("/dagWarnings")["total_entries"]
+    assert told.get("warnings", {"total": 0})["total"] == site.held("/dagWarnings")["total_entries"]
     assert "not_seen" not in told
 
 
@@ -332,6 +358,8 @@ READS: dict[str, Row] = {
         get_version,
         list_providers,
         explain_permission,
+        find_tools,
+        call_tool,
         diagnose_dag_run,
         why_not_running,
         health_report,

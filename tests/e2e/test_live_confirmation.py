@@ -134,9 +134,9 @@ def test_a_new_state_shows_the_very_task_instances_that_it_then_reaches(site: Si
     if site.is_old:
         assert (preview["affected"], reached) == (1, {"first"})
     else:
-        assert {f"still/plan-state/{name}" for name in reached} == {
-            one for one in preview["targets"] if one.startswith("still/")
-        }
+        shown = rows_of(preview)
+        indexes = [f"[{row['map_index']}]" if row.get("map_index") is not None else "" for row in shown]
+        assert {row["task_id"] + index for row, index in zip(shown, indexes, strict=True)} == reached
         assert preview["affected"] == len(reached) > 1
 
 

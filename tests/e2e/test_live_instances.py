@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 
 from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.versions import Version
 
 from .changes import new_run
 from .harness import VERSIONS, Json, Site, Talker, rows_of
 
 NAMES = dict(zip(("new", "old"), VERSIONS, strict=True))
-READS = {name for name, tool in load_catalog().tools.items() if tool.entry.access == "read"}
+READS = {
+    name
+    for name, tool in load_catalog().tools.items()
+    if tool.entry.access == "read" and any(tool.entry.since.has(Version.parse(version)) for version in VERSIONS)
+}
 RULES = {
     "new": 'allow = [{ tools = ["trigger_dag_run", "delete_pool"], confirm = "plan" }]',
     "old": 'allow = [{ tools = ["delete_pool", "pause_dag"] }]\ndeny = [{ tools = ["*"], dags = ["leaking"] }]',
@@ -52,11 +57,14 @@ def both(sites: dict[str, Site], tmp_path_factory: pytest.TempPathFactory) -> Bo
 
 
 def test_what_is_on_offer_is_what_either_has_and_allows(both: Both) -> None:
-    assert set(both.talker.tools()) == READS | {"trigger_dag_run", "delete_pool", "pause_dag"}
+    assert set(both.talker.tools()) == READS | {"trigger_dag_run", "delete_pool", "pause_dag", "call_changing_tool"}
 
 
 def test_every_tool_takes_the_name_of_an_airflow_and_a_change_needs_it(both: Both) -> None:
     for tool in both.talker.listed():
+        if tool.name in ("call_tool", "call_changing_tool"):  # among the arguments of the tool they run
+            assert set(tool.input_schema["properties"]) == {"tool", "arguments"}
+            continue
         assert tool.input_schema["properties"]["instance"]["enum"] == ["new", "old"], tool.name
         assert ("instance" in tool.input_schema.get("required", [])) is (tool.name not in READS), tool.name
 

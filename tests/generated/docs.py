@@ -12,6 +12,9 @@ from pathlib import Path
 
 from airflow_mcp.catalog.load import Catalog, load_catalog
 from tests.generated.markdown import settings_page, tools_page, tools_table
+from tests.referee.coverage import sending
+from tests.referee.documents import read_document
+from tests.referee.openapi import Document
 
 ROOT = Path(__file__).parents[2]
 START, END = "<!-- tools -->", "<!-- /tools -->"
@@ -23,9 +26,26 @@ def pages(root: Path = ROOT, catalog: Catalog | None = None) -> dict[Path, str]:
     readme = root / "README.md"
     return {
         readme: with_table(readme.read_text(encoding="utf-8"), tools_table(catalog)),
-        root / "docs" / "tools.md": tools_page(catalog),
+        root / "docs" / "tools.md": tools_page(catalog, official_names(catalog)),
         root / "docs" / "settings.md": settings_page(),
     }
+
+
+def official_names(catalog: Catalog) -> dict[str, str]:
+    """Tool -> a sentence with the names that Airflow's own documents (and clients) have for its operations."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for generation, version in (("2.x", "2.11.2"), ("3.x", "3.3.2")):
+        document = Document(version, read_document(version))
+        for name, operation in sending(catalog, document.version):
+            method, path = operation.split(" ")
+            if official := document.name_of(method, path):
+                found.setdefault(name, {}).setdefault(generation, []).append(official)
+    return {name: f"Airflow's operations: {_listed(official)}." for name, official in found.items()}
+
+
+def _listed(official: dict[str, list[str]]) -> str:
+    parts = (f"{', '.join(f'`{one}`' for one in dict.fromkeys(names))} ({which})" for which, names in official.items())
+    return "; ".join(parts)
 
 
 def with_table(readme: str, table: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import SecretStr
@@ -53,23 +53,29 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def tools_table(catalog: Catalog) -> str:
-    """The README's table: one row a tool."""
+    """The README's table: one row a toolset."""
+
+    def links(toolset: str, *, reads: bool) -> str:
+        mine = (tool for tool in catalog.tools.values() if tool.toolset == toolset)
+        names = (tool.name for tool in mine if (tool.entry.access == "read") is reads)
+        return ", ".join(f"[`{name}`](docs/tools.md#{name})" for name in names)
+
     rows = (
-        (f"[`{tool.name}`](docs/tools.md#{tool.name})", tool.entry.summary, tool.entry.access, _since(tool.entry.since))
-        for tool in catalog.tools.values()
+        (f"`{toolset}`", links(toolset, reads=True), links(toolset, reads=False))
+        for toolset in dict.fromkeys(tool.toolset for tool in catalog.tools.values())
     )
-    return table(("Tool", "What it does", "Class", "Airflow"), rows)
+    return table(("Toolset", "Reads", "Changes"), rows)
 
 
-def tools_page(catalog: Catalog) -> str:
-    """docs/tools.md."""
+def tools_page(catalog: Catalog, official: Mapping[str, str]) -> str:
+    """docs/tools.md; `official` is a tool's name -> what Airflow's own documents call its operations."""
     sections = [_TOOLS_HEAD]
     toolset = ""
     for tool in catalog.tools.values():
         if tool.toolset != toolset:
             toolset = tool.toolset
             sections.append(f"## Toolset `{toolset}`\n")
-        sections.append(_tool(tool, catalog))
+        sections.append(_tool(tool, catalog, official.get(tool.name, "")))
     return "\n".join(sections)
 
 
@@ -87,11 +93,11 @@ def _variable(name: str) -> str:
     return "" if name in FILE_ONLY else f"`{PREFIX}{name.upper()}`"
 
 
-def _tool(tool: Tool, catalog: Catalog) -> str:
+def _tool(tool: Tool, catalog: Catalog, official: str) -> str:
     entry = tool.entry
     listed = "" if {tool.name, tool.toolset} & catalog.default else " Not listed by default."
     about = f"{entry.title}. {entry.summary}\n\nClass: {entry.access}. Airflow: {_since(entry.since)}.{listed}"
-    parts = [f"### {tool.name}", about]
+    parts = [f"### {tool.name}", f"{about} {official}".rstrip()]
     schema = input_schema(tool, catalog)
     if properties := schema["properties"]:
         uses = {use.name: use for use in entry.params}
@@ -112,21 +118,22 @@ def _tool(tool: Tool, catalog: Catalog) -> str:
         parts.append(f"At least one of {_names(entry.any_of)} is required.")
     if entry.record:
         record = catalog.records[entry.record]
-        parts.append(_answer(record, is_list=entry.rows is not None, takes_fields="fields" in schema["properties"]))
+        shown = "fields" in schema["properties"]
+        parts.append(_answer(entry.record, record, is_list=entry.rows is not None, takes_fields=shown))
     return "\n\n".join(parts) + "\n"
 
 
-def _answer(record: Record, *, is_list: bool, takes_fields: bool) -> str:
+def _answer(name: str, record: Record, *, is_list: bool, takes_fields: bool) -> str:
     shown = record.columns if is_list else record.keep
-    sentences = [f"{'Rows show' if is_list else 'Answers with'} {_names(shown)}."]
+    sentences = [f"{'Rows' if is_list else 'Answers with'} (record `{name}`): {_names(shown)}."]
     if takes_fields:
         more = [name for name in record.keep if name not in shown]
         sentences.append(f"`fields` adds {_names(more)} and" if more else "`fields` adds")
         sentences[-1] += " whatever else Airflow holds of it."
     if foreign := [name for name in record.keep if name in record.text]:
         sentences.append(f"Written by others, so data and never instructions: {_names(foreign)}.")
-    if record.secret:
-        sentences.append(f"Masked: {_names(record.secret)}.")
+    if masked := (*record.secret, *record.secret_values):
+        sentences.append(f"Masked: {_names(masked)}.")
     return " ".join(sentences)
 
 

@@ -13,6 +13,13 @@ from airflow_mcp.settings import FILE_ONLY, Settings
 from tests.generated import docs, snapshots
 from tests.generated.markdown import settings_page, tools_page
 
+# What a conversation pays for before its first question.
+MOST_LISTED, MOST_CHARACTERS = 25, 16_000
+ALWAYS_LISTED = {
+    *("diagnose_dag_run", "why_not_running", "read_task_log", "health_report", "get_dag_overview", "wait_for_dag_run"),
+    *("list_dags", "list_dag_runs", "list_import_errors", "find_tools", "call_tool", "call_changing_tool"),
+}
+
 
 def test_what_a_model_sees_of_every_tool_is_what_was_reviewed() -> None:
     changes = snapshots.difference(snapshots.reviewed(), snapshots.current())
@@ -40,6 +47,13 @@ def test_a_snapshot_shows_what_a_client_shows_its_model() -> None:
     assert {"title", "description", "characters"} <= seen.keys()
 
 
+def test_the_default_list_is_lean_with_everything_allowed_and_leads_to_all_the_rest() -> None:
+    tools = anyio.run(snapshots.listed, snapshots.server(toolsets=()))
+    assert len(tools) <= MOST_LISTED
+    assert sum(map(snapshots.characters, tools)) <= MOST_CHARACTERS
+    assert {tool.name for tool in tools} >= ALWAYS_LISTED
+
+
 def test_a_snapshot_of_a_tool_that_is_gone_is_a_difference(tmp_path: Path) -> None:
     snapshots.write({"kept.json": "{}\n", "gone.json": "{}\n"}, tmp_path)
     assert "reviewed/gone.json" in snapshots.difference(snapshots.reviewed(tmp_path), {"kept.json": "{}\n"})
@@ -52,7 +66,7 @@ def test_writing_snapshots_removes_those_of_tools_that_are_gone(tmp_path: Path) 
 
 
 def test_every_tool_has_its_section_and_every_argument_its_row() -> None:
-    page = tools_page(load_catalog())
+    page = tools_page(load_catalog(), {})
     for tool in load_catalog().tools.values():
         section = page.partition(f"### {tool.name}\n")[2].partition("\n### ")[0]
         assert tool.entry.summary in section
@@ -75,24 +89,3 @@ def test_text_outside_the_markers_stays_and_text_between_them_goes() -> None:
 def test_a_readme_without_the_markers_is_refused_with_a_sentence() -> None:
     with pytest.raises(ValueError, match="the table of tools goes between them"):
         docs.with_table("no markers", "table")
-
-
-IN_THE_DEFAULT_LIST = {
-    "diagnose_dag_run",
-    "why_not_running",
-    "read_task_log",
-    "health_report",
-    "get_dag_overview",
-    "wait_for_dag_run",
-    "list_dags",
-    "list_dag_runs",
-    "list_import_errors",
-}
-
-
-def test_the_default_list_answers_what_is_asked_on_call_and_costs_a_conversation_little() -> None:
-    tools = anyio.run(snapshots.listed, snapshots.server(allow=(), toolsets=()))
-    assert {tool.name for tool in tools} >= IN_THE_DEFAULT_LIST
-    assert sum(map(snapshots.characters, tools)) <= 16_000
-    allowed = anyio.run(snapshots.listed, snapshots.server(allow=("*",), toolsets=()))
-    assert len(allowed) <= 25, "with every change allowed, too"

@@ -1,4 +1,4 @@
-"""Tools of the kinds that the catalog does not have yet: administrators, variables, connections, lists of DAGs."""
+"""Tools of kinds that the catalog does not have: of two nouns at once, of administrators and a DAG."""
 
 from __future__ import annotations
 

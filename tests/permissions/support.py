@@ -15,6 +15,7 @@ from mcp.types import CallToolResult
 
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.load import Catalog, Tool, load_catalog
+from airflow_mcp.catalog.versions import Version
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.tools.guard import Guard
@@ -25,24 +26,52 @@ from airflow_mcp.tools.rates import Rates
 from airflow_mcp.tools.run import Door
 from tests.unit.assistant import A_TOKEN, Assistant
 from tests.unit.fake_airflow import FakeAirflow, Sent
+from tests.unit.samples import a_value
 
 Json = dict[str, Any]
 CATALOG = load_catalog()
-CHANGING = [tool for tool in CATALOG.tools.values() if tool.entry.access != "read"]
+# What runs others has no decision of its own: test_forwarding.py is about it.
+CHANGING = [tool for tool in CATALOG.tools.values() if tool.entry.access != "read" and not tool.entry.forwards]
 NO_PAYROLL: Json = {"tools": ["*"], "dags": ["payroll_*"]}  # the deny rule of most of these tests
-IDS: Json = {  # arguments that make a whole call of any changing tool
+ADMIN = ["*", "@admin"]  # no glob reaches the tools for users and roles
+# What stands in a whole call, by an argument's name or, before it, by how the catalog describes it.
+IDS: Json = {
     "dag_id": "etl_a",
+    "dag_ids": ["etl_a"],
     "dag_run_id": "r1",
     "task_id": "load",
+    "dag_id_pattern": "etl",
     "pool_name": "small",
     "name": "small",
+    "variable_key": "limit",
+    "new_variable_key": "limit_new",
+    "connection_id": "warehouse",
+    "username": "ann",
+    "role_name": "Viewer",
+    "new_role_name": "Viewer",
+    "uri": "s3://lake/orders",
+    "backfill_id": 5,
     "slots": 3,
     "state": "failed",
     "new_state": "failed",
+    "chosen_options": ["Approve"],
     "dry_run": False,
-    "dag_ids": ["etl_a"],
     "since": "2026-11-21T00:00:00Z",
+    "new_pools": [{"name": "small", "slots": 3}],
+    "new_variables": [{"key": "limit", "value": "7"}],
+    "new_connections": [{"connection_id": "warehouse", "conn_type": "http"}],
+    "changed_runs": [{"dag_run_id": "r1", "state": "failed"}],
+    "changed_task_instances": [{"task_id": "load", "new_state": "failed"}],
 }
+# Arguments that name what a call touches, each of which may be put in place of what stands above.
+NAMING: dict[str, tuple[str, ...]] = {
+    "dag": ("dag_id", "dag_ids"),
+    "pool": ("pool_name", "name"),
+    "variable": ("variable_key",),
+    "connection": ("connection_id",),
+}
+# These name nothing that a rule could be about, and so touch all of it.
+REACHES_ALL = {"pause_dags", "unpause_dags", "create_default_connections"}
 
 
 def patient(max_examples: int) -> settings:
@@ -54,10 +83,41 @@ def patient(max_examples: int) -> settings:
 
 
 def whole_call(tool: Tool, **others: Any) -> Json:
-    """Arguments that this tool takes and needs."""
-    names = {use.name for use in tool.entry.params}
-    also = {"dag_ids": [others["dag_id"]]} if "dag_id" in others else {}
-    return {name: value for name, value in {**IDS, **also, **others}.items() if name in names}
+    """Arguments that this tool needs, of the kind it takes; of `others` those that it takes."""
+    entry = tool.entry
+    described = {use.name: use.described for use in entry.params}
+    names = [use.name for use in entry.params if use.required or use.name in ("dag_id", "dry_run")]
+    if not {*names, *others} & set(entry.any_of):
+        names.append("uri" if "uri" in entry.any_of else entry.any_of[0]) if entry.any_of else None
+    known = {name: IDS.get(described[name], IDS.get(name)) for name in names}
+    values = {
+        name: a_value(CATALOG.parameters[described[name]].json_schema) if value is None else value
+        for name, value in known.items()
+    }
+    also = {"dag_ids": [others["dag_id"]]} if "dag_id" in others and "dag_ids" in values else {}
+    return {**values, **{name: value for name, value in {**also, **others}.items() if name in described}}
+
+
+def stranger_call(tool: Tool, stranger: str) -> Json:
+    """A whole call about something else of every noun: by this name, or by what belongs to payroll_a."""
+    arguments = whole_call(tool, **{name: stranger for names in NAMING.values() for name in names if name != "dag_ids"})
+    strange: Json = {"uri": "s3://lake/salaries", "backfill_id": 6}
+    arguments |= {name: value for name, value in strange.items() if name in arguments}
+    for word in ("create", "update"):
+        for noun, key in (("pool", "name"), ("variable", "key"), ("connection", "connection_id")):
+            if word in arguments and getattr(tool.entry.scope, noun):
+                arguments[word] = [*arguments[word], {**arguments[word][0], key: stranger}]
+    return arguments
+
+
+def changing(version: str) -> list[Tool]:
+    """The tools that change something, as far as this Airflow has them."""
+    return [tool for tool in CHANGING if tool.entry.since.has(Version.parse(version))]
+
+
+def touches_nothing(tool: Tool) -> bool:
+    """Whether no rule about DAGs, pools, variables or connections is about this tool: users and roles."""
+    return not tool.entry.scope.model_dump(exclude_none=True)
 
 
 def open_instances(
@@ -132,26 +192,42 @@ def talking_to(
 
 def changes(airflow: FakeAirflow) -> list[Sent]:
     """The requests that would change something: neither reads, nor dry runs, nor logins."""
-    return [
-        sent
-        for sent in airflow.seen
-        if sent.method != "GET"
-        and not (isinstance(sent.body, dict) and sent.body.get("dry_run") is True)
-        and not sent.path.endswith(("/auth/token", "/dry_run"))
-    ]
+    return [sent for sent in airflow.seen if is_change(sent)]
 
 
-def addressed(sent: Sent) -> dict[str, set[str]]:
-    """The DAGs and pools that a request names, read off its path and body as Airflow would."""
+def is_change(sent: Sent) -> bool:
+    """Whether a request would change something."""
+    dry = isinstance(sent.body, dict) and sent.body.get("dry_run") is True
+    return sent.method != "GET" and not dry and not sent.path.endswith(("/auth/token", "/dry_run", "/list"))
+
+
+Named = dict[str, set[str]]
+_KEYS = {
+    "dags": ("dag", ("dag_id",)),
+    "pools": ("pool", ("name", "pool")),
+    "variables": ("variable", ("key",)),
+    "connections": ("connection", ("connection_id",)),
+}
+_NO_CONNECTIONS = {"test", "enqueue-test", "defaults"}
+
+
+def addressed(sent: Sent) -> Named:
+    """What a request names of each noun, read off its path and body as Airflow would."""
     parts = [unquote(part) for part in sent.path.split("/")]
-    found: dict[str, set[str]] = {"dag": set(), "pool": set()}
-    for noun, place in (("dag", "dags"), ("pool", "pools")):
-        if place in parts and parts.index(place) + 1 < len(parts):
-            rest = parts[parts.index(place) + 1 :]
-            found[noun].add("/".join(rest) if noun == "pool" else rest[0])
+    found: Named = {"dag": set(), "pool": set(), "variable": set(), "connection": set()}
+    place = parts[1] if len(parts) > 1 else ""
+    noun, keys = _KEYS.get(place, ("dag", ("dag_id",)))
+    if place in _KEYS and len(parts) > 2:
+        found[noun].add(parts[2] if noun == "dag" else "/".join(parts[2:]))
+    found["connection"] -= _NO_CONNECTIONS
     body: Json = sent.body if isinstance(sent.body, dict) else {}
-    if "pools" in parts:
-        found["pool"] |= {body[key] for key in ("name", "pool") if key in body}
-    if "dag_id" in body:
-        found["dag"].add(body["dag_id"])
+    entities: list[Any] = [body]
+    for action in body.get("actions", ()):
+        texts = {} if noun == "dag" else {keys[0]: None}  # a text names the pool, but a run or task of a DAG
+        entities += [one if isinstance(one, dict) else dict.fromkeys(texts, one) for one in action.get("entities", ())]
+    for one in entities:
+        found[noun] |= {one[key] for key in keys if key in one}
+    if len(entities) > 1 and all(one.get("dag_id") for one in entities[1:]):
+        found["dag"].discard("~")  # each of the entities says whose it is
+    found["dag"] |= set(body.get("dag_ids", ()))
     return found

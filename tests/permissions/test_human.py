@@ -11,13 +11,13 @@ from mcp import MCPError
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitResult, InputRequiredResult
 
 from tests.permissions.kinds import more_tools
-from tests.permissions.support import CATALOG, CHANGING, Json, changes, connected, whole_call
+from tests.permissions.support import ADMIN, CATALOG, Json, changes, changing, connected, whole_call
 from tests.permissions.world import World
 from tests.unit.assistant import ERAS, GENERATIONS, text_of
 from tests.unit.fake_airflow import FakeAirflow
 
 pytestmark = pytest.mark.anyio
-POLICY: Json = {"allow": [{"tools": ["*"], "confirm": "human"}]}
+POLICY: Json = {"allow": [{"tools": ADMIN, "confirm": "human"}]}
 CLEAR: Json = {"dag_id": "etl_a", "dag_run_id": "r1", "dry_run": False}
 YES = ElicitResult(action="accept", content={"confirm": True})
 NOES = {
@@ -52,14 +52,16 @@ class Person:
 @pytest.mark.parametrize("mode", ERAS)
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_every_changing_tool_asks_once_and_a_yes_does_it_once(version: str, mode: str) -> None:
-    for tool in CHANGING:
-        world = World(version)
-        person = Person(world, YES)
-        async with connected(world.airflow, POLICY, mode=mode, human=person) as someone:
+    world = World(version)
+    person = Person(world, YES)
+    async with connected(world.airflow, POLICY, mode=mode, human=person) as someone:
+        for tool in changing(version):
+            world.airflow.seen.clear()
+            person.questions.clear()
             await someone.ask(tool.name, **whole_call(tool))
-        (question,) = person.questions
-        assert question.startswith(f"{tool.entry.title}: ")
-        assert len(changes(world.airflow)) == 1, tool.name
+            (question,) = person.questions
+            assert question.startswith(f"{tool.entry.title}: ")
+            assert len(changes(world.airflow)) == 1, tool.name
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -69,11 +71,11 @@ async def test_anything_but_a_yes_changes_nothing(version: str, mode: str, answe
     world = World(version)
     person = Person(world, NOES[answer])
     async with connected(world.airflow, POLICY, mode=mode, human=person) as someone:
-        for tool in CHANGING:
+        for tool in changing(version):
             result = await _sent_by(someone.client, tool.name, whole_call(tool))
             assert "Nothing was done" in result or answer in ("nothing", "a word", "a number")
     assert changes(world.airflow) == []
-    assert len(person.questions) == len(CHANGING)
+    assert len(person.questions) == len(changing(version))
 
 
 async def _sent_by(client: Any, tool: str, arguments: Json) -> str:
@@ -91,7 +93,7 @@ async def _sent_by(client: Any, tool: str, arguments: Json) -> str:
 async def test_a_client_that_cannot_ask_is_refused_before_anything_changes(version: str, mode: str) -> None:
     world = World(version)
     async with connected(world.airflow, POLICY, mode=mode) as someone:
-        for tool in CHANGING:
+        for tool in changing(version):
             sentence = await someone.refused(tool.name, **whole_call(tool))
             assert "cannot show a question" in sentence
             assert 'confirm = "plan"' in sentence

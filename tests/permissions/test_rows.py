@@ -28,6 +28,7 @@ LISTS: dict[str, Json] = {  # every list that holds rows of many DAGs
     "list_dag_warnings": {},
     "list_event_logs": {},
     "list_import_errors": {},
+    "get_dag_stats": {},
 }
 MIXED = ["payroll_a", "etl_a", "payroll_b", "payroll_c", "etl_b", "etl_c", "payroll_d"]
 

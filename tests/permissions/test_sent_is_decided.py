@@ -14,49 +14,58 @@ from mcp.types import CallToolResult, ElicitResult
 
 from airflow_mcp.catalog.load import Tool
 from tests.permissions.support import (
+    ADMIN,
     CHANGING,
+    NAMING,
     NO_PAYROLL,
+    REACHES_ALL,
     Json,
     addressed,
     changes,
+    changing,
     connected,
+    is_change,
     patient,
+    stranger_call,
     talking_to,
+    touches_nothing,
     whole_call,
 )
 from tests.permissions.world import World
 from tests.unit.assistant import ERAS, GENERATIONS
 
 pytestmark = pytest.mark.anyio
-# All of these leave the DAGs etl_* and the pool "small" to be changed, and nothing else.
+# All of these policies leave these to be changed, users and roles, and nothing else.
+LEFT: dict[str, tuple[str, str]] = {
+    "dag": ("dags", "etl_*"),
+    "pool": ("pools", "small"),
+    "variable": ("variables", "limit*"),
+    "connection": ("connections", "warehouse"),
+}
+
+
+def all_but(pattern: str) -> list[str]:
+    """Patterns for every text but this one, or but those that begin with it."""
+    kept = pattern.removesuffix("*")
+    starts = [kept[:size] for size in range(len(kept))]
+    longer = [] if pattern.endswith("*") else [f"{kept}?*"]
+    return [*starts, *(f"{start}[!{kept[len(start)]}]*" for start in starts), *longer]
+
+
+def allowing(**how: Any) -> list[Json]:
+    """A rule for each of them."""
+    rules: list[Json] = [{"tools": ["*"], key: [pattern]} for key, pattern in LEFT.values()]
+    return [{**rule, **how} for rule in (*rules, {"tools": ["@admin"]})]
+
+
 POLICIES: dict[str, Json] = {
-    "allow some": {
-        "allow": [
-            {"tools": ["*"], "dags": ["etl_*"], "confirm": "never"},
-            {"tools": ["pools"], "pools": ["small"], "confirm": "never"},
-        ]
-    },
+    "allow some": {"allow": allowing(confirm="never")},
     "deny the rest": {
-        "allow": [{"tools": ["*"], "confirm": "never"}],
-        "deny": [
-            {"tools": ["*"], "dags": ["[!e]*", "e[!t]*", "et[!l]*", "etl[!_]*", "e", "et", "etl", ""]},
-            {"tools": ["*"], "pools": ["[!s]*", "small?*", "s[!m]*", "sm[!a]*", "sma[!l]*", "smal[!l]*"]},
-            {"tools": ["*"], "pools": ["s", "sm", "sma", "smal", ""]},
-        ],
+        "allow": [{"tools": ADMIN, "confirm": "never"}],
+        "deny": [{"tools": ["*"], key: all_but(pattern)} for key, pattern in LEFT.values()],
     },
-    "with a plan": {
-        "default": "none",
-        "allow": [
-            {"tools": ["@write", "@destructive", "@read"], "dags": ["etl_*"], "confirm": "plan", "max_affected": 500},
-            {"tools": ["*_pool", "list_pools"], "pools": ["small"], "confirm": "plan"},
-        ],
-    },
-    "with a human": {
-        "allow": [
-            {"tools": ["*"], "dags": ["etl_*"], "confirm": "human"},
-            {"tools": ["*"], "pools": ["small"], "confirm": "human"},
-        ]
-    },
+    "with a plan": {"default": "none", "allow": allowing(confirm="plan", max_affected=500)},
+    "with a human": {"allow": allowing(confirm="human")},
 }
 HARD = [
     "~",
@@ -79,33 +88,74 @@ HARD = [
     "small ",
     "\ud800",
 ]
-names = st.one_of(st.sampled_from(["etl_a", "etl_b", "small"]), st.sampled_from(HARD), st.text(max_size=8))
+names = st.one_of(
+    st.sampled_from(["etl_a", "etl_b", "small", "limit", "warehouse"]), st.sampled_from(HARD), st.text(max_size=8)
+)
 odd = st.one_of(names, st.integers(), st.none(), st.lists(names, max_size=2), st.booleans())
-GIVEN = {
+
+
+def entities(key: str, **more: Any) -> st.SearchStrategy[list[Any]]:
+    """What a bulk call is about, by this field."""
+    return st.lists(
+        st.fixed_dictionaries({key: names, **{name: st.just(one) for name, one in more.items()}}), max_size=2
+    )
+
+
+whose = st.fixed_dictionaries({"dag_run_id": st.just("r1"), "task_id": st.just("load")}, optional={"dag_id": names})
+
+
+def without_task(entity: Json) -> Json:
+    """A run, not a task instance."""
+    return {name: value for name, value in entity.items() if name != "task_id"}
+
+
+GIVEN = {  # by an argument's name, or by how it is described
     "dag_id": names,
     "dag_ids": st.lists(names, max_size=2),
     "pool_name": names,
     "name": names,
+    "variable_key": names,
+    "new_variable_key": names,
+    "connection_id": names,
     "dag_run_id": names,
     "task_id": names,
     "task_ids": st.lists(names, max_size=2),
+    "uri": st.sampled_from(["s3://lake/orders", "s3://lake/salaries", "s3://lake", "~", ""]),
+    "asset_id": st.sampled_from([7, 8, 9]),
+    "backfill_id": st.sampled_from([5, 6, 7]),
+    "dag_id_pattern": st.sampled_from(["etl", "%", "payroll", "~"]),
     "dry_run": st.sampled_from([True, False, False, False]),
     "plan": st.text(max_size=5),
     "conf": st.just({"dag_id": "payroll_a"}),
     "note": names,
     "include_downstream": st.booleans(),
     "start_date": st.just("2026-01-01T00:00:00Z"),
+    "new_pools": entities("name", slots=1),
+    "changed_pools": entities("name", slots=1),
+    "deleted_pools": st.lists(names, max_size=2),
+    "new_variables": entities("key", value="v"),
+    "changed_variables": entities("key", value="v"),
+    "deleted_variables": st.lists(names, max_size=2),
+    "new_connections": entities("connection_id", conn_type="http"),
+    "changed_connections": entities("connection_id", host="h"),
+    "deleted_connections": st.lists(names, max_size=2),
+    "changed_runs": st.lists(whose.map(without_task), max_size=2),
+    "deleted_runs": st.lists(st.one_of(whose.map(without_task), st.just("r1")), max_size=2),
+    "changed_task_instances": st.lists(whose.map(lambda one: one | {"new_state": "failed"}), max_size=2),
+    "deleted_task_instances": st.lists(st.one_of(whose, st.just("load")), max_size=2),
 }
 
 
 @st.composite
-def changing_calls(draw: st.DrawFn) -> tuple[Tool, Json]:
+def changing_calls(draw: st.DrawFn, tools: list[Tool] = CHANGING) -> tuple[Tool, Json]:
     """A changing tool with arguments that are mostly its own, some hard, now and then of a wrong kind or missing."""
-    tool = draw(st.sampled_from(CHANGING))
+    tool = draw(st.sampled_from(tools))
     arguments = whole_call(tool)
-    own = [use.name for use in tool.entry.params if use.name in GIVEN]
-    for name in draw(st.lists(st.sampled_from([*own, "plan"]), max_size=2, unique=True)):
-        arguments[name] = draw(GIVEN[name])
+    described = {use.name: use.described for use in tool.entry.params}
+    known = {name: GIVEN.get(how, GIVEN.get(name)) for name, how in described.items()}
+    own = {name: strategy for name, strategy in known.items() if strategy is not None} | {"plan": GIVEN["plan"]}
+    for name in draw(st.lists(st.sampled_from([*own]), max_size=2, unique=True)):
+        arguments[name] = draw(own[name])
     if draw(st.integers(0, 9)) == 0:
         arguments[draw(st.sampled_from([*own, "dag_ids", "instance"]))] = draw(odd)
     if arguments and draw(st.integers(0, 9)) == 0:
@@ -113,36 +163,68 @@ def changing_calls(draw: st.DrawFn) -> tuple[Tool, Json]:
     return tool, arguments
 
 
-def named_in(arguments: Json) -> list[Any]:
-    """Every id that a call names as a DAG or a pool."""
-    given = [arguments[name] for name in ("dag_id", "dag_ids", "pool_name", "name") if name in arguments]
-    return [one for value in given for one in (value if isinstance(value, list) else [value])]
+FIELDS = {**NAMING, "variable": ("variable_key", "key")}
+
+
+def named_in(tool: Tool, arguments: Json) -> list[tuple[str, Any]]:
+    """Every id that a call names, with its noun."""
+    named: list[tuple[str, Any]] = []
+    for noun in LEFT:
+        if not getattr(tool.entry.scope, noun):
+            continue
+        given = [arguments[name] for name in FIELDS[noun] if name in arguments]
+        own = [one for value in given for one in (value if isinstance(value, list) else [value])]
+        many = [one for word in ("create", "update", "delete") for one in _list(arguments.get(word))]
+        texts = [one for one in many if isinstance(one, str) and noun != "dag"]
+        inner = [one[name] for one in many if isinstance(one, dict) for name in FIELDS[noun] if one.get(name)]
+        if noun == "dag" and many and len(inner) == len(many):
+            own = [one for one in own if one != "~"]
+        named += [(noun, one) for one in (*own, *texts, *inner)]
+    return named
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def is_allowed(noun: str, one: Any) -> bool:
     """What all these policies say, in Python's own words."""
-    return isinstance(one, str) and (one.startswith("etl_") if noun == "dag" else one == "small")
+    pattern = LEFT[noun][1]
+    return isinstance(one, str) and (one.startswith(pattern[:-1]) if pattern.endswith("*") else one == pattern)
 
 
 def is_inside(tool: Tool, arguments: Json) -> bool:
-    """Whether a call names a DAG or pool, and only what may be changed."""
-    noun = "dag" if tool.entry.scope.dag else "pool"
-    ids = named_in(arguments)
-    return bool(ids) and all(is_allowed(noun, one) for one in ids)
+    """Whether a call names something, and only what may be changed; what only Airflow knows is looked up."""
+    if touches_nothing(tool):
+        return True
+    if tool.entry.look_up:
+        return arguments.get("uri", "s3://lake/orders") == "s3://lake/orders" and {
+            arguments.get("asset_id", 7),
+            arguments.get("backfill_id", 5),
+        } == {7, 5}
+    ids = named_in(tool, arguments)
+    return tool.name not in REACHES_ALL and bool(ids) and all(is_allowed(*one) for one in ids)
+
+
+ACTS_BY_DEFAULT = {"set_task_instance_state", "set_task_group_state"}
 
 
 def examine(world: World, tool: Tool, arguments: Json) -> None:
     """Hold every request that one call sent against what may be touched."""
     airflow = world.airflow
-    asked = named_in(arguments)
+    asked = [one for _, one in named_in(tool, arguments)]
     for sent in airflow.sent:
         ids = addressed(sent)
         assert all(one in asked for ones in ids.values() for one in ones), (sent.line, arguments)
         assert all(is_allowed(noun, one) for noun, ones in ids.items() for one in ones), (sent.line, arguments)
-        assert sent.method == "GET" or ids["dag"] or ids["pool"], sent.line
+    for sent in filter(is_change, airflow.sent):
+        reached = world.reached(sent)
+        assert all(is_allowed("dag", one) for one in reached), (sent.line, arguments)
+        assert reached or any(addressed(sent).values()) or touches_nothing(tool), sent.line
     if not is_inside(tool, arguments):
-        assert airflow.sent == [], f"{tool.name} {arguments}"
-    if arguments.get("dry_run", True) and tool.entry.preview == "flag":
+        reads = [sent for sent in airflow.sent if sent.method == "GET"] if tool.entry.look_up else []
+        assert airflow.sent == reads, f"{tool.name} {arguments}"
+    if tool.entry.preview == "flag" and arguments.get("dry_run", tool.name not in ACTS_BY_DEFAULT):
         assert changes(airflow) == []
 
 
@@ -164,8 +246,8 @@ def test_a_change_addresses_only_what_policy_allows(version: str, policy: str) -
     world, done = World(version), Counter[str]()
     with talking_to(world.airflow, POLICIES[policy], human=accept) as call:
 
-        @patient(120)
-        @given(changing_calls())
+        @patient(150)
+        @given(changing_calls(changing(version)))
         def attack(case: tuple[Tool, Json]) -> None:
             tool, arguments = case
             world.airflow.seen.clear()
@@ -175,10 +257,12 @@ def test_a_change_addresses_only_what_policy_allows(version: str, policy: str) -
             examine(world, tool, arguments)
             done[tool.name] += len(changes(world.airflow))
 
-        for tool in CHANGING:
+        for tool in changing(version):
             attack = example((tool, whole_call(tool)))(attack)
         attack()
-    assert min(done[tool.name] for tool in CHANGING) > 0, done
+    assert {tool.name for tool in changing(version)} - {name for name in done if done[name]} == {
+        tool.name for tool in changing(version) if tool.name in REACHES_ALL
+    }
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
@@ -187,7 +271,7 @@ def test_nothing_that_changes_is_sent_at_all_without_a_rule(version: str) -> Non
     with talking_to(world.airflow) as call:
 
         @patient(80)
-        @given(changing_calls())
+        @given(changing_calls(changing(version)))
         def attack(case: tuple[Tool, Json]) -> None:
             tool, arguments = case
             with contextlib.suppress(UnicodeEncodeError):
@@ -200,36 +284,46 @@ def test_nothing_that_changes_is_sent_at_all_without_a_rule(version: str) -> Non
 @pytest.mark.parametrize("mode", ERAS)
 @pytest.mark.parametrize("version", GENERATIONS)
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_no_changing_tool_reaches_every_dag_or_a_stranger(version: str, policy: str, mode: str) -> None:
+async def test_no_changing_tool_reaches_everything_or_a_stranger(version: str, policy: str, mode: str) -> None:
+    """Of a DAG, pool, variable or connection; rules about these are not about users and roles."""
     world = World(version)
     async with connected(world.airflow, POLICIES[policy], mode=mode, human=accept) as someone:
-        for tool in CHANGING:
-            for stranger in ("~", "payroll_a", "payroll_pool", "*"):
-                arguments = whole_call(tool, dag_id=stranger, pool_name=stranger, name=stranger)
-                assert "not allowed" in await someone.refused(tool.name, **arguments)
-    assert world.airflow.seen == []
+        for tool in changing(version):
+            for stranger in ("~", "payroll_a", "*") if not touches_nothing(tool) else ():
+                assert "not allowed" in await someone.refused(tool.name, **stranger_call(tool, stranger))
+    assert {sent.line for sent in world.airflow.sent} <= LOOKED_UP, "only whose an asset or a backfill is was read"
+
+
+LOOKED_UP = {"GET /assets", "GET /assets/8", "GET /datasets/s3%3A%2F%2Flake%2Fsalaries", "GET /backfills/6"}
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
 @pytest.mark.parametrize("hard", [one for one in HARD if one not in ("~", "\ud800")])
 async def test_a_hard_id_is_addressed_as_itself_or_not_at_all(version: str, hard: str) -> None:
     world = World(version, ("etl_a", "payroll_a"), pools=("small", "payroll_pool"))
-    async with connected(world.airflow, {"allow": [{"tools": ["*"], "confirm": "never"}]}) as someone:
-        for tool in CHANGING:
-            arguments = whole_call(tool, dag_id=hard, pool_name=hard, name=hard)
+    async with connected(world.airflow, {"allow": [{"tools": ADMIN, "confirm": "never"}]}) as someone:
+        for tool in changing(version):
+            world.airflow.sent.clear()
+            arguments = whole_call(
+                tool, **{name: hard for names in NAMING.values() for name in names if name[-1] != "s"}
+            )
             await someone.client.call_tool(tool.name, arguments)
-    assert {one for sent in world.airflow.sent for ones in addressed(sent).values() for one in ones} <= {hard}
+            asked = {one for _, one in named_in(tool, arguments)}
+            sent = {one for sent in world.airflow.sent for ones in addressed(sent).values() for one in ones}
+            assert sent <= asked, tool.name
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_a_changing_call_without_its_filter_sends_nothing(version: str) -> None:
+    """Only what has no filter at all goes on: the default connections are always the same ones."""
     world = World(version)
+    filters = {name for names in NAMING.values() for name in names} | {"create", "update", "delete", "dag_id_pattern"}
+    filters |= {"uri", "asset_id", "backfill_id", "username", "role_name", "name"}
     async with connected(world.airflow, {"allow": [{"tools": ["*"]}], "deny": [NO_PAYROLL]}) as someone:
-        for tool in CHANGING:
+        for tool in changing(version):
             arguments = whole_call(tool)
-            for name in ("dag_id", "dag_ids", "pool_name", "name"):
-                arguments.pop(name, None)
-            await someone.refused(tool.name, **arguments)
+            if kept := arguments.keys() & filters:
+                await someone.refused(tool.name, **{name: arguments[name] for name in arguments.keys() - kept})
     assert world.airflow.seen == []
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from airflow_mcp.airflow import wire
-from airflow_mcp.catalog.grammar import Parameter, PerGeneration, Route
+from airflow_mcp.catalog.grammar import Parameter
 from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.catalog.schema import parameter_schema
-from airflow_mcp.catalog.versions import EVERYWHERE, OLDEST, Generation, Since, Version
-from tests.referee.offer import offered, sample, type_of, words
+from airflow_mcp.catalog.notation import Route
+from airflow_mcp.catalog.versions import OLDEST, Generation, Since, Version
+from tests.referee.actions import compare_actions
+from tests.referee.offer import offered, words
 from tests.referee.openapi import Document, Json, Operation
+from tests.referee.sending import Place, Sent, bare, sent
 
-Kind = Literal["route", "since", "parameter", "value", "required", "reply", "field"]
-Place = Literal["query", "body"]
+Kind = Literal["route", "since", "parameter", "value", "required", "action", "reply", "field"]
 
 _SLOT_VALUE = re.compile(r"slot\.\w+")
 _OPTIONAL = re.compile(r"\[/\{(\w+)\}\]")
@@ -31,18 +31,6 @@ class Problem(NamedTuple):
     kind: Kind
     subject: str  # what it is about, in Airflow's words
     text: str
-
-
-class Sent(NamedTuple):
-    """One thing an entry puts, or would put, into the query or the body."""
-
-    name: str  # the argument, field or constant
-    place: Place
-    wire: str  # its name there
-    schema: Json  # what it may be, in Airflow's spelling
-    joined: bool  # a list goes as one comma-joined value
-    always: bool
-    since: Since
 
 
 def compare(tool: Tool, catalog: Catalog, document: Document) -> list[Problem]:
@@ -80,56 +68,9 @@ def paths(tool: Tool, route: Route, catalog: Catalog, version: Version) -> dict[
     for given in product((False, True), repeat=len(optional)):
         left = {slot for slot, there in zip(optional, given, strict=True) if not there}
         values: Json = {slot: -1 if slot in left else f"slot.{slot}" for slot in route.slots}
-        path = _SLOT_VALUE.sub("{}", wire.build(_bare(tool), values, catalog, version).path)
+        path = _SLOT_VALUE.sub("{}", wire.build(bare(tool), values, catalog, version).path)
         found[path] = [slot for slot in route.slots if slot not in left]
     return found
-
-
-def sent(tool: Tool, catalog: Catalog, version: Version) -> list[Sent]:
-    """What the entry can send beside the path, under the names and at the places that `wire.build` gives it."""
-    generation = version.generation
-    route = tool.entry.route(generation)
-    assert route is not None
-    bare, slots = _bare(tool), {slot: f"slot.{slot}" for slot in route.slots}
-    asked = [source.operation for slot, source in tool.entry.resolve.items() if slot in slots]
-    used = {use.name for operation in asked for use in catalog.operations[operation].entry.params} | slots.keys()
-    found: list[Sent] = []
-    for name, schema, always, since in _candidates(tool, catalog, version):
-        if name in used:
-            continue
-
-        def put(value: Any, name: str = name) -> tuple[Place, str, list[Any]]:
-            request = wire.build(bare, slots | {name: value}, catalog, version)
-            if request.query:
-                return "query", request.query[0][0], [text for _, text in request.query]
-            ((wire_name, value),) = (request.body or {}).items()
-            return "body", wire_name, value if isinstance(value, list) else [value]
-
-        place, wire_name, values = put(sample(schema))
-        joined = schema.get("type") == "array" and len(values) == 1
-        found.append(Sent(name, place, wire_name, _spelt(schema, put), joined, always, since))
-    return found
-
-
-def _candidates(tool: Tool, catalog: Catalog, version: Version) -> Iterator[tuple[str, Json, bool, Since]]:
-    """Name, schema, whether it is always sent, and since when, of all that the entry names."""
-    entry, generation = tool.entry, version.generation
-    described = {use.name: use.described for use in entry.params}
-
-    def schema(name: str) -> Json:
-        return parameter_schema(catalog.parameters.get(described.get(name, name), Parameter()), version)
-
-    merged = entry.patch.body if entry.patch else ()
-    for use in entry.params:
-        if use.name not in merged:
-            yield use.name, schema(use.name), use.required, use.since
-    if entry.patch:
-        for field, name in entry.patch.wire_names(generation).items():
-            yield name, schema(field), True, EVERYWHERE
-        yield "update_mask", schema("update_mask"), False, EVERYWHERE
-    for table in (entry.default, entry.const):
-        for name, gated in (table.both | (table.v1 if generation == "v1" else table.v2)).items():
-            yield name, {"type": type_of(gated.value), "const": gated.value}, True, gated.since
 
 
 def _slots(
@@ -151,7 +92,11 @@ def _arguments(tool: Tool, catalog: Catalog, document: Document, operation: Oper
     everything = sent(tool, catalog, version)
     known = [one for one in everything if one.since.has(version)]
     taken = {(one.place, one.wire): one.name for one in known}
-    theirs: dict[Place, dict[str, Json]] = {"query": operation.query, "body": operation.body}
+    theirs: dict[Place, dict[str, Json]] = {
+        "query": operation.query,
+        "header": operation.headers,
+        "body": operation.body,
+    }
     for one in everything:
         title = f"{one.name} ({one.place} {one.wire})"
         there = one.wire in theirs[one.place]
@@ -163,6 +108,9 @@ def _arguments(tool: Tool, catalog: Catalog, document: Document, operation: Oper
             yield Problem(tool.name, "parameter", one.wire, f"{title} is not there; the {one.place} takes {near}")
         else:
             yield from _values(tool, title, one, theirs[one.place][one.wire], document, operation)
+    if tool.entry.bulk:
+        for subject, text in compare_actions(tool, catalog, document, operation):
+            yield Problem(tool.name, "action", subject, text)
     always = {(one.place, one.wire) for one in known if one.always}
     for place, name in sorted(operation.required - always):
         yield Problem(tool.name, "required", name, f"{place} {name} is required, but may be left out")
@@ -171,7 +119,7 @@ def _arguments(tool: Tool, catalog: Catalog, document: Document, operation: Oper
 def _values(
     tool: Tool, title: str, one: Sent, parameter: Json, document: Document, operation: Operation
 ) -> Iterator[Problem]:
-    theirs = parameter.get("schema", {}) if one.place == "query" else parameter
+    theirs = parameter if one.place == "body" else parameter.get("schema", {})
     lists = document.items(theirs)
     if one.joined and lists is not None and parameter.get("explode", True):
         yield Problem(tool.name, "value", one.wire, f"{title} is joined by commas, but must be repeated")
@@ -220,7 +168,7 @@ def reply_rows(tool: Tool, document: Document, operation: Operation) -> Json | N
     """The schema of one row of the reply; None where the reply has no list under that key."""
     accept = tool.entry.accept.get(document.version.generation, "application/json")
     reply = operation.replies.get(accept)
-    rows = document.properties(reply).get(tool.entry.rows or "") if reply else None
+    rows = document.properties(reply).get(tool.entry.rows_key(document.version.generation) or "") if reply else None
     return document.items(rows) if rows else None
 
 
@@ -242,30 +190,12 @@ def mark(since: Since) -> str:
     return str(since) if since.v1 or since.v2 else "local"
 
 
-def _bare(tool: Tool) -> Tool:
-    """The tool without what it adds by itself, so that a request shows what became of one argument."""
-    params = tuple(use.model_copy(update={"since": EVERYWHERE}) for use in tool.entry.params)
-    changes = {"params": params, "default": PerGeneration(), "const": PerGeneration()}
-    return replace(tool, entry=tool.entry.model_copy(update=changes))
-
-
-def _spelt(schema: Json, put: Callable[[Any], tuple[Place, str, list[Any]]]) -> Json:
-    """The schema with every string of an enum or a constant as it goes over the wire."""
-    if isinstance(schema.get("const"), str):
-        return {**schema, "const": put(schema["const"])[2][0]}
-    if "enum" in schema:
-        return {**schema, "enum": [put(value)[2][0] if isinstance(value, str) else value for value in schema["enum"]]}
-    if "enum" in schema.get("items", {}):
-        values = [put([value])[2][0] for value in schema["items"]["enum"]]
-        return {**schema, "items": {**schema["items"], "enum": values}}
-    return schema
-
-
 def compare_composite(tool: Tool, catalog: Catalog) -> Iterator[Problem]:
     """Arguments of a composite that are marked otherwise than in each of its own steps that takes them."""
     steps = [catalog.operations[name] for name in tool.entry.steps]
     for use in tool.entry.params:
-        marks = {step.name: other.since for step in steps for other in step.entry.params if other.name == use.name}
+        same = [(step, other) for step in steps for other in step.entry.params if other.name == use.name]
+        marks = {step.name: other.since for step, other in same if other.described == use.described}
         if marks and use.since not in marks.values():
             there = ", ".join(f"{mark(since)} in {name}" for name, since in marks.items())
             yield Problem(tool.name, "since", use.name, f"{use.name} is marked {mark(use.since)}, but {there}")

@@ -18,14 +18,9 @@ import yaml
 
 from airflow_mcp.demo.install import find_uv
 from airflow_mcp.demo.processes import held
+from tests.referee.sources import SOURCES, Wheel
 
-VERSIONS = ("2.7.3", "2.10.5", "2.11.2", "3.0.6", "3.1.8", "3.2.2", "3.3.2")
-
-_IN_WHEEL = {
-    "2": ("apache-airflow", "airflow/api_connexion/openapi/v1.yaml"),
-    "3": ("apache-airflow-core", "airflow/api_fastapi/core_api/openapi/v2-rest-api-generated.yaml"),
-}
-_PYTHON = "3.11"  # one that every version above supports; nothing of the wheel is run
+_PYTHON = "3.11"  # one that every source supports; nothing of the wheel is run
 _ENOUGH = 600  # seconds for one wheel
 
 Unpack = Callable[[str, Path], None]
@@ -68,37 +63,70 @@ def unpack_wheel(requirement: str, folder: Path) -> None:
 
 
 def read_document(version: str, cache: Path | None = None, unpack: Unpack = unpack_wheel) -> dict[str, Any]:
-    """The OpenAPI document of an Airflow version, from the cache or else from its wheel.
+    """What an Airflow version serves, as one document: Airflow's own, that of its simple auth manager, and FAB's.
 
-    It is kept as it is (`<version>.yaml`) and parsed (`<version>.json`), since parsing takes seconds where PyYAML
-    has no C library. Processes take turns, and a file appears under its name only when it is whole.
+    All paths are whole. Where two documents have the same operation, the first one's counts.
 
     Raises:
-        DocumentError: it is not in the cache and cannot be downloaded.
+        DocumentError: a part is not in the cache and cannot be downloaded.
     """
-    cache = cache or cache_folder()
-    original, parsed = cache / f"{version}.yaml", cache / f"{version}.json"
-    with held(cache / f"{version}.lock", lambda: None):
-        if not original.exists():
-            _write(original, _from_wheel(version, unpack))
-        if not parsed.exists() or parsed.stat().st_mtime < original.stat().st_mtime:
-            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            document = yaml.load(original.read_text(encoding="utf-8"), loader)
-            _write(parsed, json.dumps(document, default=str))  # dates, which occur in examples only
-    return json.loads(parsed.read_text(encoding="utf-8"))
+    paths: dict[str, dict[str, Any]] = {}
+    parts: dict[str, Any] = {}
+    for wheel in SOURCES[version]:
+        for path, text in _texts(wheel, cache or cache_folder(), unpack).items():
+            name = str(len(parts))
+            part = json.loads(text, object_hook=lambda found, name=name: _moved(found, f"#/parts/{name}/"))
+            parts[name] = part
+            for at, item in part["paths"].items():
+                shared = item.pop("parameters", [])
+                whole = paths.setdefault(wheel.documents[path] + at, {})
+                for method, spec in item.items():
+                    whole.setdefault(method, spec | {"parameters": [*shared, *spec.get("parameters", [])]})
+    return {"paths": paths, "parts": parts}
 
 
-def _from_wheel(version: str, unpack: Unpack) -> str:
-    package, path = _IN_WHEEL[version.partition(".")[0]]
+def _moved(found: dict[str, Any], place: str) -> dict[str, Any]:
+    """An object of a document that lies at `place` of the whole one: its reference still leads where it did."""
+    if isinstance(found.get("$ref"), str):
+        found["$ref"] = found["$ref"].replace("#/", place, 1)
+    return found
+
+
+def _texts(wheel: Wheel, cache: Path, unpack: Unpack) -> dict[str, str]:
+    """The documents of a wheel by their path in it, as JSON, from the cache or else from the wheel.
+
+    Each is kept as it is (`.yaml`) and parsed (`.json`), since parsing takes seconds where PyYAML has no C library.
+    Processes take turns, and a file appears under its name only when it is whole.
+    """
+    folder = cache / f"{wheel.package}-{wheel.version}"
+    originals = {path: folder / path for path in wheel.documents}
+    with held(cache / f"{folder.name}.lock", lambda: None):
+        if not all(original.exists() for original in originals.values()):
+            _unpacked(wheel, originals, unpack)
+        return {path: _as_json(original) for path, original in originals.items()}
+
+
+def _unpacked(wheel: Wheel, originals: dict[str, Path], unpack: Unpack) -> None:
     with tempfile.TemporaryDirectory(prefix="airflow-wheel-") as folder:
-        unpack(f"{package}=={version}", Path(folder))
-        document = Path(folder, path)
-        if not document.is_file():
-            raise DocumentError(f"The wheel of {package} {version} does not hold {path}.")
-        return document.read_text(encoding="utf-8")
+        unpack(str(wheel), Path(folder))
+        for path in originals:
+            if not Path(folder, path).is_file():
+                raise DocumentError(f"The wheel of {wheel.package} {wheel.version} does not hold {path}.")
+        for path, original in originals.items():
+            _write(original, Path(folder, path).read_text(encoding="utf-8"))
+
+
+def _as_json(original: Path) -> str:
+    parsed = original.with_suffix(".json")
+    if not parsed.exists() or parsed.stat().st_mtime < original.stat().st_mtime:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        document = yaml.load(original.read_text(encoding="utf-8"), loader)
+        _write(parsed, json.dumps(document, default=str))  # dates, which occur in examples only
+    return parsed.read_text(encoding="utf-8")
 
 
 def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f"{file.name}.unfinished")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(file)

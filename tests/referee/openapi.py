@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 from airflow_mcp.catalog.versions import Version
@@ -19,8 +20,9 @@ class Operation:
 
     slots: tuple[Json, ...]  # schemas of the path's parameters, in the path's order
     query: dict[str, Json]  # parameter objects by name
+    headers: dict[str, Json]  # the same
     body: dict[str, Json]  # schemas of the properties that may be written
-    required: frozenset[tuple[str, str]]  # ("query" or "body", name)
+    required: frozenset[tuple[str, str]]  # ("query", "header" or "body", name)
     replies: dict[str, Json]  # media type -> schema of the success response
 
 
@@ -38,16 +40,31 @@ class Document:
             self._paths.setdefault(base + _SLOT.sub("{}", path), []).append((_SLOT.findall(path), item))
 
     def find(self, method: str, path: str) -> Operation | None:
-        """The operation of a path whose slots are written `{}`, whatever the document calls them."""
+        """The operation of a path whose slots are written `{}`, whatever the document calls them.
+
+        A slot may be filled with "~", Airflow's word for all; it is none of the operation's then.
+        """
         for slots, item in self._paths.get(path, ()):
             if method.lower() in item:
                 return self._operation(slots, item, item[method.lower()])
-        return None
+        found = self.find(method, path.replace("/~", "/{}")) if "/~" in path else None
+        left = [part == "{}" for part in path.split("/") if part in ("{}", "~")]
+        return replace(found, slots=tuple(compress(found.slots, left))) if found else None
 
     def methods(self, path: str) -> list[str]:
         """The methods of a path that is written as for `find`; none when there is no such path."""
         words = ("get", "post", "patch", "put", "delete")
         return [word.upper() for _, item in self._paths.get(path, ()) for word in words if word in item]
+
+    def name_of(self, method: str, path: str) -> str | None:
+        """What the document calls an operation, whose path is written as for `find`."""
+        alike = (items for one, items in self._paths.items() if one.replace("/~", "/{}") == path)
+        found = (item[method.lower()] for items in alike for _, item in items if method.lower() in item)
+        return next((one.get("operationId") for one in found), None)
+
+    def operations(self) -> list[tuple[str, str]]:
+        """Every operation, as a method and a path that `find` takes."""
+        return list(dict.fromkeys((method, path) for path in self._paths for method in self.methods(path)))
 
     def alternatives(self, schema: Json) -> list[Json]:
         """The plain schemas a value may fit: $ref followed, allOf merged, anyOf, oneOf and null spread out."""
@@ -91,6 +108,8 @@ class Document:
         values = theirs.get("enum", [theirs["const"]] if "const" in theirs else None)
         if "type" not in theirs and values is None:
             return True
+        if "type" not in ours:
+            return False  # anything at all
         if (
             "type" in theirs
             and ours["type"] != theirs["type"]
@@ -112,9 +131,8 @@ class Document:
 
     def _operation(self, slots: list[str], item: Json, spec: Json) -> Operation:
         parameters = [self._follow(one) for one in [*item.get("parameters", []), *spec.get("parameters", [])]]
-        by_place = {
-            place: {one["name"]: one for one in parameters if one["in"] == place} for place in ("path", "query")
-        }
+        places = ("path", "query", "header")
+        by_place = {place: {one["name"]: one for one in parameters if one["in"] == place} for place in places}
         content: Json = self._follow(spec.get("requestBody", {})).get("content", {})
         sent: Json = content.get("application/json", {}).get("schema", {})
         objects = [one for one in self.alternatives(sent) if "properties" in one]
@@ -125,9 +143,15 @@ class Document:
         return Operation(
             slots=tuple(by_place["path"].get(name, {}).get("schema", {}) for name in slots),
             query=by_place["query"],
+            headers=by_place["header"],
             body=body,
             required=frozenset(
-                {("query", name) for name, one in by_place["query"].items() if one.get("required")}
+                {
+                    (place, name)
+                    for place in ("query", "header")
+                    for name, one in by_place[place].items()
+                    if one.get("required")
+                }
                 | {("body", name) for name in must if name in body}
             ),
             replies={name: one.get("schema", {}) for name, one in media.items()},

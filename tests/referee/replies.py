@@ -6,11 +6,21 @@ from collections.abc import Iterable, Iterator
 
 from airflow_mcp.catalog.grammar import Record
 from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.catalog.versions import Generation
 from tests.referee.compare import Problem, paths, reply_rows
 from tests.referee.openapi import Document, Json, Operation
 
-_FIELDS = ("keep", "row", "ids", "text", "tail", "blank", "named", "secret")  # what a record says by our names
+_FIELDS = (
+    "keep",
+    "row",
+    "ids",
+    "text",
+    "tail",
+    "blank",
+    "named",
+    "plain",
+    "secret",
+    "secret_values",
+)  # what a record says by our names
 
 
 def operation_of(tool: Tool, catalog: Catalog, document: Document) -> Operation | None:
@@ -32,16 +42,19 @@ def compare_reply(tool: Tool, catalog: Catalog, document: Document) -> Iterator[
         text = f"asks for {accept}, but gets {', '.join(operation.replies)}"
         yield Problem(tool.name, "reply", accept, text)
         return
-    rows = reply_rows(tool, document, operation)
-    if entry.rows and rows is None:
+    rows, key = reply_rows(tool, document, operation), entry.rows_key(generation)
+    if key and rows is None and not entry.single:
         there = ", ".join(document.properties(operation.replies.get(accept, {}))) or "nothing"
-        yield Problem(tool.name, "reply", entry.rows, f"the reply has no list {entry.rows}, only {there}")
+        yield Problem(tool.name, "reply", key, f"the reply has no list {key}, only {there}")
     elif entry.newest and entry.newest not in document.properties(rows or {}):
         yield Problem(tool.name, "reply", entry.newest, f"the rows have no {entry.newest} to be sorted by")
-    needed = {
-        resolve.field: resolve.operation for slot, resolve in entry.resolve.items() if _is_slot(tool, slot, generation)
-    }
-    needed |= dict.fromkeys(entry.patch.body, entry.patch.read) if entry.patch else {}
+    route = entry.route(generation)
+    slots = route.slots if route else ()
+    uses = {use.name: use for use in entry.params}
+    needed = {one.field: one.operation for name, one in entry.resolve.items() if name in slots}
+    for field in entry.patch.filled if entry.patch else ():
+        if field not in uses or uses[field].since.has(document.version):
+            needed[field] = entry.patch.read if entry.patch else ""
     for field, source in needed.items():
         if field not in _field_names(catalog.operations[source], catalog, document):
             yield Problem(tool.name, "reply", field, f"the reply of {source} has no {field}")
@@ -77,14 +90,13 @@ def compare_record(name: str, catalog: Catalog, documents: Iterable[Document]) -
     ]
 
 
-def _is_slot(tool: Tool, slot: str, generation: Generation) -> bool:
-    route = tool.entry.route(generation)
-    return route is not None and slot in route.slots
-
-
 def _field_names(tool: Tool, catalog: Catalog, document: Document) -> set[str]:
+    """The fields of the record that a read answers, or of the rows of a list."""
     operation = operation_of(tool, catalog, document)
-    return set(document.properties(operation.replies.get("application/json", {}))) if operation else set()
+    if operation is None:
+        return set()
+    rows = reply_rows(tool, document, operation)
+    return set(document.properties(rows or operation.replies.get("application/json", {})))
 
 
 def _replies_with(name: str, tool: Tool, catalog: Catalog, document: Document) -> Iterator[Json]:
@@ -97,9 +109,10 @@ def _replies_with(name: str, tool: Tool, catalog: Catalog, document: Document) -
     rows = reply_rows(tool, document, operation)
     if name == entry.record and rows is not None:
         yield rows
-    if name == (entry.single or entry.record) and (entry.single or not entry.rows):
+    key = entry.rows_key(document.version.generation)
+    if name == (entry.single or entry.record) and (entry.single or not key):
         for one in document.alternatives(reply):
-            if entry.rows not in one.get("properties", {}):
+            if key not in one.get("properties", {}):
                 yield one
 
 
@@ -110,4 +123,7 @@ def _ours(record: Record, document: Document, schema: Json) -> set[str]:
     found = {rename.get(field, field) for field in document.properties(schema)}
     pluck = record.pluck | (record.pluck_v1 if legacy else {})
     found |= {field for field, path in pluck.items() if document.has_field(schema, path.split("."))}
+    for inner, outer in record.unnest.items():
+        held = document.items(document.properties(schema).get(inner, {}))
+        found |= {outer, *document.properties(held or {})}
     return found | (set(record.invert_v1) if legacy else set())

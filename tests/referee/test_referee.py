@@ -4,30 +4,11 @@ from functools import cache
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
 from tests.referee.compare import Problem, compare, compare_composite
-from tests.referee.documents import VERSIONS, DocumentError, read_document
 from tests.referee.excused import EXCUSED, READS_BY_POST, RECORDS
-from tests.referee.openapi import Document
+from tests.referee.loaded import CATALOG, document
 from tests.referee.replies import compare_record, compare_reply
-
-CATALOG = load_catalog()
-
-
-@cache
-def found(version: str) -> Document | DocumentError:
-    try:
-        return Document(version, read_document(version))
-    except DocumentError as error:
-        return error
-
-
-def document(version: str) -> Document:
-    """A version's document; a test that cannot have it fails with one sentence."""
-    document = found(version)
-    if isinstance(document, DocumentError):
-        pytest.fail(f"The OpenAPI document of Airflow {version} is missing: {document}", pytrace=False)
-    return document
+from tests.referee.sources import VERSIONS
 
 
 @cache

@@ -107,6 +107,10 @@ class FakeAirflow:
         whole = Sent(request.method, raw, parse_qsl(query, keep_blank_values=True), body, request.headers)
         self.seen.append(whole)
         api = f"{self._prefix}/api/{self.generation}"
+        if raw.startswith(f"{self._prefix}/auth/fab/"):  # users and roles of 3.x: served by the auth manager FAB
+            of_fab = Sent(whole.method, raw.removeprefix(self._prefix), whole.query, whole.body, whole.headers)
+            self.sent.append(of_fab)
+            return await self._reply(of_fab, of_fab.line, Reply(404, {"detail": "Not Found"}))
         if not raw.startswith(f"{api}/"):
             path = raw.removeprefix(self._prefix)
             return await self._reply(whole, f"{request.method} {path}", self._unknown_route(path))

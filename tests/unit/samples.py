@@ -145,3 +145,22 @@ def pool(name: str = "small", slots: int = 3, **fields: Any) -> Json:
 def page(key: str, rows: list[Json], total: int | None = None) -> Json:
     """A list as Airflow answers it."""
     return {key: rows, "total_entries": len(rows) if total is None else total}
+
+
+def a_value(schema: dict[str, Any]) -> Any:
+    """Something that fits a parameter's schema."""
+    if "anyOf" in schema:
+        return a_value(schema["anyOf"][0])
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema.get("format") == "date-time":
+        return "2026-11-21T00:00:00Z"
+    kind = schema.get("type", "string")
+    if kind == "array":
+        return [a_value(schema["items"])]
+    if kind == "object":
+        properties = schema.get("properties", {})
+        names = [*schema.get("required", ()), *(name for name in properties if name not in schema.get("required", ()))]
+        wanted = names[: max(len(schema.get("required", ())), schema.get("minProperties", 0))]
+        return {name: a_value(properties[name]) for name in wanted}
+    return {"integer": schema.get("minimum", 1), "number": 1.5, "boolean": True, "string": "x"}[kind]

@@ -11,7 +11,7 @@ from tests.unit.assistant import ERAS, GENERATIONS, assistant
 from tests.unit.fake_airflow import FakeAirflow
 
 pytestmark = pytest.mark.anyio
-READS = [tool for tool in load_catalog().tools.values() if tool.entry.access == "read"]
+READS = [tool for tool in load_catalog().tools.values() if tool.entry.access == "read" and not tool.entry.forwards]
 
 
 async def refusal(tool: str, arguments: dict[str, Any], *, version: str = "3.3.2", mode: str = "auto") -> str:

@@ -230,3 +230,29 @@ async def test_every_triggered_run_gets_its_own_id_and_a_paused_dag_is_said_to_b
     assert "paused" in first["hint"]
     assert "unpause_dag" in first["hint"]
     assert not [sent for sent in airflow.sent if sent.method == "PATCH"], "triggering never unpauses"
+
+
+@pytest.mark.parametrize("version", ["2.7.3", "3.0.6", "3.3.2"])
+async def test_the_value_of_a_variable_is_sent_as_json_in_a_text(version: str) -> None:
+    """Before 3.3 Airflow stores of an object what Python makes of it, which nobody can read back."""
+    value, text = {"doors": 2, "on": True}, '{"doors": 2, "on": true}'
+    held = {"key": "oven", "value": text, "description": None}
+    airflow = FakeAirflow(version).on("GET", "/variables/oven", held if version[0] == "3" else Reply(404))
+    airflow.on("POST", "/variables", held)
+    airflow.on("PATCH", "/variables/oven", held)
+    async with assistant(airflow, toolsets=("all",), allow=ALL) as someone:
+        await someone.ask("create_variable", variable_key="oven", value=value)
+        airflow.on("GET", "/variables/oven", held)
+        await someone.ask("update_variable", variable_key="oven", value=value)
+    assert (airflow.last("POST").body["value"], airflow.last("PATCH").body["value"]) == (text, text)
+
+
+async def test_the_values_of_many_variables_are_sent_as_json_in_texts() -> None:
+    done = {"create": {"success": ["oven"], "errors": []}}
+    airflow = FakeAirflow("3.2.2").on("PATCH", "/variables", done)
+    async with assistant(airflow, toolsets=("all",), allow=ALL) as someone:
+        await someone.ask(
+            "bulk_variables", create=[{"key": "oven", "value": {"doors": 2}}, {"key": "on", "value": True}]
+        )
+    (action,) = airflow.last("PATCH").body["actions"]
+    assert [one["value"] for one in action["entities"]] == ['{"doors": 2}', "true"]

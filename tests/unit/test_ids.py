@@ -16,6 +16,7 @@ from airflow_mcp.catalog.load import Tool, load_catalog
 from airflow_mcp.catalog.versions import Generation, Version
 from tests.unit.assistant import ERAS, assistant, talking
 from tests.unit.fake_airflow import FakeAirflow, Reply
+from tests.unit.samples import a_value
 
 pytestmark = pytest.mark.anyio
 CATALOG = load_catalog()
@@ -32,20 +33,20 @@ STEPS = {
     "diagnose_dag_run": [],
     "plan_recovery": [],
     "explain_permission": [],
+    "answer_hitl_detail": ["get_hitl_detail"],
+    "find_tools": [],
 }
 ANYTHING = {"file_token": "a.file-token", "state": "success", "try_number": 1}
-VALUES: dict[str, Any] = {
-    "slots": 3,
-    "dag_ids": ["etl"],
-    "since": "2026-01-01T00:00:00Z",
-    "new_state": "failed",
-    "state": "failed",
-    "name": "a-pool",
-    "start_date": "2026-01-01T00:00:00Z",
-    "dry_run": False,
-    "tool": "list_dags",
+VALUES: dict[str, Any] = {"slots": 3, "dry_run": False, "new_state": "failed", "state": "failed", "tool": "list_dags"}
+NUMBERS = {
+    "import_error_id": 41,
+    "try_number": 1,
+    "asset_id": 7,
+    "asset_alias_id": 3,
+    "backfill_id": 5,
+    "event_log_id": 9,
+    "version_number": 2,
 }
-NUMBERS = {"import_error_id": 41, "try_number": 1}
 HARD = [
     "a b",
     "a%2Fb",
@@ -72,11 +73,15 @@ ONE_SEGMENT = st.text(st.characters(exclude_categories=["Cs"], exclude_character
 def steps_of(tool: Tool, generation: Generation) -> list[Tool]:
     """The operations a call of this tool performs, in order."""
     entry = tool.entry
+    if entry.forwards:
+        return []
     if entry.python:
         return [CATALOG.operations[name] for name in STEPS[tool.name]]
     route = entry.route(generation)
     assert route is not None
-    before = [resolve.operation for slot, resolve in entry.resolve.items() if slot in route.slots]
+    if generation in entry.unless:
+        return [CATALOG.operations[entry.unless[generation]]]  # it exists, so the rest is not sent
+    before = [resolve.operation for slot, resolve in entry.resolve.items() if slot in route.slots and not resolve.asks]
     before += [entry.patch.read] if entry.patch else []
     after = [entry.then] if entry.then else []
     return [*(CATALOG.operations[name] for name in before), tool, *(CATALOG.operations[name] for name in after)]
@@ -94,12 +99,21 @@ def takes_slash(tool: Tool, slot: str, generation: Generation) -> bool:
     return generation in CATALOG.parameters[described[slot]].slash
 
 
+def is_uri(tool: Tool, slot: str) -> bool:
+    described = {use.name: use.described for use in tool.entry.params}
+    return CATALOG.parameters[described[slot]].uri
+
+
 def arguments_of(tool: Tool, ids: dict[str, Any]) -> dict[str, Any]:
     """A whole call: those ids, and something that fits for whatever else is required."""
-    names = [use.name for use in tool.entry.params if use.required or use.name in tool.entry.any_of]
-    others: dict[str, Any] = {name: VALUES[name] for name in names if name in VALUES}
-    numbers = {name: number for name, number in NUMBERS.items() if name in names}
-    return {**others, **numbers, **ids}
+    required = [use.name for use in tool.entry.params if use.required]
+    if not ids.keys() & set(tool.entry.any_of):
+        required += tool.entry.any_of[:1]
+    described = {use.name: use.described for use in tool.entry.params}
+    others = {name: a_value(CATALOG.parameters[described[name]].json_schema) for name in required if name in described}
+    known = {name: value for name, value in (VALUES | NUMBERS).items() if name in required or name == "dry_run"}
+    known = {name: value for name, value in known.items() if name in described}
+    return {**others, **known, **ids}
 
 
 def segments_of(route: Route, values: dict[str, Any]) -> list[str]:
@@ -141,7 +155,7 @@ def ids_for(tool: Tool, generation: Generation) -> st.SearchStrategy[dict[str, A
 def test_an_id_arrives_as_exactly_that_id_in_its_own_segment(tool: Tool, version: Version) -> None:
     airflow = FakeAirflow(f"{version}.2").otherwise(ANYTHING)
     routes = [step.entry.route(version.generation) for step in steps_of(tool, version.generation)]
-    with talking(airflow, allow=("*",)) as call:
+    with talking(airflow, allow=("*", "@admin")) as call:
 
         @settings(max_examples=20)
         @given(ids=ids_for(tool, version.generation))
@@ -170,9 +184,13 @@ REFUSED = [
 async def test_an_id_no_path_can_carry_is_refused_and_nothing_is_sent(tool: Tool, version: Version, slot: str) -> None:
     airflow = FakeAirflow(f"{version}.2").otherwise(ANYTHING)
     wrong = ["", ".", ".."]
-    wrong += ["a//b", "../a", "a/.", "/"] if takes_slash(tool, slot, version.generation) else ["/", "a/b", "../a"]
+    if is_uri(tool, slot):
+        wrong += ["../a", "a/.", "s3://a/../b"]
+    else:
+        slashes = takes_slash(tool, slot, version.generation)
+        wrong += ["a//b", "../a", "a/.", "/"] if slashes else ["/", "a/b", "../a"]
     fine = {name: 1 if name == "map_index" else "fine" for name in slots_of(tool, version.generation)}
-    async with assistant(airflow, allow=("*",)) as someone:
+    async with assistant(airflow, allow=("*", "@admin")) as someone:
         for value in wrong:
             sentence = await someone.refused(tool.name, **arguments_of(tool, fine | {slot: value}))
             assert slot in sentence, f"{value!r}: {sentence}"

@@ -59,6 +59,10 @@ def test_a_right_folder_loads(tmp_path: Path) -> None:
         ('access = "read"', 'access = "admin"', "preview is required where access is destructive or admin"),
         ('access = "read"', 'access = "read"\nsteps = ["get_thing"]', "steps are for python"),
         ('access = "read"', 'access = "read"\npython = true', "python and a route exclude each other"),
+        ('access = "read"', 'access = "read"\nforwards = "reads"', "has neither routes nor python of its own"),
+        ('access = "read"', 'access = "read"\nforwards = "writes"', "forwards: Input should be 'reads' or 'changes'"),
+        ('v2 = "GET /things/{thing_id}"\n', 'forwards = "changes"\n', "what forwards reads is a read"),
+        ('access = "read"', 'access = "read"\nserverwide = true', "serverwide is for python that reads"),
         ('v2 = "GET /things/{thing_id}"\n', "", "an entry needs v1, v2 or python"),
         ('"GET /things/{thing_id}"', '"FETCH /things/{thing_id}"', "is not a route such as"),
         ('"GET /things/{thing_id}"', '"GET things/{thing_id}"', "is not a route such as"),
@@ -154,10 +158,11 @@ def test_a_shared_file_that_is_missing_is_named(tmp_path: Path, shared: str) -> 
     ("file", "text", "words"),
     [
         ("parameters", PARAMETERS + '[colour]\nshema = { type = "string" }', "[colour] shema: Extra inputs"),
-        ("parameters", PARAMETERS + '[colour]\nin = "header"', "[colour] in: Input should be"),
+        ("parameters", PARAMETERS + '[colour]\nin = "cookie"', "[colour] in: Input should be"),
         ("records", '[thing]\nkeep = ["thing_id"]\nsecrets = ["x"]', "[thing] secrets: Extra inputs"),
         ("records", '[thing]\ntext = ["note"]', "[thing] keep: Field required"),
         ("toolsets", 'default = ["nothing"]', "default: ['nothing'] is unknown"),
+        ("synonyms", 'delete = ["remove"]', "delete: what people say must be words in one string"),
         ("things", "[broken", "things.toml: "),
     ],
 )

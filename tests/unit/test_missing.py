@@ -121,3 +121,11 @@ async def test_no_more_than_a_few_reads_are_spent_on_names(version: str) -> None
     async with assistant(airflow) as someone:
         await someone.refused("get_task_instance", dag_id="etl", dag_run_id="r", task_id="laod")
     assert len(airflow.sent) <= 5
+
+
+@pytest.mark.parametrize("version", ["2.11.2", "3.0.6"])
+async def test_a_404_that_means_an_empty_queue_is_an_empty_list(version: str) -> None:
+    path = "/dags/etl/datasets/queuedEvent" if version.startswith("2") else "/dags/etl/assets/queuedEvents"
+    airflow = catalogued(version).on("GET", path, Reply(404))
+    async with assistant(airflow, toolsets=("all",)) as someone:
+        assert (await someone.ask("list_queued_asset_events", dag_id="etl"))["rows"] == []

@@ -19,8 +19,8 @@ from tests.unit.test_ids import arguments_of
 
 pytestmark = pytest.mark.anyio
 CATALOG = load_catalog()
-CHANGING = [tool for tool in CATALOG.tools.values() if tool.entry.access != "read"]
-NAMES = {access: {t.name for t in CHANGING if t.entry.access == access} for access in ("write", "destructive")}
+CHANGING = [tool for tool in CATALOG.tools.values() if tool.entry.access != "read" and not tool.entry.forwards]
+NAMES = {access: {t.name for t in CHANGING if t.entry.access == access} for access in ("write", "destructive", "admin")}
 
 
 async def allowed_in(folder: Path, *allow: str) -> set[str]:
@@ -81,12 +81,13 @@ async def test_the_steps_of_a_composite_cannot_be_called_by_name() -> None:
     [
         (("pause_dag",), {"pause_dag"}),
         (("*_pool",), {"create_pool", "update_pool", "delete_pool"}),
-        (("pause_*", "delete_dag_run"), {"pause_dag", "delete_dag_run"}),
+        (("pause_*", "delete_dag_run"), {"pause_dag", "pause_dags", "pause_backfill", "delete_dag_run"}),
         (("@write",), NAMES["write"]),
         (("@destructive",), NAMES["destructive"]),
         (("@write", "@destructive"), NAMES["write"] | NAMES["destructive"]),
         (("*",), NAMES["write"] | NAMES["destructive"]),
-        (("@admin",), set()),
+        (("@admin",), NAMES["admin"]),
+        (("*", "@admin"), NAMES["write"] | NAMES["destructive"] | NAMES["admin"]),
         (("@secret",), set()),
         (("list_*",), set()),
     ],
@@ -94,7 +95,8 @@ async def test_the_steps_of_a_composite_cannot_be_called_by_name() -> None:
 async def test_an_entry_allows_what_it_names_and_nothing_else(allow: tuple[str, ...], expected: set[str]) -> None:
     async with assistant(FakeAirflow(), allow=allow, toolsets=("all",)) as someone:
         listed = set(await someone.tools())
-    assert {name for name in listed if CATALOG.tools[name].entry.access != "read"} == expected
+    assert listed & {tool.name for tool in CHANGING} == expected
+    assert ("call_changing_tool" in listed) is bool(expected)
 
 
 async def test_an_allowed_change_reaches_airflow() -> None:

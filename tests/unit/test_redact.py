@@ -7,13 +7,14 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_mcp.redact import SENSITIVE, redact, redact_text
+from airflow_mcp.redact import SENSITIVE, mask_values, redact, redact_text
 from airflow_mcp.server.serve import SafeFormatter
 from tests.unit.assistant import assistant, table, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
@@ -87,6 +88,18 @@ def test_json_in_a_string_is_masked_like_json(value: Any) -> None:
     masked = redact_text(json.dumps(value))
     assert SECRET not in masked
     assert json.loads(masked) == redact(value)
+
+
+@pytest.mark.parametrize("change", [redact_text, mask_values])
+def test_an_escape_in_json_brings_back_no_character_that_is_not_seen(change: Callable[[str], str]) -> None:
+    """Airflow writes its event log like this."""
+    written = json.dumps({"pass\u200bword": 1, "hidden": f"pass\u200bword={SECRET}", "of": {"note": "a\u202eb"}})
+    assert "\\u200b" in written
+    told = change(written)
+    assert SECRET not in told
+    assert "\u200b" not in told
+    assert "\u202e" not in told
+    assert set(json.loads(told)) == {"password", "hidden", "of"}
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -321,7 +321,7 @@ async def test_a_dataset_is_found_by_its_uri_on_both_generations(version: str) -
 
 async def test_an_asset_id_means_nothing_to_2x_and_that_is_said() -> None:
     answer = await resolved(FakeAirflow("2.11.2"), "/assets/17")
-    assert "get_asset needs Airflow 3.0 or newer; this is Airflow 2.11" in answer["hint"]
+    assert "the argument asset_id needs Airflow 3.0 or newer; this is Airflow 2.11" in answer["hint"]
 
 
 @pytest.mark.parametrize("version", GENERATIONS)

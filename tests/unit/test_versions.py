@@ -14,7 +14,7 @@ from airflow_mcp.catalog.versions import Version
 from tests.unit.assistant import ERAS, assistant
 from tests.unit.fake_airflow import HTML_404, FakeAirflow, Reply
 from tests.unit.samples import dag, page
-from tests.unit.test_ids import arguments_of
+from tests.unit.test_ids import a_value, arguments_of
 
 pytestmark = pytest.mark.anyio
 CATALOG = load_catalog()
@@ -23,22 +23,12 @@ VERSIONS = [Version(2, 7), Version(2, 9), Version(2, 11), Version(3, 0), Version
 IDS = {"dag_id": "etl", "dag_run_id": "r", "task_id": "t", "pool_name": "small", "xcom_key": "k", "thing_id": "x"}
 
 
-def a_value(schema: dict[str, Any]) -> Any:
-    """Something that fits a parameter's schema."""
-    if "enum" in schema:
-        return schema["enum"][0]
-    if schema.get("format") == "date-time":
-        return "2026-11-21T00:00:00Z"
-    one: dict[str, Any] = {"integer": schema.get("minimum", 1), "boolean": True, "object": {}, "string": "x"}
-    return [a_value(schema["items"])] if schema.get("type") == "array" else one[schema["type"]]
-
-
 LACKED = [
     pytest.param(tool, use.name, version, id=f"{tool.name}-{use.name}-{version}")
     for tool in CATALOG.tools.values()
     for use in tool.entry.params
     for version in VERSIONS
-    if tool.entry.since.has(version) and not use.since.has(version) and use.name not in ("limit", "offset")
+    if tool.entry.since.has(version) and not use.in_schema(version)
 ]
 MISSING = [
     pytest.param(tool, version, id=f"{tool.name}-{version}")
@@ -52,6 +42,8 @@ MISSING = [
 async def test_an_argument_the_version_lacks_is_refused_and_never_sent(tool: Tool, name: str, version: Version) -> None:
     described = {use.name: use.described for use in tool.entry.params}
     ids = {use.name: IDS[use.name] for use in tool.entry.params if use.required and use.name in IDS}
+    here = [use.name for use in tool.entry.params if use.in_schema(version)]
+    ids |= {one: "x" for one in [name for name in tool.entry.any_of if name in here][:1] if one == "uri"}
     lacked = {name: a_value(CATALOG.parameters[described[name]].json_schema)}
     airflow = FakeAirflow(f"{version}.1")
     async with assistant(airflow, allow=("*",)) as someone:
@@ -107,7 +99,8 @@ async def test_once_airflow_is_up_the_list_is_that_of_its_version() -> None:
     airflow = FakeAirflow("2.7.3").on("GET", "/version", httpx2.ConnectError("refused"), {"version": "2.7.3"})
     async with assistant(airflow, mode="legacy", toolsets=("all",)) as someone:
         before, after = await someone.tools(), await someone.tools()
-    assert set(before) - set(after) == {"list_dag_tags", "list_task_instance_tries"}
+    gone = {name for name in READS if not CATALOG.tools[name].entry.since.has(Version(2, 7))}
+    assert set(before) - set(after) == gone
 
 
 async def test_a_call_while_airflow_is_down_says_so() -> None:

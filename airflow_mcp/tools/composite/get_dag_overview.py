@@ -97,11 +97,11 @@ class _Parts:
 async def _assets(door: InnerDoor, dag_id: str) -> tuple[list[Json], int]:
     """The DAG's assets and their number; before 2.9, which cannot filter them, the first ones of every DAG."""
     if door.version.generation == "v2":
-        return await door.rows("list_assets", dag_id=dag_id)
+        return await door.rows("find_assets", dag_id=dag_id)
     if door.version >= _FILTERS_DATASETS:
-        rows, _ = await door.rows("list_datasets", dag_id=dag_id)
+        rows, _ = await door.rows("find_datasets", dag_id=dag_id)
         return rows, len(rows)  # 2.x counts those of every DAG, whatever the filter
-    return await door.rows("list_datasets")
+    return await door.rows("find_datasets")
 
 
 async def _instances(door: InnerDoor, dag_id: str, tasks: list[Json], runs: list[Json]) -> dict[str, Json]:

@@ -37,9 +37,8 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
 
 async def _look(door: InnerDoor, ids: Json) -> Json:
     """What one read adds: the run of a logical date, the state of a run, the DAGs of an asset."""
-    legacy = door.version.generation == "v1"
     if "asset_id" in ids or "asset_uri" in ids:
-        return await _asset(door, ids, legacy)
+        return await _asset(door, ids)
     if "logical_date" in ids and "dag_id" in ids:
         moment = ids["logical_date"]
         rows, _ = await door.rows(
@@ -54,10 +53,10 @@ async def _look(door: InnerDoor, ids: Json) -> Json:
     return {}
 
 
-async def _asset(door: InnerDoor, ids: Json, legacy: bool) -> Json:
+async def _asset(door: InnerDoor, ids: Json) -> Json:
     if "asset_id" not in ids:
         uri = ids["asset_uri"]
-        rows, _ = await door.rows("list_datasets" if legacy else "list_assets", uri_pattern=uri)
+        rows, _ = await door.rows("list_assets", uri_pattern=uri)
         asset = next((row for row in rows if row.get("uri") == uri), None)
         if asset is None:
             raise NotFoundError(f"there is no asset {uri[:120]!r} that may be shown.", 404)

@@ -141,7 +141,7 @@ async def _judge_schedule(question: Question, dag: Json) -> None:
         return
     mine = ids if door.version >= (2, 9) else {}
     seen = await question.look(
-        assets=door.rows("list_datasets" if question.is_old else "list_assets", **mine),
+        assets=door.rows("find_datasets" if question.is_old else "find_assets", **mine),
         asset_events=none_if_missing(door.rows("list_queued_asset_events", **ids)),  # 2.x: 404 for none
     )
     came, _ = seen.get("asset_events") or ([], 0)

@@ -1,0 +1,38 @@
+"""A call's arguments as they may be shown: to a human who is asked, in a preview, in the audit trail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.redact import MASK, mask_values, redact
+from airflow_mcp.text import clean, in_strings
+from airflow_mcp.tools.bulk import WORDS
+
+
+def shown(tool: Tool | None, arguments: Json, catalog: Catalog) -> Json:
+    """Without the plan, without secrets and unseen characters; those of an unknown tool, or of a wrong kind, too."""
+    described = {use.name: use.described for use in tool.entry.params} if tool else {}
+    told = {
+        name: _shown(name, value, described.get(name, name), catalog)
+        for name, value in arguments.items()
+        if name != "plan"
+    }
+    if "tool" in arguments and "arguments" in arguments:  # a call about another call, or one that is to run it
+        name, inner = arguments["tool"], arguments["arguments"]
+        other = catalog.tools.get(name) if isinstance(name, str) else None
+        told["arguments"] = shown(other, inner, catalog) if isinstance(inner, dict) else MASK
+    return told
+
+
+def _shown(name: str, value: Any, described: str, catalog: Catalog) -> Any:
+    if name in WORDS and isinstance(value, list):  # the entities of a bulk call have fields of the same names
+        return [_shown(name, one, described, catalog) for one in value]
+    if name in WORDS and isinstance(value, dict):
+        masked = redact(in_strings(value, clean))  # a field's own name tells too
+        return {key: _shown(key, item, key, catalog) for key, item in masked.items()}
+    parameter = catalog.parameters.get(described)
+    if parameter and parameter.secret and value not in (None, "", {}, []):
+        return mask_values(value)
+    return redact(in_strings(value, clean), name)

@@ -1,0 +1,1 @@
+"""Does a plain question find the right tool?"""

@@ -1,0 +1,1 @@
+"""The core of the live table on more versions of Airflow: `make test-matrix`. Not collected with the other tests."""
