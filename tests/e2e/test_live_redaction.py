@@ -44,6 +44,7 @@ CALLS: list[tuple[str, Json]] = [
     ("get_hitl_detail_try", LEAK | ALL | {"try_number": 1}),
 ]
 NOT_THERE = {
+    "list_mapped_task_instances": "the task is not mapped: test_live_canaries asks for one that is",
     "get_hitl_detail": "the DAG asks nobody: test_live_canaries asks for a question with secrets in it",
     "get_hitl_detail_try": "the same",
 }
