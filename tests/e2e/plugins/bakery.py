@@ -9,8 +9,7 @@ from airflow.plugins_manager import AirflowPlugin
 try:
     from airflow.sdk import BaseOperator, BaseOperatorLink
 except ImportError:  # Airflow 2
-    from airflow.models.baseoperator import BaseOperator
-    from airflow.models.baseoperatorlink import BaseOperatorLink
+    from airflow.models import BaseOperator, BaseOperatorLink
 
 LINK = """
 <<link>>
