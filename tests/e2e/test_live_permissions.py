@@ -182,7 +182,8 @@ def test_a_rule_about_the_dags_of_a_change_hides_nothing_from_reads(site: Site) 
     """Reads need no rule, and nothing is denied here."""
     talker = site.ruled("one-dag", '[[policy.allow]]\ntools = ["trigger_dag_run"]\ndags = ["still"]\n')
     assert talker.ask("list_dags") == site.reader.ask("list_dags")
-    assert talker.ask("list_import_errors") == site.reader.ask("list_import_errors")
+    seen, held = ({row["filename"] for row in one.rows("list_import_errors")} for one in (talker, site.reader))
+    assert seen == held  # their moments and order change while Airflow parses the files again
 
 
 def test_a_triggered_run_is_written_down_before_and_after_and_its_note_names_the_caller(
