@@ -64,6 +64,10 @@ _TRIPLE = re.compile(
 _ANNOTATED = re.compile(rf"(\*\*\*(?:\[[\w., |]*\])?(?:\s*\|\s*\w+)?\s*=\s*{_PREFIX}){_QUOTED}")
 
 
+# A mask as redaction leaves it: alone, or as a value in running text, an address or a connection string.
+_MASKED = re.compile(r"(?:^|[=:/\"'\s])\*{3}(?=$|[@\s\"',;&)\]}])")
+
+
 @lru_cache(maxsize=4096)
 def is_sensitive(name: str) -> bool:
     """Whether a value under this key name is a secret."""
@@ -91,7 +95,7 @@ def is_masked(value: Any) -> bool:
         return any(map(is_masked, value))
     if not isinstance(value, str) or MASK not in value:
         return False
-    if value.strip() == MASK or f":{MASK}@" in value:
+    if _MASKED.search(value):
         return True
     try:
         parsed = json.loads(value)

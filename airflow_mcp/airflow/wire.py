@@ -73,6 +73,8 @@ def build(
                 raise InvalidArgumentsError(f"{name} must not hold a comma: Airflow {version} parts a list by it.")
             query += [(wire_name, text) for text in _query_values(value, generation in parameter.comma)]
         elif place == "header":
+            if not (str(value).isascii() and str(value).isprintable()):
+                raise InvalidArgumentsError(f"{name} must be the text as it was given: plain ASCII on one line.")
             headers.append((wire_name, str(value)))
         else:
             body[wire_name] = value

@@ -98,7 +98,8 @@ def refuse_masks(tool: Tool, arguments: Json) -> None:
 
     Raises InvalidArgumentsError.
     """
-    if masked := [name for name, value in arguments.items() if is_masked(value)]:
+    prose = ("note", "description")  # three stars in a text for people mask nothing
+    if masked := [name for name, value in arguments.items() if name not in prose and is_masked(value)]:
         raise InvalidArgumentsError(
             f"{tool.name}: {' and '.join(masked)} holds ***, which masks a secret and is not its value. Leave out what "
             "is not to change; give the real value of what is."

@@ -23,6 +23,8 @@ def explain(policy: Policy, catalog: Catalog, tool: Tool, arguments: Json, asker
         facts["dry_run"] = "a dry run needs no confirmation; this is about dry_run=false"
     if tool.entry.look_up:
         facts["rows"] = "which DAGs it touches is looked up when it is called; this is about a call that reaches any"
+    if tool.entry.scope.dag == "file" and not decision.by_row:
+        facts["rows"] = "the other DAGs in the file are looked up when it is called, and each of them counts"
     if not decision.allowed or not offers(policy, tool, asker):
         why = str(refusal(policy, tool, decision, asker))
         return {**facts, "verdict": "denied", "change": why}

@@ -8,7 +8,7 @@ from airflow_mcp.airflow import wire
 from airflow_mcp.catalog.grammar import Bulk, Json, Parameter, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.errors import AirflowError, NotFoundError
+from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundError
 from airflow_mcp.policy.decide import decide, touched_by
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean
@@ -33,6 +33,7 @@ async def body(tool: Tool, arguments: Json, catalog: Catalog, version: Version, 
     """
     bulk = tool.entry.bulk
     assert bulk is not None
+    _require_changes(tool, arguments, bulk)
     actions: list[Json] = []
     for word in WORDS:
         entities = [_spelt(_whole(one, bulk), catalog, version) for one in arguments.get(word) or ()]
@@ -120,10 +121,18 @@ async def find_targets(
     assert bulk is not None
     source = door.catalog.operations[bulk.read]
     asked = [
-        (word, {theirs: value for ours, theirs in bulk.ids.items() if (value := _part(one, ours, arguments, bulk))})
+        (
+            word,
+            {
+                theirs: id_
+                for ours, theirs in bulk.ids.items()
+                if (id_ := _part(one, ours, arguments, bulk)) is not None
+            },
+        )
         for word in WORDS
         for one in arguments.get(word) or ()
     ]
+    _require_changes(tool, arguments, bulk)
 
     overwrites = arguments.get("on_existing") == "overwrite"
 
@@ -156,6 +165,12 @@ async def find_targets(
     seen = [held for (_, ids), held in zip(asked, found, strict=True) if held and may_see(ids)]
     now = [{key: held.get(key) for key in columns if held.get(key)} for held in seen]
     return tuple(sorted(names)), len(names) + sum(beside), now
+
+
+def _require_changes(tool: Tool, arguments: Json, bulk: Bulk) -> None:
+    """Airflow reports an update of nothing as done. Raises InvalidArgumentsError."""
+    if any(not one.keys() - bulk.ids.keys() for one in arguments.get("update") or ()):
+        raise InvalidArgumentsError(f"{tool.name}: each of update must name what to change beside its ids.")
 
 
 def _part(entity: Any, name: str, arguments: Json, bulk: Bulk) -> Any:

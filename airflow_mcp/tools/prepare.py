@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from airflow_mcp.airflow import wire
@@ -35,9 +36,11 @@ async def resolve(tool: Tool, arguments: Json, catalog: Catalog, version: Versio
             continue  # a filter that was not given
         operation = catalog.operations[source.operation]
         asked = {theirs: arguments[ours] for theirs, ours in source.asks.items()} or arguments
-        raw = await send(operation, asked)
         if source.match:
-            raw = _matching(raw[operation.entry.rows_key(version.generation)], source.match, arguments)
+            key = operation.entry.rows_key(version.generation) or ""
+            raw = await _matching(partial(send, operation), asked, key, source.match, arguments)
+        else:
+            raw = await send(operation, asked)
         used = {*source.asks.values(), *(use.name for use in operation.entry.params if not source.asks)}
         kept = used & set(route.slots if route else ())
         arguments = {key: value for key, value in arguments.items() if key not in used - kept}
@@ -45,10 +48,15 @@ async def resolve(tool: Tool, arguments: Json, catalog: Catalog, version: Versio
     return arguments
 
 
-def _matching(rows: list[Json], field: str, arguments: Json) -> Json:
-    for row in rows:
-        if row.get(field) == arguments[field]:
-            return row
+async def _matching(ask: Callable[[Json], Awaitable[Any]], asked: Json, key: str, field: str, arguments: Json) -> Json:
+    """The one row with this value among those that only hold it somewhere, page by page. Raises NotFoundError."""
+    offset = total = 0
+    while offset <= total:
+        raw = await ask(asked | {"limit": 100, "offset": offset})
+        for row in raw[key]:
+            if row.get(field) == arguments[field]:
+                return row
+        offset, total = offset + max(len(raw[key]), 1), (raw.get("total_entries") or 0) - 1
     raise NotFoundError(f"Airflow knows nothing whose {field} is {str(arguments[field])[:120]!r}.", 404)
 
 

@@ -13,7 +13,15 @@ from airflow_mcp.policy.decide import Touched
 from airflow_mcp.tools import shape
 
 PLAIN = Record(keep=())
-_OTHER_NAMES = ("dag_id", "logical_date", "partition_key", "asset_id", "uri", "key")  # of what belongs to no run
+_OTHER_NAMES = (
+    "dag_id",
+    "task_id",
+    "logical_date",
+    "partition_key",
+    "asset_id",
+    "uri",
+    "key",
+)  # of what belongs to no run
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class Door:
     def _signed(self, tool: Tool, arguments: Json, caller: Caller, version: Version) -> Json:
         """The arguments as sent: without the plan, and with a note that names the caller where Airflow takes one."""
         arguments = {name: value for name, value in arguments.items() if name != "plan"}
-        notes = (use for use in tool.entry.params if use.name == "note" and not use.required)
+        notes = (use for use in tool.entry.params if use.described == "note")  # of a run; other notes are people's own
         if not any(use.since.has(version) for use in notes):
             return arguments
         signature = f"by {caller.name}, through airflow-mcp"

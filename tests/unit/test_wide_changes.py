@@ -50,3 +50,49 @@ async def test_a_state_with_what_is_downstream_may_be_a_dry_run_on_2x(*, dry_run
         answer = await someone.ask("set_task_instance_state", **TASK, include_downstream=True, dry_run=dry_run)
     assert (answer["total"], answer.get("dry_run", False), answer.get("done", False)) == (2, dry_run, not dry_run)
     assert {sent.body["dry_run"] for sent in airflow.sent if sent.path == STATES} == {dry_run}
+
+
+async def test_the_first_index_of_a_mapped_task_is_shown_as_itself_before_it_is_deleted() -> None:
+    path = "/dags/etl/dagRuns/r/taskInstances"
+    airflow = FakeAirflow().on("GET", f"{path}/load/0", task_instance(map_index=0))
+    async with assistant(airflow, allow=("@destructive",)) as someone:
+        call = {**RUN, "delete": [{"task_id": "load", "map_index": 0}]}
+        shown = (await someone.client.call_tool("bulk_task_instances", call)).structured_content
+    assert shown is not None
+    assert shown["preview"]["targets"] == ["delete etl/r/0/load"]
+    assert [row["map_index"] for row in shown["preview"]["now"]] == [0]
+
+
+async def test_an_update_that_names_nothing_to_change_is_refused_since_airflow_reports_it_as_done() -> None:
+    airflow = FakeAirflow()
+    async with assistant(airflow, allow=ALL) as someone:
+        words = await someone.refused("bulk_dag_runs", dag_id="etl", update=[{"dag_run_id": "r"}])
+    assert "must name what to change" in words
+    assert "PATCH" not in {sent.method for sent in airflow.sent}
+
+
+async def test_an_asset_is_found_by_its_uri_behind_a_hundred_others_that_hold_it() -> None:
+    others = [{"id": number, "uri": f"s3://lake/orders/{number}"} for number in range(100)]
+    wanted = {"id": 100, "name": "orders", "uri": "s3://lake/orders"}
+    airflow = FakeAirflow().on("GET", "/assets", page("assets", others, 101), page("assets", [wanted], 101))
+    airflow.on("GET", "/assets/100", wanted)
+    async with assistant(airflow) as someone:
+        assert (await someone.ask("get_asset", uri="s3://lake/orders"))["id"] == 100
+    assert [sent.asked["offset"] for sent in airflow.sent if sent.path == "/assets"] == ["0", "100"]
+
+
+@pytest.mark.parametrize(
+    "value", ["***", "Server=db;Pwd=***", "host=db password=*** port=1", "https://***@git.example/x"]
+)
+async def test_a_value_with_a_mask_in_it_is_never_written_back(value: str) -> None:
+    airflow = FakeAirflow()
+    async with assistant(airflow, allow=ALL) as someone:
+        assert "masks a secret" in await someone.refused("update_variable", variable_key="odbc", value=value)
+    assert airflow.sent == []
+
+
+async def test_three_stars_in_a_note_or_within_a_word_mask_nothing() -> None:
+    airflow = FakeAirflow().on("PATCH", "/dags/etl/dagRuns/r", {"dag_id": "etl", "dag_run_id": "r", "note": "*** look"})
+    async with assistant(airflow, allow=ALL) as someone:
+        await someone.ask("set_dag_run_note", **RUN, note="*** look")
+    assert airflow.last().body == {"note": "*** look"}
