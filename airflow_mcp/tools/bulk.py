@@ -163,7 +163,7 @@ async def find_targets(
         names.append(f"{word} {'/'.join(str(value) for value in ids.values())}{absent}{more}")
     columns = door.catalog.records[source.entry.record or ""].columns
     seen = [held for (_, ids), held in zip(asked, found, strict=True) if held and may_see(ids)]
-    now = [{key: held.get(key) for key in columns if held.get(key)} for held in seen]
+    now = [{key: held.get(key) for key in columns if held.get(key) is not None} for held in seen]
     return tuple(sorted(names)), len(names) + sum(beside), now
 
 

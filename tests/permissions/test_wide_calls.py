@@ -11,7 +11,8 @@ from tests.permissions.test_human import YES, Person
 from tests.permissions.test_sent_is_decided import POLICIES
 from tests.permissions.world import World
 from tests.unit.assistant import GENERATIONS, table
-from tests.unit.fake_airflow import Reply
+from tests.unit.fake_airflow import FakeAirflow, Reply
+from tests.unit.samples import task_instance
 
 pytestmark = pytest.mark.anyio
 PLAIN = ("allow some", "deny the rest")  # policies without a confirmation
@@ -270,3 +271,13 @@ async def test_what_stands_around_an_asset_is_hidden_with_the_denied_dag(version
             arguments = {"asset_id": 8} | ({"state_key": "k"} if "get_asset_state" in tool else {})
             assert "payroll" not in str(await someone.client.call_tool(tool, arguments)).replace("dags payroll_*", "")
     assert not [sent.line for sent in world.airflow.sent if sent.path.startswith("/assets/8/state-store")]
+
+
+async def test_the_first_index_of_a_mapped_task_is_shown_as_itself_before_it_is_deleted() -> None:
+    path = "/dags/etl_a/dagRuns/r1/taskInstances"
+    airflow = FakeAirflow().on("GET", f"{path}/load/0", task_instance(map_index=0))
+    call = {"dag_id": "etl_a", "dag_run_id": "r1", "delete": [{"task_id": "load", "map_index": 0}]}
+    async with connected(airflow, {"allow": [{"tools": ["@destructive"]}]}) as someone:
+        shown = (await someone.ask("bulk_task_instances", **call))["preview"]
+    assert shown["targets"] == ["delete etl_a/r1/0/load"]
+    assert [row["map_index"] for row in shown["now"]] == [0]

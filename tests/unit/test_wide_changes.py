@@ -52,17 +52,6 @@ async def test_a_state_with_what_is_downstream_may_be_a_dry_run_on_2x(*, dry_run
     assert {sent.body["dry_run"] for sent in airflow.sent if sent.path == STATES} == {dry_run}
 
 
-async def test_the_first_index_of_a_mapped_task_is_shown_as_itself_before_it_is_deleted() -> None:
-    path = "/dags/etl/dagRuns/r/taskInstances"
-    airflow = FakeAirflow().on("GET", f"{path}/load/0", task_instance(map_index=0))
-    async with assistant(airflow, allow=("@destructive",)) as someone:
-        call = {**RUN, "delete": [{"task_id": "load", "map_index": 0}]}
-        shown = (await someone.client.call_tool("bulk_task_instances", call)).structured_content
-    assert shown is not None
-    assert shown["preview"]["targets"] == ["delete etl/r/0/load"]
-    assert [row["map_index"] for row in shown["preview"]["now"]] == [0]
-
-
 async def test_an_update_that_names_nothing_to_change_is_refused_since_airflow_reports_it_as_done() -> None:
     airflow = FakeAirflow()
     async with assistant(airflow, allow=ALL) as someone:
