@@ -49,7 +49,7 @@ def list_plugin_import_errors(site: Site) -> None:
         return
     (error,) = site.admin.rows("list_plugin_import_errors")
     assert error["source"].endswith("burnt.py")
-    assert "No module named 'module_that_is_missing_in_a_plugin'" in error["error"]
+    assert "module_that_is_missing_in_a_plugin" in error["error"]  # of a long one the end is shown
 
 
 def list_jobs(site: Site) -> None:
