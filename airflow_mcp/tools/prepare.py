@@ -125,7 +125,7 @@ def require_written(tool: Tool, arguments: Json, raw: Any, catalog: Catalog, ver
     described = {use.name: use.described for use in tool.entry.params}
     lost: list[str] = []
     for field in tool.entry.patch.body:
-        if field not in arguments or field not in held or is_masked(held[field]):
+        if field not in arguments or field not in held or MASK in str(held[field]):
             continue
         parameter = catalog.parameters.get(described.get(field, field), Parameter())
         sent = wire.spell(arguments[field], parameter, version.generation, in_body=True)

@@ -340,3 +340,11 @@ async def test_nothing_logs_what_it_reads_or_sends(caplog: pytest.LogCaptureFixt
     ours = [record for record in caplog.records if record.name.startswith("airflow_mcp")]
     assert not [record for record in ours if SECRET in record.getMessage() or JWT in record.getMessage()]
     assert "a-token-of-the-operator" not in caplog.text
+
+
+@pytest.mark.parametrize("text", [f"***={SECRET}", f"db_***: {SECRET}", f'db_***="{SECRET}"', f"***_2='{SECRET} x'"])
+def test_a_secret_whose_telling_word_airflow_has_masked_is_masked_too(text: str) -> None:
+    once = redact_text(text)
+    assert SECRET not in once
+    assert redact_text(once) == once
+    assert SECRET not in json.dumps(redact({"db_***": SECRET}))

@@ -55,7 +55,7 @@ async def test_a_state_with_what_is_downstream_may_be_a_dry_run_on_2x(*, dry_run
 async def test_an_update_that_names_nothing_to_change_is_refused_since_airflow_reports_it_as_done() -> None:
     airflow = FakeAirflow()
     async with assistant(airflow, allow=ALL) as someone:
-        words = await someone.refused("bulk_dag_runs", dag_id="etl", update=[{"dag_run_id": "r"}])
+        words = await someone.refused("bulk_dag_runs", dag_id="etl", update=[{"dag_run_id": "r", "dag_id": "etl"}])
     assert "must name what to change" in words
     assert "PATCH" not in {sent.method for sent in airflow.sent}
 
