@@ -10,6 +10,8 @@ ARGS ?=
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+# A company's proxy signs with a CA that only the system knows; `make UV_SYSTEM_CERTS=0` trusts uv's own list instead.
+export UV_SYSTEM_CERTS ?= 1
 # What would lead uv, pip or Python to another environment than ours.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME PYTHONSAFEPATH
 unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
