@@ -12,7 +12,7 @@ def main() -> None:
     try:
         if sys.argv[1:] in ([], ["serve"]):  # how every client starts it: the command line's library costs 0.06 s
             from airflow_mcp.server.serve import serve
-            from airflow_mcp.settings import read_settings
+            from airflow_mcp.settings.read import read_settings
 
             serve(read_settings())
         else:

@@ -1,4 +1,4 @@
-"""The command line in full: serve, demo, tools, call, doctor."""
+"""The command line in full: serve, demo, tools, call, doctor, policy, token."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class TransportName(StrEnum):
     """How MCP clients connect."""
 
     stdio = "stdio"
+    http = "http"
 
 
 @app.callback(invoke_without_command=True)
@@ -33,19 +34,41 @@ def _default(context: typer.Context) -> None:
 
 
 @app.command()
-def serve(transport: Annotated[TransportName, typer.Option(help="How clients connect.")] = TransportName.stdio) -> None:
-    """Serve MCP clients."""
+def serve(
+    transport: Annotated[TransportName, typer.Option(help="How clients connect.")] = TransportName.stdio,
+    host: Annotated[str | None, typer.Option(help="http: address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="http: port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="http: processes that serve.")] = None,
+    stateless: Annotated[bool, typer.Option("--stateless", help="http: keep no sessions, for replicas.")] = False,
+    allowed_host: Annotated[list[str] | None, typer.Option(help="http: a Host header to accept; repeatable.")] = None,
+    allowed_origin: Annotated[
+        list[str] | None, typer.Option(help="http: an Origin header to accept; repeatable.")
+    ] = None,
+) -> None:
+    """Serve MCP clients, over stdio or Streamable HTTP. Each option is a setting too: docs/settings.md."""
     from airflow_mcp.server.serve import serve as run
-    from airflow_mcp.settings import read_settings
+    from airflow_mcp.settings.read import read_settings
+    from airflow_mcp.worker import hand_down
 
-    run(read_settings(), transport.value)
+    said = {
+        "http_host": host,
+        "http_port": port,
+        "http_workers": workers,
+        "http_stateless": stateless or None,
+        "http_allowed_hosts": allowed_host,
+        "http_allowed_origins": allowed_origin,
+    }
+    settings = read_settings(**{name: value for name, value in said.items() if value is not None})
+    if transport is TransportName.http and settings.http_workers > 1:
+        hand_down(settings)
+    run(settings, transport.value)
 
 
 @app.command()
 def tools() -> None:
     """Print every tool with its class, and whether it is listed, allowed or refused."""
     from airflow_mcp.console import print_tools
-    from airflow_mcp.settings import read_settings
+    from airflow_mcp.settings.read import read_settings
 
     print_tools(read_settings())
 
@@ -59,7 +82,7 @@ def call(
 ) -> None:
     """Run one tool, under the same policy as any client, and print its answer."""
     from airflow_mcp.console import call_tool
-    from airflow_mcp.settings import read_settings
+    from airflow_mcp.settings.read import read_settings
 
     call_tool(read_settings(), tool, parse_arguments(arguments or [], kinds_of(tool)))
 
@@ -68,7 +91,7 @@ def call(
 def doctor() -> None:
     """Say what works and what to do about the rest: address, version, login, rights, policy."""
     from airflow_mcp.console import run_doctor
-    from airflow_mcp.settings import read_settings
+    from airflow_mcp.settings.read import read_settings
 
     raise typer.Exit(0 if run_doctor(read_settings()) else 1)
 
@@ -99,7 +122,7 @@ def explain(
 ) -> None:
     """Say whether a call would be allowed, denied or confirmed, by which rule, and what would change that."""
     from airflow_mcp.console import explain_policy
-    from airflow_mcp.settings import read_settings
+    from airflow_mcp.settings.read import read_settings
 
     about = {name: value for name, value in {"dag_id": dag, "pool_name": pool}.items() if value}
     explain_policy(read_settings(), tool, about, caller, instance)
@@ -109,10 +132,26 @@ def explain(
 def check(file: Annotated[str, typer.Argument(help="The TOML file to check.")]) -> None:
     """Read a configuration file as a start would, and say what its rules allow."""
     from airflow_mcp.console import check_policy
-    from airflow_mcp.settings import PREFIX, read_settings
+    from airflow_mcp.settings.connection import PREFIX
+    from airflow_mcp.settings.read import read_settings
 
     os.environ[f"{PREFIX}CONFIG"] = file
     check_policy(read_settings())
+
+
+token = typer.Typer(add_completion=False, help="Who may call over HTTP.", no_args_is_help=True)
+app.add_typer(token, name="token")
+
+
+@token.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Who will bear it; the name that rules and the audit trail use.")],
+    role: Annotated[list[str] | None, typer.Option(help="A role, callers = [role:ROLE] in rules; repeatable.")] = None,
+) -> None:
+    """Print a new token, once, and the lines for the configuration that accept it; the token itself is kept nowhere."""
+    from airflow_mcp.console import print_new_token
+
+    print_new_token(name, role or [])
 
 
 def kinds_of(tool: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from airflow_mcp.catalog.load import unknown_tool
 from airflow_mcp.errors import AirflowMcpError, ForbiddenError, InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import Asker, offers, reveals_secrets
 from airflow_mcp.policy.explain import explain
+from airflow_mcp.tokens import digest, new_token
 from airflow_mcp.tools.caller import Answer, Caller, nobody
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.offer import listed, parse_toolsets
@@ -25,7 +27,7 @@ from airflow_mcp.tools.run import Door, present
 from airflow_mcp.tools.shape import dumps
 
 if TYPE_CHECKING:
-    from airflow_mcp.settings import Settings
+    from airflow_mcp.settings.read import Settings
 
 # One cheap read for each kind of right that roles of Airflow differ in.
 _READS = {"DAGs": "list_dags", "runs": "list_dag_runs", "pools": "list_pools", "event logs": "list_event_logs"}
@@ -100,6 +102,23 @@ def check_policy(settings: Settings) -> None:
             ]
             _console().print(f"{kind}[{index}]  {rule.words()}", markup=False, highlight=False, soft_wrap=True)
             _console().print(f"         {len(tools)} tools: {', '.join(tools)}", highlight=False, soft_wrap=True)
+
+
+def print_new_token(name: str, roles: list[str]) -> None:
+    """Print a token on stdout, and the lines that accept it on stderr. Raises InvalidArgumentsError for a bad name."""
+    for word in (name, *roles):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", word):
+            raise InvalidArgumentsError(f"{word!r}: a name has letters, digits and . _ @ - and at most 64 of them.")
+    token = new_token()
+    lines = [f"[tokens.{dumps(name)}]", f"sha256 = {dumps(digest(token))}"]
+    lines += [f"roles = {dumps(roles)}"] if roles else []
+    side = Console(stderr=True, soft_wrap=True)
+    side.print(
+        "Give this token to its bearer; it is not shown again. The server accepts it once these lines are in the"
+    )
+    side.print("file that AIRFLOW_MCP_CONFIG names:", end="\n\n")
+    side.print("\n".join(lines), end="\n\n", markup=False, highlight=False)
+    sys.stdout.write(f"{token}\n")
 
 
 def run_doctor(settings: Settings) -> bool:

@@ -88,6 +88,10 @@ class AirflowClient:
         """The version if it was ever asked successfully."""
         return self._version
 
+    async def reach(self) -> Version:
+        """The version as Airflow says it now, known before or not. Raises what `version` raises."""
+        return await detect(self._get_version)
+
     async def send(self, request: Request) -> Response:
         """Send one request, again where that is safe.
 

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from airflow_mcp.catalog.grammar import Json, Noun
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.policy.narrow import WHOLE, Narrowing
 from airflow_mcp.policy.rules import NOUNS, SECRET, Allow, Confirm, Policy, Rule, default_confirm
 
 Touched = dict[Noun, frozenset[str] | None]  # ids, or None for everything of that noun
@@ -27,11 +28,12 @@ _ARGUMENTS: dict[Noun, tuple[str, ...]] = {  # where a call's ids of a noun stan
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks and where: a caller's name, its roles as "role:NAME", and the Airflow it asks of."""
+    """Who asks and where: a caller's name, its roles as "role:NAME" and "scope:NAME", and the Airflow it asks of."""
 
     name: str = "local"
     roles: tuple[str, ...] = ()
     instance: str = "default"
+    narrowing: Narrowing = WHOLE
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ def decide(policy: Policy, tool: Tool, touched: Touched, asker: Asker, within: W
     """
     changing = tool.entry.access != "read"
     actors = (tool, within.tool) if within else (tool,)
+    if not tool.entry.forwards and (left_out := asker.narrowing.refuses(tool, within.tool if within else None)):
+        return Decision(False, left_out, within=within)
     for index, rule in enumerate(policy.deny):
         if any(_is_about(rule, one, asker, every=True) for one in actors) and _denies(rule, touched, changing):
             return Decision(False, f"policy.deny[{index}] ({rule.words()})", within=within)
@@ -152,6 +156,8 @@ def offers(policy: Policy, tool: Tool, asker: Asker) -> bool:
         return False
     if tool.entry.forwards:
         return any(offers(policy, one, asker) for one in tool.reach)
+    if asker.narrowing.refuses(tool):
+        return False
     if tool.entry.access == "read" and policy.default == "read":
         return True
     return any(_is_about(rule, tool, asker, every=False) and rule.fits(tool) for rule in policy.allow)
@@ -204,8 +210,8 @@ def _confirm(rule: Allow, tool: Tool) -> Confirm:
 
 def _is_for(rule: Rule, asker: Asker) -> bool:
     here = not rule.instances or _any_match([asker.instance], rule.instances)
-    roles = tuple(pattern for pattern in rule.callers if pattern.startswith("role:"))
-    people = tuple(pattern for pattern in rule.callers if not pattern.startswith("role:"))
+    roles = tuple(pattern for pattern in rule.callers if pattern.startswith(("role:", "scope:")))
+    people = tuple(pattern for pattern in rule.callers if not pattern.startswith(("role:", "scope:")))
     # Apart, so that nobody gets a role by being called like one.
     return here and (not rule.callers or _any_match(asker.roles, roles) or _any_match([asker.name], people))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +34,12 @@ from pydantic import AnyUrl
 
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.errors import AirflowMcpError, UnknownToolError
+from airflow_mcp.server.access import Access
 from airflow_mcp.server.asking import QuestionPending, asker
 from airflow_mcp.server.completions import add_completions
+from airflow_mcp.server.identity import current_caller
 from airflow_mcp.server.prompts import add_prompts, require_prompt
 from airflow_mcp.server.resources import Resources
-from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.run import present
 from airflow_mcp.tools.shape import dumps
@@ -57,9 +59,13 @@ class _RawArguments(FuncMetadata):
 
 
 class AirflowServer(MCPServer[None]):
-    """An MCP server over the doors of one or several Airflows. `toolsets` decides what is listed."""
+    """An MCP server over the doors of one or several Airflows.
 
-    def __init__(self, instances: Instances, toolsets: frozenset[str]) -> None:
+    `toolsets` decides what is listed; `access` says who may call over HTTP, and is None where everyone who can connect
+    may.
+    """
+
+    def __init__(self, instances: Instances, toolsets: frozenset[str], access: Access | None = None) -> None:
         self._instances = instances
         self._toolsets = toolsets
         super().__init__(
@@ -71,22 +77,24 @@ class AirflowServer(MCPServer[None]):
             lifespan=self._closing,
             cache_hints={"tools/list": CacheHint(ttl_ms=_LIST_SECONDS * 1000, scope="private")},
             log_level="WARNING",
+            token_verifier=access.verifier if access else None,
+            auth=access.settings if access else None,
         )
-        self._resources = Resources(instances)
         add_prompts(self)
         add_completions(self, instances)
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
         """Those whose tool this caller may use."""
         with _without_its_cause("resource templates"):
-            return self._resources.templates(Caller())
+            caller = current_caller()
+            return Resources(self._instances.within(caller.instances)).templates(caller)
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[None, Any] | None = None
     ) -> Iterable[ReadResourceContents]:
         """Read a resource through the door. Raises ResourceError."""
-        caller = Caller(request_id=str(context.request_id)) if context else Caller()
-        text, mime_type = await self._resources.read(str(uri), caller)
+        caller = replace(current_caller(), request_id=str(context.request_id) if context else "")
+        text, mime_type = await Resources(self._instances.within(caller.instances)).read(str(uri), caller)
         return [ReadResourceContents(content=text, mime_type=mime_type)]
 
     async def get_prompt(
@@ -99,7 +107,8 @@ class AirflowServer(MCPServer[None]):
     async def list_tools(self) -> list[ListedTool]:
         """What this caller may use on the connected Airflow; while that is unknown, on any."""
         with _without_its_cause("tools"):
-            shown = await self._instances.tools(self._toolsets, Caller())
+            caller = current_caller()
+            shown = await self._instances.within(caller.instances).tools(self._toolsets, caller)
             return [_listed_tool(tool, schema) for tool, schema in shown]
 
     async def call_tool(
@@ -148,8 +157,8 @@ def _sdk_tool(tool: Tool, instances: Instances) -> SdkTool:
             await ctx.report_progress(done, total, message)
 
         try:
-            caller = Caller(request_id=str(ctx.request_id), progress=progress, ask=asker(ctx))
-            answer = await instances.call(tool.name, arguments, caller)
+            caller = replace(current_caller(), request_id=str(ctx.request_id), progress=progress, ask=asker(ctx))
+            answer = await instances.within(caller.instances).call(tool.name, arguments, caller)
         except QuestionPending as pending:
             return pending.result
         except UnknownToolError as error:

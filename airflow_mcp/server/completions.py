@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mcp.types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
 from airflow_mcp.errors import AirflowMcpError
-from airflow_mcp.tools.caller import Caller
+from airflow_mcp.server.identity import current_caller
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
@@ -28,17 +28,19 @@ def add_completions(server: MCPServer[None], instances: Instances) -> None:
         context: CompletionContext | None,
     ) -> Completion | None:
         del ref
+        caller = current_caller()
+        seen = instances.within(caller.instances)
         chosen = (context.arguments if context else None) or {}
         if argument.name == "instance":
-            return _completion(list(instances.doors), argument.value)
+            return _completion(list(seen.doors), argument.value)
         call = _call(argument, chosen)
         if call is None:
             return None
         tool, arguments = call
-        if len(instances.doors) > 1 and chosen.get("instance") in instances.doors:
+        if len(seen.doors) > 1 and chosen.get("instance") in seen.doors:
             arguments["instance"] = chosen["instance"]
         try:
-            answer = await instances.call(tool, arguments, Caller())
+            answer = await seen.call(tool, arguments, caller)
         except AirflowMcpError:
             return None  # who is typing is not to be stopped by an error
         place = answer["columns"].index(argument.name) if argument.name in answer["columns"] else None

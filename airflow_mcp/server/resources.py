@@ -54,12 +54,14 @@ KINDS = {
 }
 
 
+_MATCHERS = {name: UriTemplate.parse(kind.uri) for name, kind in KINDS.items()}
+
+
 class Resources:
     """The resources of these Airflows."""
 
     def __init__(self, instances: Instances) -> None:
         self._instances = instances
-        self._matchers = {name: UriTemplate.parse(kind.uri) for name, kind in KINDS.items()}
 
     def templates(self, caller: Caller) -> list[ResourceTemplate]:
         """Those whose tool the caller may use."""
@@ -77,7 +79,7 @@ class Resources:
         Raises ResourceNotFoundError for what does not exist, UnexpectedResourceError, which hides its cause, for a
         crash, and ResourceError with the tool's sentence for every other reason why not.
         """
-        for name, matcher in self._matchers.items():
+        for name, matcher in _MATCHERS.items():
             if (found := matcher.match(uri)) is not None:
                 ids = {key: str(value) for key, value in found.items()}
                 try:

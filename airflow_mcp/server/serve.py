@@ -1,4 +1,4 @@
-"""Run the MCP server on a transport. stdio is here; Streamable HTTP has its place beside it."""
+"""Run the MCP server on a transport: stdio, or Streamable HTTP."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean
 
 if TYPE_CHECKING:
-    from airflow_mcp.settings import Settings
+    from airflow_mcp.settings.read import Settings
 
-Transport = Literal["stdio"]
+Transport = Literal["stdio", "http"]
 
 
 class SafeFormatter(logging.Formatter):
@@ -23,18 +23,25 @@ class SafeFormatter(logging.Formatter):
         return redact_text(clean(super().format(record)))
 
 
-def serve(settings: Settings, transport: Transport = "stdio") -> None:
-    """Serve until the client closes the pipe. Raises SettingsError before anything is served."""
-    from airflow_mcp.server.app import AirflowServer  # 1 s of imports: only once the settings are known to be right
-    from airflow_mcp.tools.offer import parse_toolsets
-    from airflow_mcp.tools.open import open_instances
-
-    # stdout belongs to the protocol; the HTTP client would log every URL.
+def set_up_logging() -> None:
+    """Warnings and worse to stderr: stdout belongs to the protocol, and the HTTP client would log every URL."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(SafeFormatter("airflow-mcp: %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    instances = open_instances(settings)
-    server = AirflowServer(instances, parse_toolsets(settings.toolsets, instances.catalog))
+
+
+def serve(settings: Settings, transport: Transport = "stdio") -> None:
+    """Serve until the client closes the pipe, or a signal ends it. Raises SettingsError before anything is served."""
     match transport:
         case "stdio":
-            server.run("stdio")
+            set_up_logging()
+            from airflow_mcp.server.app import AirflowServer  # 1 s of imports: once the settings are known to be right
+            from airflow_mcp.tools.offer import parse_toolsets
+            from airflow_mcp.tools.open import open_instances
+
+            instances = open_instances(settings)
+            AirflowServer(instances, parse_toolsets(settings.toolsets, instances.catalog)).run("stdio")
+        case "http":
+            from airflow_mcp.server.http import serve_http
+
+            serve_http(settings)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.policy.narrow import WHOLE, Narrowing
 from airflow_mcp.tools.finding import Found
 
 # (done, total or None, message): shown to whoever asked for progress.
@@ -50,10 +51,12 @@ async def _nothing(query: str) -> Found:
 
 @dataclass(frozen=True)
 class Caller:
-    """One call's caller."""
+    """One call's caller; `roles` as "role:NAME" and "scope:NAME", `instances` those it wants to see (None: all)."""
 
     name: str = "local"
     roles: tuple[str, ...] = ()
+    narrowing: Narrowing = WHOLE
+    instances: frozenset[str] | None = None
     request_id: str = ""
     progress: Progress = _unheard
     ask: Ask = nobody

@@ -33,6 +33,21 @@ class Instances:
     def __init__(self, doors: dict[str, Door]) -> None:
         self.doors = doors
         self._first = next(iter(doors.values()))
+        self._views: dict[frozenset[str], Instances] = {}
+
+    def within(self, names: frozenset[str] | None) -> Instances:
+        """These Airflows alone, as if there were no others. Raises InvalidArgumentsError where none of them is here."""
+        if names is None or names >= self.doors.keys():
+            return self
+        kept = frozenset(names & self.doors.keys())
+        if not kept:
+            raise InvalidArgumentsError(
+                f"X-Airflow-MCP-Instance: none of {', '.join(sorted(names)) or 'nothing'} is here; there are "
+                f"{', '.join(self.doors)}."
+            )
+        if kept not in self._views:
+            self._views[kept] = Instances({name: door for name, door in self.doors.items() if name in kept})
+        return self._views[kept]
 
     @property
     def catalog(self) -> Catalog:

@@ -14,7 +14,8 @@ from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.run import Door
 
 if TYPE_CHECKING:
-    from airflow_mcp.settings import Connection, Settings
+    from airflow_mcp.settings.connection import Connection
+    from airflow_mcp.settings.read import Settings
 
 
 def open_instances(settings: Settings) -> Instances:

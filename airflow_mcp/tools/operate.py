@@ -39,7 +39,7 @@ class Operations:
 
     def asker(self, caller: Caller) -> Asker:
         """Who policy decides about."""
-        return Asker(caller.name, caller.roles, self.instance)
+        return Asker(caller.name, caller.roles, self.instance, caller.narrowing)
 
     async def operate(
         self,

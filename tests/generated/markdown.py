@@ -13,7 +13,8 @@ from airflow_mcp.catalog.grammar import Record, Use
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import input_schema
 from airflow_mcp.catalog.versions import EVERYWHERE, Since
-from airflow_mcp.settings import FILE_ONLY, PREFIX, Settings
+from airflow_mcp.settings.connection import PREFIX
+from airflow_mcp.settings.read import FILE_ONLY, Settings
 from airflow_mcp.tools.run import DEFAULT_BUDGET
 
 _TOOLS_HEAD = """\
@@ -35,7 +36,7 @@ _SETTINGS_HEAD = f"""\
 Each setting is a variable of the environment or a key of the TOML file that `{PREFIX}CONFIG` names; the environment
 wins. A name that does not exist is refused in the file and warned about in the environment. A list is separated by
 commas in the environment and is an array (or the same string) in the file. Written by `make docs` from
-`airflow_mcp/settings.py`.
+`airflow_mcp/settings/`.
 """
 
 # Variables that are not settings: where settings are read from, and where the demo lives.

@@ -1,0 +1,130 @@
+"""What a request over HTTP must pass before anything reads it: Host, Origin, rate, concurrency, narrowing headers.
+
+Plain ASGI, around the whole application. /healthz and /readyz pass unchecked: they tell nothing worth protecting.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+
+from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.redact import redact_text
+from airflow_mcp.server.identity import Narrowed, narrowed, narrowing_of
+from airflow_mcp.text import clean, shorten
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+OPEN = frozenset({"/healthz", "/readyz"})
+_WINDOW = 60.0  # seconds
+_MOST_ADDRESSES = 10_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What may come in. `hosts` and `origins` as the SDK takes them: exact, or with ":*" for any port."""
+
+    hosts: tuple[str, ...]
+    origins: tuple[str, ...]
+    calls: int  # answered at once
+    per_minute: int  # from one address
+
+
+@dataclass
+class Gate:
+    """Lets a request through to `app`, or answers it with one sentence that says what to do."""
+
+    app: ASGIApp
+    limits: Limits
+    toolsets: frozenset[str]
+    instances: tuple[str, ...]
+    clock: Callable[[], float] = time.monotonic
+    _inside: int = 0
+    _seen: dict[str, deque[float]] = field(default_factory=dict)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI call."""
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if refused := self._stranger(headers) or self._too_often(scope):
+            await refused(scope, receive, send)
+            return
+        try:
+            wanted = narrowing_of(headers.items(), self.toolsets, self.instances)
+        except InvalidArgumentsError as error:
+            await _refusal(400, str(error))(scope, receive, send)
+            return
+        # A GET is an open ear of a session, which waits and costs nothing.
+        if scope["method"] != "GET" and self._inside >= self.limits.calls:
+            sentence = f"This server answers {self.limits.calls} requests at once and is busy. Try again in a second."
+            await _refusal(503, sentence, wait=1)(scope, receive, send)
+            return
+        await self._let_in(scope, receive, send, wanted)
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send, wanted: Narrowed) -> None:
+        counts = scope["method"] != "GET"
+        token = narrowed.set(wanted)
+        self._inside += counts
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._inside -= counts
+            narrowed.reset(token)
+
+    def _stranger(self, headers: Headers) -> JSONResponse | None:
+        """The refusal of a Host or Origin that the operator did not name: a page in a browser must not reach us."""
+        host, origin = headers.get("host", ""), headers.get("origin", "")
+        if not _is_among(host, self.limits.hosts):
+            return _refusal(
+                421,
+                f"Host {host!r} is not accepted here. If clients reach this server by that name, as behind a proxy, "
+                "its operator adds it to AIRFLOW_MCP_HTTP_ALLOWED_HOSTS (--allowed-host).",
+            )
+        if origin and not _is_among(origin, self.limits.origins):
+            return _refusal(
+                403,
+                f"Origin {origin!r} is not accepted here. If web pages from there may use this server, its operator "
+                "adds it to AIRFLOW_MCP_HTTP_ALLOWED_ORIGINS (--allowed-origin).",
+            )
+        return None
+
+    def _too_often(self, scope: Scope) -> JSONResponse | None:
+        now = self.clock()
+        address = scope["client"][0] if scope.get("client") else ""
+        if len(self._seen) > _MOST_ADDRESSES:
+            self._seen = {one: times for one, times in self._seen.items() if times and times[-1] > now - _WINDOW}
+        times = self._seen.setdefault(address, deque())
+        while times and times[0] <= now - _WINDOW:
+            times.popleft()
+        if len(times) >= self.limits.per_minute:
+            wait = math.ceil(times[0] + _WINDOW - now)
+            sentence = (
+                f"{self.limits.per_minute} requests a minute are accepted from one address. Try again in {wait} s."
+            )
+            return _refusal(429, sentence, wait=wait)
+        times.append(now)
+        return None
+
+
+def _is_among(value: str, accepted: Iterable[str]) -> bool:
+    """Whether a Host or Origin is one of these, as MCP's SDK reads them."""
+    return any(
+        value == one or (one.endswith(":*") and value.startswith(one[:-1]) and value[len(one) - 1 :].isdecimal())
+        for one in accepted
+    )
+
+
+def _refusal(status: int, sentence: str, wait: int = 0) -> JSONResponse:
+    text = shorten(redact_text(clean(sentence)), 400)
+    headers = {"Retry-After": str(wait)} if wait else {}
+    return JSONResponse({"error": text}, status, headers)

@@ -1,0 +1,74 @@
+"""Who calls, and what the request leaves out of its own permissions: the SDK's token and our headers as a Caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import AccessToken
+
+from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.policy.narrow import WHOLE, Narrowing
+from airflow_mcp.tools.caller import Caller
+
+READ_ONLY = "x-airflow-mcp-read-only"
+TOOLSETS = "x-airflow-mcp-toolsets"
+INSTANCE = "x-airflow-mcp-instance"
+_YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
+
+
+class Identity(AccessToken):
+    """A token that was accepted: who that is to policy. `roles` as "role:NAME" and "scope:NAME"."""
+
+    name: str
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """What one request's headers leave of its caller's permissions."""
+
+    narrowing: Narrowing = WHOLE
+    instances: frozenset[str] | None = None
+
+
+narrowed: ContextVar[Narrowed] = ContextVar("airflow_mcp_narrowed", default=Narrowed())  # noqa: B039 - frozen
+
+
+def current_caller() -> Caller:
+    """Who calls: whom the accepted token names; without one, over stdio or on loopback, the local user."""
+    asked = narrowed.get()
+    match get_access_token():
+        case None:
+            name, roles = "local", ()
+        case Identity(name=name, roles=roles):
+            pass
+        case other:
+            raise TypeError(f"a token was accepted by {type(other).__name__}, which names nobody")
+    return Caller(name, roles, narrowing=asked.narrowing, instances=asked.instances)
+
+
+def narrowing_of(headers: Iterable[tuple[str, str]], toolsets: frozenset[str], instances: Iterable[str]) -> Narrowed:
+    """What these headers (lower-case names) leave; a header that comes twice narrows twice.
+
+    Raises InvalidArgumentsError for a value that means nothing: a misspelt narrowing must not pass for none.
+    """
+    read_only = False
+    chosen: dict[str, frozenset[str] | None] = {TOOLSETS: None, INSTANCE: None}
+    known = {TOOLSETS: toolsets, INSTANCE: frozenset(instances)}
+    for name, value in headers:
+        if name == READ_ONLY:
+            if value.strip().lower() not in _YES | _NO:
+                raise InvalidArgumentsError(f"X-Airflow-MCP-Read-Only must be true or false, not {value[:40]!r}.")
+            read_only = read_only or value.strip().lower() in _YES
+        elif name in chosen:
+            words = frozenset(word.strip() for word in value.split(",") if word.strip())
+            if not words or not words <= known[name]:
+                wrong = ", ".join(sorted(words - known[name]))[:80] or "an empty value"
+                there = ", ".join(sorted(known[name]))
+                raise InvalidArgumentsError(f"{name}: {wrong} is not among {there}.")
+            before = chosen[name]
+            chosen[name] = words if before is None else before & words
+    return Narrowed(Narrowing(read_only, chosen[TOOLSETS]), chosen[INSTANCE])

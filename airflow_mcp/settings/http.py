@@ -1,0 +1,81 @@
+"""How MCP clients reach a server over HTTP, and who they are."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+def words(value: Any) -> Any:
+    """A list as it may stand in a variable, "a, b", as a tuple; anything else as it is."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class Token(BaseModel):
+    """`[tokens.NAME]`: what is kept of a token that `airflow-mcp token new NAME` made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    roles: tuple[str, ...] = ()
+
+
+class HttpSettings(BaseSettings):
+    """The settings of `serve --transport http`; the same names without http_ are its options."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    http_host: str = Field(default="127.0.0.1", description="Address to listen on; any but loopback needs tokens")
+    http_port: int = Field(default=8765, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
+    http_workers: int = Field(default=1, ge=1, le=64, description="Processes that serve")
+    http_stateless: bool = Field(default=False, description="Keep no sessions, so that any replica can answer")
+    http_allowed_hosts: Names = Field(
+        default=(), description="Host headers to accept beside loopback, such as mcp.example.com or mcp.example.com:*"
+    )
+    http_allowed_origins: Names = Field(
+        default=(), description="Origin headers to accept beside loopback, such as https://chat.example.com"
+    )
+    http_trusted_proxies: Names = Field(
+        default=(), description="Addresses whose X-Forwarded-For and -Proto are believed"
+    )
+    http_tls_cert: str = Field(default="", description="PEM file of the certificate to serve TLS with")
+    http_tls_key: str = Field(default="", description="PEM file of its private key")
+    http_max_body: int = Field(default=1_048_576, ge=1024, description="Bytes a request may have")
+    http_max_calls: int = Field(default=256, ge=1, description="Requests a process answers at once; more get 503")
+    http_per_minute: int = Field(default=1200, ge=1, description="Requests a minute from one address; more get 429")
+    http_drain: int = Field(default=30, ge=0, description="Seconds that calls in flight may take after SIGTERM")
+    tokens: dict[str, Token] = Field(default={}, description="Who may call over HTTP (TOML only): docs/deploy.md")
+
+    @field_validator("http_allowed_hosts", "http_allowed_origins", "http_trusted_proxies", mode="before")
+    @classmethod
+    def _are_words(cls, value: Any) -> Any:
+        return words(value)
+
+    @field_validator("http_tls_cert", "http_tls_key")
+    @classmethod
+    def _names_a_file(cls, value: str) -> str:
+        if value and not Path(value).is_file():
+            raise ValueError(f"names no file: {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _has_key_with_certificate(self) -> Self:
+        if bool(self.http_tls_cert) != bool(self.http_tls_key):
+            raise ValueError("http_tls_cert and http_tls_key go together: set both or neither")
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the address."""
+        if self.http_host == "localhost":
+            return True
+        try:
+            return ip_address(self.http_host).is_loopback
+        except ValueError:
+            return False

@@ -1,0 +1,108 @@
+"""A server process of ours over HTTP, and the clients of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from mcp import Client
+from mcp.client.session import ElicitationFnT
+from mcp.client.streamable_http import streamable_http_client
+
+from airflow_mcp.tokens import digest
+from tests.unit.assistant import Assistant
+from tests.unit.fake_airflow import FakeAirflow
+
+PATIENCE = 60.0  # seconds after which a client gives up: no test measures time, and none may hang for ever
+
+
+@dataclass
+class Served:
+    """One running server."""
+
+    url: str
+    process: subprocess.Popen[str]
+    said: list[str]
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to stderr so far."""
+        return "".join(self.said)
+
+    def request(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        """One plain request, as a browser or a probe makes it."""
+        return httpx2.request(method, f"{self.url}{path}", timeout=PATIENCE, trust_env=False, **more)
+
+    @asynccontextmanager
+    async def assistant(
+        self,
+        token: str = "",
+        *,
+        mode: str = "auto",
+        headers: Mapping[str, str] | None = None,
+        human: ElicitationFnT | None = None,
+    ) -> AsyncGenerator[Assistant]:
+        """An assistant connected over HTTP, bearing that token."""
+        sent = {**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
+        async with httpx2.AsyncClient(headers=sent, timeout=PATIENCE, trust_env=False) as http:
+            transport = streamable_http_client(f"{self.url}/mcp", http_client=http)
+            async with Client(transport, mode=mode, elicitation_callback=human, cache=None) as client:  # pyright: ignore[reportArgumentType]
+                yield Assistant(client)
+
+
+@contextmanager
+def serving(
+    airflow: FakeAirflow | None, folder: Path, *options: str, config: str = "", **settings: str
+) -> Generator[Served]:
+    """A server before that Airflow, with the settings of `config` (TOML) and `settings` (variables), for the block."""
+    environment = environment_of(airflow, folder, config, settings)
+    command = [sys.executable, "-m", "airflow_mcp", "serve", "--transport", "http", "--port", "0", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environment)
+    assert process.stderr is not None
+    said: list[str] = []
+    url = ""
+    for line in process.stderr:
+        said.append(line)
+        if "serving http" in line:
+            url = line.split("serving ")[1].split("/mcp")[0]
+            break
+    listener = threading.Thread(target=lambda stream: said.extend(stream), args=(process.stderr,))
+    listener.start()
+    try:
+        assert url, f"the server did not start: {''.join(said)}"
+        yield Served(url, process, said)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+            listener.join()
+            process.stderr.close()
+
+
+def environment_of(
+    airflow: FakeAirflow | None, folder: Path, config: str, settings: Mapping[str, str]
+) -> dict[str, str]:
+    """The variables of a server or a command; nothing of the person who runs the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_MCP_")}
+    if config:
+        file = folder / "airflow-mcp.toml"
+        file.write_text(config)
+        kept["AIRFLOW_MCP_CONFIG"] = str(file)
+    told = {"url": airflow.url, "token": "a-token-of-the-operator"} if airflow and "[instances" not in config else {}
+    return kept | {f"AIRFLOW_MCP_{name.upper()}": value for name, value in (told | dict(settings)).items()}
+
+
+def accepted(name: str, token: str, *roles: str) -> str:
+    """The lines of a configuration that accept this token."""
+    return f'[tokens.{name}]\nsha256 = "{digest(token)}"\nroles = [{", ".join(f"{role!r}" for role in roles)}]\n'

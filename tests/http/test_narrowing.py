@@ -1,0 +1,53 @@
+"""Headers of a request may take from its caller's permissions, and never add to them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.http.serving import Served
+from tests.unit.assistant import ERAS
+
+pytestmark = pytest.mark.anyio
+READS = {"X-Airflow-MCP-Read-Only": "true"}
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_reads_only_means_that_nothing_is_changed(server: Served, mode: str) -> None:
+    async with server.assistant("token-of-alice", mode=mode, headers=READS) as alice:
+        assert not {"pause_dag", "create_pool", "delete_pool", "call_changing_tool"} & set(await alice.tools())
+        assert "X-Airflow-MCP-Read-Only" in await alice.refused("pause_dag", dag_id="etl")
+        arguments = {"tool": "pause_dag", "arguments": {"dag_id": "etl"}}
+        assert "X-Airflow-MCP-Read-Only" in await alice.refused("call_changing_tool", **arguments)
+        assert (await alice.ask("list_dags"))["total"] == 2
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_toolsets_narrow_the_list_and_what_may_be_called(server: Served, mode: str) -> None:
+    async with server.assistant("token-of-alice", mode=mode, headers={"X-Airflow-MCP-Toolsets": "pools"}) as alice:
+        tools = set(await alice.tools())
+        assert {"list_pools", "delete_pool"} <= tools
+        assert not {"list_dags", "pause_dag"} & tools
+        assert "X-Airflow-MCP-Toolsets" in await alice.refused("list_dags")
+
+
+async def test_no_header_gives_what_the_rules_do_not(server: Served) -> None:
+    headers = {"X-Airflow-MCP-Read-Only": "false", "X-Airflow-MCP-Toolsets": "pools, dags"}
+    async with server.assistant("token-of-bob", headers=headers) as bob:
+        assert "delete_pool is not allowed here" in await bob.refused("delete_pool", pool_name="small")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("X-Airflow-MCP-Read-Only", "maybe", "must be true or false"),
+        ("X-Airflow-MCP-Toolsets", "pols", "pols is not among"),
+        ("X-Airflow-MCP-Toolsets", "", "an empty value is not among"),
+        ("X-Airflow-MCP-Instance", "prod", "prod is not among default"),
+    ],
+)
+def test_a_narrowing_that_means_nothing_is_refused(server: Served, name: str, value: str, words: str) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    headers = {"Accept": "application/json, text/event-stream", "Authorization": "Bearer token-of-alice", name: value}
+    answer = server.request("POST", "/mcp", json=body, headers=headers)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]

@@ -1,0 +1,59 @@
+"""Pages in a browser, other names, floods and oversized requests stop at the gate, each with a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.http.serving import Served, serving
+from tests.unit.fake_airflow import FakeAirflow
+
+pytestmark = pytest.mark.anyio
+PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+ACCEPT = {"Accept": "application/json, text/event-stream", "Authorization": "Bearer token-of-alice"}
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "localhost:80x", ""])
+def test_a_name_that_the_operator_did_not_give_is_refused_in_words(server: Served, host: str) -> None:
+    answer = server.request("POST", "/mcp", json=PING, headers={**ACCEPT, "Host": host})
+    assert answer.status_code == 421
+    assert "AIRFLOW_MCP_HTTP_ALLOWED_HOSTS" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost.evil.example", "https://127.0.0.1"]
+)
+def test_a_page_from_elsewhere_is_refused_in_words(server: Served, origin: str) -> None:
+    answer = server.request("POST", "/mcp", json=PING, headers={**ACCEPT, "Origin": origin})
+    assert answer.status_code == 403
+    assert "AIRFLOW_MCP_HTTP_ALLOWED_ORIGINS" in answer.json()["error"]
+
+
+def test_names_and_origins_that_the_operator_gives_are_accepted(airflow: FakeAirflow, tmp_path: Path) -> None:
+    options = ("--allowed-host", "mcp.example.com", "--allowed-origin", "https://chat.example.com")
+    with serving(airflow, tmp_path, *options) as served:
+        named = {**ACCEPT, "Host": "mcp.example.com", "Origin": "https://chat.example.com"}
+        assert served.request("POST", "/mcp", json=PING, headers=named).status_code not in (403, 421)
+        other = served.request("POST", "/mcp", json=PING, headers={**named, "Host": "mcp.example.com:9"})
+        assert other.status_code == 421
+
+
+def test_a_body_and_headers_beyond_their_limit_are_refused(airflow: FakeAirflow, tmp_path: Path) -> None:
+    with serving(airflow, tmp_path, http_max_body="2048") as served:
+        body = {**PING, "params": {"filler": "x" * 4096}}
+        assert served.request("POST", "/mcp", json=body, headers=ACCEPT).status_code == 413
+        large = {**ACCEPT, "X-Large": "x" * 100_000}
+        assert served.request("POST", "/mcp", json=PING, headers=large).status_code in (400, 431)
+        assert served.request("GET", "/healthz").status_code == 200
+
+
+def test_more_requests_in_a_minute_than_are_accepted_are_told_when_to_come_back(
+    airflow: FakeAirflow, tmp_path: Path
+) -> None:
+    with serving(airflow, tmp_path, http_per_minute="3") as served:
+        answers = [served.request("POST", "/mcp", json=PING, headers=ACCEPT) for _ in range(4)]
+        assert [answer.status_code == 429 for answer in answers] == [False, False, False, True]
+        assert 0 < int(answers[-1].headers["retry-after"]) <= 60
+        assert "Try again in" in answers[-1].json()["error"]
+        assert served.request("GET", "/healthz").status_code == 200
