@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.errors import InvalidArgumentsError, SettingsError
 
 app = typer.Typer(
     add_completion=False,
@@ -79,12 +80,13 @@ def call(
     arguments: Annotated[
         list[str] | None, typer.Argument(help="key=value, such as dag_id=etl state=failed limit=5.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Carry out the plan of a change without asking.")] = False,
 ) -> None:
     """Run one tool, under the same policy as any client, and print its answer."""
     from airflow_mcp.console import call_tool
     from airflow_mcp.settings.read import read_settings
 
-    call_tool(read_settings(), tool, parse_arguments(arguments or [], kinds_of(tool)))
+    call_tool(read_settings(), tool, parse_arguments(arguments or [], kinds_of(tool)), yes=yes)
 
 
 @app.command()
@@ -135,6 +137,8 @@ def check(file: Annotated[str, typer.Argument(help="The TOML file to check.")]) 
     from airflow_mcp.settings.connection import PREFIX
     from airflow_mcp.settings.read import read_settings
 
+    if not Path(file).is_file():
+        raise SettingsError(f"There is no file {file}.")
     os.environ[f"{PREFIX}CONFIG"] = file
     check_policy(read_settings())
 

@@ -29,6 +29,7 @@ from airflow_mcp.tools.shape import dumps
 if TYPE_CHECKING:
     from airflow_mcp.settings.read import Settings
 
+_WIDE = 200  # characters a table may take: squeezed into a narrow terminal's width, its words break apart
 # One cheap read for each kind of right that roles of Airflow differ in.
 _READS = {"DAGs": "list_dags", "runs": "list_dag_runs", "pools": "list_pools", "event logs": "list_event_logs"}
 
@@ -48,30 +49,48 @@ def print_tools(settings: Settings) -> None:
             since = str(tool.entry.since).removeprefix("Airflow ")
             table.add_row(tool.name, tool.entry.access, standing, tool.toolset, since)
         where = "" if len(instances.doors) == 1 else f" on {door.instance}"
-        _console().print(table)
+        Console(width=_WIDE).print(table)
         _console().print(f"{len(shown)} of {len(catalog.tools)} listed{where}. Allow more with AIRFLOW_MCP_ALLOW.")
 
 
-def call_tool(settings: Settings, name: str, arguments: dict[str, Any]) -> None:
-    """Print the answer of one call as JSON on stdout, its progress on stderr. Raises AirflowMcpError."""
+def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: bool = False) -> None:
+    """Print the answer of one call as JSON on stdout, its progress on stderr. Raises AirflowMcpError.
+
+    A plan is carried out if `yes`, or if the person at the terminal agrees to its preview; else it is the answer, and
+    good for nothing once this process has ended.
+    """
     instances = open_instances(settings)
     side = Console(stderr=True)
 
     async def show(done: float, total: float | None, message: str) -> None:
         side.print(f"{done:g}{f'/{total:g}' if total else ''} {message}", markup=False, highlight=False)
 
+    async def agreed(question: str) -> bool:
+        side.print(question, markup=False, highlight=False)
+        return await anyio.to_thread.run_sync(lambda: Confirm.ask("Do it?", console=side, default=False))
+
     async def ask(question: str) -> Answer:
         if not sys.stdin.isatty():
             return await nobody(question)
-        side.print(question, markup=False, highlight=False)
-        yes = await anyio.to_thread.run_sync(lambda: Confirm.ask("Do it?", console=side, default=False))
-        return Answer(yes, "accept" if yes else "decline")
+        agrees = await agreed(question)
+        return Answer(agrees, "accept" if agrees else "decline")
 
     async def job() -> Any:
-        return await instances.call(name, arguments, Caller(progress=show, ask=ask))
+        caller = Caller(progress=show, ask=ask)
+        answer = await instances.call(name, arguments, caller)
+        if "plan" in answer and (yes or (sys.stdin.isatty() and await agreed(dumps(answer["preview"])))):
+            return await instances.call(name, _with_plan(name, arguments, answer["plan"], instances), caller)
+        return answer
 
     answer = _run(instances, job)
     sys.stdout.write(f"{dumps(answer)}\n")  # not through rich, which replaces :words: between colons
+
+
+def _with_plan(name: str, arguments: dict[str, Any], plan: str, instances: Instances) -> dict[str, Any]:
+    """The same call with its plan, which stands among the arguments of the tool that is run."""
+    if instances.catalog.tools[name].entry.forwards:
+        return {**arguments, "arguments": {**arguments.get("arguments", {}), "plan": plan}}
+    return {**arguments, "plan": plan}
 
 
 def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller: str, instance: str) -> None:

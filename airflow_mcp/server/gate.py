@@ -101,8 +101,9 @@ class Gate:
     def _too_often(self, scope: Scope) -> JSONResponse | None:
         now = self.clock()
         address = scope["client"][0] if scope.get("client") else ""
-        if len(self._seen) > _MOST_ADDRESSES:
+        if address not in self._seen and len(self._seen) >= _MOST_ADDRESSES:
             self._seen = {one: times for one, times in self._seen.items() if times and times[-1] > now - _WINDOW}
+            address = address if len(self._seen) < _MOST_ADDRESSES else ""  # a flood of addresses shares one count
         times = self._seen.setdefault(address, deque())
         while times and times[0] <= now - _WINDOW:
             times.popleft()
