@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from tests.http.serving import Served
+import pytest
+from mcp import MCPError
+
+from tests.http.serving import Served, serving
 from tests.unit.assistant import ERAS
+from tests.unit.fake_airflow import FakeAirflow
 
 pytestmark = pytest.mark.anyio
 READS = {"X-Airflow-MCP-Read-Only": "true"}
@@ -51,3 +55,18 @@ def test_a_narrowing_that_means_nothing_is_refused(server: Served, name: str, va
     answer = server.request("POST", "/mcp", json=body, headers=headers)
     assert answer.status_code == 400
     assert words in answer.json()["error"]
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_one_of_several_airflows_looks_like_the_only_one(airflow: FakeAirflow, tmp_path: Path, mode: str) -> None:
+    config = "".join(f'[instances.{name}]\nurl = "{airflow.url}"\ntoken = "t"\n' for name in ("prod", "staging"))
+    with serving(airflow, tmp_path, config=config) as served:
+        async with served.assistant(mode=mode) as everyone:
+            assert (await everyone.ask("get_dag", dag_id="etl", instance="prod"))["instance"] == "prod"
+        async with served.assistant(mode=mode, headers={"X-Airflow-MCP-Instance": "staging"}) as one:
+            listed = {tool.name: tool.input_schema for tool in (await one.client.list_tools()).tools}
+            assert "instance" not in listed["list_dags"]["properties"]
+            assert (await one.ask("get_dag", dag_id="etl"))["dag_id"] == "etl"
+            assert "instance" in await one.refused("get_dag", dag_id="etl", instance="prod")
+            with pytest.raises(MCPError, match="There is no Airflow 'prod' here"):
+                await one.client.read_resource("airflow://prod/dags/etl")

@@ -57,3 +57,20 @@ def test_more_requests_in_a_minute_than_are_accepted_are_told_when_to_come_back(
         assert 0 < int(answers[-1].headers["retry-after"]) <= 60
         assert "Try again in" in answers[-1].json()["error"]
         assert served.request("GET", "/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(("proxies", "refused"), [("127.0.0.1", [False, False, True]), ("", [False, False, False])])
+def test_what_a_proxy_forwards_is_believed_of_those_that_the_operator_names(
+    airflow: FakeAirflow, tmp_path: Path, proxies: str, refused: list[bool]
+) -> None:
+    """Whoever is believed has one count an address; whoever is not cannot escape the count by inventing addresses."""
+    settings = {"http_trusted_proxies": proxies} if proxies else {}
+    limit = "1" if proxies else "3"
+    with serving(airflow, tmp_path, http_per_minute=limit, **settings) as served:
+        seen: list[bool] = []
+        for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1"):
+            headers = {**ACCEPT, "X-Forwarded-For": address}
+            seen.append(served.request("POST", "/mcp", json=PING, headers=headers).status_code == 429)
+        assert seen == refused
+        another = served.request("POST", "/mcp", json=PING, headers={**ACCEPT, "X-Forwarded-For": "192.0.2.3"})
+        assert (another.status_code == 429) is not bool(proxies)
