@@ -34,6 +34,7 @@ _SHAPES = re.compile(
     r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # JSON web tokens
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS access key ids
     r"|\bAIza[\w-]{35}\b|\bya29\.[\w-]{20,}"  # Google API keys and access tokens
+    r"|\bamcp_[\w-]{20,}"  # tokens for this server
     r"|\bgh[pousr]_\w{36,}|\bgithub_pat_\w{22,}|\bglpat-[\w-]{20,}"  # GitHub and GitLab tokens
     r"|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}|\bdapi[0-9a-f]{32}\b"  # Slack, OpenAI and Databricks
     r"|(?<=hooks\.slack\.com/services/)[\w/]+"
@@ -44,7 +45,7 @@ _CONNECTION_STRING = re.compile(
 )  # ODBC, Azure
 # What none of the others can match without: most strings are done with after this one look.
 _SUSPECT = re.compile(
-    r"(?i)://|bearer|basic|eyJ|A[KS]IA|AIza|ya29|gh[pousr]_|github_pat|glpat|xox|sk-|dapi|PRIVATE KEY"
+    r"(?i)://|bearer|basic|eyJ|A[KS]IA|AIza|ya29|amcp_|gh[pousr]_|github_pat|glpat|xox|sk-|dapi|PRIVATE KEY"
     r"|hooks\.slack|pwd|accountkey|sig|\*\*\*[\w.-]*[=:]|" + _WORDS
 )
 _NAME = re.compile(f"(?i){_WORDS}")

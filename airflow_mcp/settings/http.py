@@ -6,15 +6,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-
-Names = Annotated[tuple[str, ...], NoDecode]
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 
 def words(value: Any) -> Any:
     """A list as it may stand in a variable, "a, b", as a tuple; anything else as it is."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(words)]
 
 
 class Token(BaseModel):
@@ -26,10 +26,10 @@ class Token(BaseModel):
     roles: tuple[str, ...] = ()
 
 
-class HttpSettings(BaseSettings):
+class HttpSettings(BaseModel):
     """The settings of `serve --transport http`; the same names without http_ are its options."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     http_host: str = Field(default="127.0.0.1", description="Address to listen on; any but loopback needs tokens")
     http_port: int = Field(default=8765, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
@@ -51,11 +51,6 @@ class HttpSettings(BaseSettings):
     http_per_minute: int = Field(default=1200, ge=1, description="Requests a minute from one address; more get 429")
     http_drain: int = Field(default=30, ge=0, description="Seconds that calls in flight may take after SIGTERM")
     tokens: dict[str, Token] = Field(default={}, description="Who may call over HTTP (TOML only): docs/deploy.md")
-
-    @field_validator("http_allowed_hosts", "http_allowed_origins", "http_trusted_proxies", mode="before")
-    @classmethod
-    def _are_words(cls, value: Any) -> Any:
-        return words(value)
 
     @field_validator("http_tls_cert", "http_tls_key")
     @classmethod

@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.settings.connection import PREFIX, Connection, Instance
-from airflow_mcp.settings.http import HttpSettings, Names, words
+from airflow_mcp.settings.http import HttpSettings, Names
 from airflow_mcp.toml_lines import line_of
 
 _ELSEWHERE = frozenset({"CONFIG", "DEMO_HOME"})  # variables that are not fields
@@ -31,7 +30,7 @@ Place = tuple[str | int, ...]
 class Settings(Connection, HttpSettings):
     """The operator's decisions. Build it with `read_settings`, which turns what is wrong into one sentence."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     allow: Names = Field(
         default=(), description="What may be changed: tool names, globs, @write @destructive @admin; @secret"
@@ -41,11 +40,6 @@ class Settings(Connection, HttpSettings):
     audit: str = Field(default="", description="File that gets JSON lines about every call; - is stderr")
     policy: dict[str, Any] = Field(default={}, description="Permission rules (TOML only): docs/permissions.md")
     instances: dict[str, Instance] = Field(default={}, description="Several Airflows (TOML only): docs/permissions.md")
-
-    @field_validator("allow", "toolsets", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return words(value)
 
     @model_validator(mode="after")
     def _has_one_way_to_airflow(self) -> Settings:
@@ -90,22 +84,6 @@ class Settings(Connection, HttpSettings):
                 table[kind] = [*table.get(kind, []), *own]
         return table
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line, environment, file; nothing else (no .env that happens to lie around)."""
-        del dotenv_settings, file_secret_settings
-        file = os.environ.get(f"{PREFIX}CONFIG")
-        if not file:
-            return init_settings, env_settings
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
-
 
 def read_settings(**said: Any) -> Settings:
     """Read the environment and the file AIRFLOW_MCP_CONFIG names; what a command line `said` wins.
@@ -121,11 +99,19 @@ def read_settings(**said: Any) -> Settings:
     if file and not Path(file).is_file():
         raise SettingsError(f"{PREFIX}CONFIG names no file: {file}.")
     try:
-        return Settings(**said)
+        return Settings(**(_written() | said))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not TOML: {error}.") from None
     except ValidationError as error:
         raise _located(SettingsError(_first_sentence(error, file), error.errors()[0]["loc"])) from None
+
+
+def _written() -> dict[str, Any]:
+    """What the file says, and over it the environment, where an empty variable says nothing."""
+    file = os.environ.get(f"{PREFIX}CONFIG")
+    in_file = tomllib.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+    variables = ((name, os.environ.get(f"{PREFIX}{name.upper()}")) for name in Settings.model_fields)
+    return in_file | {name: value for name, value in variables if value}
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

@@ -29,6 +29,7 @@ FORMS = {
     "aws for a while": Form(16, "key id ASIA{S}"),
     "google": Form(35, "AIza{s}"),
     "google for a while": Form(30, "ya29.{s}"),
+    "ours": Form(43, "amcp_{s}"),
     "github": Form(36, "ghp_{s}"),
     "github, fine-grained": Form(30, "github_pat_{s}"),
     "gitlab": Form(20, "glpat-{s}"),
