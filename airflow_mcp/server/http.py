@@ -132,8 +132,8 @@ def _announce(settings: Settings, port: int) -> None:
     scheme = "https" if settings.http_tls_cert else "http"
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     bearers = ", ".join(settings.tokens)
-    known = [f"the bearers of tokens ({bearers})"] if bearers else []
-    known += [f"whom {settings.oauth.issuer} gave one for {settings.oauth.audience}"] if settings.oauth else []
-    who = " and ".join(known) or "whoever is on this machine"
+    kinds = [f"tokens ({bearers})"] if bearers else []
+    kinds += [f"access tokens of {settings.oauth.issuer}"] if settings.oauth else []
+    who = f"the bearers of {' and of '.join(kinds)}" if kinds else "whoever is on this machine"
     sys.stderr.write(f"airflow-mcp: serving {scheme}://{host}:{port}/mcp to {who}\n")
     sys.stderr.flush()

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client, MCPError
+from mcp.types import ElicitResult, InputRequiredResult
 
 from tests.http.issuer import AUDIENCE, Issuer, issuing
 from tests.http.serving import Served, accepted, serving
@@ -29,6 +31,10 @@ callers = ["scope:airflow:pools"]
 [[policy.allow]]
 tools = ["delete_pool"]
 callers = ["ann"]
+[[policy.allow]]
+tools = ["pause_dag"]
+callers = ["scope:airflow:ask"]
+confirm = "human"
 [[policy.deny]]
 tools = ["*"]
 callers = ["role:guest"]
@@ -133,6 +139,29 @@ def test_a_session_is_its_callers_own(guarded: Served, issuer: Issuer) -> None:
     assert call(guarded, renewed, **session).status_code == 200
 
 
+async def test_a_yes_counts_for_the_caller_who_was_asked_alone(
+    guarded: Served, issuer: Issuer, airflow: FakeAirflow
+) -> None:
+    yes = ElicitResult(action="accept", content={"confirm": True})
+
+    async def person(context: Any, params: Any) -> ElicitResult:
+        return yes
+
+    async def pause(client: Client, **answer: Any) -> Any:
+        return await client.session.call_tool("pause_dag", {"dag_id": "etl"}, allow_input_required=True, **answer)
+
+    ann, joe = (issuer.token(sub=name, scope="airflow airflow:ask") for name in ("ann", "joe"))
+    async with guarded.assistant(ann, human=person) as hers, guarded.assistant(joe, human=person) as his:
+        asked = await pause(hers.client)
+        assert isinstance(asked, InputRequiredResult)
+        answer = {"input_responses": {"confirm": yes}, "request_state": asked.request_state}
+        before = len(airflow.sent)
+        with pytest.raises(MCPError):
+            await pause(his.client, **answer)
+        assert [sent for sent in airflow.sent[before:] if sent.method != "GET"] == []
+        assert not (await pause(hers.client, **answer)).is_error
+
+
 @pytest.mark.parametrize("scope", [None, "", "other", "airflow:pools", "AIRFLOW"])
 def test_a_token_without_the_required_scope_is_told_which_to_ask_for(
     guarded: Served, issuer: Issuer, scope: str | None
@@ -187,4 +216,4 @@ def test_an_issuer_is_enough_for_an_address_that_others_reach(issuer: Issuer, tm
     ):
         pass
     with serving(None, tmp_path, "--host", "0.0.0.0", config=issuer.config()) as served:
-        assert f"to whom {issuer.url} gave one for {AUDIENCE}" in served.stderr
+        assert f"to the bearers of access tokens of {issuer.url}" in served.stderr

@@ -133,3 +133,14 @@ async def test_an_issuer_whose_certificate_a_ca_of_ones_own_signed_is_believed_w
         assert [key["kid"] for key in found["keys"]] == ["one"]
         with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
             await fetcher()(f"{url}/jwks")
+
+
+def test_the_example_of_the_docs_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "oauth.md").read_text()
+    file = tmp_path / "airflow-mcp.toml"
+    file.write_text(page.split("```toml\n")[1].split("```")[0])
+    monkeypatch.setenv("AIRFLOW_MCP_CONFIG", str(file))
+    settings = read_settings()
+    assert settings.oauth is not None
+    assert (settings.oauth.host, settings.oauth.roles_claim) == ("mcp.example.com", "realm_access.roles")
+    assert settings.policy["allow"][0]["callers"] == ["role:airflow-oncall"]
