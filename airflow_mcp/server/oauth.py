@@ -85,7 +85,7 @@ class AccessTokens:
                 key.public,
                 algorithms=[algorithm],
                 issuer=self._settings.issuer,
-                audience=self._settings.audience,
+                audience=[self._settings.audience, *self._settings.other_audiences],
                 leeway=_LEEWAY,
                 options={"require": _REQUIRED, "enforce_minimum_key_length": True},
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -23,6 +24,7 @@ class OAuth(BaseModel):
 
     issuer: str  # as it stands in the tokens' `iss`, to the character
     audience: str  # this server's public address with /mcp, as in the tokens' `aud` (RFC 8707, 2; RFC 9728, 1.2)
+    other_audiences: tuple[Annotated[str, Field(min_length=1)], ...] = ()  # where the issuer cannot write addresses
     jwks_url: str = ""  # where its keys are; empty asks the issuer's metadata
     required_scopes: tuple[str, ...] = ()  # of every token
     algorithms: tuple[str, ...] = Field(default=("RS256", "ES256"), min_length=1)

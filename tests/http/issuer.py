@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,7 +21,7 @@ from tests.http.upstream import listening
 
 AUDIENCE = "https://mcp.example.com/mcp"
 OPENID = "/.well-known/openid-configuration"
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
@@ -30,11 +30,13 @@ def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
 
 def public_jwk(key: PrivateKey, kid: str, **more: Any) -> dict[str, Any]:
     """The public half as an entry of a key set."""
-    text = (
-        RSAAlgorithm.to_jwk(key.public_key())
-        if isinstance(key, rsa.RSAPrivateKey)
-        else ECAlgorithm.to_jwk(key.public_key())
-    )
+    match key:
+        case rsa.RSAPrivateKey():
+            text = RSAAlgorithm.to_jwk(key.public_key())
+        case ec.EllipticCurvePrivateKey():
+            text = ECAlgorithm.to_jwk(key.public_key())
+        case ed25519.Ed25519PrivateKey():
+            text = OKPAlgorithm.to_jwk(key.public_key())
     return {**json.loads(text), "kid": kid, "use": "sig", **more}
 
 
@@ -47,20 +49,26 @@ class Issuer:
     url: str = ""
     audience: str = AUDIENCE
     down: bool = False
-    keys: dict[str, PrivateKey] = field(default_factory=lambda: {"one": rsa_key()})
+    keys: Mapping[str, PrivateKey] = field(default_factory=lambda: {"one": rsa_key()})
     extra_keys: list[Any] = field(default_factory=list)  # entries of the key set as they are
     metadata: dict[str, Any] = field(default_factory=dict)  # what it says otherwise than it should
     asked: list[str] = field(default_factory=list)
     granted: list[str] = field(default_factory=list)  # the scopes that clients asked for
 
-    def token(self, *, kid: str = "one", header: dict[str, Any] | None = None, lasts: int = 300, **claims: Any) -> str:
-        """A token that it signed; a claim given as None is left out."""
+    def token(
+        self,
+        *,
+        kid: str = "one",
+        algorithm: str = "RS256",
+        header: dict[str, Any] | None = None,
+        lasts: int = 300,
+        **claims: Any,
+    ) -> str:
+        """A token that it signed, with another key by another algorithm; a claim given as None is left out."""
         now = int(time.time())
         whole = {"iss": self.url, "aud": self.audience, "sub": "ann", "azp": "a-client", "iat": now, "exp": now + lasts}
         said = {name: value for name, value in (whole | claims).items() if value is not None}
-        key = self.keys[kid]
-        algorithm = "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256"
-        return jwt.encode(said, key, algorithm, {"kid": kid, **(header or {})})
+        return jwt.encode(said, self.keys[kid], algorithm, {"kid": kid, **(header or {})})
 
     def config(self, **more: Any) -> str:
         """The lines of a configuration that accept its tokens."""

@@ -50,7 +50,7 @@ def test_a_new_key_is_accepted_and_the_old_one_refused_once_it_is_gone(airflow: 
         old = issuer.token()
         assert [status(served, old) for _ in range(3)] == [200, 200, 200]
         assert issuer.fetches == 1
-        issuer.keys["two"] = rsa_key()
+        issuer.keys = {**issuer.keys, "two": rsa_key()}
         assert status(served, issuer.token(kid="two")) == 200
         assert status(served, old) == 200
         assert issuer.fetches == 2
@@ -177,7 +177,7 @@ async def test_an_unknown_key_is_asked_for_once_a_minute() -> None:
         keys = IssuerKeys(issuer.url, fetcher(), clock=clock)
         assert [await keys.find(kid) is not None for kid in ("one", "x", "y")] == [True, False, False]
         assert issuer.fetches == 2
-        issuer.keys["y"] = rsa_key()
+        issuer.keys = {**issuer.keys, "y": rsa_key()}
         clock.now += 59
         assert await keys.find("y") is None
         clock.now += 1

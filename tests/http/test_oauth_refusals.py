@@ -11,7 +11,7 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -20,8 +20,8 @@ from mcp.server.auth.provider import principal_components
 from airflow_mcp.airflow.fetch import fetcher
 from airflow_mcp.server.issuer_keys import IssuerKeys
 from airflow_mcp.server.oauth import AccessTokens
-from airflow_mcp.settings.oauth import OAuth
-from tests.http.issuer import AUDIENCE, Issuer, issuing, public_jwk, rsa_key
+from airflow_mcp.settings.oauth import ALGORITHMS, OAuth
+from tests.http.issuer import AUDIENCE, Issuer, PrivateKey, issuing, public_jwk, rsa_key
 from tests.http.serving import Served, accepted, serving
 from tests.unit.fake_airflow import FakeAirflow
 
@@ -65,7 +65,7 @@ def status(server: Served, token: str) -> int:
 
 ACCEPTED: dict[str, Callable[[Issuer], str]] = {
     "as it should be": lambda issuer: issuer.token(),
-    "signed on a curve": lambda issuer: issuer.token(kid="curve"),
+    "signed on a curve": lambda issuer: issuer.token(kid="curve", algorithm="ES256"),
     "for several audiences": lambda issuer: issuer.token(aud=["account", AUDIENCE]),
     "an access token by its type": lambda issuer: issuer.token(header={"typ": "at+jwt"}),
     "an access token by its media type": lambda issuer: issuer.token(header={"typ": "application/AT+JWT"}),
@@ -201,6 +201,36 @@ def accepting(issuer: Issuer, **more: Any) -> AccessTokens:
     """What a server makes of these settings."""
     settings = OAuth.model_validate({"issuer": issuer.url, "audience": AUDIENCE, **more})
     return AccessTokens(settings, IssuerKeys(issuer.url, fetcher()), clock=lambda: 1000.0)
+
+
+KEYS: dict[str, Callable[[], PrivateKey]] = {
+    "RS": rsa_key,
+    "PS": rsa_key,
+    "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "ES384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "ES512": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_every_algorithm_that_the_operator_may_name_is_known_and_no_other_is_taken(algorithm: str) -> None:
+    make = KEYS.get(algorithm) or KEYS[algorithm[:2]]
+    with issuing(Issuer(keys={"one": make()})) as issuer:
+        token = issuer.token(algorithm=algorithm)
+        assert await accepting(issuer, algorithms=[algorithm]).verify_token(token)
+        others = [other for other in ALGORITHMS if other != algorithm]
+        assert await accepting(issuer, algorithms=others).verify_token(token) is None
+
+
+@pytest.mark.parametrize(
+    ("audience", "accepted"), [("the-id-of-an-application", True), (AUDIENCE, True), ("id", False)]
+)
+async def test_an_issuer_that_writes_no_addresses_may_name_this_server_otherwise(
+    issuer: Issuer, audience: str, accepted: bool
+) -> None:
+    verifier = accepting(issuer, other_audiences=["the-id-of-an-application"])
+    assert (await verifier.verify_token(issuer.token(aud=audience)) is not None) == accepted
 
 
 async def test_the_log_says_why_of_what_anyone_can_send_and_is_not_flooded(

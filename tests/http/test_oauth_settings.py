@@ -38,6 +38,7 @@ WRONG: list[tuple[dict[str, str], int, str]] = [  # what is written otherwise, i
         3,
         "oauth.audience must be written as https://mcp.example.com/mcp",
     ),
+    ({"other_audiences": '[""]'}, 4, "oauth.other_audiences"),
     ({"jwks_url": '"http://login.example.com/keys"'}, 4, "oauth.jwks_url must be an https address"),
     ({"algorithms": '["none"]'}, 4, "'none' is not accepted: tokens must be signed with a private key"),
     ({"algorithms": '["RS256", "HS256"]'}, 4, "'HS256' is not accepted"),
