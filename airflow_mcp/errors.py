@@ -9,6 +9,7 @@ AirflowMcpError                 a sentence to act on; `server` turns it into an 
 ├── NotSupportedError           the connected Airflow lacks the operation or the argument
 ├── AirflowUnreachableError     no HTTP answer: refused, unresolved, timed out, TLS
 ├── LoginError                  Airflow does not accept who we say we are
+├── FetchError                  a document that the server itself needs cannot be had
 └── AirflowError                Airflow answered with an error status
     ├── NotFoundError           404
     └── ForbiddenError          403: known, but without the permission
@@ -57,6 +58,10 @@ class AirflowUnreachableError(AirflowMcpError):
 
 class LoginError(AirflowMcpError):
     """Airflow does not accept the configured identity."""
+
+
+class FetchError(AirflowMcpError):
+    """A document that the server itself needs, such as the keys of an OAuth issuer, cannot be had."""
 
 
 class AirflowError(AirflowMcpError):

@@ -6,7 +6,7 @@
     tools = ["trigger_dag_run", "clear_*", "@write", "pools"]   # names, globs, classes, toolsets
     instances = ["staging"]                 # each of these is optional; without it the rule is for every one
     dags = ["etl_*"]                        # likewise pools, variables, connections
-    callers = ["role:oncall"]
+    callers = ["role:oncall"]               # names, or role:NAME and scope:NAME, which no name matches
     confirm = "human"                       # never | plan | human
     max_affected = 50                       # objects one call may touch
     [[policy.deny]]

@@ -1,17 +1,23 @@
-"""Who may call over HTTP: the bearer of a token that the operator made. What is kept of a token is its SHA-256."""
+"""Who may call over HTTP: the bearer of a token that the operator made, or that the OAuth issuer did.
+
+What is kept of an operator's token is its SHA-256.
+"""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mcp.server.auth.provider import TokenVerifier
+from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from pydantic import AnyHttpUrl
 
+from airflow_mcp.airflow.fetch import fetcher
 from airflow_mcp.server.identity import Identity
+from airflow_mcp.server.issuer_keys import IssuerKeys
+from airflow_mcp.server.oauth import AccessTokens
 from airflow_mcp.tokens import digest
 
 if TYPE_CHECKING:
@@ -28,20 +34,52 @@ class Access:
 
 def access_of(settings: HttpSettings) -> Access | None:
     """The access that these settings describe; None where they name nobody."""
-    if not settings.tokens:
-        return None
-    unused = AnyHttpUrl("https://unused.invalid")  # the SDK wants an issuer; without a resource URL it names none
+    oauth = settings.oauth
+    if oauth is None:
+        if not settings.tokens:
+            return None
+        unused = AnyHttpUrl("https://unused.invalid")  # the SDK wants an issuer; without a resource URL it names none
+        return Access(
+            StaticTokens(settings.tokens),
+            AuthSettings(issuer_url=unused, resource_server_url=None, validate_token_resource=False),
+        )
+    keys = IssuerKeys(oauth.issuer, fetcher(oauth.ca_file), jwks_url=oauth.jwks_url)
     return Access(
-        StaticTokens(settings.tokens),
-        AuthSettings(issuer_url=unused, resource_server_url=None, validate_token_resource=False),
+        EitherOf(
+            StaticTokens(settings.tokens, scopes=oauth.required_scopes),
+            AccessTokens(oauth, keys, taken=settings.tokens.keys()),
+        ),
+        AuthSettings.model_validate(
+            {
+                "issuer_url": oauth.issuer,
+                "resource_server_url": oauth.audience,
+                "required_scopes": [*oauth.required_scopes] or None,
+                "validate_token_resource": False,  # the audience is checked with the signature
+            }
+        ),
     )
 
 
-class StaticTokens:
-    """Accepts the tokens whose digests the operator keeps."""
+class EitherOf:
+    """Accepts what one of several verifiers does; the first that does says who it is."""
 
-    def __init__(self, tokens: Mapping[str, Token]) -> None:
+    def __init__(self, *verifiers: TokenVerifier) -> None:
+        self._verifiers = verifiers
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Who bears this token, or None."""
+        for verifier in self._verifiers:
+            if found := await verifier.verify_token(token):
+                return found
+        return None
+
+
+class StaticTokens:
+    """Accepts the tokens whose digests the operator keeps. They have the `scopes` that an issuer's tokens must have."""
+
+    def __init__(self, tokens: Mapping[str, Token], scopes: Iterable[str] = ()) -> None:
         self._tokens = dict(tokens)
+        self._scopes = list(scopes)
 
     async def verify_token(self, token: str) -> Identity | None:
         """Who bears this token, or None. All digests are compared, so that time tells nothing."""
@@ -51,6 +89,6 @@ class StaticTokens:
             if hmac.compare_digest(kept.sha256, given):
                 roles = tuple(f"role:{role}" for role in kept.roles)
                 found = Identity(
-                    token=token, client_id=f"token:{name}", subject=name, scopes=[], name=name, roles=roles
+                    token=token, client_id=f"token:{name}", subject=name, scopes=self._scopes, name=name, roles=roles
                 )
         return found

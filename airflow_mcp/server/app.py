@@ -34,7 +34,6 @@ from pydantic import AnyUrl
 
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.errors import AirflowMcpError, UnknownToolError
-from airflow_mcp.server.access import Access
 from airflow_mcp.server.asking import QuestionPending, asker
 from airflow_mcp.server.completions import add_completions
 from airflow_mcp.server.identity import current_caller
@@ -46,6 +45,7 @@ from airflow_mcp.tools.shape import dumps
 
 if TYPE_CHECKING:
     from airflow_mcp.catalog.grammar import Json
+    from airflow_mcp.server.access import Access  # which brings cryptography: not for stdio
 
 _log = logging.getLogger(__name__)
 _LIST_SECONDS = 60  # what a client may keep a list for; private, since policy shapes it

@@ -1,6 +1,7 @@
 """What a request over HTTP must pass before anything reads it: Host, Origin, rate, concurrency, narrowing headers.
 
-Plain ASGI, around the whole application. /healthz and /readyz pass unchecked: they tell nothing worth protecting.
+Plain ASGI, around the whole application. /healthz and /readyz pass unchecked: they tell nothing worth protecting. The
+metadata of an OAuth resource needs no token, and passes here like any other request.
 """
 
 from __future__ import annotations

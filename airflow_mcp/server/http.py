@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.server.access import access_of
 from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.server.challenge import ScopeChallenge
 from airflow_mcp.server.gate import Gate, Limits
 from airflow_mcp.server.health import add_health
 from airflow_mcp.server.serve import set_up_logging
@@ -39,8 +40,8 @@ def require_safe(settings: Settings) -> None:
     if not settings.is_loopback and access_of(settings) is None:
         raise SettingsError(
             f"AIRFLOW_MCP_HTTP_HOST {settings.http_host} can be reached from elsewhere, and nobody need say who calls. "
-            "Make a token with `airflow-mcp token new NAME` and put it into the file that AIRFLOW_MCP_CONFIG names, or "
-            "listen on 127.0.0.1."
+            "Make a token with `airflow-mcp token new NAME` and put it into the file that AIRFLOW_MCP_CONFIG names, "
+            "name an issuer there under [oauth], or listen on 127.0.0.1."
         )
 
 
@@ -57,14 +58,17 @@ def build(settings: Settings) -> ASGIApp:
         max_request_body_size=settings.http_max_body,
         transport_security=TransportSecuritySettings(allowed_hosts=[*limits.hosts], allowed_origins=[*limits.origins]),
     )
+    if settings.oauth and settings.oauth.required_scopes:
+        inner = ScopeChallenge(inner, settings.oauth.required_scopes)
     return Gate(inner, limits, instances.catalog.toolsets, tuple(instances.doors))
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Loopback by any port is always accepted; beside it what the operator names."""
+    """Loopback by any port is always accepted; beside it what the operator names, as in `oauth.audience`."""
+    public = (settings.oauth.host,) if settings.oauth else ()
     scheme = "https" if settings.http_tls_cert else "http"
     return Limits(
-        hosts=(*_OWN, *(f"{name}:*" for name in _OWN), *settings.http_allowed_hosts),
+        hosts=(*_OWN, *(f"{name}:*" for name in _OWN), *public, *settings.http_allowed_hosts),
         origins=(
             *(f"{scheme}://{name}" for name in _OWN),
             *(f"{scheme}://{name}:*" for name in _OWN),
@@ -128,6 +132,8 @@ def _announce(settings: Settings, port: int) -> None:
     scheme = "https" if settings.http_tls_cert else "http"
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     bearers = ", ".join(settings.tokens)
-    who = f"the bearers of tokens ({bearers})" if bearers else "whoever is on this machine"
+    kinds = [f"tokens ({bearers})"] if bearers else []
+    kinds += [f"access tokens of {settings.oauth.issuer}"] if settings.oauth else []
+    who = f"the bearers of {' and of '.join(kinds)}" if kinds else "whoever is on this machine"
     sys.stderr.write(f"airflow-mcp: serving {scheme}://{host}:{port}/mcp to {who}\n")
     sys.stderr.flush()

@@ -13,6 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 PREFIX = "AIRFLOW_MCP_"
 
 
+def certificates(file: str) -> str:
+    """The same name, of a PEM file with certificates, or empty. Raises ValueError."""
+    if file and not Path(file).is_file():
+        raise ValueError(f"names no file: {file}")
+    if file:
+        try:
+            ssl.create_default_context(cafile=file)
+        except ssl.SSLError:
+            raise ValueError(f"holds no certificate in PEM form: {file}") from None
+    return file
+
+
 class Connection(BaseModel):
     """One Airflow: where it is and how to log in."""
 
@@ -69,14 +81,7 @@ class Connection(BaseModel):
     @field_validator("ca_file")
     @classmethod
     def _is_file(cls, value: str) -> str:
-        if value and not Path(value).is_file():
-            raise ValueError(f"names no file: {value}")
-        if value:
-            try:
-                ssl.create_default_context(cafile=value)
-            except ssl.SSLError:
-                raise ValueError(f"holds no certificate in PEM form: {value}") from None
-        return value
+        return certificates(value)
 
     @model_validator(mode="after")
     def _has_one_identity(self) -> Self:

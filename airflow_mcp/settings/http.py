@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from airflow_mcp.addresses import is_loopback
+from airflow_mcp.settings.oauth import OAuth
 
 
 def words(value: Any) -> Any:
@@ -31,7 +33,9 @@ class HttpSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    http_host: str = Field(default="127.0.0.1", description="Address to listen on; any but loopback needs tokens")
+    http_host: str = Field(
+        default="127.0.0.1", description="Address to listen on; any but loopback needs tokens or oauth"
+    )
     http_port: int = Field(default=8765, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
     http_workers: int = Field(default=1, ge=1, le=64, description="Processes that serve")
     http_stateless: bool = Field(default=False, description="Keep no sessions, so that any replica can answer")
@@ -51,6 +55,9 @@ class HttpSettings(BaseModel):
     http_per_minute: int = Field(default=1200, ge=1, description="Requests a minute from one address; more get 429")
     http_drain: int = Field(default=30, ge=0, description="Seconds that calls in flight may take after SIGTERM")
     tokens: dict[str, Token] = Field(default={}, description="Who may call over HTTP (TOML only): docs/deploy.md")
+    oauth: OAuth | None = Field(
+        default=None, description="The issuer whose access tokens are accepted over HTTP (TOML only): docs/oauth.md"
+    )
 
     @field_validator("http_tls_cert", "http_tls_key")
     @classmethod
@@ -68,9 +75,4 @@ class HttpSettings(BaseModel):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the address."""
-        if self.http_host == "localhost":
-            return True
-        try:
-            return ip_address(self.http_host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.http_host)

@@ -27,11 +27,12 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"policy", "airflow"}),
     frozenset({"catalog"}),
     frozenset({"redact"}),
-    frozenset({"errors", "text", "tokens", "toml_lines"}),
+    frozenset({"addresses", "errors", "text", "tokens", "toml_lines"}),
 )
-ONLY = {"settings": {"errors", "toml_lines"}}  # rooms that know less than their layer allows
+ONLY = {"settings": {"addresses", "errors", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it
     "httpx2": {"airflow"},
+    "jwt": {"server"},
     "mcp": {"server", "demo"},
     "starlette": {"server"},
     "uvicorn": {"server"},

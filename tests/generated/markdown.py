@@ -182,7 +182,7 @@ def _since(since: Since) -> str:
 
 def _setting_default(field: FieldInfo) -> str:
     default = field.default
-    if isinstance(default, SecretStr) or default in ("", ()):
+    if isinstance(default, SecretStr) or default in ("", (), None):
         return ""
     return _value(default)
 

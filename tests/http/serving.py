@@ -9,9 +9,9 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 from mcp import Client
@@ -32,6 +32,17 @@ class Served:
     url: str
     process: subprocess.Popen[str]
     said: list[str]
+    spoke: threading.Condition = field(default_factory=threading.Condition)
+
+    def hear(self, words: str, since: int = 0) -> str:
+        """The first line with these words among those of stderr from number `since` on; it is waited for."""
+
+        def lines() -> list[str]:
+            return [line for line in self.said[since:] if words in line]
+
+        with self.spoke:
+            assert self.spoke.wait_for(lines, PATIENCE), f"nothing of {words!r} in {self.said[since:]}"
+            return lines()[0]
 
     @property
     def stderr(self) -> str:
@@ -75,11 +86,19 @@ def serving(
         if "serving http" in line:
             url = line.split("serving ")[1].split("/mcp")[0]
             break
-    listener = threading.Thread(target=lambda stream: said.extend(stream), args=(process.stderr,))
+    served = Served(url, process, said)
+
+    def listen(stream: IO[str]) -> None:
+        for line in stream:
+            with served.spoke:
+                said.append(line)
+                served.spoke.notify_all()
+
+    listener = threading.Thread(target=listen, args=(process.stderr,))
     listener.start()
     try:
         assert url, f"the server did not start: {''.join(said)}"
-        yield Served(url, process, said)
+        yield served
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -39,14 +39,19 @@ def upstream(airflow: FakeAirflow) -> Generator[FakeAirflow]:
 
 
 @contextmanager
-def listening(app: Starlette) -> Generator[str]:
-    """The address of an application that is served by a thread of this process for the block."""
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+def listening(app: Starlette, tls: tuple[str, str] | None = None) -> Generator[str]:
+    """The address of an application that is served by a thread of this process for the block.
+
+    `tls` names the files of a certificate and of its key.
+    """
+    certificate, key = tls or (None, None)
+    config = uvicorn.Config(app, log_level="error", lifespan="off", ssl_certfile=certificate, ssl_keyfile=key)
+    server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()

@@ -1,0 +1,72 @@
+"""A small JSON document from an address the operator trusts, handed to rooms that know no HTTP."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx2
+
+from airflow_mcp.addresses import is_sheltered
+from airflow_mcp.errors import FetchError
+from airflow_mcp.text import clean, shorten
+
+if TYPE_CHECKING:
+    from airflow_mcp.catalog.grammar import Json
+
+_SECONDS = 5.0  # for the whole answer: a caller waits for it
+_LARGEST = 1024 * 1024  # bytes
+
+# The document at an address; None where the server says that there is none, or that it is elsewhere. Raises FetchError.
+Fetch = Callable[[str], Awaitable["Json | None"]]
+
+
+def fetcher(ca_file: str = "", transport: httpx2.AsyncBaseTransport | None = None) -> Fetch:
+    """A fetch that trusts this CA file, or else what the system trusts. It keeps no connection, and follows nobody."""
+
+    async def fetch(url: str) -> Json | None:
+        if not is_sheltered(url):
+            raise FetchError(f"{_shown(url)} is neither https nor on loopback, so it is not asked.")
+        verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
+        try:
+            with anyio.fail_after(_SECONDS):
+                async with httpx2.AsyncClient(verify=verify, timeout=_SECONDS, transport=transport) as http:
+                    status, body = await _read(http, url)
+        except TimeoutError:
+            raise FetchError(f"{_shown(url)} gave no answer within {_SECONDS:g} seconds.") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise FetchError(f"{_shown(url)} cannot be read: {_shown(str(error)) or type(error).__name__}.") from None
+        if 300 <= status < 500:
+            return None
+        if status != 200:
+            raise FetchError(f"{_shown(url)} answers with HTTP {status} instead of a document.")
+        return _parsed(body, url)
+
+    return fetch
+
+
+async def _read(http: httpx2.AsyncClient, url: str) -> tuple[int, bytes]:
+    async with http.stream("GET", url, headers={"Accept": "application/json"}) as response:
+        body = b""
+        async for piece in response.aiter_bytes():
+            body += piece
+            if len(body) > _LARGEST:
+                raise FetchError(f"{_shown(url)} holds more than {_LARGEST // 1024} KiB, and was not read.")
+        return response.status_code, body
+
+
+def _parsed(body: bytes, url: str) -> Any:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise FetchError(f"{_shown(url)} holds no JSON.") from None
+    if not isinstance(document, dict):
+        raise FetchError(f"{_shown(url)} holds no JSON object.")
+    return document
+
+
+def _shown(text: str) -> str:
+    return shorten(clean(text), 200).rstrip(".")
