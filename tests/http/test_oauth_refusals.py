@@ -40,7 +40,7 @@ def segment(value: Any) -> str:
 def issuer() -> Generator[Issuer]:
     keys = {"one": rsa_key(), "curve": ec.generate_private_key(ec.SECP256R1()), "weak": WEAK}
     secret = {"kty": "oct", "kid": "shared", "k": segment(SHARED_SECRET.encode()), "alg": "HS256"}
-    hidden = public_jwk(STRANGER, "for-encryption", use="enc", alg="RSA-OAEP")
+    hidden = public_jwk(STRANGER, "for-encryption", use="enc")
     bound = public_jwk(BOUND, "for-rs512", alg="RS512")
     broken = [{"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"}, {"kty": "RSA"}, "text", None, {"kid": 1}]
     with issuing(Issuer(keys=keys, extra_keys=[secret, hidden, bound, *broken])) as served:
