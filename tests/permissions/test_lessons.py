@@ -289,14 +289,15 @@ def test_a_server_on_stdio_listens_on_no_address_at_all() -> None:
     assert server.returncode == 0
 
 
-@pytest.mark.parametrize("transport", ["http", "sse", "streamable-http", "0.0.0.0"])
-def test_no_transport_but_stdio_can_be_asked_for(transport: str) -> None:
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "airflow.example.com", ""])
+def test_nothing_is_served_to_others_without_authentication(host: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "airflow_mcp", "serve", "--transport", transport],
-        input="",
+        [sys.executable, "-m", "airflow_mcp", "serve", "--transport", "http", "--host", host],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "stdio" in ended.stderr
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "AIRFLOW_MCP_HTTP_HOST" in ended.stderr
+    assert "airflow-mcp token new NAME" in ended.stderr
