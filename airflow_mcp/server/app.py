@@ -6,6 +6,7 @@ The SDK calls `Tool` and `FuncMetadata` internal; they are used here alone, unde
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mcp import MCPError
 from mcp.server import CacheHint, MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, RequestStateSecurity
 from mcp.server.mcpserver.tools import Tool as SdkTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.types import (
@@ -62,10 +63,12 @@ class AirflowServer(MCPServer[None]):
     """An MCP server over the doors of one or several Airflows.
 
     `toolsets` decides what is listed; `access` says who may call over HTTP, and is None where everyone who can connect
-    may.
+    may. `keys` are those that replicas share: the first seals the state of a question, all open it.
     """
 
-    def __init__(self, instances: Instances, toolsets: frozenset[str], access: Access | None = None) -> None:
+    def __init__(
+        self, instances: Instances, toolsets: frozenset[str], access: Access | None = None, keys: tuple[bytes, ...] = ()
+    ) -> None:
         self._instances = instances
         self._toolsets = toolsets
         super().__init__(
@@ -79,6 +82,7 @@ class AirflowServer(MCPServer[None]):
             log_level="WARNING",
             token_verifier=access.verifier if access else None,
             auth=access.settings if access else None,
+            request_state_security=RequestStateSecurity(keys=[*map(_for_questions, keys)]) if keys else None,
         )
         add_prompts(self)
         add_completions(self, instances)
@@ -188,6 +192,11 @@ def _listed_tool(tool: Tool, schema: Json) -> ListedTool:
         input_schema=schema,
         annotations=hints(tool),
     )
+
+
+def _for_questions(key: bytes) -> bytes:
+    """A key of its own for each purpose: the same one signs plans."""
+    return hmac.digest(key, b"airflow-mcp request state", "sha256")
 
 
 def hints(tool: Tool) -> ToolAnnotations:

@@ -217,10 +217,10 @@ class Instances:
         return may_ask_for_plan(self.policy, tool, door.asker(caller))
 
     async def aclose(self) -> None:
-        """Close every connection and the audit trail."""
+        """Close every connection and what the doors share."""
         for door in self.doors.values():
             await door.client.aclose()
-        self._first.guard.audit.shut()
+        await self._first.guard.aclose()
 
 
 def _instance_of(name: str, arguments: Json) -> object:

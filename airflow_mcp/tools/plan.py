@@ -71,17 +71,18 @@ class UsedInMemory:
 
 
 class Plans:
-    """Seals and opens plans. `key` signs them; without one, plans of this process are good in this process alone."""
+    """Seals and opens plans. The first of `keys` signs, all are accepted; without one, none but this process's own."""
 
-    def __init__(self, used: UsedPlans | None = None, key: bytes = b"") -> None:
+    def __init__(self, used: UsedPlans | None = None, *keys: bytes) -> None:
         """Raises SettingsError for a key without `used`: each process that shares it would use a plan up once more."""
-        if key and used is None:
+        if keys and used is None:
             raise SettingsError(
                 "A key for plans that several servers share needs a store of used plans that they share too: without "
                 "one, a plan would be good once on each of them. Leave the key out, or name the store."
             )
         self.used = used or UsedInMemory()
-        self._serializer = URLSafeTimedSerializer(key or secrets.token_bytes(32), salt="airflow-mcp plan")
+        newest_last = [*reversed(keys)] or [secrets.token_bytes(32)]  # as itsdangerous has it
+        self._serializer = URLSafeTimedSerializer(newest_last, salt="airflow-mcp plan")
 
     def seal(self, bound: Bound) -> tuple[str, str]:
         """A new plan's id, and the text a caller presents."""

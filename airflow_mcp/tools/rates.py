@@ -6,40 +6,68 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from airflow_mcp.catalog.grammar import Access
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.policy.rules import PerMinute
 
-_WINDOW = 60.0  # seconds
+WINDOW = 60.0  # seconds
+
+
+class Calls(Protocol):
+    """Remembers the calls of the last minute."""
+
+    async def wait(self, key: str, limit: int, *, count: bool) -> float:
+        """Seconds until one more call under `key` may be made; 0 when it may be now, and then it is counted if asked.
+
+        Two calls at once never both take the last place.
+        """
+        ...
+
+
+class CallsInMemory:
+    """The calls this process saw; right for one process alone. `clock` gives seconds that only grow."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._calls: dict[str, deque[float]] = {}
+
+    async def wait(self, key: str, limit: int, *, count: bool) -> float:
+        """See Calls."""
+        now = self._clock()
+        calls = self._calls.setdefault(key, deque())
+        while calls and calls[0] <= now - WINDOW:
+            calls.popleft()
+        if len(calls) >= limit:
+            return calls[0] + WINDOW - now
+        if count:
+            calls.append(now)
+        return 0.0
 
 
 class Rates:
-    """Counts this process's calls. `clock` gives seconds that only grow."""
+    """The limits of policy, held against the calls that were made."""
 
-    def __init__(self, limits: PerMinute, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: PerMinute, calls: Calls | None = None) -> None:
         self._limits = limits
-        self._clock = clock
-        self._calls: dict[tuple[str, Access], deque[float]] = {}
+        self._calls = calls or CallsInMemory()
 
-    def take(self, caller: str, access: Access) -> None:
+    async def take(self, caller: str, access: Access) -> None:
         """Count one call. Raises NotAllowedError when the caller made as many within the last minute as it may."""
-        if (calls := self.require(caller, access)) is not None:
-            calls.append(self._clock())
+        await self._held(caller, access, count=True)
 
-    def require(self, caller: str, access: Access) -> deque[float] | None:
-        """The calls of the last minute, if they are limited. Raises NotAllowedError when another is too many."""
+    async def require(self, caller: str, access: Access) -> None:
+        """Raises NotAllowedError when one more call would be too many; counts nothing."""
+        await self._held(caller, access, count=False)
+
+    async def _held(self, caller: str, access: Access, *, count: bool) -> None:
         limit: int | None = getattr(self._limits, access)
         if limit is None:
-            return None
-        now = self._clock()
-        calls = self._calls.setdefault((caller, access), deque())
-        while calls and calls[0] <= now - _WINDOW:
-            calls.popleft()
-        if len(calls) >= limit:
-            wait = math.ceil(calls[0] + _WINDOW - now)
+            return
+        wait = await self._calls.wait(f"{access} {caller}", limit, count=count)
+        if wait > 0:
             raise NotAllowedError(
                 f"Too many {access} calls: {limit} a minute are allowed (policy.per_minute). Nothing was sent; try "
-                f"again in {wait} seconds."
+                f"again in {math.ceil(wait)} seconds."
             )
-        return calls

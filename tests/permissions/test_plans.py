@@ -226,7 +226,7 @@ async def test_a_used_plan_is_remembered_for_longer_than_it_could_be_presented()
 def test_a_shared_key_without_a_shared_store_refuses_to_start() -> None:
     """Else a plan would be good once on every server that holds the key."""
     with pytest.raises(SettingsError, match="store of used plans"):
-        Plans(key=KEY)
+        Plans(None, KEY)
 
 
 async def test_servers_that_share_key_and_store_carry_a_plan_out_once_between_them() -> None:
