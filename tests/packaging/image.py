@@ -50,7 +50,7 @@ def steps(dockerfile: str) -> list[tuple[str, str]]:
 def build(dockerfile: str, context: Path, scratch: Path, **arguments: str) -> Stage:
     """The last stage, built. Raises CalledProcessError with the output of a RUN that fails, ValueError for a new word.
 
-    The base image is an environment of this Python with pip, at /usr/local. uv keeps its cache, as nothing depends on it.
+    The base image is an environment of this Python with pip, at /usr/local. uv keeps its cache.
     """
     root, earlier = scratch / "root", dict[str, Path]()
     stage, name = Stage(root), ""
@@ -61,7 +61,7 @@ def build(dockerfile: str, context: Path, scratch: Path, **arguments: str) -> St
                     earlier[name] = root.rename(scratch / (name or "unnamed"))
                 name = rest.partition(" AS ")[2]
                 stage = Stage(root)
-                subprocess.run([sys.executable, "-m", "venv", root / "usr/local"], check=True, capture_output=True)
+                _base(root / "usr/local")
             case "ENV":
                 stage.variables |= dict(pair.split("=", 1) for pair in shlex.split(rest))
                 stage.variables.pop("UV_NO_CACHE", None)
@@ -94,6 +94,17 @@ def build(dockerfile: str, context: Path, scratch: Path, **arguments: str) -> St
             case _:
                 raise ValueError(f"{word} {rest}: this does not know how to follow that")
     return stage
+
+
+def _base(prefix: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", prefix], check=True, capture_output=True)
+    remove = [
+        prefix / "bin/pip",
+        "uninstall",
+        "--yes",
+        "setuptools",
+    ]  # which only Pythons before the image's bring along
+    subprocess.run(remove, check=True, capture_output=True)
 
 
 def _copy(stage: Stage, words: list[str], context: Path, earlier: dict[str, Path]) -> None:
