@@ -28,15 +28,9 @@ def test_the_version_is_that_of_the_package() -> None:
 @pytest.mark.parametrize("words", [[], ["serve"]], ids=["bare", "serve"])
 def test_a_person_at_a_terminal_is_told_that_it_waits_and_it_goes_on_serving(words: list[str]) -> None:
     persons, terminal = pty.openpty()
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([*COMMAND, *words], env=variables(), stdin=terminal, stdout=pipe, stderr=pipe, text=True)
     try:
-        process = subprocess.Popen(
-            [*COMMAND, *words],
-            env=variables(),
-            stdin=terminal,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
         assert process.stdout is not None
         assert process.stderr is not None
         said = process.stderr.readline()
