@@ -18,6 +18,8 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
 unexport UV_LOCKED UV_NO_SYNC UV_NO_DEV UV_SYSTEM_PYTHON UV_WORKING_DIRECTORY UV_PROJECT
 
 UV_BOUND := uv>=0.9,<1
+# The version that deploy/kubernetes is checked against: the newest that kubernetes-validate knows.
+KUBERNETES := 1.37.0
 SYNCED := .venv/.synced
 PYTHON := .venv/bin/python
 
@@ -48,7 +50,7 @@ test-services: $(SYNCED) ## Run the tests of replicas, behind a real nginx and w
 		apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 	$(PYTHON) -m pytest tests/services $(ARGS)
 
-check: $(SYNCED) ## Lint, types, manifests, generated files, Dockerfile.
+check: $(SYNCED) ## Lint, types, manifests, generated files, Dockerfile, deploy/.
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m pyright
@@ -56,6 +58,8 @@ check: $(SYNCED) ## Lint, types, manifests, generated files, Dockerfile.
 	@$(with_uv) $(PYTHON) -m tests.generated.docs --check
 	$(PYTHON) -m tests.generated.snapshots --check
 	.venv/bin/hadolint Dockerfile
+	.venv/bin/kubernetes-validate --strict --quiet --kubernetes-version $(KUBERNETES) deploy/kubernetes/[!k]*.yaml
+	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 bench: $(SYNCED) ## Measure start-up, a call's cost, sizes, and what on-call answers cost. Never fails on a number.
 	@$(PYTHON) -m tests.bench.bench

@@ -1,10 +1,11 @@
-"""The command line in full: serve, demo, tools, call, doctor, policy, token."""
+"""The command line in full: serve, health, demo, tools, call, doctor, policy, token."""
 
 from __future__ import annotations
 
 import json
 import os
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,8 +29,20 @@ class TransportName(StrEnum):
     http = "http"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"airflow-mcp {version('airflow-mcp')}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def _default(context: typer.Context) -> None:
+def _default(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and end.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    del version
     if context.invoked_subcommand is None:
         serve()
 
@@ -63,6 +76,20 @@ def serve(
     if transport is TransportName.http and settings.http_workers > 1:
         hand_down(settings)
     run(settings, transport.value)
+
+
+@app.command()
+def health(
+    host: Annotated[str | None, typer.Option(help="The address that the server listens on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port that it listens on.")] = None,
+) -> None:
+    """Ask the HTTP server of this machine whether it is alive (/healthz); exit code 1 when it is not."""
+    from airflow_mcp.probe import require_alive
+    from airflow_mcp.settings.read import read_settings
+
+    said = {"http_host": host, "http_port": port}
+    settings = read_settings(**{name: value for name, value in said.items() if value is not None})
+    require_alive(settings.http_host, settings.http_port, tls=bool(settings.http_tls_cert))
 
 
 @app.command()

@@ -72,6 +72,10 @@ class AirflowError(AirflowMcpError):
         self.status = status
 
 
+class UnhealthyError(AirflowMcpError):
+    """The HTTP server of this machine does not say that it is alive."""
+
+
 class NotFoundError(AirflowError):
     """Airflow has no such object (HTTP 404)."""
 

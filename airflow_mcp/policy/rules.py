@@ -24,6 +24,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from airflow_mcp.catalog.grammar import Access, Noun, Word
 from airflow_mcp.catalog.load import Catalog, Tool
@@ -117,7 +118,7 @@ def parse_policy(
     except ValidationError as error:
         first = error.errors()[0]
         path = ("policy", *first["loc"])
-        raise SettingsError(f"{'.'.join(map(str, path))}: {first['msg']}.", path) from None
+        raise SettingsError(f"{'.'.join(map(str, path))}: {_complaint(first)}", path) from None
     known = tuple(instances)
     for kind, rules in (("allow", policy.allow), ("deny", policy.deny)):
         for index, rule in enumerate(rules):
@@ -128,6 +129,26 @@ def parse_policy(
     short = Allow(tools=entries)
     _check(short, ("AIRFLOW_MCP_ALLOW",), catalog, known)
     return policy.model_copy(update={"allow": (*policy.allow, short)})
+
+
+def _complaint(error: ErrorDetails) -> str:
+    """What pydantic found, as a sentence; of a key that does not exist, which one may have been meant."""
+    if error["type"] != "extra_forbidden":
+        return f"{error['msg']}."
+    model, what = Policy, "[policy]"
+    match error["loc"]:
+        case ("allow", *_, _):
+            model, what = Allow, "a rule"
+        case ("deny", *_, _):
+            model, what = Deny, "a deny rule"
+        case ("per_minute", _):
+            model, what = PerMinute, "per_minute"
+        case _:
+            pass
+    key = str(error["loc"][-1])
+    near = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]}?" if near else f"Its keys are {', '.join(model.model_fields)}."
+    return f"{key} is not a key of {what}. {hint}"
 
 
 def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances: tuple[str, ...]) -> None:

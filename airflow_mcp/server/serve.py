@@ -35,6 +35,7 @@ def serve(settings: Settings, transport: Transport = "stdio") -> None:
     match transport:
         case "stdio":
             set_up_logging()
+            _tell_a_person()
             from airflow_mcp.server.app import AirflowServer  # 1 s of imports: once the settings are known to be right
             from airflow_mcp.tools.offer import parse_toolsets
             from airflow_mcp.tools.open import open_instances
@@ -45,3 +46,13 @@ def serve(settings: Settings, transport: Transport = "stdio") -> None:
             from airflow_mcp.server.http import serve_http
 
             serve_http(settings)
+
+
+def _tell_a_person() -> None:
+    """Whoever starts this by hand sees a silent program; a client has a pipe, and gets no such line."""
+    if sys.stdin.isatty():
+        sys.stderr.write(
+            "airflow-mcp: waiting for an MCP client on stdin; Ctrl-C ends it. To try it by hand: `airflow-mcp doctor` "
+            "and `airflow-mcp tools`.\n"
+        )
+        sys.stderr.flush()

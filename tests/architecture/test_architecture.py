@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"tools"}),
     frozenset({"policy", "airflow"}),
     frozenset({"catalog"}),
-    frozenset({"redact"}),
+    frozenset({"redact", "probe"}),
     frozenset({"addresses", "errors", "text", "tokens", "toml_lines"}),
 )
 ONLY = {"settings": {"addresses", "errors", "toml_lines"}}  # rooms that know less than their layer allows

@@ -85,23 +85,27 @@ def redis(folder: Path) -> Generator[Store]:
 
 @contextmanager
 def nginx(folder: Path, replicas: Sequence[str]) -> Generator[str]:
-    """The address of an nginx with deploy/nginx.conf before these replicas ("127.0.0.1:1234"), for the block."""
+    """The address of an nginx with deploy/nginx.conf before these replicas ("127.0.0.1:1234"), for the block.
+
+    What is left out is what needs a certificate, or Docker's names.
+    """
     port = free_port()
-    text = NGINX.read_text()
-    servers = "".join(f"        server {one};\n" for one in replicas)
-    text = re.sub(r"(?:        server 127\.0\.0\.1:\d+;\n)+", servers, text)
-    text = text.replace("listen 8080;", f"listen 127.0.0.1:{port};").replace("mcp.example.com", "127.0.0.1")
-    text = text.replace("worker_processes auto;", "worker_processes 1;")
-    paths = "".join(
-        f"    {name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    text = text.replace("http {\n", f"http {{\n    access_log {folder}/access.log;\n{paths}")
+    kept = [line for line in NGINX.read_text().splitlines() if not re.match(r"\s*(?:resolver|ssl_|http2)", line)]
+    text = "\n".join(kept).replace("listen 8443 ssl;", f"listen 127.0.0.1:{port};").replace("8080", str(free_port()))
+    servers = "".join(f"server {one} max_fails=2 fail_timeout=10s;\n" for one in replicas)
+    text, times = re.subn(r"server server:8765 .*", servers, text)
+    assert times == 1
+    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{name}_temp_path {folder}/{name};\n" for name in names)
     config = folder / "nginx.conf"
-    config.write_text(f"daemon off;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n{text}")
+    config.write_text(
+        f"daemon off;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\nevents {{}}\n"
+        f"http {{\naccess_log {folder}/access.log;\n{paths}{text.replace('mcp.example.com', '127.0.0.1')}\n}}\n"
+    )
     process = subprocess.Popen([program("nginx"), "-c", str(config), "-p", str(folder), "-e", f"{folder}/error.log"])
     try:
         with httpx2.Client(transport=httpx2.HTTPTransport(retries=8), trust_env=False) as patient:
-            assert patient.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+            assert patient.get(f"http://127.0.0.1:{port}/healthz").status_code == 404  # for probes inside alone
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
