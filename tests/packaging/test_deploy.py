@@ -26,7 +26,7 @@ DEPLOY = ROOT / "deploy"
 SCHEMAS = Path(__file__).parent / "schemas"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 KUBERNETES = "1.37.0"  # the newest that kubernetes-validate has
-MADE_ELSEWHERE = {"AIRFLOW_MCP_SHARED_KEY", "AIRFLOW_MCP_REDIS_URL", "AIRFLOW_MCP_CONFIG"}  # no fields of Settings yet
+NO_FIELD = {"AIRFLOW_MCP_CONFIG"}
 
 
 def read(path: str) -> Any:
@@ -37,7 +37,7 @@ def read(path: str) -> Any:
 def unknown(variables: set[str]) -> set[str]:
     """Those of the variables that no setting has."""
     fields = {f"AIRFLOW_MCP_{name.upper()}" for name in Settings.model_fields}
-    return {name for name in variables if name.startswith("AIRFLOW_MCP_")} - fields - MADE_ELSEWHERE
+    return {name for name in variables if name.startswith("AIRFLOW_MCP_")} - fields - NO_FIELD
 
 
 def run(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
