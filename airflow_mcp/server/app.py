@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mcp import MCPError
 from mcp.server import CacheHint, MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, RequestStateSecurity
 from mcp.server.mcpserver.tools import Tool as SdkTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.types import (
@@ -62,10 +62,17 @@ class AirflowServer(MCPServer[None]):
     """An MCP server over the doors of one or several Airflows.
 
     `toolsets` decides what is listed; `access` says who may call over HTTP, and is None where everyone who can connect
-    may.
+    may. The first of `keys` seals the questions to clients, and all open them: replicas with the same keys take answers
+    to each other's.
     """
 
-    def __init__(self, instances: Instances, toolsets: frozenset[str], access: Access | None = None) -> None:
+    def __init__(
+        self,
+        instances: Instances,
+        toolsets: frozenset[str],
+        access: Access | None = None,
+        keys: tuple[str, ...] = (),
+    ) -> None:
         self._instances = instances
         self._toolsets = toolsets
         super().__init__(
@@ -77,6 +84,7 @@ class AirflowServer(MCPServer[None]):
             lifespan=self._closing,
             cache_hints={"tools/list": CacheHint(ttl_ms=_LIST_SECONDS * 1000, scope="private")},
             log_level="WARNING",
+            request_state_security=RequestStateSecurity(keys=list(keys)) if keys else None,
             token_verifier=access.verifier if access else None,
             auth=access.settings if access else None,
         )

@@ -49,7 +49,7 @@ def build(settings: Settings) -> ASGIApp:
     require_safe(settings)
     instances = open_instances(settings)
     toolsets = parse_toolsets(settings.toolsets, instances.catalog)
-    server = AirflowServer(instances, toolsets, access_of(settings))
+    server = AirflowServer(instances, toolsets, access_of(settings), settings.shared_keys)
     add_health(server, instances)
     limits = limits_of(settings)
     inner = server.streamable_http_app(

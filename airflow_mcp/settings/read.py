@@ -19,7 +19,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.settings.connection import PREFIX, Connection, Instance
-from airflow_mcp.settings.http import HttpSettings, Names, words
+from airflow_mcp.settings.http import Names, words
+from airflow_mcp.settings.shared import SharedSettings
 from airflow_mcp.toml_lines import line_of
 
 _ELSEWHERE = frozenset({"CONFIG", "DEMO_HOME"})  # variables that are not fields
@@ -28,7 +29,7 @@ FILE_ONLY = frozenset({"policy", "instances", "tokens"})
 Place = tuple[str | int, ...]
 
 
-class Settings(Connection, HttpSettings):
+class Settings(Connection, SharedSettings):
     """The operator's decisions. Build it with `read_settings`, which turns what is wrong into one sentence."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)

@@ -90,7 +90,7 @@ async def confirm(
             entry.decision = "previewed"
             return Confirmation(preview=_preview(tool, targets, sealed, room))
         case "human":
-            guard.rates.require(caller.name, tool.entry.access)  # nobody is asked for what is then refused
+            await guard.rates.require(caller.name, tool.entry.access)  # nobody is asked for what is then refused
             answer = await _ask(door, tool, arguments, caller, targets, entry)
             return Confirmation(once=answer, granted=granted)
 

@@ -220,7 +220,7 @@ class Instances:
         """Close every connection and the audit trail."""
         for door in self.doors.values():
             await door.client.aclose()
-        self._first.guard.audit.shut()
+        await self._first.guard.aclose()
 
 
 def _instance_of(name: str, arguments: Json) -> object:

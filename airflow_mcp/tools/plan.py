@@ -71,17 +71,23 @@ class UsedInMemory:
 
 
 class Plans:
-    """Seals and opens plans. `key` signs them; without one, plans of this process are good in this process alone."""
+    """Seals and opens plans. The first of `keys` signs them and all open them.
 
-    def __init__(self, used: UsedPlans | None = None, key: bytes = b"") -> None:
-        """Raises SettingsError for a key without `used`: each process that shares it would use a plan up once more."""
-        if key and used is None:
+    Without keys, plans of this process are good in this process alone.
+    """
+
+    def __init__(self, used: UsedPlans | None = None, keys: tuple[str, ...] = ()) -> None:
+        """Raises SettingsError for keys without `used`: each process that shares them would use a plan up once more."""
+        if keys and used is None:
             raise SettingsError(
                 "A key for plans that several servers share needs a store of used plans that they share too: without "
                 "one, a plan would be good once on each of them. Leave the key out, or name the store."
             )
         self.used = used or UsedInMemory()
-        self._serializer = URLSafeTimedSerializer(key or secrets.token_bytes(32), salt="airflow-mcp plan")
+        self._serializer = URLSafeTimedSerializer(
+            [*reversed(keys)] or secrets.token_bytes(32),  # the library signs with the last
+            salt="airflow-mcp plan",
+        )
 
     def seal(self, bound: Bound) -> tuple[str, str]:
         """A new plan's id, and the text a caller presents."""

@@ -1,45 +1,89 @@
-"""Calls per minute, by caller and class, with an answer that says when to come back."""
+"""Calls per minute, by caller and class, with an answer that says when to come back.
+
+Who called when is remembered behind `CountedCalls`, so that replicas can share it.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from airflow_mcp.catalog.grammar import Access
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.policy.rules import PerMinute
 
-_WINDOW = 60.0  # seconds
+WINDOW = 60.0  # seconds
+
+
+class CountedCalls(Protocol):
+    """Remembers the calls of the last minute."""
+
+    async def wait(self, whose: str, limit: int, *, count: bool) -> float:
+        """0 where another call fits into `limit`, and it is then counted if `count`; else the seconds until one does.
+
+        Of calls at once no more than fit are counted.
+        """
+        ...
+
+    async def reach(self) -> None:
+        """Raises NotAllowedError while nothing can be remembered."""
+        ...
+
+
+class CountedInMemory:
+    """The calls of this process; right for one process alone. `clock` gives seconds that only grow."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._calls: dict[str, deque[float]] = {}
+
+    async def wait(self, whose: str, limit: int, *, count: bool) -> float:
+        """See CountedCalls."""
+        now = self._clock()
+        calls = self._calls.setdefault(whose, deque())
+        while calls and calls[0] <= now - WINDOW:
+            calls.popleft()
+        if len(calls) >= limit:
+            return calls[0] + WINDOW - now
+        if count:
+            calls.append(now)
+        return 0.0
+
+    async def reach(self) -> None:
+        """See CountedCalls."""
 
 
 class Rates:
-    """Counts this process's calls. `clock` gives seconds that only grow."""
+    """Holds calls against the limits of policy."""
 
-    def __init__(self, limits: PerMinute, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: PerMinute, calls: CountedCalls | None = None) -> None:
         self._limits = limits
-        self._clock = clock
-        self._calls: dict[tuple[str, Access], deque[float]] = {}
+        self._calls = calls or CountedInMemory()
 
-    def take(self, caller: str, access: Access) -> None:
-        """Count one call. Raises NotAllowedError when the caller made as many within the last minute as it may."""
-        if (calls := self.require(caller, access)) is not None:
-            calls.append(self._clock())
+    async def take(self, caller: str, access: Access) -> None:
+        """Count one call. Raises NotAllowedError when the caller made as many within the last minute as it may.
 
-    def require(self, caller: str, access: Access) -> deque[float] | None:
-        """The calls of the last minute, if they are limited. Raises NotAllowedError when another is too many."""
+        A change is refused, limited or not, while what replicas share is out of reach.
+        """
+        await self._hold(caller, access, count=True)
+
+    async def require(self, caller: str, access: Access) -> None:
+        """Raises NotAllowedError where `take` would; counts nothing."""
+        await self._hold(caller, access, count=False)
+
+    async def _hold(self, caller: str, access: Access, *, count: bool) -> None:
         limit: int | None = getattr(self._limits, access)
         if limit is None:
-            return None
-        now = self._clock()
-        calls = self._calls.setdefault((caller, access), deque())
-        while calls and calls[0] <= now - _WINDOW:
-            calls.popleft()
-        if len(calls) >= limit:
-            wait = math.ceil(calls[0] + _WINDOW - now)
+            if access != "read":
+                await self._calls.reach()
+            return
+        wait = await self._calls.wait(json.dumps([caller, access]), limit, count=count)
+        if wait > 0:
             raise NotAllowedError(
                 f"Too many {access} calls: {limit} a minute are allowed (policy.per_minute). Nothing was sent; try "
-                f"again in {wait} seconds."
+                f"again in {math.ceil(wait)} seconds."
             )
-        return calls

@@ -114,7 +114,7 @@ class Door:
         granted: tuple[Json, ...] = ()
         try:
             if tool.entry.access == "read" or dry:
-                self.guard.rates.take(caller.name, tool.entry.access)
+                await self.guard.rates.take(caller.name, tool.entry.access)
                 entry.decision = "allowed"
             else:
                 confirmation = await self._confirmed(tool, arguments, caller, decision, entry, room)
@@ -146,7 +146,7 @@ class Door:
         confirmation = await confirm(self._operations, self.guard, tool, arguments, caller, decision, entry, room)
         if confirmation.preview is not None:
             return confirmation
-        self.guard.rates.take(caller.name, tool.entry.access)  # previews and questions are not counted
+        await self.guard.rates.take(caller.name, tool.entry.access)  # previews and questions are not counted
         if confirmation.once:
             await self.guard.plans.use(confirmation.once)
         entry.decision = "allowed"

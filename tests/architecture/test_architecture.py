@@ -33,6 +33,7 @@ ONLY = {"settings": {"errors", "toml_lines"}}  # rooms that know less than their
 LIBRARIES = {  # library -> the rooms that may import it
     "httpx2": {"airflow"},
     "mcp": {"server", "demo"},
+    "redis": {"tools"},
     "starlette": {"server"},
     "uvicorn": {"server"},
 }
