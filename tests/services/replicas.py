@@ -43,6 +43,10 @@ class Fleet:
         """The pools that Airflow was told to create, in order."""
         return [sent.body["name"] for sent in self.airflow.sent if sent.line == "POST /pools"]
 
+    def sender(self, sent: Sent) -> Served:
+        """The replica that a request to Airflow came from: each has a token of its own there."""
+        return self.replicas[int(sent.headers["authorization"].rpartition("-")[2])]
+
     def deleted(self) -> int:
         """How often Airflow was told to delete the pool."""
         return self.airflow.lines().count("DELETE /pools/small")
@@ -62,7 +66,7 @@ def fleet(
         for number, key in enumerate(keys):
             own = folder / f"replica-{number}"
             own.mkdir()
-            shared = {"shared_key": key, "redis_url": store.url} | audit | settings
+            shared = {"shared_key": key, "redis_url": store.url, "token": f"replica-{number}"} | audit | settings
             replicas.append(
                 stack.enter_context(serving(airflow, own, "--stateless", *options, config=config, **shared))
             )

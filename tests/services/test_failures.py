@@ -70,14 +70,14 @@ async def test_a_replica_told_to_end_finishes_what_it_has_begun(tmp_path: Path, 
             return pool_of(sent)
 
         running.airflow.on("POST", "/pools", held)
-        ending = running.replicas[0]
 
         async def create() -> Any:
-            async with ending.assistant(mode=mode) as someone:
+            async with running.front.assistant(mode=mode) as someone:
                 return await someone.ask("create_pool", name="slow", slots=1)
 
         call = asyncio.create_task(create())
         assert await asyncio.to_thread(begun.wait, PATIENCE)
+        ending = running.sender(running.airflow.last("POST", "/pools"))
         ending.process.send_signal(signal.SIGTERM)
         port = urlsplit(ending.url).port
         assert port
