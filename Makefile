@@ -23,7 +23,7 @@ KUBERNETES := 1.37.0
 SYNCED := .venv/.synced
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test test-matrix test-services check bench snapshots docs
+.PHONY: help demo test test-services test-matrix check bench snapshots docs
 .NOTPARALLEL:
 
 help: ## Say what there is (this list).
@@ -36,19 +36,18 @@ demo: $(SYNCED) ## Start a real Airflow here and play an on-call story on it. AR
 test: $(SYNCED) ## Run the tests; ARGS goes to pytest.
 	@$(with_uv) $(PYTHON) -m pytest $(ARGS)
 
+test-services: $(SYNCED) ## Test replicas behind nginx with Redis; installs both from Debian's packages where it may.
+	@PATH="$$PATH:/usr/sbin"; \
+	missing=; for one in nginx redis-server; do command -v $$one >/dev/null || missing="$$missing $$one"; done; \
+	if [ -n "$$missing" ] && [ "`id -u`" -eq 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qq -y --no-install-recommends $$missing >/dev/null && missing=; \
+	fi; \
+	if [ -n "$$missing" ]; then echo "make: test-services needs$$missing on the PATH (Debian: apt install$$missing)." >&2; exit 1; fi; \
+	PATH="$$PATH" $(PYTHON) -m pytest tests/services -m services $(ARGS)
+
 test-matrix: $(SYNCED) ## Run the core of the live tests on five more versions of Airflow, one after the other; ARGS names some.
 	@$(with_uv) $(PYTHON) -m tests.matrix $(ARGS)
-
-test-services: $(SYNCED) ## Run the tests of replicas, behind a real nginx and with a real Redis; installs both where it may.
-	@missing=; for program in nginx redis-server; do \
-		PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; done; \
-	if [ -z "$$missing" ]; then exit 0; fi; \
-	if [ "$$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "make: this needs$$missing (on Debian and Ubuntu: apt install$$missing)." >&2; exit 1; fi; \
-	echo "Installing$$missing (once)"; \
-	apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
-		apt-get install -y -qq --no-install-recommends $$missing >/dev/null
-	$(PYTHON) -m pytest tests/services $(ARGS)
 
 check: $(SYNCED) ## Lint, types, manifests, generated files, Dockerfile, deploy/.
 	$(PYTHON) -m ruff check

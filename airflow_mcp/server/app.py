@@ -63,11 +63,16 @@ class AirflowServer(MCPServer[None]):
     """An MCP server over the doors of one or several Airflows.
 
     `toolsets` decides what is listed; `access` says who may call over HTTP, and is None where everyone who can connect
-    may. `keys` are those that replicas share: the first seals the state of a question, all open it.
+    may. The first of `keys` seals the questions to clients, and all open them: replicas with the same keys take answers
+    to each other's.
     """
 
     def __init__(
-        self, instances: Instances, toolsets: frozenset[str], access: Access | None = None, keys: tuple[bytes, ...] = ()
+        self,
+        instances: Instances,
+        toolsets: frozenset[str],
+        access: Access | None = None,
+        keys: tuple[str, ...] = (),
     ) -> None:
         self._instances = instances
         self._toolsets = toolsets
@@ -194,9 +199,9 @@ def _listed_tool(tool: Tool, schema: Json) -> ListedTool:
     )
 
 
-def _for_questions(key: bytes) -> bytes:
+def _for_questions(key: str) -> bytes:
     """A key of its own for each purpose: the same one signs plans."""
-    return hmac.digest(key, b"airflow-mcp request state", "sha256")
+    return hmac.digest(key.encode(), b"airflow-mcp request state", "sha256")
 
 
 def hints(tool: Tool) -> ToolAnnotations:

@@ -36,25 +36,12 @@ _OWN = ("127.0.0.1", "localhost", "[::1]")
 
 
 def require_safe(settings: Settings) -> None:
-    """Raises SettingsError for an address that others can reach while nobody has to say who they are.
-
-    And for several processes that keep apart what belongs together: sessions, used plans, counted calls.
-    """
+    """Raises SettingsError for an address that others can reach while nobody has to say who they are."""
     if not settings.is_loopback and access_of(settings) is None:
         raise SettingsError(
             f"AIRFLOW_MCP_HTTP_HOST {settings.http_host} can be reached from elsewhere, and nobody need say who calls. "
             "Make a token with `airflow-mcp token new NAME` and put it into the file that AIRFLOW_MCP_CONFIG names, "
             "name an issuer there under [oauth], or listen on 127.0.0.1."
-        )
-    if settings.http_workers > 1 and not settings.http_stateless:
-        raise SettingsError(
-            "AIRFLOW_MCP_HTTP_WORKERS: a session lives in one process, so several need --stateless "
-            "(AIRFLOW_MCP_HTTP_STATELESS=true). Clients of older protocols then cannot be asked to confirm."
-        )
-    if settings.http_workers > 1 and not settings.keys:
-        raise SettingsError(
-            "AIRFLOW_MCP_HTTP_WORKERS: several processes need AIRFLOW_MCP_SHARED_KEY and AIRFLOW_MCP_REDIS_URL; "
-            "without them a plan that one of them gave is unknown to the others."
         )
 
 
@@ -63,7 +50,7 @@ def build(settings: Settings) -> ASGIApp:
     require_safe(settings)
     instances = open_instances(settings)
     toolsets = parse_toolsets(settings.toolsets, instances.catalog)
-    server = AirflowServer(instances, toolsets, access_of(settings), settings.keys)
+    server = AirflowServer(instances, toolsets, access_of(settings), settings.shared_keys)
     add_health(server, instances)
     limits = limits_of(settings)
     inner = server.streamable_http_app(

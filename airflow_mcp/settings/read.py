@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.settings.connection import PREFIX, Connection, Instance
-from airflow_mcp.settings.http import HttpSettings, Names
+from airflow_mcp.settings.http import Names
 from airflow_mcp.settings.shared import SharedSettings
 from airflow_mcp.toml_lines import line_of
 
@@ -28,7 +28,7 @@ FILE_ONLY = frozenset({"policy", "instances", "tokens", "oauth"})
 Place = tuple[str | int, ...]
 
 
-class Settings(Connection, HttpSettings, SharedSettings):
+class Settings(Connection, SharedSettings):
     """The operator's decisions. Build it with `read_settings`, which turns what is wrong into one sentence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

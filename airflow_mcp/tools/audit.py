@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import FileIO
 from typing import TextIO
 
 from airflow_mcp.catalog.grammar import Json
@@ -49,13 +51,13 @@ class Audit:
     def __init__(self, path: str = "") -> None:
         """Open the file for appending. Raises SettingsError when it cannot be."""
         self._path = path
-        self._file: TextIO | None = None
+        self._file: TextIO | FileIO | None = None
         if path == "-":
             self._file = sys.stderr
         elif path:
             try:
                 descriptor = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
-                self._file = os.fdopen(descriptor, "a", encoding="utf-8")
+                self._file = FileIO(descriptor, "a")
             except OSError as error:
                 raise SettingsError(f"AIRFLOW_MCP_AUDIT: {path} cannot be written: {error.strerror}.") from None
 
@@ -115,5 +117,12 @@ class Audit:
             "seconds": round(time.monotonic() - entry.started, 3),
         }
         kept = {key: value for key, value in line.items() if value not in ("", None, [])}
-        self._file.write(json.dumps(kept, ensure_ascii=False, separators=(",", ":")) + "\n")
-        self._file.flush()
+        text = json.dumps(kept, ensure_ascii=False, separators=(",", ":")) + "\n"
+        if not isinstance(self._file, FileIO):
+            self._file.write(text)
+            self._file.flush()
+            return
+        # One write, however long: several processes may append to one file, and a line must not stand inside another.
+        whole = text.encode()
+        if self._file.write(whole) != len(whole):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

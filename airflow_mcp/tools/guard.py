@@ -10,22 +10,19 @@ from airflow_mcp.tools.shared import SharedMemory
 
 
 class Guard:
-    """One for all doors."""
+    """One for all doors; with a Redis, and the keys that seal plans, for the doors of all replicas."""
 
     def __init__(
-        self, policy: Policy, audit_path: str = "", *, keys: tuple[bytes, ...] = (), redis_url: str = ""
+        self, policy: Policy, audit_path: str = "", *, redis_url: str = "", keys: tuple[str, ...] = ()
     ) -> None:
-        """`keys` seal plans, the first of them new ones; both are for servers that share their memory.
-
-        Raises SettingsError when the audit file cannot be written, or the memory cannot be shared.
-        """
+        """Raises SettingsError when the audit file cannot be written, or the library for Redis is missing."""
         self._shared = SharedMemory(redis_url) if redis_url else None
-        self.plans = Plans(self._shared, *keys)
+        self.plans = Plans(self._shared, keys)
         self.rates = Rates(policy.per_minute, self._shared)
         self.audit = Audit(audit_path)
 
     async def aclose(self) -> None:
-        """Close the audit trail, and the connections to what is shared."""
+        """Close the audit trail and the connections to Redis."""
         self.audit.shut()
         if self._shared is not None:
             await self._shared.aclose()

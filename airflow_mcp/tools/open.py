@@ -25,7 +25,7 @@ def open_instances(settings: Settings) -> Instances:
         policy = parse_policy(settings.allow, catalog, table=settings.rules, instances=settings.connections)
     except SettingsError as error:
         raise settings.locate(error) from None
-    guard = Guard(policy, settings.audit, keys=settings.keys, redis_url=settings.redis_url.get_secret_value())
+    guard = Guard(policy, settings.audit, redis_url=settings.redis_url.get_secret_value(), keys=settings.shared_keys)
     return Instances(
         {
             name: Door(catalog, policy, _client(one), ceiling=settings.max_chars, instance=name, guard=guard)

@@ -71,18 +71,23 @@ class UsedInMemory:
 
 
 class Plans:
-    """Seals and opens plans. The first of `keys` signs, all are accepted; without one, none but this process's own."""
+    """Seals and opens plans. The first of `keys` signs them and all open them.
 
-    def __init__(self, used: UsedPlans | None = None, *keys: bytes) -> None:
-        """Raises SettingsError for a key without `used`: each process that shares it would use a plan up once more."""
+    Without keys, plans of this process are good in this process alone.
+    """
+
+    def __init__(self, used: UsedPlans | None = None, keys: tuple[str, ...] = ()) -> None:
+        """Raises SettingsError for keys without `used`: each process that shares them would use a plan up once more."""
         if keys and used is None:
             raise SettingsError(
                 "A key for plans that several servers share needs a store of used plans that they share too: without "
                 "one, a plan would be good once on each of them. Leave the key out, or name the store."
             )
         self.used = used or UsedInMemory()
-        newest_last = [*reversed(keys)] or [secrets.token_bytes(32)]  # as itsdangerous has it
-        self._serializer = URLSafeTimedSerializer(newest_last, salt="airflow-mcp plan")
+        self._serializer = URLSafeTimedSerializer(
+            [*reversed(keys)] or secrets.token_bytes(32),  # the library signs with the last
+            salt="airflow-mcp plan",
+        )
 
     def seal(self, bound: Bound) -> tuple[str, str]:
         """A new plan's id, and the text a caller presents."""

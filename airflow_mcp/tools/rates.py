@@ -1,7 +1,11 @@
-"""Calls per minute, by caller and class, with an answer that says when to come back."""
+"""Calls per minute, by caller and class, with an answer that says when to come back.
+
+Who called when is remembered behind `CountedCalls`, so that replicas can share it.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections import deque
@@ -15,28 +19,32 @@ from airflow_mcp.policy.rules import PerMinute
 WINDOW = 60.0  # seconds
 
 
-class Calls(Protocol):
+class CountedCalls(Protocol):
     """Remembers the calls of the last minute."""
 
-    async def wait(self, key: str, limit: int, *, count: bool) -> float:
-        """Seconds until one more call under `key` may be made; 0 when it may be now, and then it is counted if asked.
+    async def wait(self, whose: str, limit: int, *, count: bool) -> float:
+        """0 where another call fits into `limit`, and it is then counted if `count`; else the seconds until one does.
 
-        Two calls at once never both take the last place.
+        Of calls at once no more than fit are counted.
         """
         ...
 
+    async def reach(self) -> None:
+        """Raises NotAllowedError while nothing can be remembered."""
+        ...
 
-class CallsInMemory:
-    """The calls this process saw; right for one process alone. `clock` gives seconds that only grow."""
+
+class CountedInMemory:
+    """The calls of this process; right for one process alone. `clock` gives seconds that only grow."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._calls: dict[str, deque[float]] = {}
 
-    async def wait(self, key: str, limit: int, *, count: bool) -> float:
-        """See Calls."""
+    async def wait(self, whose: str, limit: int, *, count: bool) -> float:
+        """See CountedCalls."""
         now = self._clock()
-        calls = self._calls.setdefault(key, deque())
+        calls = self._calls.setdefault(whose, deque())
         while calls and calls[0] <= now - WINDOW:
             calls.popleft()
         if len(calls) >= limit:
@@ -45,27 +53,35 @@ class CallsInMemory:
             calls.append(now)
         return 0.0
 
+    async def reach(self) -> None:
+        """See CountedCalls."""
+
 
 class Rates:
-    """The limits of policy, held against the calls that were made."""
+    """Holds calls against the limits of policy."""
 
-    def __init__(self, limits: PerMinute, calls: Calls | None = None) -> None:
+    def __init__(self, limits: PerMinute, calls: CountedCalls | None = None) -> None:
         self._limits = limits
-        self._calls = calls or CallsInMemory()
+        self._calls = calls or CountedInMemory()
 
     async def take(self, caller: str, access: Access) -> None:
-        """Count one call. Raises NotAllowedError when the caller made as many within the last minute as it may."""
-        await self._held(caller, access, count=True)
+        """Count one call. Raises NotAllowedError when the caller made as many within the last minute as it may.
+
+        A change is refused, limited or not, while what replicas share is out of reach.
+        """
+        await self._hold(caller, access, count=True)
 
     async def require(self, caller: str, access: Access) -> None:
-        """Raises NotAllowedError when one more call would be too many; counts nothing."""
-        await self._held(caller, access, count=False)
+        """Raises NotAllowedError where `take` would; counts nothing."""
+        await self._hold(caller, access, count=False)
 
-    async def _held(self, caller: str, access: Access, *, count: bool) -> None:
+    async def _hold(self, caller: str, access: Access, *, count: bool) -> None:
         limit: int | None = getattr(self._limits, access)
         if limit is None:
+            if access != "read":
+                await self._calls.reach()
             return
-        wait = await self._calls.wait(f"{access} {caller}", limit, count=count)
+        wait = await self._calls.wait(json.dumps([caller, access]), limit, count=count)
         if wait > 0:
             raise NotAllowedError(
                 f"Too many {access} calls: {limit} a minute are allowed (policy.per_minute). Nothing was sent; try "

@@ -1,13 +1,15 @@
-"""What replicas of one server remember together, in Redis: the plans that were used, and the calls of the last minute.
+"""What replicas remember together, in Redis: which plans were used, and who called when.
 
-Keys hold digests, never an id or a name. While Redis does not answer, nothing that needs it is done.
+Keys are digests behind a prefix, so that Redis holds no id, name or argument in clear. They do not depend on the shared
+key: while it is rotated, replicas with other keys must still find the same plan used. While Redis does not answer,
+everything here refuses: a plan that might be used twice, or a rate that nobody counts, would be no limit at all.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,44 +19,40 @@ from airflow_mcp.tools.rates import WINDOW
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+_SECONDS = 3.0  # that Redis has to answer in
 _PREFIX = "airflow-mcp:"
-_SECONDS = 5.0  # that Redis has to answer in
-# One step for Redis, so that no two callers take the last place: times are Redis's own, in milliseconds.
+
+# One script, since Redis runs it as a whole: two calls at the same moment cannot both be the last one allowed.
+# Times are whole microseconds, by Redis's own clock unless one is given: those of replicas differ.
+# KEYS: the calls of one caller. ARGV: limit, window, name of this call ("" counts nothing), now or "".
+# Returns 0 where the call fits, else the microseconds until one does.
 _TAKE = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+local now = tonumber(ARGV[4])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+local window = tonumber(ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - window))
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then
-    local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-    return oldest[2] + ARGV[2] - now
+  local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+  return tonumber(oldest[2]) + window - now
 end
 if ARGV[3] ~= '' then
-    redis.call('ZADD', KEYS[1], now, ARGV[3])
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[3])
+  redis.call('PEXPIRE', KEYS[1], math.ceil(window / 1000))
 end
 return 0
 """
 
 
 class SharedMemory:
-    """One Redis, as UsedPlans (tools/plan.py) and Calls (tools/rates.py). Opens its connections on first use."""
+    """Used plans (see plan.UsedPlans) and counted calls (see rates.CountedCalls) of all replicas."""
 
-    def __init__(self, url: str) -> None:
-        """`url` is redis://, rediss:// or unix://. Raises SettingsError without the library, or for another URL."""
-        try:
-            from redis.asyncio import Redis
-        except ImportError:
-            raise SettingsError(
-                "AIRFLOW_MCP_REDIS_URL needs the library for Redis: pip install 'airflow-mcp[redis]'."
-            ) from None
-        try:
-            self._redis: Redis = Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS)
-        except ValueError:  # whose words may quote a part of a password
-            raise SettingsError(
-                "AIRFLOW_MCP_REDIS_URL is no address of a Redis, such as redis://:password@redis.example.com:6379/0; "
-                "in a password / ? # @ and % are written as %2F %3F %23 %40 and %25."
-            ) from None
-        self._take = self._redis.register_script(_TAKE)
+    def __init__(self, url: str, clock: Callable[[], float] | None = None) -> None:
+        """`clock` gives seconds, else Redis's own counts. Connects when it is first used. Raises SettingsError."""
+        self._redis = _client(url)
+        self._clock = clock
 
     async def claim(self, plan_id: str, seconds: int) -> bool:
         """See UsedPlans. Raises NotAllowedError while Redis does not answer."""
@@ -66,31 +64,57 @@ class SharedMemory:
         async with _answering():
             await self._redis.delete(_key("plan", plan_id))
 
-    async def wait(self, key: str, limit: int, *, count: bool) -> float:
-        """See Calls. Raises NotAllowedError while Redis does not answer."""
+    async def wait(self, whose: str, limit: int, *, count: bool) -> float:
+        """See CountedCalls. Raises NotAllowedError while Redis does not answer."""
         name = secrets.token_hex(8) if count else ""
-        arguments = [limit, int(WINDOW * 1000), name]
+        now = "" if self._clock is None else round(self._clock() * 1e6)
         async with _answering():
-            milliseconds: Any = await self._take(keys=[_key("calls", key)], args=arguments)
-        return int(milliseconds) / 1000
+            answer: Any = self._redis.eval(_TAKE, 1, _key("rate", whose), limit, round(WINDOW * 1e6), name, now)
+            return int(await answer) / 1e6
+
+    async def reach(self) -> None:
+        """See CountedCalls. Raises NotAllowedError while Redis does not answer."""
+        async with _answering():
+            answer: Any = self._redis.ping()
+            await answer
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close the connections."""
         await self._redis.aclose()
 
 
-def _key(kind: str, name: str) -> str:
-    return f"{_PREFIX}{kind}:{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
+def _client(url: str) -> Redis:
+    try:
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+    except ImportError:
+        raise SettingsError(
+            "AIRFLOW_MCP_REDIS_URL is set and the library for it is missing: pip install 'airflow-mcp[redis]'."
+        ) from None
+    try:
+        # No second try: a claim whose answer was lost would then look like one that somebody else made.
+        once = Retry(NoBackoff(), 0)
+        return Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS, retry=once)
+    except ValueError:
+        raise SettingsError(
+            "AIRFLOW_MCP_REDIS_URL cannot be read: it must be an address such as redis://redis.example.com:6379/0."
+        ) from None
 
 
 @asynccontextmanager
 async def _answering() -> AsyncGenerator[None]:
+    """Turn what Redis does instead of answering into one sentence, which holds no address or password."""
     from redis.exceptions import RedisError
 
     try:
         yield
-    except (RedisError, OSError):  # whose words may hold the address, and in it a password
+    except (RedisError, OSError) as error:
         raise NotAllowedError(
-            "Nothing was done: the Redis in which this server and its replicas remember used plans and counted calls "
-            "(AIRFLOW_MCP_REDIS_URL) does not answer. Try again in a moment, or tell the operator of this server."
-        ) from None
+            f"Nothing was done: what replicas share is not to be had (Redis: {type(error).__name__}), and this call "
+            "needs it. Try again in a minute, or tell the operator of this server."
+        ) from error
+
+
+def _key(kind: str, text: str) -> str:
+    return f"{_PREFIX}{kind}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"

@@ -32,9 +32,9 @@ LAYERS: tuple[frozenset[str], ...] = (
 ONLY = {"settings": {"addresses", "errors", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it
     "httpx2": {"airflow"},
-    "redis": {"tools"},
     "jwt": {"server"},
     "mcp": {"server", "demo"},
+    "redis": {"tools"},
     "starlette": {"server"},
     "uvicorn": {"server"},
 }

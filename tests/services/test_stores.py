@@ -1,93 +1,119 @@
-"""What is remembered in Redis and what one process remembers alone answer alike."""
+"""Memory and Redis against one small model of what was used and who called: all three give the same answers."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Generator
-from contextlib import aclosing
+from pathlib import Path
+from uuid import uuid4
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_mcp.tools.plan import UsedInMemory
-from airflow_mcp.tools.rates import CallsInMemory
+from airflow_mcp.tools.rates import WINDOW, CountedInMemory
 from airflow_mcp.tools.shared import SharedMemory
 from tests.services.processes import Store, redis
 
-NAMES = st.sampled_from(["one", "other", "write ann", "Zoë:\n*", ""])
-steady = settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+pytestmark = pytest.mark.services
+PLANS = st.sampled_from(["one", "two", "drei-\ud800"])
+CLAIMS = st.lists(st.tuples(st.booleans(), PLANS), max_size=30)
+QUARTERS = st.integers(0, 200)  # of a second, between two calls
+CALLS = st.lists(st.tuples(QUARTERS, st.sampled_from(["ann", "bob"]), st.booleans()), min_size=1, max_size=40)
+
+
+class Clock:
+    """Seconds that pass when a test says so; quarters, so that every sum is exact."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Generator[Store]:
-    with redis(tmp_path_factory.mktemp("store")) as running:
+    with redis(Path(tmp_path_factory.mktemp("redis"))) as running:
         yield running
 
 
-@steady
-@given(st.lists(st.tuples(st.sampled_from(["claim", "release"]), NAMES), max_size=30))
-def test_a_plan_is_claimed_once_until_it_is_given_back(store: Store, steps: list[tuple[str, str]]) -> None:
+@settings(max_examples=60, deadline=None, database=None)
+@given(CLAIMS)
+def test_a_claim_succeeds_while_no_other_is_held(store: Store, steps: list[tuple[bool, str]]) -> None:
+    run = uuid4().hex
+
     async def play() -> None:
-        alone, own = UsedInMemory(), secrets.token_hex(8)
-        async with aclosing(SharedMemory(store.url)) as shared:
-            for word, name in steps:
-                key = f"{own} {name}"
-                if word == "claim":
-                    assert await shared.claim(key, 60) == await alone.claim(key, 60)
-                else:
-                    await shared.release(key)
-                    await alone.release(key)
+        memory, shared, model = UsedInMemory(), SharedMemory(store.url), set[str]()
+        for claims, name in steps:
+            plan = f"{run} {name}"
+            if not claims:
+                model.discard(plan)
+                await memory.release(plan)
+                await shared.release(plan)
+                continue
+            free = plan not in model
+            model.add(plan)
+            assert (await memory.claim(plan, 60), await shared.claim(plan, 60)) == (free, free)
+        await shared.aclose()
 
     anyio.run(play)
 
 
-@steady
-@given(st.lists(st.tuples(NAMES, st.booleans()), max_size=30), st.integers(1, 6))
-def test_calls_of_one_moment_are_counted_alike(store: Store, calls: list[tuple[str, bool]], limit: int) -> None:
+@settings(max_examples=60, deadline=None, database=None)
+@given(CALLS, st.integers(1, 5))
+def test_a_call_fits_when_the_last_minute_has_room(
+    store: Store, steps: list[tuple[int, str, bool]], limit: int
+) -> None:
+    run = uuid4().hex
+
     async def play() -> None:
-        alone, own = CallsInMemory(lambda: 0.0), secrets.token_hex(8)
-        async with aclosing(SharedMemory(store.url)) as shared:
-            for name, count in calls:
-                key = f"{own} {name}"
-                told, known = await shared.wait(key, limit, count=count), await alone.wait(key, limit, count=count)
-                assert (told > 0) == (known > 0)
-                assert 0 <= told <= 60
+        clock, model = Clock(), list[tuple[str, float]]()
+        memory, shared = CountedInMemory(clock), SharedMemory(store.url, clock)
+        for pause, caller, count in steps:
+            clock.now += pause / 4
+            recent = [then for who, then in model if who == caller and then > clock.now - WINDOW]
+            due = recent[0] + WINDOW - clock.now if len(recent) >= limit else 0.0
+            if count and not due:
+                model.append((caller, clock.now))
+            whose = f"{run} {caller}"
+            assert await memory.wait(whose, limit, count=count) == due
+            assert await shared.wait(whose, limit, count=count) == due
+        await shared.aclose()
 
     anyio.run(play)
 
 
-def test_of_many_calls_at_once_no_more_are_let_through_than_the_limit(store: Store) -> None:
+def test_of_calls_at_once_as_many_are_counted_as_fit(store: Store) -> None:
+    whose, waits = uuid4().hex, list[float]()
+
     async def play() -> None:
-        through = list[bool]()
+        several = [SharedMemory(store.url) for _ in range(4)]
 
-        async def call(shared: SharedMemory) -> None:
-            through.append(await shared.wait("rush", 7, count=True) == 0)
+        async def call(one: SharedMemory) -> None:
+            waits.append(await one.wait(whose, 5, count=True))
 
-        async with aclosing(SharedMemory(store.url)) as shared, anyio.create_task_group() as group:
-            for _ in range(50):
-                group.start_soon(call, shared)
-        assert sum(through) == 7
+        async with anyio.create_task_group() as group:
+            for one in several * 5:
+                group.start_soon(call, one)
+        for one in several:
+            await one.aclose()
 
     anyio.run(play)
+    assert waits.count(0.0) == 5
+    assert all(0 < wait <= WINDOW for wait in waits if wait)
 
 
-def test_redis_holds_no_name_in_clear_and_nothing_for_ever(store: Store) -> None:
+def test_a_claim_is_forgotten_in_time_and_names_nothing(store: Store) -> None:
     async def play() -> None:
-        async with aclosing(SharedMemory(store.url)) as shared:
-            await shared.claim("plan-of-zoe", 60)
-            await shared.wait("write zoe", 5, count=True)
+        shared = SharedMemory(store.url)
+        await shared.claim("a-plan-of-payroll", 660)
+        await shared.aclose()
 
-    anyio.run(play)
-    with store.client() as client:
-        keys = [key.decode() for key in client.scan_iter("*")]
-        assert keys
-        assert not [key for key in keys if "zoe" in key or not key.startswith("airflow-mcp:")]
-        assert [key for key in keys if client.ttl(key) in (-1, -2)] == []
+    with store.client() as eyes:
+        eyes.flushall()
+        anyio.run(play)
+        (key,) = list[str](eyes.scan_iter())
+        assert 0 < int(str(eyes.ttl(key))) <= 660
+        assert "payroll" not in f"{key}{eyes.get(key)}"
