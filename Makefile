@@ -60,8 +60,9 @@ check: $(SYNCED) ## Lint, types, manifests, generated files, Dockerfile, deploy/
 	.venv/bin/kubernetes-validate --strict --quiet --kubernetes-version $(KUBERNETES) deploy/kubernetes/[!k]*.yaml
 	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 
-bench: $(SYNCED) ## Measure start-up, a call's cost, sizes, and what on-call answers cost. Never fails on a number.
+bench: $(SYNCED) ## Measure start-up, a call's cost, load, sizes, on-call answers. ARGS="--memory 100000" takes longer.
 	@$(PYTHON) -m tests.bench.bench
+	@$(PYTHON) -m tests.bench.load $(ARGS)
 	@$(with_uv) $(PYTHON) -m tests.stories.table
 
 snapshots: $(SYNCED) ## Rewrite tests/generated/snapshots/ (what a model sees). Review the diff.

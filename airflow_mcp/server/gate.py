@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.server.identity import Narrowed, narrowed, narrowing_of
+from airflow_mcp.server.patience import run_in_time
 from airflow_mcp.text import clean, shorten
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Gate:
     toolsets: frozenset[str]
     instances: tuple[str, ...]
     clock: Callable[[], float] = time.monotonic
+    body_seconds: float = 20.0  # that the body of a request may take
     _inside: int = 0
     _seen: dict[str, deque[float]] = field(default_factory=dict)
 
@@ -77,7 +79,9 @@ class Gate:
         token = narrowed.set(wanted)
         self._inside += counts
         try:
-            await self.app(scope, receive, send)
+            if not await run_in_time(self.app, scope, receive, send, self.body_seconds):
+                sentence = f"The body of this request did not come within {self.body_seconds:g} seconds. Send it again."
+                await _refusal(408, sentence)(scope, receive, send)
         finally:
             self._inside -= counts
             narrowed.reset(token)

@@ -116,6 +116,8 @@ def serve_http(settings: Settings) -> None:
         raise SettingsError(
             f"AIRFLOW_MCP_HTTP_PORT: {settings.http_host}:{settings.http_port} cannot be listened on; is it taken?"
         ) from None
+    # asyncio sets this on sockets of its own making alone; without it a small answer in two parts waits for an ACK.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted inherits it
     listening.listen(config.backlog)  # who comes between the next line and the first answer waits
     _announce(settings, _port_of(listening))
     if several:
