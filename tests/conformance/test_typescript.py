@@ -83,7 +83,9 @@ def _assert_reads(told: dict[str, Any]) -> None:
     assert "create_pool" not in told["tools"]
     assert told["answer"]["structured"]["total"] == 1
     assert told["waited"]["structured"]["state"] == "success"
-    assert told["waited"]["progress"] == ["running: 1 running", "success: 1 running"]
+    first, *others = told["waited"]["progress"]
+    assert first == "running: 1 running"
+    assert others in ([], ["success: 1 running"])  # the last comes with the answer; the SDK may see that first
     assert json.loads(told["run"])["dag_run_id"] == "done"
     assert "diagnose_dag_run" in told["prompt"]
     assert told["completed"] == ["etl"]
