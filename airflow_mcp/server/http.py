@@ -45,12 +45,12 @@ def require_safe(settings: Settings) -> None:
         )
 
 
-def build(settings: Settings) -> ASGIApp:
-    """The application. Raises SettingsError and ManifestError before anything is served."""
+def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer) -> ASGIApp:
+    """The application around a server of that class. Raises SettingsError and ManifestError before it serves."""
     require_safe(settings)
     instances = open_instances(settings)
     toolsets = parse_toolsets(settings.toolsets, instances.catalog)
-    server = AirflowServer(instances, toolsets, access_of(settings), settings.shared_keys)
+    server = server_class(instances, toolsets, access_of(settings), settings.shared_keys)
     add_health(server, instances)
     limits = limits_of(settings)
     inner = server.streamable_http_app(
