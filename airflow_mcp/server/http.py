@@ -97,6 +97,7 @@ def serve_http(settings: Settings) -> None:
         "access_log": False,
         "server_header": False,
         "http": "h11",
+        "ws": "none",
         "h11_max_incomplete_event_size": _LARGEST_HEADERS,
         "proxy_headers": bool(settings.http_trusted_proxies),
         "forwarded_allow_ips": [*settings.http_trusted_proxies],
