@@ -21,7 +21,7 @@ from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.server.challenge import ScopeChallenge
 from airflow_mcp.server.gate import Gate, Limits
 from airflow_mcp.server.health import add_health
-from airflow_mcp.server.serve import set_up_logging
+from airflow_mcp.server.logs import set_up_logging
 from airflow_mcp.tools.offer import parse_toolsets
 from airflow_mcp.tools.open import open_instances
 
