@@ -64,15 +64,14 @@ def serve(
     from airflow_mcp.settings.read import read_settings
     from airflow_mcp.worker import hand_down
 
-    said = {
-        "http_host": host,
-        "http_port": port,
-        "http_workers": workers,
-        "http_stateless": stateless or None,
-        "http_allowed_hosts": allowed_host,
-        "http_allowed_origins": allowed_origin,
-    }
-    settings = read_settings(**{name: value for name, value in said.items() if value is not None})
+    settings = read_settings(
+        http_host=host,
+        http_port=port,
+        http_workers=workers,
+        http_stateless=stateless or None,
+        http_allowed_hosts=allowed_host,
+        http_allowed_origins=allowed_origin,
+    )
     if transport is TransportName.http and settings.http_workers > 1:
         hand_down(settings)
     run(settings, transport.value)
@@ -87,8 +86,7 @@ def health(
     from airflow_mcp.probe import require_alive
     from airflow_mcp.settings.read import read_settings
 
-    said = {"http_host": host, "http_port": port}
-    settings = read_settings(**{name: value for name, value in said.items() if value is not None})
+    settings = read_settings(http_host=host, http_port=port)
     require_alive(settings.http_host, settings.http_port, tls=bool(settings.http_tls_cert))
 
 

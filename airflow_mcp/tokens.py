@@ -14,6 +14,6 @@ def new_token() -> str:
     return _PREFIX + secrets.token_urlsafe(_BYTES)
 
 
-def digest(token: str) -> str:
-    """What is kept of a token: its SHA-256, in hexadecimal."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+def digest(text: str) -> str:
+    """The SHA-256 of a text, in hexadecimal: what is kept of a token, and what stands for other texts elsewhere."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -18,6 +18,7 @@ from airflow_mcp.policy.rules import NOUNS, SECRET, Allow, Confirm, Policy, Rule
 
 Touched = dict[Noun, frozenset[str] | None]  # ids, or None for everything of that noun
 _STRICTNESS: dict[Confirm, int] = {"never": 0, "plan": 1, "human": 2}
+NO_NAMES = ("role:", "scope:")  # what a rule's `callers` may start with and a caller's name may not
 _ARGUMENTS: dict[Noun, tuple[str, ...]] = {  # where a call's ids of a noun stand
     "dag": ("dag_id", "dag_ids"),
     "pool": ("pool_name", "name"),
@@ -210,8 +211,8 @@ def _confirm(rule: Allow, tool: Tool) -> Confirm:
 
 def _is_for(rule: Rule, asker: Asker) -> bool:
     here = not rule.instances or _any_match([asker.instance], rule.instances)
-    roles = tuple(pattern for pattern in rule.callers if pattern.startswith(("role:", "scope:")))
-    people = tuple(pattern for pattern in rule.callers if not pattern.startswith(("role:", "scope:")))
+    roles = tuple(pattern for pattern in rule.callers if pattern.startswith(NO_NAMES))
+    people = tuple(pattern for pattern in rule.callers if not pattern.startswith(NO_NAMES))
     # Apart, so that nobody gets a role by being called like one.
     return here and (not rule.callers or _any_match(asker.roles, roles) or _any_match([asker.name], people))
 

@@ -21,12 +21,12 @@ from airflow_mcp.redact import redact_text
 from airflow_mcp.server.identity import Narrowed, narrowed, narrowing_of
 from airflow_mcp.server.patience import run_in_time
 from airflow_mcp.text import clean, shorten
+from airflow_mcp.tools.rates import WINDOW, seconds_until_free
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPEN = frozenset({"/healthz", "/readyz"})
-_WINDOW = 60.0  # seconds
 _MOST_ADDRESSES = 10_000
 _LISTENERS = 16  # open ears of sessions, for each request that may be answered at once: they only wait
 
@@ -107,13 +107,11 @@ class Gate:
         now = self.clock()
         address = scope["client"][0] if scope.get("client") else ""
         if address not in self._seen and len(self._seen) >= _MOST_ADDRESSES:
-            self._seen = {one: times for one, times in self._seen.items() if times and times[-1] > now - _WINDOW}
+            self._seen = {one: times for one, times in self._seen.items() if times and times[-1] > now - WINDOW}
             address = address if len(self._seen) < _MOST_ADDRESSES else ""  # a flood of addresses shares one count
         times = self._seen.setdefault(address, deque())
-        while times and times[0] <= now - _WINDOW:
-            times.popleft()
-        if len(times) >= self.limits.per_minute:
-            wait = math.ceil(times[0] + _WINDOW - now)
+        if seconds := seconds_until_free(times, self.limits.per_minute, now):
+            wait = math.ceil(seconds)
             sentence = (
                 f"{self.limits.per_minute} requests a minute are accepted from one address. Try again in {wait} s."
             )

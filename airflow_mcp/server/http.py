@@ -16,7 +16,7 @@ from sse_starlette.sse import AppStatus
 from uvicorn.supervisors import Multiprocess
 
 from airflow_mcp.errors import SettingsError
-from airflow_mcp.server.access import access_of
+from airflow_mcp.server.access import Access, access_of
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.server.challenge import ScopeChallenge
 from airflow_mcp.server.gate import Gate, Limits
@@ -35,9 +35,9 @@ _WORKER = "airflow_mcp.worker:create_app"  # a name, since this room reads no se
 _OWN = ("127.0.0.1", "localhost", "[::1]")
 
 
-def require_safe(settings: Settings) -> None:
+def require_safe(settings: Settings, access: Access | None) -> None:
     """Raises SettingsError for an address that others can reach while nobody has to say who they are."""
-    if not settings.is_loopback and access_of(settings) is None:
+    if not settings.is_loopback and access is None:
         raise SettingsError(
             f"AIRFLOW_MCP_HTTP_HOST {settings.http_host} can be reached from elsewhere, and nobody need say who calls. "
             "Make a token with `airflow-mcp token new NAME` and put it into the file that AIRFLOW_MCP_CONFIG names, "
@@ -47,10 +47,11 @@ def require_safe(settings: Settings) -> None:
 
 def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer) -> ASGIApp:
     """The application around a server of that class. Raises SettingsError and ManifestError before it serves."""
-    require_safe(settings)
+    access = access_of(settings)
+    require_safe(settings, access)
     instances = open_instances(settings)
     toolsets = parse_toolsets(settings.toolsets, instances.catalog)
-    server = server_class(instances, toolsets, access_of(settings), settings.shared_keys)
+    server = server_class(instances, toolsets, access, settings.shared_keys)
     add_health(server, instances)
     limits = limits_of(settings)
     inner = server.streamable_http_app(
@@ -88,7 +89,6 @@ def prepare(settings: Settings) -> ASGIApp:
 
 def serve_http(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; calls in flight then have `http_drain` seconds. Raises SettingsError."""
-    require_safe(settings)
     options: dict[str, Any] = {
         "host": settings.http_host,
         "port": settings.http_port,

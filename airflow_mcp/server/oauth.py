@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
+from airflow_mcp.policy.decide import NO_NAMES
 from airflow_mcp.server.identity import Identity
 from airflow_mcp.text import clean, shorten
 
@@ -26,7 +27,6 @@ _REQUIRED = ["exp", "iss", "aud", "sub"]
 _TYPES = frozenset({"", "jwt", "at+jwt", "application/at+jwt"})  # RFC 9068, 2.1; older issuers say JWT or nothing
 _OTHER_TYPES = frozenset({"id", "refresh", "offline", "logout"})  # what Keycloak writes into the claim `typ`
 _LOCAL = "local"  # who calls over stdio
-_WORDS = ("role:", "scope:")  # what in a rule's `callers` is no name
 
 
 class RefusedTokenError(Exception):
@@ -140,7 +140,7 @@ class AccessTokens:
             raise RefusedTokenError(
                 f"its {claim} is {name!r}, and [tokens.{name}] is somebody else of that name: rename one", genuine=True
             )
-        if name == _LOCAL or name.startswith(_WORDS):
+        if name == _LOCAL or name.startswith(NO_NAMES):
             raise RefusedTokenError(f"its {claim} is {name!r}, which means something else in rules", genuine=True)
         if claim == "email" and claims.get("email_verified") is False:
             raise RefusedTokenError("its email is not verified", genuine=True)

@@ -87,7 +87,7 @@ class Settings(Connection, SharedSettings):
 
 
 def read_settings(**said: Any) -> Settings:
-    """Read the environment and the file AIRFLOW_MCP_CONFIG names; what a command line `said` wins.
+    """Read the environment and the file AIRFLOW_MCP_CONFIG names; what a command line `said` wins, but for None.
 
     An unknown AIRFLOW_MCP_* variable is warned about on stderr. Raises SettingsError, one sentence, for anything wrong.
     """
@@ -100,7 +100,7 @@ def read_settings(**said: Any) -> Settings:
     if file and not Path(file).is_file():
         raise SettingsError(f"{PREFIX}CONFIG names no file: {file}.")
     try:
-        return Settings(**(_written() | said))
+        return Settings(**(_written() | {name: value for name, value in said.items() if value is not None}))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not TOML: {error}.") from None
     except ValidationError as error:

@@ -6,7 +6,6 @@ remembered behind `UsedPlans`, so that replicas can share it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import time
@@ -17,6 +16,7 @@ from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotAllowedError, SettingsError
+from airflow_mcp.tokens import digest
 
 PLAN_SECONDS = 600
 
@@ -127,5 +127,4 @@ def _refused(why: str) -> NotAllowedError:
 
 
 def _digest(value: object) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return digest(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")))

@@ -19,6 +19,13 @@ from airflow_mcp.policy.rules import PerMinute
 WINDOW = 60.0  # seconds
 
 
+def seconds_until_free(calls: deque[float], limit: int, now: float) -> float:
+    """0 where another call fits, else the seconds until one does; `calls` loses those that are older than a minute."""
+    while calls and calls[0] + WINDOW - now <= 0:  # as below, so that what is kept never rounds to 0
+        calls.popleft()
+    return calls[0] + WINDOW - now if len(calls) >= limit else 0.0
+
+
 class CountedCalls(Protocol):
     """Remembers the calls of the last minute."""
 
@@ -45,13 +52,10 @@ class CountedInMemory:
         """See CountedCalls."""
         now = self._clock()
         calls = self._calls.setdefault(whose, deque())
-        while calls and calls[0] <= now - WINDOW:
-            calls.popleft()
-        if len(calls) >= limit:
-            return calls[0] + WINDOW - now
-        if count:
+        wait = seconds_until_free(calls, limit, now)
+        if count and wait == 0:
             calls.append(now)
-        return 0.0
+        return wait
 
     async def reach(self) -> None:
         """See CountedCalls."""

@@ -7,13 +7,13 @@ everything here refuses: a plan that might be used twice, or a rate that nobody 
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_mcp.errors import NotAllowedError, SettingsError
+from airflow_mcp.tokens import digest
 from airflow_mcp.tools.rates import WINDOW
 
 if TYPE_CHECKING:
@@ -117,4 +117,4 @@ async def _answering() -> AsyncGenerator[None]:
 
 
 def _key(kind: str, text: str) -> str:
-    return f"{_PREFIX}{kind}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return f"{_PREFIX}{kind}:{digest(text)}"
