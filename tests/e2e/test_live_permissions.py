@@ -53,13 +53,13 @@ def restricted(site: Site) -> Talker:
 
 
 def walked(talker: Talker, tool: str, **arguments: Any) -> tuple[list[Json], str]:
-    """The rows of every page of a list, and all that was said."""
+    """The rows of every page of a list, and all that was said; a page without any DAG has no such column."""
     rows: list[Json] = []
     said = ""
     page: Json | None = {}
     while page is not None:
         answer = talker.ask(tool, **arguments | page, max_chars=100_000)
-        rows += rows_of(answer)
+        rows += [{"dag_id": None, **row} for row in rows_of(answer)]
         said += json.dumps(answer)
         page = answer.get("next")
     return rows, said
