@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean
+import anyio
+
+from airflow_mcp.server.logs import set_up_logging, tell
+from airflow_mcp.server.reload import Reload, Reread, hold_back, listen
+from airflow_mcp.server.tracing import set_up_tracing
 
 if TYPE_CHECKING:
+    from airflow_mcp.policy.rules import Policy
+    from airflow_mcp.server.app import AirflowServer
     from airflow_mcp.settings.read import Settings
 
 Transport = Literal["stdio", "http"]
 
 
-class SafeFormatter(logging.Formatter):
-    """A log line as it may leave: what a library logs, such as a crash with its traceback, may quote a secret."""
+def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
+    """Serve until the client closes the pipe, or a signal ends it; at SIGHUP rules and tokens are read anew.
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, and the traceback behind it, redacted and without unseen characters."""
-        return redact_text(clean(super().format(record)))
-
-
-def set_up_logging() -> None:
-    """Warnings and worse to stderr: stdout belongs to the protocol, and the HTTP client would log every URL."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(SafeFormatter("airflow-mcp: %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-
-
-def serve(settings: Settings, transport: Transport = "stdio") -> None:
-    """Serve until the client closes the pipe, or a signal ends it. Raises SettingsError before anything is served."""
+    Raises SettingsError before anything is served.
+    """
+    hold_back()
+    set_up_logging(settings.log_format, settings.log_level)
     match transport:
         case "stdio":
-            set_up_logging()
             _tell_a_person()
+            set_up_tracing()
             from airflow_mcp.server.app import AirflowServer  # 1 s of imports: once the settings are known to be right
             from airflow_mcp.tools.offer import parse_toolsets
             from airflow_mcp.tools.open import open_instances
 
             instances = open_instances(settings)
-            AirflowServer(instances, parse_toolsets(settings.toolsets, instances.catalog)).run("stdio")
+
+            def enforce(new: Settings, policy: Policy) -> None:
+                del new  # whoever holds the pipe needs no token
+                instances.enforce(policy)
+                tell("SIGHUP: the rules were read again and are in force from the next call on.")
+
+            server = AirflowServer(instances, parse_toolsets(settings.toolsets, instances.catalog))
+            anyio.run(_over_stdio, server, Reload(settings, reread, enforce))
         case "http":
             from airflow_mcp.server.http import serve_http
 
-            serve_http(settings)
+            serve_http(settings, reread)
+
+
+async def _over_stdio(server: AirflowServer, reload: Reload) -> None:
+    listen(reload)
+    await server.run_stdio_async()
 
 
 def _tell_a_person() -> None:
