@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import httpx2
-from opentelemetry.trace import Span, SpanKind, StatusCode, get_tracer
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode, get_current_span, get_tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from airflow_mcp.observe import Observer
@@ -36,13 +36,7 @@ def watched(request: httpx2.Request, route: str, instance: str, observer: Observ
     attributes["airflow_mcp.instance"] = instance
     began = time.monotonic()
     seen = Seen()
-    with _tracer.start_as_current_span(
-        f"{request.method} {route}".strip(),
-        kind=SpanKind.CLIENT,
-        attributes=attributes,
-        record_exception=False,  # its words may name an id
-        set_status_on_exception=False,
-    ) as span:
+    with _span(f"{request.method} {route}".strip(), attributes) as span:
         _send_trace(request, span)
         try:
             yield seen
@@ -55,6 +49,19 @@ def watched(request: httpx2.Request, route: str, instance: str, observer: Observ
             if seen.status >= 400:
                 _fail(span, str(seen.status))
         observer.request_ended(instance, seen.status, time.monotonic() - began)
+
+
+def _span(name: str, attributes: dict[str, str]) -> AbstractContextManager[Span]:
+    """A span within the current one; none where there is none, as for a probe: it would be a trace of its own."""
+    if not get_current_span().get_span_context().is_valid:
+        return nullcontext(INVALID_SPAN)
+    return _tracer.start_as_current_span(
+        name,
+        kind=SpanKind.CLIENT,
+        attributes=attributes,
+        record_exception=False,  # its words may name an id
+        set_status_on_exception=False,
+    )
 
 
 def _send_trace(request: httpx2.Request, span: Span) -> None:

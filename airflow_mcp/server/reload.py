@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _STDERR = 2
+_KEPT = "SIGHUP: the rules and tokens of before stay in force."
 
 Reread = Callable[[], "Settings"]
 """The settings as a start would read them now. Raises SettingsError."""
@@ -45,7 +46,10 @@ class Reload:
             new = self.settings.with_rules_of(now)
             policy = policy_of(new, load_catalog())
         except AirflowMcpError as error:
-            _log.error("SIGHUP: the rules and tokens of before stay in force. %s", present(error))
+            _log.error("%s %s", _KEPT, present(error))
+            return
+        except Exception:  # noqa: BLE001 - whatever a file makes of us, it must not end who serves
+            _log.exception("%s Reading the settings failed.", _KEPT)
             return
         self.settings = new
         self.enforce(new, policy)

@@ -5,15 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Literal
 
-import anyio
-
-from airflow_mcp.server.logs import set_up_logging, tell
-from airflow_mcp.server.reload import Reload, Reread, hold_back, listen
-from airflow_mcp.server.tracing import set_up_tracing
-
 if TYPE_CHECKING:
     from airflow_mcp.policy.rules import Policy
     from airflow_mcp.server.app import AirflowServer
+    from airflow_mcp.server.reload import Reload, Reread
     from airflow_mcp.settings.read import Settings
 
 Transport = Literal["stdio", "http"]
@@ -24,16 +19,22 @@ def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
 
     Raises SettingsError before anything is served.
     """
+    from airflow_mcp.server.logs import set_up_logging, tell  # imports: once the settings are known to be right
+    from airflow_mcp.server.reload import Reload, hold_back
+
     hold_back()
     set_up_logging(settings.log_format, settings.log_level)
     match transport:
         case "stdio":
             _tell_a_person()
-            set_up_tracing()
-            from airflow_mcp.server.app import AirflowServer  # 1 s of imports: once the settings are known to be right
+            import anyio
+
+            from airflow_mcp.server.app import AirflowServer  # 1 s
+            from airflow_mcp.server.tracing import set_up_tracing
             from airflow_mcp.tools.offer import parse_toolsets
             from airflow_mcp.tools.open import open_instances
 
+            set_up_tracing()
             instances = open_instances(settings)
 
             def enforce(new: Settings, policy: Policy) -> None:
@@ -50,6 +51,8 @@ def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
 
 
 async def _over_stdio(server: AirflowServer, reload: Reload) -> None:
+    from airflow_mcp.server.reload import listen
+
     listen(reload)
     await server.run_stdio_async()
 

@@ -35,8 +35,9 @@ def set_up_tracing() -> None:
         return
     from airflow_mcp.server.spans import CarefulExporter
 
-    ours = Resource({"service.name": "airflow-mcp", "service.version": version("airflow-mcp")})
-    provider = TracerProvider(resource=ours.merge(OTELResourceDetector().detect()))  # OTEL_SERVICE_NAME wins
+    ours = {"service.name": "airflow-mcp", "service.version": version("airflow-mcp")}
+    said = OTELResourceDetector().detect().attributes  # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
+    provider = TracerProvider(resource=Resource.create({**ours, **said}))
     provider.add_span_processor(BatchSpanProcessor(CarefulExporter(OTLPSpanExporter())))
     trace.set_tracer_provider(provider)
 

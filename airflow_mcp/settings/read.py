@@ -65,7 +65,7 @@ class Settings(Connection, SharedSettings):
 
         Raises SettingsError where those name other Airflows: they would lack the rules of one that is still served.
         """
-        if other.connections.keys() != self.connections.keys():
+        if other.instances.keys() != self.instances.keys():
             raise SettingsError(
                 f"They are for other Airflows ({', '.join(other.connections)}) than are served "
                 f"({', '.join(self.connections)}): a restart is needed."

@@ -112,6 +112,7 @@ def test_a_server_that_was_open_to_its_machine_stays_so_until_a_restart(airflow:
             "airflow-mcp.toml, line 3: policy.allow.0: 'pause_dga' matches",
         ),
         ("[policy\n", "is not TOML"),
+        (f"allow = {'[' * 5000}", "stay in force"),
         (
             '[[policy.deny]]\ntools = ["*"]\ndag = ["x"]\n',
             "airflow-mcp.toml, line 3: policy.deny.0.dag: dag is not a key",
@@ -122,7 +123,7 @@ def test_a_server_that_was_open_to_its_machine_stays_so_until_a_restart(airflow:
 async def test_a_file_that_is_wrong_keeps_the_old_rules_and_tokens_and_says_where(
     airflow: FakeAirflow, tmp_path: Path, config: str, words: str
 ) -> None:
-    wrong = config if "TOML" in words else f"{config}{NO_PAYROLL}"
+    wrong = config if "[policy\n" in config or "[[[" in config else f"{config}{NO_PAYROLL}"
     with serving(airflow, tmp_path, config=f"{PAUSING}{accepted('alice', 't')}") as served:
         said = reload(served, tmp_path, wrong, "SIGHUP")
         assert "ERROR SIGHUP: the rules and tokens of before stay in force" in said

@@ -77,6 +77,14 @@ async def test_a_trace_that_a_proxy_began_goes_on_where_the_client_has_none(
     assert [call.trace_id.hex() for call in calls] == [OTHER_TRACE, TRACE]
 
 
+def test_a_probe_is_no_trace(collector: Collector, airflow: FakeAirflow, tmp_path: Path) -> None:
+    before = len(airflow.seen)
+    with serving(airflow, tmp_path) as served:
+        assert served.request("GET", "/readyz").status_code == 200
+    assert len(airflow.seen) > before
+    assert collector.spans == []
+
+
 async def test_each_attempt_is_a_span_and_what_failed_says_how_and_no_more(
     collector: Collector, tmp_path: Path
 ) -> None:
