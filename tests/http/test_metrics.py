@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import httpx2
 import pytest
@@ -56,6 +57,13 @@ def _samples(text: str) -> Iterator[tuple[str, float]]:
 def named(counts: Counts, name: str) -> Counts:
     """Those of one metric."""
     return {key: value for key, value in counts.items() if key.partition("{")[0] == name}
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Look again and again, for there is nothing to wait for: what is counted is told to nobody."""
+    with anyio.fail_after(PATIENCE):
+        while not happened():
+            await anyio.lowlevel.checkpoint()
 
 
 async def test_calls_are_counted_by_tool_class_and_outcome(tmp_path: Path) -> None:
@@ -113,7 +121,8 @@ async def test_a_call_is_in_flight_until_it_is_over_or_its_caller_has_left(tmp_p
         await anyio.to_thread.run_sync(go_on.wait, PATIENCE)
         return {"dags": [], "total_entries": 0}
 
-    with upstream(furnished().on("GET", "/dags", slow)) as airflow, serving(airflow, tmp_path) as served:
+    slowed = furnished().on("GET", "/dags", slow)
+    with upstream(slowed) as airflow, serving(airflow, tmp_path, http_per_minute="100000") as served:
         async with served.assistant() as someone:
             with anyio.CancelScope() as leaving:
                 async with anyio.create_task_group() as group:
@@ -121,6 +130,7 @@ async def test_a_call_is_in_flight_until_it_is_over_or_its_caller_has_left(tmp_p
                     await anyio.to_thread.run_sync(asked.wait, PATIENCE)
                     assert counts_of(served)["calls_in_flight"] == 1
                     leaving.cancel()
+            await until(lambda: counts_of(served)["calls_in_flight"] == 0)
             go_on.set()
             await someone.ask("list_dags")
         counts = counts_of(served)
@@ -252,8 +262,7 @@ async def test_a_scrape_of_one_worker_has_the_counts_of_all_and_a_dead_one_leave
             for process in processes:
                 os.kill(process, signal.SIGKILL)
         go_on.set()
-        while processes & workers_of(served):
-            pass
+        await until(lambda: not processes & workers_of(served))
         counts = counts_of(served)
         assert counts["calls_in_flight"] == 0
         assert counts["calls_total{read,ok,list_dags}"] == 6
