@@ -10,7 +10,7 @@ from subprocess import PIPE
 import anyio
 
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import AirflowMcpError, LoginError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 
@@ -51,7 +51,7 @@ class Authenticator:
         self._password_login = password_login
         self._header: str | None = None
         self._lock = anyio.Lock()
-        self._failure: LoginError | None = None
+        self._failure: AirflowMcpError | None = None
         self._failed_at = 0.0
 
     async def header(self, generation: Generation, since: float) -> str:
@@ -73,12 +73,12 @@ class Authenticator:
             if self._header is not None and self._header != stale:
                 return self._header
             if self._failure and since <= self._failed_at:  # many wrong logins in a row may lock the account
-                raise LoginError(str(self._failure))
+                raise self._failure.with_traceback(None)
             if stale is not None:
                 self._renewing()
             try:
                 self._header = await self._make(generation, refused=stale is not None)
-            except LoginError as failure:
+            except AirflowMcpError as failure:
                 self._header, self._failure = None, failure
                 self._failed_at = anyio.current_time()
                 raise

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote, urlencode
 
 import anyio
@@ -14,16 +15,22 @@ import httpx2
 
 from airflow_mcp.airflow.auth import Authenticator, Credentials, basic_header, is_token, wrong_password
 from airflow_mcp.airflow.generation import detect
+from airflow_mcp.airflow.places import Places
 from airflow_mcp.airflow.watched import watched
 from airflow_mcp.airflow.wire import Request, redirected
 from airflow_mcp.catalog.versions import Generation, Version
-from airflow_mcp.errors import AirflowError, AirflowUnreachableError, InvalidArgumentsError, LoginError
+from airflow_mcp.errors import (
+    AirflowError,
+    AirflowMcpError,
+    AirflowUnreachableError,
+    InvalidArgumentsError,
+    LoginError,
+)
 from airflow_mcp.observe import NOBODY, Observer
 
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-_IN_FLIGHT = 8  # requests at once: an Airflow has few workers, and others use it too
 _JSON = "application/json"
 _LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is streamed
 
@@ -65,13 +72,14 @@ class AirflowClient:
         self._ca_file = ca_file
         self._transport = transport
         self._http: httpx2.AsyncClient | None = None
-        self._instance = instance
-        self._observer = observer
+        self._watched = partial(watched, instance=instance, observer=observer)
         self._auth = Authenticator(credentials, self._password_login, lambda: observer.login_renewed(instance))
         self._version: Version | None = None
         self._detecting = anyio.Lock()
+        self._undetected: AirflowMcpError | None = None
+        self._undetected_at = 0.0
         self._login_proved = False
-        self._in_flight = anyio.CapacityLimiter(_IN_FLIGHT)
+        self._places = Places(self.url, timeout)
 
     @property
     def credentials(self) -> Credentials:
@@ -85,14 +93,21 @@ class AirflowClient:
             self._http = None
 
     async def version(self) -> Version:
-        """The connected Airflow's version, asked until it answers once.
+        """The connected Airflow's version, asked until it answers once; calls that wait for it share its failure.
 
         Raises AirflowUnreachableError, NotSupportedError (older than 2.7), LoginError and AirflowError.
         """
         if self._version is None:
+            began = anyio.current_time()
             async with self._detecting:
                 if self._version is None:
-                    self._version = await detect(self._get_version)
+                    if self._undetected and began <= self._undetected_at:
+                        raise self._undetected.with_traceback(None)
+                    try:
+                        self._version = await detect(self._get_version)
+                    except AirflowMcpError as error:
+                        self._undetected, self._undetected_at = error, anyio.current_time()
+                        raise
         return self._version
 
     @property
@@ -110,7 +125,7 @@ class AirflowClient:
         A read is tried three times through broken connections, timeouts and 5xx. Anything else is tried again only
         when it cannot have left. Raises AirflowUnreachableError and LoginError; other statuses are the caller's.
         """
-        async with self._in_flight:
+        async with self._places.one():
             return await self._through(request, self._read)
 
     @asynccontextmanager
@@ -124,7 +139,7 @@ class AirflowClient:
             opened.append(raw)
             return Response(raw.status_code, b"")
 
-        async with self._in_flight:
+        async with self._places.one():
             response = await self._through(request, leave_open)
             try:
                 yield response.status, self._pieces(opened[0] if opened else response.content, request)
@@ -159,9 +174,12 @@ class AirflowClient:
         raise LoginError(f"Airflow keeps refusing {self.credentials.describe()}. Check with `airflow-mcp doctor`.")
 
     async def _attempt(self, request: Request, header: str, take: Take) -> Response:
-        """One request and its answer, in time. Raises TimeoutError and what httpx2 and `take` raise."""
+        """One request and its answer, in time. Raises TimeoutError and what httpx2 and `take` raise.
+
+        A change that has begun is not broken off when its caller leaves: what came of it can be audited.
+        """
         built = self._built(request, header)
-        with watched(built, request.route, self._instance, self._observer) as seen, anyio.fail_after(self.timeout):
+        with self._watched(built, request.route) as seen, anyio.fail_after(self.timeout, shield=not request.repeatable):
             response = await take(await self._client.send(built, stream=True, follow_redirects=False))
             seen.status = response.status
         return response

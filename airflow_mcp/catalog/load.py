@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,12 +40,12 @@ class Catalog:
     default: frozenset[str]  # toolsets and tools that are listed unless the operator says otherwise
     synonyms: dict[str, str]  # a word of the manifests -> what people say instead
 
-    @property
+    @cached_property
     def tools(self) -> dict[str, Tool]:
         """What a caller may name."""
         return {name: tool for name, tool in self.operations.items() if not tool.entry.part_of}
 
-    @property
+    @cached_property
     def toolsets(self) -> frozenset[str]:
         """Names AIRFLOW_MCP_TOOLSETS may hold."""
         return frozenset(tool.toolset for tool in self.tools.values())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.server.identity import Narrowed, narrowed, narrowing_of
+from airflow_mcp.server.patience import run_in_time
 from airflow_mcp.text import clean, shorten
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 OPEN = frozenset({"/healthz", "/readyz"})
 _WINDOW = 60.0  # seconds
 _MOST_ADDRESSES = 10_000
+_LISTENERS = 16  # open ears of sessions, for each request that may be answered at once: they only wait
 
 
 def _nobody_counts(reason: str) -> None:
@@ -52,9 +54,10 @@ class Gate:
     toolsets: frozenset[str]
     instances: tuple[str, ...]
     clock: Callable[[], float] = time.monotonic
+    body_seconds: float = 20.0  # that the body of a request may take
     refused: Callable[[str], None] = _nobody_counts  # told why a request was turned away
     by_any_name: frozenset[str] = frozenset()  # paths where a Host that nobody named does no harm
-    _inside: int = 0
+    _inside: Counter[bool] = field(default_factory=Counter)  # by whether they only listen
     _seen: dict[str, deque[float]] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,25 +74,26 @@ class Gate:
         except InvalidArgumentsError as error:
             await self._refuse(_Refusal("narrowing", 400, str(error)), scope, receive, send)
             return
-        # A GET is an open ear of a session, which waits and costs nothing.
-        if scope["method"] != "GET" and self._inside >= self.limits.calls:
+        listens = scope["method"] == "GET"
+        if self._inside[listens] >= self.limits.calls * (_LISTENERS if listens else 1):
             sentence = f"This server answers {self.limits.calls} requests at once and is busy. Try again in a second."
             await self._refuse(_Refusal("busy", 503, sentence, wait=1), scope, receive, send)
             return
-        await self._let_in(scope, receive, send, wanted)
+        await self._let_in(scope, receive, send, wanted, listens=listens)
 
     async def _refuse(self, refusal: _Refusal, scope: Scope, receive: Receive, send: Send) -> None:
         self.refused(refusal.reason)
         await refusal(scope, receive, send)
 
-    async def _let_in(self, scope: Scope, receive: Receive, send: Send, wanted: Narrowed) -> None:
-        counts = scope["method"] != "GET"
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send, wanted: Narrowed, *, listens: bool) -> None:
         token = narrowed.set(wanted)
-        self._inside += counts
+        self._inside[listens] += 1
         try:
-            await self.app(scope, receive, send)
+            if not await run_in_time(self.app, scope, receive, send, self.body_seconds):
+                sentence = f"The body of this request did not come within {self.body_seconds:g} seconds. Send it again."
+                await self._refuse(_Refusal("slow", 408, sentence), scope, receive, send)
         finally:
-            self._inside -= counts
+            self._inside[listens] -= 1
             narrowed.reset(token)
 
     def _stranger(self, headers: Headers, path: str) -> _Refusal | None:

@@ -75,14 +75,14 @@ def require_safe(settings: Settings) -> None:
         )
 
 
-def build(settings: Settings) -> Application:
-    """The application. Raises SettingsError and ManifestError before anything is served."""
+def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer) -> Application:
+    """The application around a server of that class. Raises SettingsError and ManifestError before it serves."""
     require_safe(settings)
     metrics = Metrics(load_catalog().tools.keys())
     instances = open_instances(settings, metrics)
     toolsets = parse_toolsets(settings.toolsets, instances.catalog)
     access = access_of(settings)
-    server = AirflowServer(instances, toolsets, access, settings.shared_keys)
+    server = server_class(instances, toolsets, access, settings.shared_keys)
     add_health(server, instances)
     # Behind a proxy on this machine every request comes from loopback.
     open_to_all = access is None or (settings.is_loopback and not settings.http_trusted_proxies)
@@ -155,6 +155,7 @@ def serve_http(settings: Settings, reread: Reread) -> None:
         "access_log": False,
         "server_header": False,
         "http": "h11",
+        "ws": "none",
         "h11_max_incomplete_event_size": _LARGEST_HEADERS,
         "proxy_headers": bool(settings.http_trusted_proxies),
         "forwarded_allow_ips": [*settings.http_trusted_proxies],
@@ -175,6 +176,8 @@ def serve_http(settings: Settings, reread: Reread) -> None:
         raise SettingsError(
             f"AIRFLOW_MCP_HTTP_PORT: {settings.http_host}:{settings.http_port} cannot be listened on; is it taken?"
         ) from None
+    # asyncio sets this on sockets of its own making alone; without it a small answer in two parts waits for an ACK.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted inherits it
     listening.listen(config.backlog)  # who comes between the next line and the first answer waits
     _announce(settings, _port_of(listening))
     if several:

@@ -75,12 +75,14 @@ def _new_run_id() -> str:
 
 
 async def _settle(door: InnerDoor, ids: Json, reason: str) -> Json:
-    """The run, if the lost request made it; the original reason if it did not."""
+    """The run, if the lost request made it; the original reason if it did not, or if that cannot be told."""
+    run_id = ids["dag_run_id"]
+    again = "Calling again with this dag_run_id is safe: it cannot start a second one."
     try:
         return await door.one("get_dag_run", **ids)
     except NotFoundError:
-        raise AirflowError(
-            f"{reason} Airflow has no run {ids['dag_run_id']!r} now. Calling again with this dag_run_id is safe: it "
-            "cannot start a second one.",
-            500,
+        raise AirflowError(f"{reason} Airflow has no run {run_id!r} now. {again}", 500) from None
+    except AirflowMcpError as error:
+        raise AirflowUnreachableError(
+            f"Whether the run {run_id!r} was made could not be read: {error} {again} Before that, {reason}", sent=True
         ) from None

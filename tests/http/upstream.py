@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from tests.unit.fake_airflow import FakeAirflow
 
@@ -39,7 +40,7 @@ def upstream(airflow: FakeAirflow) -> Generator[FakeAirflow]:
 
 
 @contextmanager
-def listening(app: Starlette, tls: tuple[str, str] | None = None) -> Generator[str]:
+def listening(app: ASGIApp, tls: tuple[str, str] | None = None) -> Generator[str]:
     """The address of an application that is served by a thread of this process for the block.
 
     `tls` names the files of a certificate and of its key.
