@@ -14,7 +14,7 @@ def main() -> None:
             from airflow_mcp.server.serve import serve
             from airflow_mcp.settings.read import read_settings
 
-            serve(read_settings())
+            serve(read_settings(), "stdio", read_settings)
         else:
             from airflow_mcp.commands import app
 

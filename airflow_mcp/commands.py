@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from enum import StrEnum
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,9 +63,9 @@ def serve(
     """Serve MCP clients, over stdio or Streamable HTTP. Each option is a setting too: docs/settings.md."""
     from airflow_mcp.server.serve import serve as run
     from airflow_mcp.settings.read import read_settings
-    from airflow_mcp.worker import hand_down
 
-    settings = read_settings(
+    read = partial(
+        read_settings,
         http_host=host,
         http_port=port,
         http_workers=workers,
@@ -72,9 +73,7 @@ def serve(
         http_allowed_hosts=allowed_host,
         http_allowed_origins=allowed_origin,
     )
-    if transport is TransportName.http and settings.http_workers > 1:
-        hand_down(settings)
-    run(settings, transport.value)
+    run(read(), transport.value, read)
 
 
 @app.command()

@@ -42,7 +42,11 @@ PasswordLogin = Callable[[str, str], Awaitable[str]]
 class Authenticator:
     """The current Authorization header of one Airflow, made and renewed once for all calls that wait for it."""
 
-    def __init__(self, credentials: Credentials, password_login: PasswordLogin) -> None:
+    def __init__(
+        self, credentials: Credentials, password_login: PasswordLogin, renewing: Callable[[], None] = lambda: None
+    ) -> None:
+        """`renewing` is told whenever Airflow has refused a header and another is about to be made."""
+        self._renewing = renewing
         self.credentials = credentials
         self._password_login = password_login
         self._header: str | None = None
@@ -70,6 +74,8 @@ class Authenticator:
                 return self._header
             if self._failure and since <= self._failed_at:  # many wrong logins in a row may lock the account
                 raise self._failure.with_traceback(None)
+            if stale is not None:
+                self._renewing()
             try:
                 self._header = await self._make(generation, refused=stale is not None)
             except AirflowMcpError as failure:

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote, urlencode
 
 import anyio
@@ -15,6 +16,7 @@ import httpx2
 from airflow_mcp.airflow.auth import Authenticator, Credentials, basic_header, is_token, wrong_password
 from airflow_mcp.airflow.generation import detect
 from airflow_mcp.airflow.places import Places
+from airflow_mcp.airflow.watched import watched
 from airflow_mcp.airflow.wire import Request, redirected
 from airflow_mcp.catalog.versions import Generation, Version
 from airflow_mcp.errors import (
@@ -24,6 +26,7 @@ from airflow_mcp.errors import (
     InvalidArgumentsError,
     LoginError,
 )
+from airflow_mcp.observe import NOBODY, Observer
 
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
@@ -41,6 +44,9 @@ class Response:
     location: str = ""
 
 
+Take = Callable[[httpx2.Response], Awaitable[Response]]  # reads an answer
+
+
 class AirflowClient:
     """One Airflow. Opens its connections on first use; close it with `aclose`."""
 
@@ -53,15 +59,21 @@ class AirflowClient:
         ca_file: str | None = None,
         backoff: float = 0.3,
         transport: httpx2.AsyncBaseTransport | None = None,
+        instance: str = "default",
+        observer: Observer = NOBODY,
     ) -> None:
-        """`url` has no /api/vN and no credentials; `timeout` is seconds per request, `backoff` before a retry."""
+        """`url` has no /api/vN and no credentials; `timeout` is seconds per request, `backoff` before a retry.
+
+        `instance` is what the observer, and traces, call this Airflow.
+        """
         self.url = url.rstrip("/")
         self.timeout = timeout
         self._backoff = backoff
         self._ca_file = ca_file
         self._transport = transport
         self._http: httpx2.AsyncClient | None = None
-        self._auth = Authenticator(credentials, self._password_login)
+        self._watched = partial(watched, instance=instance, observer=observer)
+        self._auth = Authenticator(credentials, self._password_login, lambda: observer.login_renewed(instance))
         self._version: Version | None = None
         self._detecting = anyio.Lock()
         self._undetected: AirflowMcpError | None = None
@@ -135,7 +147,7 @@ class AirflowClient:
                 for raw in opened:
                     await raw.aclose()
 
-    async def _through(self, request: Request, take: Callable[[httpx2.Response], Awaitable[Response]]) -> Response:
+    async def _through(self, request: Request, take: Take) -> Response:
         """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout."""
         began = anyio.current_time()
         generation = (await self.version()).generation
@@ -144,9 +156,7 @@ class AirflowClient:
         for attempt in range(1, _ATTEMPTS + 2):  # one more than the retries: a new login uses one up
             again = request.repeatable and attempt < _ATTEMPTS
             try:
-                # A change that has begun is not broken off when its caller leaves: what came of it can be audited.
-                with anyio.fail_after(self.timeout, shield=not request.repeatable):
-                    response = await take(await self._attempt(request, header))
+                response = await self._attempt(request, header, take)
             except (httpx2.TransportError, httpx2.DecodingError, TimeoutError) as error:
                 if not again and not (isinstance(error, _NEVER_SENT) and attempt < _ATTEMPTS):
                     raise self._unreachable(error, request) from None
@@ -163,17 +173,28 @@ class AirflowClient:
             await anyio.sleep(self._backoff * attempt)
         raise LoginError(f"Airflow keeps refusing {self.credentials.describe()}. Check with `airflow-mcp doctor`.")
 
-    async def _attempt(self, request: Request, header: str) -> httpx2.Response:
+    async def _attempt(self, request: Request, header: str, take: Take) -> Response:
+        """One request and its answer, in time. Raises TimeoutError and what httpx2 and `take` raise.
+
+        A change that has begun is not broken off when its caller leaves: what came of it can be audited.
+        """
+        built = self._built(request, header)
+        with self._watched(built, request.route) as seen, anyio.fail_after(self.timeout, shield=not request.repeatable):
+            response = await take(await self._client.send(built, stream=True, follow_redirects=False))
+            seen.status = response.status
+        return response
+
+    def _built(self, request: Request, header: str) -> httpx2.Request:
+        """The request as it is sent. Raises InvalidArgumentsError for what no request can carry."""
         headers = dict(request.headers) | {"Accept": request.accept} | ({"Authorization": header} if header else {})
         try:
             query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
             url = f"{self.url}{request.path}{query}"
-            built = self._client.build_request(request.method, url, headers=headers, json=request.body)
+            return self._client.build_request(request.method, url, headers=headers, json=request.body)
         except httpx2.InvalidURL:
             raise InvalidArgumentsError("The arguments are too long for an address. Shorten or drop some.") from None
         except ValueError:  # NaN, halves of surrogate pairs
             raise InvalidArgumentsError("The arguments hold a value that JSON cannot carry.") from None
-        return await self._client.send(built, stream=True, follow_redirects=False)
 
     async def _judge_login(self, response: Response, generation: Generation, header: str) -> None:
         """2.x answers a wrong password like a missing permission (403): a read that every role may do tells."""
@@ -268,10 +289,9 @@ class AirflowClient:
         self, method: str, path: str, body: dict[str, str] | None = None, header: str = ""
     ) -> tuple[int, bytes]:
         """One request outside the API proper: to find out the version, and to log in."""
-        request = Request(method, path, (), body, _JSON, True)
+        request = Request(method, path, (), body, _JSON, True, route=path.partition("?")[0])
         try:
-            with anyio.fail_after(self.timeout):
-                response = await self._read(await self._attempt(request, header))
+            response = await self._attempt(request, header, self._read)
         except (httpx2.TransportError, httpx2.DecodingError, TimeoutError) as error:
             raise self._unreachable(error, request) from None
         if 300 <= response.status < 400:

@@ -38,6 +38,7 @@ class Request:
     accept: str
     repeatable: bool  # safe to send again when no answer came (RFC 9110, 9.2.2: reads)
     headers: tuple[tuple[str, str], ...] = ()
+    route: str = ""  # the path with names in place of ids, for who counts and traces
 
 
 def build(
@@ -78,14 +79,16 @@ def build(
             headers.append((wire_name, str(value)))
         else:
             body[wire_name] = value
+    base = "" if route.of_auth_manager else f"/api/{generation}"
     return Request(
         method=route.method,
-        path=path if route.of_auth_manager else f"/api/{generation}{path}",
+        path=f"{base}{path}",
         query=tuple(query),
         body=(body | (whole or {}) or None) if route.method in ("POST", "PATCH", "PUT") else None,
         accept=entry.accept.get(generation, "application/json"),
         repeatable=entry.access == "read",
         headers=tuple(headers),
+        route=f"{base}{route.path}",
     )
 
 

@@ -30,6 +30,7 @@ class Access:
 
     verifier: TokenVerifier
     settings: AuthSettings
+    tokens: StaticTokens  # the operator's own, which may change at run time
 
 
 def access_of(settings: HttpSettings) -> Access | None:
@@ -39,16 +40,14 @@ def access_of(settings: HttpSettings) -> Access | None:
         if not settings.tokens:
             return None
         unused = AnyHttpUrl("https://unused.invalid")  # the SDK wants an issuer; without a resource URL it names none
+        tokens = StaticTokens(settings.tokens)
         return Access(
-            StaticTokens(settings.tokens),
-            AuthSettings(issuer_url=unused, resource_server_url=None, validate_token_resource=False),
+            tokens, AuthSettings(issuer_url=unused, resource_server_url=None, validate_token_resource=False), tokens
         )
     keys = IssuerKeys(oauth.issuer, fetcher(oauth.ca_file), jwks_url=oauth.jwks_url)
+    tokens = StaticTokens(settings.tokens, scopes=oauth.required_scopes)
     return Access(
-        EitherOf(
-            StaticTokens(settings.tokens, scopes=oauth.required_scopes),
-            AccessTokens(oauth, keys, taken=settings.tokens.keys()),
-        ),
+        EitherOf(tokens, AccessTokens(oauth, keys, taken=tokens)),
         AuthSettings.model_validate(
             {
                 "issuer_url": oauth.issuer,
@@ -57,6 +56,7 @@ def access_of(settings: HttpSettings) -> Access | None:
                 "validate_token_resource": False,  # the audience is checked with the signature
             }
         ),
+        tokens,
     )
 
 
@@ -80,6 +80,14 @@ class StaticTokens:
     def __init__(self, tokens: Mapping[str, Token], scopes: Iterable[str] = ()) -> None:
         self._tokens = dict(tokens)
         self._scopes = list(scopes)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a token has this name."""
+        return name in self._tokens
+
+    def replace(self, tokens: Mapping[str, Token]) -> None:
+        """Accept these from now on, and no others; none at all lets nobody in."""
+        self._tokens = dict(tokens)
 
     async def verify_token(self, token: str) -> Identity | None:
         """Who bears this token, or None. All digests are compared, so that time tells nothing."""

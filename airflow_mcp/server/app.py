@@ -40,6 +40,7 @@ from airflow_mcp.server.completions import add_completions
 from airflow_mcp.server.identity import current_caller
 from airflow_mcp.server.prompts import add_prompts, require_prompt
 from airflow_mcp.server.resources import Resources
+from airflow_mcp.server.tracing import flush
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.run import present
 from airflow_mcp.tools.shape import dumps
@@ -135,6 +136,7 @@ class AirflowServer(MCPServer[None]):
             yield
         finally:
             await self._instances.aclose()
+            await flush()
 
 
 @contextmanager

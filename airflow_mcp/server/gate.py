@@ -31,6 +31,10 @@ _MOST_ADDRESSES = 10_000
 _LISTENERS = 16  # open ears of sessions, for each request that may be answered at once: they only wait
 
 
+def _nobody_counts(reason: str) -> None:
+    del reason
+
+
 @dataclass(frozen=True)
 class Limits:
     """What may come in. `hosts` and `origins` as the SDK takes them: exact, or with ":*" for any port."""
@@ -51,6 +55,8 @@ class Gate:
     instances: tuple[str, ...]
     clock: Callable[[], float] = time.monotonic
     body_seconds: float = 20.0  # that the body of a request may take
+    refused: Callable[[str], None] = _nobody_counts  # told why a request was turned away
+    by_any_name: frozenset[str] = frozenset()  # paths where a Host that nobody named does no harm
     _inside: Counter[bool] = field(default_factory=Counter)  # by whether they only listen
     _seen: dict[str, deque[float]] = field(default_factory=dict)
 
@@ -60,20 +66,24 @@ class Gate:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if refused := self._stranger(headers) or self._too_often(scope):
-            await refused(scope, receive, send)
+        if refusal := self._stranger(headers, scope["path"]) or self._too_often(scope):
+            await self._refuse(refusal, scope, receive, send)
             return
         try:
             wanted = narrowing_of(headers.items(), self.toolsets, self.instances)
         except InvalidArgumentsError as error:
-            await _refusal(400, str(error))(scope, receive, send)
+            await self._refuse(_Refusal("narrowing", 400, str(error)), scope, receive, send)
             return
         listens = scope["method"] == "GET"
         if self._inside[listens] >= self.limits.calls * (_LISTENERS if listens else 1):
             sentence = f"This server answers {self.limits.calls} requests at once and is busy. Try again in a second."
-            await _refusal(503, sentence, wait=1)(scope, receive, send)
+            await self._refuse(_Refusal("busy", 503, sentence, wait=1), scope, receive, send)
             return
         await self._let_in(scope, receive, send, wanted, listens=listens)
+
+    async def _refuse(self, refusal: _Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        self.refused(refusal.reason)
+        await refusal(scope, receive, send)
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send, wanted: Narrowed, *, listens: bool) -> None:
         token = narrowed.set(wanted)
@@ -81,29 +91,31 @@ class Gate:
         try:
             if not await run_in_time(self.app, scope, receive, send, self.body_seconds):
                 sentence = f"The body of this request did not come within {self.body_seconds:g} seconds. Send it again."
-                await _refusal(408, sentence)(scope, receive, send)
+                await self._refuse(_Refusal("slow", 408, sentence), scope, receive, send)
         finally:
             self._inside[listens] -= 1
             narrowed.reset(token)
 
-    def _stranger(self, headers: Headers) -> JSONResponse | None:
+    def _stranger(self, headers: Headers, path: str) -> _Refusal | None:
         """The refusal of a Host or Origin that the operator did not name: a page in a browser must not reach us."""
         host, origin = headers.get("host", ""), headers.get("origin", "")
-        if not _is_among(host, self.limits.hosts):
-            return _refusal(
+        if path not in self.by_any_name and not _is_among(host, self.limits.hosts):
+            return _Refusal(
+                "host",
                 421,
                 f"Host {host!r} is not accepted here. If clients reach this server by that name, as behind a proxy, "
                 "its operator adds it to AIRFLOW_MCP_HTTP_ALLOWED_HOSTS (--allowed-host).",
             )
         if origin and not _is_among(origin, self.limits.origins):
-            return _refusal(
+            return _Refusal(
+                "origin",
                 403,
                 f"Origin {origin!r} is not accepted here. If web pages from there may use this server, its operator "
                 "adds it to AIRFLOW_MCP_HTTP_ALLOWED_ORIGINS (--allowed-origin).",
             )
         return None
 
-    def _too_often(self, scope: Scope) -> JSONResponse | None:
+    def _too_often(self, scope: Scope) -> _Refusal | None:
         now = self.clock()
         address = scope["client"][0] if scope.get("client") else ""
         if address not in self._seen and len(self._seen) >= _MOST_ADDRESSES:
@@ -115,7 +127,7 @@ class Gate:
             sentence = (
                 f"{self.limits.per_minute} requests a minute are accepted from one address. Try again in {wait} s."
             )
-            return _refusal(429, sentence, wait=wait)
+            return _Refusal("rate", 429, sentence, wait=wait)
         times.append(now)
         return None
 
@@ -128,7 +140,10 @@ def _is_among(value: str, accepted: Iterable[str]) -> bool:
     )
 
 
-def _refusal(status: int, sentence: str, wait: int = 0) -> JSONResponse:
-    text = shorten(redact_text(clean(sentence)), 400)
-    headers = {"Retry-After": str(wait)} if wait else {}
-    return JSONResponse({"error": text}, status, headers)
+class _Refusal(JSONResponse):
+    """One sentence for whoever sent the request, and one word for whoever counts."""
+
+    def __init__(self, reason: str, status: int, sentence: str, wait: int = 0) -> None:
+        text = shorten(redact_text(clean(sentence)), 400)
+        super().__init__({"error": text}, status, {"Retry-After": str(wait)} if wait else {})
+        self.reason = reason

@@ -7,32 +7,62 @@ plain JSON answers, which drop progress.
 from __future__ import annotations
 
 import socket
-import sys
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from sse_starlette.sse import AppStatus
-from uvicorn.supervisors import Multiprocess
 
+from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.errors import SettingsError
-from airflow_mcp.server.access import Access, access_of
+from airflow_mcp.server.access import Access, StaticTokens, access_of
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.server.challenge import ScopeChallenge
 from airflow_mcp.server.gate import Gate, Limits
 from airflow_mcp.server.health import add_health
-from airflow_mcp.server.logs import set_up_logging
+from airflow_mcp.server.logs import set_up_logging, tell
+from airflow_mcp.server.metrics import PATH as METRICS
+from airflow_mcp.server.metrics import Metrics, add_metrics
+from airflow_mcp.server.reload import Reload, Reread, listen
+from airflow_mcp.server.requests import Requests
+from airflow_mcp.server.tracing import set_up_tracing
+from airflow_mcp.server.workers import Workers, counting_together
+from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.offer import parse_toolsets
 from airflow_mcp.tools.open import open_instances
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from airflow_mcp.policy.rules import Policy
     from airflow_mcp.settings.read import Settings
 
 _LARGEST_HEADERS = 32 * 1024  # bytes
-_WORKER = "airflow_mcp.worker:create_app"  # a name, since this room reads no settings
 _OWN = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True)
+class Application:
+    """The server as one ASGI application, and what of it may change at run time."""
+
+    asgi: ASGIApp
+    instances: Instances
+    tokens: StaticTokens | None  # None where nobody has to say who calls
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI call."""
+        await self.asgi(scope, receive, send)
+
+    def enforce(self, settings: Settings, policy: Policy) -> None:
+        """These rules and tokens hold from the next call on."""
+        self.instances.enforce(policy)
+        if self.tokens is not None:
+            self.tokens.replace(settings.tokens)
+        tell("SIGHUP: the rules and tokens were read again and are in force from the next call on.")
+        if self.tokens is None and settings.tokens:
+            tell("SIGHUP: until a restart nobody needs a token, since the server was started without any.")
 
 
 def require_safe(settings: Settings, access: Access | None) -> None:
@@ -45,14 +75,18 @@ def require_safe(settings: Settings, access: Access | None) -> None:
         )
 
 
-def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer) -> ASGIApp:
+def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer) -> Application:
     """The application around a server of that class. Raises SettingsError and ManifestError before it serves."""
     access = access_of(settings)
     require_safe(settings, access)
-    instances = open_instances(settings)
+    metrics = Metrics(load_catalog().tools.keys())
+    instances = open_instances(settings, metrics)
     toolsets = parse_toolsets(settings.toolsets, instances.catalog)
     server = server_class(instances, toolsets, access, settings.shared_keys)
     add_health(server, instances)
+    # Behind a proxy on this machine every request comes from loopback.
+    open_to_all = access is None or (settings.is_loopback and not settings.http_trusted_proxies)
+    add_metrics(server, metrics, None if access is None or open_to_all else access.settings.required_scopes or ())
     limits = limits_of(settings)
     inner = server.streamable_http_app(
         stateless_http=settings.http_stateless,
@@ -61,7 +95,15 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
     )
     if settings.oauth and settings.oauth.required_scopes:
         inner = ScopeChallenge(inner, settings.oauth.required_scopes)
-    return Gate(inner, limits, instances.catalog.toolsets, tuple(instances.doors))
+    gate = Gate(
+        inner,
+        limits,
+        instances.catalog.toolsets,
+        tuple(instances.doors),
+        refused=metrics.refused,
+        by_any_name=frozenset() if open_to_all else frozenset({METRICS}),
+    )
+    return Application(Requests(gate, metrics.refused), instances, access.tokens if access else None)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -80,19 +122,34 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def prepare(settings: Settings) -> ASGIApp:
-    """The application as a process serves it: logging set up, and nothing cut off at SIGTERM."""
-    set_up_logging()
+def prepare(settings: Settings) -> Application:
+    """The application as a process serves it: logs and traces set up, and nothing cut off at SIGTERM."""
+    set_up_logging(settings.log_format, settings.log_level)
+    set_up_tracing()
     AppStatus.disable_automatic_graceful_drain()  # else a session's call in flight ends at once
     return build(settings)
 
 
-def serve_http(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; calls in flight then have `http_drain` seconds. Raises SettingsError."""
+def started(application: Application, settings: Settings, reread: Reread) -> Application:
+    """The same application, in the event loop that is to serve it."""
+    listen(Reload(settings, reread, application.enforce))
+    return application
+
+
+def worker(reread: Reread, settings: Settings) -> Application:
+    """The application of a worker process, in its event loop."""
+    return started(prepare(settings), settings, reread)
+
+
+def serve_http(settings: Settings, reread: Reread) -> None:
+    """Serve until SIGTERM or SIGINT; calls in flight then have `http_drain` seconds. Raises SettingsError.
+
+    At SIGHUP the rules and tokens are read anew.
+    """
     options: dict[str, Any] = {
         "host": settings.http_host,
         "port": settings.http_port,
-        "log_level": "warning",
+        "log_level": None,  # as set up by logs.py
         "log_config": None,  # ours, which masks secrets
         "access_log": False,
         "server_header": False,
@@ -106,11 +163,12 @@ def serve_http(settings: Settings) -> None:
         "ssl_keyfile": settings.http_tls_key or None,
         "lifespan": "on",
     }
-    application = prepare(settings)  # worker processes make their own: here it shows that they can
     several = settings.http_workers > 1
     if several:
-        options |= {"factory": True, "workers": settings.http_workers}
-    config = uvicorn.Config(_WORKER if several else application, **options)
+        build(settings)  # worker processes make their own: here it shows that they can
+        config = uvicorn.Config("", factory=True, workers=settings.http_workers, **options)
+    else:
+        config = uvicorn.Config(partial(started, prepare(settings), settings, reread), factory=True, **options)
     try:
         listening = config.bind_socket()
     except SystemExit:
@@ -122,7 +180,8 @@ def serve_http(settings: Settings) -> None:
     listening.listen(config.backlog)  # who comes between the next line and the first answer waits
     _announce(settings, _port_of(listening))
     if several:
-        Multiprocess(config, sockets=[listening]).run()
+        with counting_together() as folder:
+            Workers(config, listening, partial(worker, reread), settings, reread, folder).run()
     else:
         uvicorn.Server(config).run(sockets=[listening])
 
@@ -138,5 +197,4 @@ def _announce(settings: Settings, port: int) -> None:
     kinds = [f"tokens ({bearers})"] if bearers else []
     kinds += [f"access tokens of {settings.oauth.issuer}"] if settings.oauth else []
     who = f"the bearers of {' and of '.join(kinds)}" if kinds else "whoever is on this machine"
-    sys.stderr.write(f"airflow-mcp: serving {scheme}://{host}:{port}/mcp to {who}\n")
-    sys.stderr.flush()
+    tell(f"serving {scheme}://{host}:{port}/mcp to {who}")

@@ -11,6 +11,7 @@ from mcp.server.auth.provider import AccessToken
 
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.policy.narrow import WHOLE, Narrowing
+from airflow_mcp.server.logs import http_request_id, trace_ids
 from airflow_mcp.tools.caller import Caller
 
 READ_ONLY = "x-airflow-mcp-read-only"
@@ -47,7 +48,14 @@ def current_caller() -> Caller:
             pass
         case other:
             raise TypeError(f"a token was accepted by {type(other).__name__}, which names nobody")
-    return Caller(name, roles, narrowing=asked.narrowing, instances=asked.instances)
+    return Caller(
+        name,
+        roles,
+        narrowing=asked.narrowing,
+        instances=asked.instances,
+        http_request_id=http_request_id.get(),
+        trace_id=trace_ids().get("trace_id", ""),
+    )
 
 
 def narrowing_of(headers: Iterable[tuple[str, str]], toolsets: frozenset[str], instances: Iterable[str]) -> Narrowed:

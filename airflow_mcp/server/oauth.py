@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -44,12 +44,12 @@ class AccessTokens:
         self,
         settings: OAuth,
         keys: IssuerKeys,
-        taken: Collection[str] = (),
+        taken: Container[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._keys = keys
-        self._taken = frozenset(taken)
+        self._taken = taken
         self._clock = clock
         self._quiet_until = 0.0
 

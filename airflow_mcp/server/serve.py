@@ -5,30 +5,56 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from airflow_mcp.server.logs import set_up_logging
-
 if TYPE_CHECKING:
+    from airflow_mcp.policy.rules import Policy
+    from airflow_mcp.server.app import AirflowServer
+    from airflow_mcp.server.reload import Reload, Reread
     from airflow_mcp.settings.read import Settings
 
 Transport = Literal["stdio", "http"]
 
 
-def serve(settings: Settings, transport: Transport = "stdio") -> None:
-    """Serve until the client closes the pipe, or a signal ends it. Raises SettingsError before anything is served."""
+def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
+    """Serve until the client closes the pipe, or a signal ends it; at SIGHUP rules and tokens are read anew.
+
+    Raises SettingsError before anything is served.
+    """
+    from airflow_mcp.server.logs import set_up_logging, tell  # imports: once the settings are known to be right
+    from airflow_mcp.server.reload import Reload, hold_back
+
+    hold_back()
+    set_up_logging(settings.log_format, settings.log_level)
     match transport:
         case "stdio":
-            set_up_logging()
             _tell_a_person()
-            from airflow_mcp.server.app import AirflowServer  # 1 s of imports: once the settings are known to be right
+            import anyio
+
+            from airflow_mcp.server.app import AirflowServer  # 1 s
+            from airflow_mcp.server.tracing import set_up_tracing
             from airflow_mcp.tools.offer import parse_toolsets
             from airflow_mcp.tools.open import open_instances
 
+            set_up_tracing()
             instances = open_instances(settings)
-            AirflowServer(instances, parse_toolsets(settings.toolsets, instances.catalog)).run("stdio")
+
+            def enforce(new: Settings, policy: Policy) -> None:
+                del new  # whoever holds the pipe needs no token
+                instances.enforce(policy)
+                tell("SIGHUP: the rules were read again and are in force from the next call on.")
+
+            server = AirflowServer(instances, parse_toolsets(settings.toolsets, instances.catalog))
+            anyio.run(_over_stdio, server, Reload(settings, reread, enforce))
         case "http":
             from airflow_mcp.server.http import serve_http
 
-            serve_http(settings)
+            serve_http(settings, reread)
+
+
+async def _over_stdio(server: AirflowServer, reload: Reload) -> None:
+    from airflow_mcp.server.reload import listen
+
+    listen(reload)
+    await server.run_stdio_async()
 
 
 def _tell_a_person() -> None:

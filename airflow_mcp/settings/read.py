@@ -12,7 +12,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
@@ -25,7 +25,11 @@ from airflow_mcp.toml_lines import line_of
 _ELSEWHERE = frozenset({"CONFIG", "DEMO_HOME"})  # variables that are not fields
 # Tables, which a variable would replace instead of adding to them.
 FILE_ONLY = frozenset({"policy", "instances", "tokens", "oauth"})
+_RULES = frozenset({"allow", "deny"})  # of an instance
+_RUN_TIME = frozenset({"allow", "policy", "tokens", "instances"})  # what a reload may change; of instances, their rules
 Place = tuple[str | int, ...]
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class Settings(Connection, SharedSettings):
@@ -39,6 +43,8 @@ class Settings(Connection, SharedSettings):
     toolsets: Names = Field(default=(), description="Toolsets and tools to list, or all; listing is not permission")
     max_chars: int = Field(default=100_000, ge=1_000, le=10_000_000, description="Ceiling of an answer, in characters")
     audit: str = Field(default="", description="File that gets JSON lines about every call; - is stderr")
+    log_format: LogFormat = Field(default="text", description="How stderr is written: text, or json (an object a line)")
+    log_level: LogLevel = Field(default="WARNING", description="From which level on: DEBUG, INFO, WARNING, ERROR")
     policy: dict[str, Any] = Field(default={}, description="Permission rules (TOML only): docs/permissions.md")
     instances: dict[str, Instance] = Field(default={}, description="Several Airflows (TOML only): docs/permissions.md")
 
@@ -53,6 +59,37 @@ class Settings(Connection, SharedSettings):
     def connections(self) -> dict[str, Connection]:
         """Every Airflow by name; a single one is called default."""
         return dict(self.instances) or {"default": self}
+
+    def with_rules_of(self, other: Settings) -> Settings:
+        """These settings with the rules and tokens of others.
+
+        Raises SettingsError where those name other Airflows: they would lack the rules of one that is still served.
+        """
+        if other.instances.keys() != self.instances.keys():
+            raise SettingsError(
+                f"They are for other Airflows ({', '.join(other.connections)}) than are served "
+                f"({', '.join(self.connections)}): a restart is needed."
+            )
+        instances = {
+            name: one.model_copy(update={rule: getattr(other.instances[name], rule) for rule in _RULES})
+            for name, one in self.instances.items()
+        }
+        return self.model_copy(
+            update={"allow": other.allow, "policy": other.policy, "tokens": other.tokens, "instances": instances}
+        )
+
+    def other_than(self, other: Settings) -> list[str]:
+        """The names of settings that differ and that no reload changes, as they are written in the file."""
+        names = [name for name in type(self).model_fields if name not in _RUN_TIME]
+        differing = [name for name in names if getattr(self, name) != getattr(other, name)]
+        for instance, one in self.instances.items():
+            keys = (key for key in type(one).model_fields if key not in _RULES)
+            differing += [
+                f"instances.{instance}.{key}"
+                for key in keys
+                if getattr(one, key) != getattr(other.instances[instance], key)
+            ]
+        return differing
 
     def locate(self, error: SettingsError) -> SettingsError:
         """The same error with the key as the operator wrote it, and with the file and the line if it is in the file."""
@@ -101,6 +138,8 @@ def read_settings(**said: Any) -> Settings:
         raise SettingsError(f"{PREFIX}CONFIG names no file: {file}.")
     try:
         return Settings(**(_written() | {name: value for name, value in said.items() if value is not None}))
+    except OSError as error:
+        raise SettingsError(f"{PREFIX}CONFIG: {file} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not TOML: {error}.") from None
     except ValidationError as error:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import sys
 import time
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import FileIO
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean
+
+if TYPE_CHECKING:
+    from airflow_mcp.tools.caller import Caller
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -31,6 +36,8 @@ class Entry:
     arguments: Json  # as they may be shown (tools/arguments.py)
     request_id: str = ""
     through: str = ""  # the tool that ran this one
+    http_request_id: str = ""
+    trace_id: str = ""
     rule: str = ""
     decision: str = "refused"  # refused | previewed | asked | allowed
     targets: tuple[str, ...] = ()  # of a change: what was worked out, or before that what the call names
@@ -39,6 +46,12 @@ class Entry:
     status: int | None = None  # Airflow's last HTTP status
     error: str = ""
     started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, caller: Caller, tool: str, access: str, instance: str, arguments: Json, through: str) -> Entry:
+        """The entry of a call that begins now."""
+        ids = (caller.request_id, through, caller.http_request_id, caller.trace_id)
+        return cls(tool, access, caller.name, instance, arguments, *ids)
 
 
 current: ContextVar[Entry | None] = ContextVar("airflow_mcp_audit_entry", default=None)
@@ -74,7 +87,7 @@ class Audit:
             ) from None
 
     def close(self, entry: Entry) -> None:
-        """Write what came of a call. A change was announced before; a failure here is told on stderr."""
+        """Write what came of a call. A change was announced before; a failure here is told in the log."""
         if self._file is None:
             return
         try:
@@ -83,7 +96,7 @@ class Audit:
             self._tell(error)
 
     def shut(self) -> None:
-        """Close the file; nothing is written afterwards. What could not be written before is told on stderr."""
+        """Close the file; nothing is written afterwards. What could not be written before is told in the log."""
         if self._file is None or self._file is sys.stderr:
             return
         try:
@@ -92,8 +105,7 @@ class Audit:
             self._tell(error)
 
     def _tell(self, error: Exception) -> None:
-        with suppress(OSError, ValueError):  # stderr may be a file on the same full disk: the answer matters more
-            sys.stderr.write(f"airflow-mcp: the audit file {self._path} cannot be written: {error}\n")
+        _log.error("the audit file %s cannot be written: %s", self._path, error)
 
     def _write(self, entry: Entry, phase: str) -> None:
         assert self._file is not None
@@ -101,6 +113,8 @@ class Audit:
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "phase": phase,
             "request_id": entry.request_id,
+            "http_request_id": entry.http_request_id,
+            "trace_id": entry.trace_id,
             "caller": entry.caller,
             "instance": entry.instance,
             "tool": entry.tool,

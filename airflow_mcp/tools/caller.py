@@ -58,6 +58,8 @@ class Caller:
     narrowing: Narrowing = WHOLE
     instances: frozenset[str] | None = None
     request_id: str = ""
+    http_request_id: str = ""  # of the HTTP request that brought the call; empty over stdio
+    trace_id: str = ""  # of the trace that the call belongs to, 32 hexadecimal digits (W3C Trace Context)
     progress: Progress = _unheard
     ask: Ask = nobody
     find: Find = _nothing

@@ -1,9 +1,12 @@
-"""What the doors of one server share to keep watch: the plans they gave, the calls they counted, the audit trail."""
+"""What the doors of one server share: the rules in force, the plans they gave, the calls they counted, who is told."""
 
 from __future__ import annotations
 
+import time
+
+from airflow_mcp.observe import NOBODY, Observer
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.tools.audit import Audit
+from airflow_mcp.tools.audit import Audit, Entry
 from airflow_mcp.tools.plan import Plans
 from airflow_mcp.tools.rates import Rates
 from airflow_mcp.tools.shared import SharedMemory
@@ -13,13 +16,36 @@ class Guard:
     """One for all doors; with a Redis, and the keys that seal plans, for the doors of all replicas."""
 
     def __init__(
-        self, policy: Policy, audit_path: str = "", *, redis_url: str = "", keys: tuple[str, ...] = ()
+        self,
+        policy: Policy,
+        audit_path: str = "",
+        *,
+        redis_url: str = "",
+        keys: tuple[str, ...] = (),
+        observer: Observer = NOBODY,
     ) -> None:
         """Raises SettingsError when the audit file cannot be written, or the library for Redis is missing."""
         self._shared = SharedMemory(redis_url) if redis_url else None
+        self._observer = observer
+        self.policy = policy  # whoever decides takes it once, when a call begins
         self.plans = Plans(self._shared, keys)
         self.rates = Rates(policy.per_minute, self._shared)
         self.audit = Audit(audit_path)
+
+    def enforce(self, policy: Policy) -> None:
+        """From now on calls begin under these rules; those in flight finish under the rules that they began with."""
+        self.policy = policy
+        self.rates.limits = policy.per_minute
+
+    def begin(self) -> None:
+        """A call has come; `end` follows."""
+        self._observer.call_began()
+
+    def end(self, entry: Entry, error: BaseException | None) -> None:
+        """A call is over: its audit line, and whoever counts."""
+        self.audit.close(entry)
+        seconds = time.monotonic() - entry.started
+        self._observer.call_ended(entry.tool, entry.access, entry.instance, seconds, error)
 
     async def aclose(self) -> None:
         """Close the audit trail and the connections to Redis."""

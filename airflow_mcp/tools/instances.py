@@ -56,8 +56,12 @@ class Instances:
 
     @property
     def policy(self) -> Policy:
-        """The operator's rules for all of them."""
+        """The operator's rules for all of them, as they are now in force."""
         return self._first.policy
+
+    def enforce(self, policy: Policy) -> None:
+        """Replace the rules for all of them, for every call that begins from now on."""
+        self._first.guard.enforce(policy)
 
     async def call(self, name: str, arguments: Json, caller: Caller) -> Json:
         """Run one tool on the Airflow that the call names; a read may leave it out and gets the first one's.
@@ -125,10 +129,12 @@ class Instances:
         through = caller.through.name if caller.through and caller.through != tool else ""
         access = tool.entry.access if tool else ""
         told = shown(tool, arguments, self.catalog)
-        entry = Entry(name, access, caller.name, "", told, caller.request_id, through)
+        entry = Entry.of(caller, name, access, "", told, through)
         entry.error = sentence
-        self._first.guard.audit.close(entry)
-        return InvalidArgumentsError(f"{name}: {sentence}")
+        error = InvalidArgumentsError(f"{name}: {sentence}")
+        self._first.guard.begin()
+        self._first.guard.end(entry, error)
+        return error
 
     def offers(self, name: str, caller: Caller) -> bool:
         """Whether some call of this tool may be allowed to the caller on some Airflow."""

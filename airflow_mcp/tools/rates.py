@@ -65,7 +65,7 @@ class Rates:
     """Holds calls against the limits of policy."""
 
     def __init__(self, limits: PerMinute, calls: CountedCalls | None = None) -> None:
-        self._limits = limits
+        self.limits = limits
         self._calls = calls or CountedInMemory()
 
     async def take(self, caller: str, access: Access) -> None:
@@ -80,7 +80,7 @@ class Rates:
         await self._hold(caller, access, count=False)
 
     async def _hold(self, caller: str, access: Access, *, count: bool) -> None:
-        limit: int | None = getattr(self._limits, access)
+        limit: int | None = getattr(self.limits, access)
         if limit is None:
             if access != "read":
                 await self._calls.reach()

@@ -49,18 +49,28 @@ class Door:
         instance: str = "default",
         guard: Guard | None = None,
     ) -> None:
-        """`ceiling` is the operator's limit on an answer, characters; `guard` is shared by the doors of one server."""
+        """`ceiling` is the operator's limit on an answer, characters.
+
+        `guard` is shared by the doors of one server, and then it has the rules, not `policy`.
+        """
         self.catalog = catalog
-        self.policy = policy
         self.client = client
         self.ceiling = ceiling
         self.instance = instance
         self.guard = guard or Guard(policy)
-        self._operations = Operations(catalog, policy, client, instance)
+
+    @property
+    def policy(self) -> Policy:
+        """The rules in force for the next call."""
+        return self.guard.policy
 
     def asker(self, caller: Caller) -> Asker:
         """Who policy decides about."""
-        return self._operations.asker(caller)
+        return self._operations().asker(caller)
+
+    def _operations(self) -> Operations:
+        """The operations under the rules in force now: a call keeps its own, whatever a reload brings meanwhile."""
+        return Operations(self.catalog, self.policy, self.client, self.instance)
 
     async def call(self, name: str, arguments: Json, caller: Caller) -> Json:
         """Run one tool and answer within its budget.
@@ -73,37 +83,39 @@ class Door:
         access = tool.entry.access
         through = caller.through.name if caller.through else ""
         told = shown(tool, arguments, self.catalog)
-        entry = audit.Entry(name, access, caller.name, self.instance, told, caller.request_id, through)
+        entry = audit.Entry.of(caller, name, access, self.instance, told, through)
         token = audit.current.set(entry)
+        self.guard.begin()
+        failure: BaseException | None = None
         try:
-            return await self._decided(tool, arguments, caller, entry)
-        except AirflowMcpError as error:
-            entry.error = present(error)
-            raise
-        except BaseException as error:
-            entry.error = entry.error or f"ended by {type(error).__name__}"  # a question, a cancellation, a crash
+            return await self._decided(self._operations(), tool, arguments, caller, entry)
+        except BaseException as error:  # ours, a question, a cancellation, a crash
+            failure = error
+            entry.error = present(error) if isinstance(error, AirflowMcpError) else f"ended by {type(error).__name__}"
             raise
         finally:
+            self.guard.end(entry, failure)
             audit.current.reset(token)
-            self.guard.audit.close(entry)
 
-    async def _decided(self, tool: Tool, arguments: Json, caller: Caller, entry: audit.Entry) -> Json:
-        asker = self.asker(caller)
+    async def _decided(
+        self, operations: Operations, tool: Tool, arguments: Json, caller: Caller, entry: audit.Entry
+    ) -> Json:
+        policy, asker = operations.policy, operations.asker(caller)
         for one in (tool, caller.through):
-            if one is not None and not offers(self.policy, one, asker):
-                never = decide(self.policy, one, {}, asker)
+            if one is not None and not offers(policy, one, asker):
+                never = decide(policy, one, {}, asker)
                 entry.rule = never.rule
-                raise refusal(self.policy, one, never, asker)
+                raise refusal(policy, one, never, asker)
         schema.validate(tool, arguments, self.catalog)
         if tool.entry.access != "read":
             schema.refuse_masks(tool, arguments)
-        touched = await self._operations.touched(tool, arguments, caller)
-        decision = decide(self.policy, tool, touched, asker)
+        touched = await operations.touched(tool, arguments, caller)
+        decision = decide(policy, tool, touched, asker)
         entry.rule = decision.rule
         if tool.entry.access != "read":
             entry.targets, entry.affected = names_in(touched), None
         if not decision.allowed:
-            raise refusal(self.policy, tool, decision, asker)
+            raise refusal(policy, tool, decision, asker)
         arguments = schema.whole_numbers(tool, arguments, self.catalog)
         room = Room(min(arguments.pop("max_chars", tool.entry.budget or DEFAULT_BUDGET), self.ceiling), self.ceiling)
         fields = tuple(arguments.pop("fields", ()))
@@ -117,33 +129,40 @@ class Door:
                 await self.guard.rates.take(caller.name, tool.entry.access)
                 entry.decision = "allowed"
             else:
-                confirmation = await self._confirmed(tool, arguments, caller, decision, entry, room)
+                confirmation = await self._confirmed(operations, tool, arguments, caller, decision, entry, room)
                 if confirmation.preview is not None:
                     return confirmation.preview
                 granted = confirmation.granted
                 arguments = self._signed(tool, arguments, caller, version)
             if tool.entry.python:
-                return await self._composite(tool, arguments, caller, version, room, granted)
-            reply = await read_allowed(self._operations, tool, arguments, caller, decision, fields)
+                return await self._composite(operations, tool, arguments, caller, version, room, granted)
+            reply = await read_allowed(operations, tool, arguments, caller, decision, fields)
             if dry:
-                found = decide(self.policy, tool, touched | reached(touched, reply.rows or []), asker)
+                found = decide(policy, tool, touched | reached(touched, reply.rows or []), asker)
                 if not found.allowed:
-                    raise refusal(self.policy, tool, found, asker)
+                    raise refusal(policy, tool, found, asker)
         except NotFoundError as error:
-            reads = InnerDoor(self._operations, None, caller, version, room)
+            reads = InnerDoor(operations, None, caller, version, room)
             raise await explain_missing(reads, arguments, error) from None
         if links:
             reply = with_links(reply, self.client.url, version.generation)
         return self._answer(tool, arguments, reply, fields, room)
 
     async def _confirmed(
-        self, tool: Tool, arguments: Json, caller: Caller, decision: Decision, entry: audit.Entry, room: Room
+        self,
+        operations: Operations,
+        tool: Tool,
+        arguments: Json,
+        caller: Caller,
+        decision: Decision,
+        entry: audit.Entry,
+        room: Room,
     ) -> Confirmation:
         """A preview to answer with, or the leave to make the change now.
 
         A plan is used up by acting alone: a refusal for any other reason leaves it good.
         """
-        confirmation = await confirm(self._operations, self.guard, tool, arguments, caller, decision, entry, room)
+        confirmation = await confirm(operations, self.guard, tool, arguments, caller, decision, entry, room)
         if confirmation.preview is not None:
             return confirmation
         await self.guard.rates.take(caller.name, tool.entry.access)  # previews and questions are not counted
@@ -169,14 +188,23 @@ class Door:
         return {**arguments, "note": f"{note} ({signature})" if note else signature}
 
     async def _composite(
-        self, tool: Tool, arguments: Json, caller: Caller, version: Version, room: Room, granted: tuple[Json, ...]
+        self,
+        operations: Operations,
+        tool: Tool,
+        arguments: Json,
+        caller: Caller,
+        version: Version,
+        room: Room,
+        granted: tuple[Json, ...],
     ) -> Json:
         wire.check_ids(tool, arguments, self.catalog, version.generation)
         function = import_module(f"airflow_mcp.tools.composite.{tool.name}").run
         within = Within(tool, touched_by(tool, arguments))
-        answer: Json = await function(InnerDoor(self._operations, within, caller, version, room, granted), arguments)
+        answer: Json = await function(InnerDoor(operations, within, caller, version, room, granted), arguments)
         record = self.catalog.records[tool.entry.record] if tool.entry.record else PLAIN
-        answer = shape.normalise(answer, record, "v2", reveal=reveals_secrets(self.policy, self.asker(caller)))
+        answer = shape.normalise(
+            answer, record, "v2", reveal=reveals_secrets(operations.policy, operations.asker(caller))
+        )
         kept = {name: value for name, value in answer.items() if value is not None}
         return shape.fit(kept, budget=room.budget, ceiling=room.ceiling, tail=record.tail)
 

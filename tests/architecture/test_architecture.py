@@ -21,19 +21,20 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
     frozenset({"commands"}),
-    frozenset({"worker"}),
     frozenset({"console", "server", "demo", "settings"}),
     frozenset({"tools"}),
     frozenset({"policy", "airflow"}),
     frozenset({"catalog"}),
     frozenset({"redact", "probe"}),
-    frozenset({"addresses", "errors", "text", "tokens", "toml_lines"}),
+    frozenset({"addresses", "errors", "observe", "text", "tokens", "toml_lines"}),
 )
 ONLY = {"settings": {"addresses", "errors", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it
     "httpx2": {"airflow"},
     "jwt": {"server"},
     "mcp": {"server", "demo"},
+    "opentelemetry": {"airflow", "server"},
+    "prometheus_client": {"server"},
     "redis": {"tools"},
     "starlette": {"server"},
     "uvicorn": {"server"},

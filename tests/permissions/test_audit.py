@@ -238,7 +238,7 @@ def test_a_start_with_a_trail_that_cannot_be_written_ends_at_once(
 @pytest.mark.parametrize("confirm", ["never", "plan"])
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_on_a_full_disk_nothing_is_changed_and_reads_go_on(
-    capsys: pytest.CaptureFixture[str], version: str, confirm: str
+    caplog: pytest.LogCaptureFixture, version: str, confirm: str
 ) -> None:
     world = World(version)
     policy: Json = {"allow": [{"tools": ADMIN, "confirm": confirm}]}
@@ -252,7 +252,7 @@ async def test_on_a_full_disk_nothing_is_changed_and_reads_go_on(
             assert "audit" in str(result.content)
         assert changes(world.airflow) == []
         assert (await someone.ask("get_dag", dag_id="etl_a"))["dag_id"] == "etl_a"
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot be written" in caplog.text
 
 
 @contextlib.contextmanager

@@ -1,0 +1,81 @@
+"""What is known of every HTTP request, refused ones too: its id, the trace it belongs to, and a line in the log."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from opentelemetry.context import attach, detach
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.datastructures import Headers, MutableHeaders
+
+from airflow_mcp.redact import redact_text
+from airflow_mcp.server.logs import http_request_id
+from airflow_mcp.text import shorten
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_log = logging.getLogger(__name__)
+_ID = "X-Request-Id"
+_HARMLESS = re.compile(r"[A-Za-z0-9_.:=+/-]{1,64}")
+_SHOWN = 100  # characters of a path
+_trace_context = TraceContextTextMapPropagator()
+
+
+class Requests:
+    """Around the whole application, as plain ASGI."""
+
+    def __init__(self, app: ASGIApp, refused: Callable[[str], None]) -> None:
+        """`refused` is told why a request was turned away by what lies inside the gate: for its token or its size."""
+        self._app = app
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI call."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = id_of(headers.get(_ID, ""))
+        began = time.monotonic()
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                named = MutableHeaders(scope=message)
+                named[_ID] = request_id
+                if reason := _reason(status, named):
+                    self._refused(reason)
+            await send(message)
+
+        # A client's own traceparent, in the message's _meta, comes before the one that a proxy may have set here.
+        traced = attach(_trace_context.extract(dict(headers)))
+        token = http_request_id.set(request_id)
+        try:
+            await self._app(scope, receive, answer)
+        finally:
+            seconds = time.monotonic() - began
+            path = shorten(scope["path"], _SHOWN)
+            _log.info("%s %s %s %.3f s", scope["method"], path, status or "no answer", seconds)
+            http_request_id.reset(token)
+            detach(traced)
+
+
+def id_of(given: str) -> str:
+    """The id that a client or proxy gave, where it is a short harmless word and no secret; else a new one."""
+    if _HARMLESS.fullmatch(given) and redact_text(given) == given:
+        return given
+    return uuid.uuid4().hex
+
+
+def _reason(status: int, headers: MutableHeaders) -> str:
+    if status in (401, 403) and "www-authenticate" in headers:
+        return "token" if status == 401 else "scope"
+    return "body" if status == 413 else ""
