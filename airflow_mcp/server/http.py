@@ -15,12 +15,14 @@ from mcp.server.transport_security import TransportSecuritySettings
 from sse_starlette.sse import AppStatus
 from uvicorn.supervisors import Multiprocess
 
+from airflow_mcp.airflow.identities.caller import header_of
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.server.access import access_of
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.server.challenge import ScopeChallenge
 from airflow_mcp.server.gate import Gate, Limits
 from airflow_mcp.server.health import add_health
+from airflow_mcp.server.own_tokens import taken_headers
 from airflow_mcp.server.serve import set_up_logging
 from airflow_mcp.tools.offer import parse_toolsets
 from airflow_mcp.tools.open import open_instances
@@ -53,6 +55,9 @@ def build(settings: Settings) -> ASGIApp:
     server = AirflowServer(instances, toolsets, access_of(settings), settings.shared_keys)
     add_health(server, instances)
     limits = limits_of(settings)
+    alone = len(settings.connections) == 1
+    callers = (name for name, one in settings.connections.items() if one.identity == "caller")
+    own_tokens = taken_headers({name: header_of(name, alone=alone) for name in callers})
     inner = server.streamable_http_app(
         stateless_http=settings.http_stateless,
         max_request_body_size=settings.http_max_body,
@@ -60,7 +65,7 @@ def build(settings: Settings) -> ASGIApp:
     )
     if settings.oauth and settings.oauth.required_scopes:
         inner = ScopeChallenge(inner, settings.oauth.required_scopes)
-    return Gate(inner, limits, instances.catalog.toolsets, tuple(instances.doors))
+    return Gate(inner, limits, instances.catalog.toolsets, tuple(instances.doors), own_tokens)
 
 
 def limits_of(settings: Settings) -> Limits:

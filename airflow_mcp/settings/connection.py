@@ -1,16 +1,22 @@
-"""One Airflow as an operator describes it: where it is, how to log in, and the rules for it alone."""
+"""One Airflow as an operator describes it: where it is, how it is reached, and the rules for it alone."""
 
 from __future__ import annotations
 
-import shlex
+import re
 import ssl
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-PREFIX = "AIRFLOW_MCP_"
+from airflow_mcp.settings.login import PREFIX, Login
+
+__all__ = ["PREFIX", "Connection", "Instance", "certificates"]
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+# What says who is asking, where a request goes and how it is cut is not the operator's to add.
+_REFUSED = frozenset({"authorization", "host", "connection", "content-length", "content-type", "transfer-encoding"})
 
 
 def certificates(file: str) -> str:
@@ -25,22 +31,22 @@ def certificates(file: str) -> str:
     return file
 
 
-class Connection(BaseModel):
-    """One Airflow: where it is and how to log in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Connection(Login):
+    """One Airflow: where it is, how it is reached and how to log in."""
 
     url: str = Field(
         default="http://127.0.0.1:8080", description="Airflow's address, with its path prefix if it has one"
     )
-    username: str = Field(default="", description="User for basic authentication (2.x) or for a token login (3.x)")
-    password: SecretStr = Field(default=SecretStr(""), description="That user's password")
-    token: SecretStr = Field(default=SecretStr(""), description="A bearer token, instead of user and password")
-    token_command: str = Field(
-        default="", description="A command that prints a bearer token; run again when it expires"
-    )
-    ca_file: str = Field(default="", description="PEM file of the CA that signed Airflow's certificate")
     timeout: float = Field(default=30.0, gt=0, le=3600, description="Seconds one request to Airflow may take")
+    ca_file: str = Field(default="", description="PEM file of the CA that signed Airflow's certificate")
+    client_cert: str = Field(default="", description="PEM file of the certificate to show Airflow (mutual TLS)")
+    client_key: str = Field(default="", description="PEM file of its private key, without a passphrase")
+    proxy: SecretStr = Field(
+        default=SecretStr(""), description="HTTP proxy to reach Airflow through, such as http://proxy.example.com:3128"
+    )
+    headers: dict[str, SecretStr] = Field(
+        default={}, description="Headers to send with every request to Airflow (TOML only)"
+    )
 
     @field_validator("url")
     @classmethod
@@ -59,48 +65,54 @@ class Connection(BaseModel):
         base = value.rstrip("/")
         return base.removesuffix("/api/v1").removesuffix("/api/v2").rstrip("/")
 
-    @field_validator("token_command")
-    @classmethod
-    def _is_command(cls, value: str) -> str:
-        try:
-            words = shlex.split(value)
-        except ValueError as error:
-            raise ValueError(f"is not a command line: {error}") from None
-        if value and not words:
-            raise ValueError("is not a command line: it holds nothing but spaces")
-        return value
-
-    @field_validator("token")
-    @classmethod
-    def _is_token(cls, value: SecretStr) -> SecretStr:
-        text = value.get_secret_value()
-        if not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError("must be one word of visible ASCII characters")
-        return value
-
     @field_validator("ca_file")
     @classmethod
     def _is_file(cls, value: str) -> str:
         return certificates(value)
 
-    @model_validator(mode="after")
-    def _has_one_identity(self) -> Self:
-        ways = {
-            "TOKEN": bool(self.token.get_secret_value()),
-            "TOKEN_COMMAND": bool(self.token_command),
-            "USERNAME": bool(self.username),
-        }
-        if sum(ways.values()) > 1:
-            given = " and ".join(f"{PREFIX}{name}" for name, is_set in ways.items() if is_set)
-            raise ValueError(f"{given} are set: choose one way to log in")
-        if bool(self.username) != bool(self.password.get_secret_value()):
-            raise ValueError(f"{PREFIX}USERNAME and {PREFIX}PASSWORD go together: set both or neither")
-        return self
+    @field_validator("proxy")
+    @classmethod
+    def _is_a_proxy(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        try:
+            parts = urlsplit(url)
+            right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+        except ValueError:
+            right = False
+        if url and not right:
+            raise ValueError("must be an address such as http://proxy.example.com:3128")
+        return value
 
-    @property
-    def token_command_words(self) -> tuple[str, ...]:
-        """The token command as it is run, without a shell."""
-        return tuple(shlex.split(self.token_command))
+    @field_validator("headers")
+    @classmethod
+    def _are_headers(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, secret in value.items():
+            text = secret.get_secret_value()
+            if not _HEADER.fullmatch(name):
+                raise ValueError(f"{name[:40]!r} is no name of a header")
+            if name.lower() in _REFUSED:
+                raise ValueError(f"{name} is not sent as it is told here: logging in and the request itself make it")
+            if not text.isascii() or not text.isprintable():
+                raise ValueError(f"the value of {name} must be visible ASCII characters")
+        return value
+
+    @model_validator(mode="after")
+    def _has_key_with_its_certificate(self) -> Self:
+        if self.client_key and not self.client_cert:
+            raise ValueError("client_key is set without client_cert: set both, or client_cert alone if it holds both")
+        for name, file in (("client_cert", self.client_cert), ("client_key", self.client_key)):
+            if file and not Path(file).is_file():
+                raise ValueError(f"{name} names no file: {file}")
+        if self.client_cert:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            try:  # a passphrase would be asked for at a terminal that is not there
+                context.load_cert_chain(self.client_cert, self.client_key or None, password=lambda: b"")
+            except (ssl.SSLError, ValueError):
+                raise ValueError(
+                    "client_cert and client_key hold no certificate and its private key in PEM form, without a "
+                    "passphrase"
+                ) from None
+        return self
 
 
 class Instance(Connection):

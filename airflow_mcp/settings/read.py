@@ -24,7 +24,7 @@ from airflow_mcp.toml_lines import line_of
 
 _ELSEWHERE = frozenset({"CONFIG", "DEMO_HOME"})  # variables that are not fields
 # Tables, which a variable would replace instead of adding to them.
-FILE_ONLY = frozenset({"policy", "instances", "tokens", "oauth"})
+FILE_ONLY = frozenset({"policy", "instances", "tokens", "oauth", "headers"})
 Place = tuple[str | int, ...]
 
 

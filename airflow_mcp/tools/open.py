@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mcp.airflow.auth import Credentials
-from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.tools.guard import Guard
+from airflow_mcp.tools.identify import clients_of
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.run import Door
 
 if TYPE_CHECKING:
-    from airflow_mcp.settings.connection import Connection
     from airflow_mcp.settings.read import Settings
 
 
@@ -26,19 +24,11 @@ def open_instances(settings: Settings) -> Instances:
     except SettingsError as error:
         raise settings.locate(error) from None
     guard = Guard(policy, settings.audit, redis_url=settings.redis_url.get_secret_value(), keys=settings.shared_keys)
+    connections = settings.connections
+    clients = {name: clients_of(one, name, alone=len(connections) == 1) for name, one in connections.items()}
     return Instances(
         {
-            name: Door(catalog, policy, _client(one), ceiling=settings.max_chars, instance=name, guard=guard)
-            for name, one in settings.connections.items()
+            name: Door(catalog, policy, client, ceiling=settings.max_chars, instance=name, guard=guard)
+            for name, client in clients.items()
         }
     )
-
-
-def _client(connection: Connection) -> AirflowClient:
-    credentials = Credentials(
-        username=connection.username,
-        password=connection.password.get_secret_value(),
-        token=connection.token.get_secret_value(),
-        token_command=connection.token_command_words,
-    )
-    return AirflowClient(connection.url, credentials, timeout=connection.timeout, ca_file=connection.ca_file or None)
