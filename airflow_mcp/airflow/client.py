@@ -16,13 +16,13 @@ from airflow_mcp.airflow.generation import Detection, detect
 from airflow_mcp.airflow.identities.way import ONCE, Proof, Way
 from airflow_mcp.airflow.network import Network
 from airflow_mcp.airflow.places import Places
+from airflow_mcp.airflow.unreachable import NEVER_SENT, unreachable
 from airflow_mcp.airflow.wire import Request, redirected
 from airflow_mcp.catalog.versions import Generation, Version
 from airflow_mcp.errors import AirflowError, AirflowUnreachableError, InvalidArgumentsError, LoginError
 
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _JSON = "application/json"
 _LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is streamed
 
@@ -146,7 +146,7 @@ class AirflowClient:
                 with anyio.fail_after(self.timeout, shield=not request.repeatable):
                     response = await take(await self._attempt(request, proof.headers))
             except (httpx2.TransportError, httpx2.DecodingError, TimeoutError) as error:
-                if not again and not (isinstance(error, _NEVER_SENT) and attempt < _ATTEMPTS):
+                if not again and not (isinstance(error, NEVER_SENT) and attempt < _ATTEMPTS):
                     raise self._unreachable(error, request) from None
             else:
                 if not _is_refused(response):
@@ -242,20 +242,14 @@ class AirflowClient:
         return response.status, response.content
 
     def _unreachable(self, error: Exception, request: Request) -> AirflowUnreachableError:
-        text = str(error)
-        if isinstance(error, TimeoutError | httpx2.TimeoutException):
-            why = f"gave no answer within {self.timeout:g} seconds (AIRFLOW_MCP_TIMEOUT)"
-        elif "WRONG_VERSION_NUMBER" in text:
-            why = "does not speak TLS. Is its address http:// instead of https://?"
-        elif "CERTIFICATE" in text or "SSL" in text:
-            why = "shows a TLS certificate that is not trusted here; AIRFLOW_MCP_CA_FILE names the CA that signed it"
-        elif isinstance(error, httpx2.ConnectError):
-            why = "cannot be reached. Is it running, and is AIRFLOW_MCP_URL right?"
-        else:
-            why = f"broke the connection ({type(error).__name__})"
-        sent = not request.repeatable and not isinstance(error, _NEVER_SENT)
-        doubt = " The change may or may not have happened: look before you try again." if sent else ""
-        return AirflowUnreachableError(f"Airflow at {self.url} {why.rstrip('.')}.{doubt}".replace("?.", "?"), sent=sent)
+        return unreachable(
+            error,
+            self.url,
+            self.timeout,
+            repeatable=request.repeatable,
+            answered=self.known_version is not None,
+            proxied=bool(self._network.proxy),
+        )
 
 
 def _is_refused(response: Response) -> bool:

@@ -8,7 +8,11 @@ from airflow_mcp.airflow.auth import Credentials
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.airflow.clients import Clients, OwnClients
 from airflow_mcp.airflow.identities.caller import by_callers_token
+from airflow_mcp.airflow.identities.client_credentials import ClientCredentials
 from airflow_mcp.airflow.identities.exchange import Exchange, by_exchange
+from airflow_mcp.airflow.identities.google import Google
+from airflow_mcp.airflow.identities.kerberos import Kerberos
+from airflow_mcp.airflow.identities.mwaa import Mwaa
 from airflow_mcp.airflow.identities.token_endpoint import TokenEndpoint
 from airflow_mcp.airflow.network import Network
 
@@ -47,10 +51,22 @@ def clients_of(connection: Connection, instance: str, *, alone: bool) -> Clients
 
 
 def _way(connection: Connection, network: Network) -> Credentials | Way:
-    del network
-    return Credentials(
-        username=connection.username,
-        password=connection.password.get_secret_value(),
-        token=connection.token.get_secret_value(),
-        token_command=connection.token_command_words,
-    )
+    match connection.auth:
+        case "given":
+            return Credentials(
+                username=connection.username,
+                password=connection.password.get_secret_value(),
+                token=connection.token.get_secret_value(),
+                token_command=connection.token_command_words,
+            )
+        case "client_credentials":
+            secret = connection.token_client_secret.get_secret_value()
+            endpoint = TokenEndpoint(connection.token_url, connection.token_client_id, secret, connection.ca_file)
+            return ClientCredentials(endpoint, connection.token_scope, connection.token_audience)
+        case "google":
+            return Google(connection.google_audience)
+        case "mwaa":
+            environment, region = connection.mwaa_environment, connection.mwaa_region
+            return Mwaa(connection.url, environment, region, network, connection.timeout)
+        case "kerberos":
+            return Kerberos(connection.url, connection.kerberos_service)

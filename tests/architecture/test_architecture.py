@@ -31,10 +31,14 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 ONLY = {"settings": {"addresses", "errors", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it
+    "boto3": {"airflow"},
+    "botocore": {"airflow"},
+    "google": {"airflow"},
     "httpx2": {"airflow"},
     "jwt": {"server"},
     "mcp": {"server", "demo"},
     "redis": {"tools"},
+    "spnego": {"airflow"},
     "starlette": {"server"},
     "uvicorn": {"server"},
 }
