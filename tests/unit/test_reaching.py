@@ -164,3 +164,13 @@ async def test_the_operators_headers_go_with_every_request() -> None:
 def test_a_header_that_would_change_the_request_ends_the_start(name: str, value: str, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Connection.model_validate({"headers": {name: value}})
+
+
+async def test_a_deployment_below_a_path_gets_its_api_token() -> None:
+    hosted = FakeAirflow("3.0.6", prefix="/dzx1abcd").on("GET", "/dags/etl", dag())
+    with upstream(hosted) as served:
+        async with connected(url=f"{served.url}/dzx1abcd", token="an-api-token-of-the-deployment") as someone:
+            await someone.ask("get_dag", dag_id="etl")
+        (sent,) = served.sent
+        assert sent.headers["authorization"] == "Bearer an-api-token-of-the-deployment"
+        assert served.seen[-1].path == "/dzx1abcd/api/v2/dags/etl"
