@@ -22,8 +22,9 @@ UV_BOUND := uv>=0.9,<1
 KUBERNETES := 1.37.0
 SYNCED := .venv/.synced
 PYTHON := .venv/bin/python
+NODE_PACKAGES := tests/conformance/node_modules/.installed
 
-.PHONY: help demo test test-services test-matrix check bench snapshots docs
+.PHONY: help demo test test-services test-matrix conformance check bench snapshots docs
 .NOTPARALLEL:
 
 help: ## Say what there is (this list).
@@ -44,10 +45,13 @@ test-services: $(SYNCED) ## Test replicas behind nginx with Redis; installs both
 		apt-get install -qq -y --no-install-recommends $$missing >/dev/null && missing=; \
 	fi; \
 	if [ -n "$$missing" ]; then echo "make: test-services needs$$missing on the PATH (Debian: apt install$$missing)." >&2; exit 1; fi; \
-	PATH="$$PATH" $(PYTHON) -m pytest tests/services -m services $(ARGS)
+	PATH="$$PATH" $(PYTHON) -m pytest tests/services $(ARGS)
 
 test-matrix: $(SYNCED) ## Run the core of the live tests on five more versions of Airflow, one after the other; ARGS names some.
 	@$(with_uv) $(PYTHON) -m tests.matrix $(ARGS)
+
+conformance: $(SYNCED) $(NODE_PACKAGES) ## MCP's own suite, the Inspector and TypeScript's clients against the server.
+	@$(with_uv) $(PYTHON) -m pytest tests/conformance $(ARGS)
 
 check: $(SYNCED) ## Lint, types, manifests, generated files, Dockerfile, deploy/.
 	$(PYTHON) -m ruff check
@@ -89,6 +93,11 @@ $(SYNCED): pyproject.toml uv.lock
 	if [ "$$uv" = .uv/bin/uv ]; then $(MAKE) --no-print-directory .uv/bin/uv || exit 1; fi; \
 	echo 'Setting up .venv (once, and when uv.lock changes)'; \
 	"$$uv" sync --frozen --quiet && touch $@
+
+# The Node that runs these comes with the environment.
+$(NODE_PACKAGES): tests/conformance/package-lock.json | $(SYNCED)
+	@echo 'Installing the packages of tests/conformance (once, and when package-lock.json changes)'
+	@$(PYTHON) -m tests.conformance.node && touch $@
 
 # Prefers the newest Python that can make an environment; a name on the PATH may not run, as a version manager's shim.
 .uv/bin/uv:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 OPEN = frozenset({"/healthz", "/readyz"})
 _WINDOW = 60.0  # seconds
 _MOST_ADDRESSES = 10_000
+_LISTENERS = 16  # open ears of sessions, for each request that may be answered at once: they only wait
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Gate:
     own_tokens: Mapping[str, str] = field(default_factory=dict[str, str])  # header to instance, where callers bring one
     clock: Callable[[], float] = time.monotonic
     body_seconds: float = 20.0  # that the body of a request may take
-    _inside: int = 0
+    _inside: Counter[bool] = field(default_factory=Counter)  # by whether they only listen
     _seen: dict[str, deque[float]] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,23 +71,22 @@ class Gate:
         except InvalidArgumentsError as error:
             await _refusal(400, str(error))(scope, receive, send)
             return
-        # A GET is an open ear of a session, which waits and costs nothing.
-        if scope["method"] != "GET" and self._inside >= self.limits.calls:
+        listens = scope["method"] == "GET"
+        if self._inside[listens] >= self.limits.calls * (_LISTENERS if listens else 1):
             sentence = f"This server answers {self.limits.calls} requests at once and is busy. Try again in a second."
             await _refusal(503, sentence, wait=1)(scope, receive, send)
             return
-        await self._let_in(scope, receive, send, wanted)
+        await self._let_in(scope, receive, send, wanted, listens=listens)
 
-    async def _let_in(self, scope: Scope, receive: Receive, send: Send, wanted: Narrowed) -> None:
-        counts = scope["method"] != "GET"
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send, wanted: Narrowed, *, listens: bool) -> None:
         token = narrowed.set(wanted)
-        self._inside += counts
+        self._inside[listens] += 1
         try:
             if not await run_in_time(self.app, scope, receive, send, self.body_seconds):
                 sentence = f"The body of this request did not come within {self.body_seconds:g} seconds. Send it again."
                 await _refusal(408, sentence)(scope, receive, send)
         finally:
-            self._inside -= counts
+            self._inside[listens] -= 1
             narrowed.reset(token)
 
     def _stranger(self, headers: Headers) -> JSONResponse | None:

@@ -22,8 +22,8 @@ from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.server.challenge import ScopeChallenge
 from airflow_mcp.server.gate import Gate, Limits
 from airflow_mcp.server.health import add_health
+from airflow_mcp.server.logs import set_up_logging
 from airflow_mcp.server.own_tokens import taken_headers
-from airflow_mcp.server.serve import set_up_logging
 from airflow_mcp.tools.offer import parse_toolsets
 from airflow_mcp.tools.open import open_instances
 
@@ -47,12 +47,12 @@ def require_safe(settings: Settings) -> None:
         )
 
 
-def build(settings: Settings) -> ASGIApp:
-    """The application. Raises SettingsError and ManifestError before anything is served."""
+def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer) -> ASGIApp:
+    """The application around a server of that class. Raises SettingsError and ManifestError before it serves."""
     require_safe(settings)
     instances = open_instances(settings)
     toolsets = parse_toolsets(settings.toolsets, instances.catalog)
-    server = AirflowServer(instances, toolsets, access_of(settings), settings.shared_keys)
+    server = server_class(instances, toolsets, access_of(settings), settings.shared_keys)
     add_health(server, instances)
     limits = limits_of(settings)
     alone = len(settings.connections) == 1
@@ -102,6 +102,7 @@ def serve_http(settings: Settings) -> None:
         "access_log": False,
         "server_header": False,
         "http": "h11",
+        "ws": "none",
         "h11_max_incomplete_event_size": _LARGEST_HEADERS,
         "proxy_headers": bool(settings.http_trusted_proxies),
         "forwarded_allow_ips": [*settings.http_trusted_proxies],

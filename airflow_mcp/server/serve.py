@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean
+from airflow_mcp.server.logs import set_up_logging
 
 if TYPE_CHECKING:
     from airflow_mcp.settings.read import Settings
 
 Transport = Literal["stdio", "http"]
-
-
-class SafeFormatter(logging.Formatter):
-    """A log line as it may leave: what a library logs, such as a crash with its traceback, may quote a secret."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, and the traceback behind it, redacted and without unseen characters."""
-        return redact_text(clean(super().format(record)))
-
-
-def set_up_logging() -> None:
-    """Warnings and worse to stderr: stdout belongs to the protocol, and the HTTP client would log every URL."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(SafeFormatter("airflow-mcp: %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def serve(settings: Settings, transport: Transport = "stdio") -> None:

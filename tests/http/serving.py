@@ -22,6 +22,7 @@ from airflow_mcp.tokens import digest
 from tests.unit.assistant import Assistant
 from tests.unit.fake_airflow import FakeAirflow
 
+SERVE = "-m airflow_mcp serve --transport http --port 0"
 PATIENCE = 60.0  # seconds after which a client gives up: no test measures time, and none may hang for ever
 
 
@@ -80,11 +81,16 @@ class Served:
 
 @contextmanager
 def serving(
-    airflow: FakeAirflow | None, folder: Path, *options: str, config: str = "", **settings: str
+    airflow: FakeAirflow | None,
+    folder: Path,
+    *options: str,
+    config: str = "",
+    program: str = SERVE,
+    **settings: str,
 ) -> Generator[Served]:
     """A server before that Airflow, with the settings of `config` (TOML) and `settings` (variables), for the block."""
     environment = environment_of(airflow, folder, config, settings)
-    command = [sys.executable, "-m", "airflow_mcp", "serve", "--transport", "http", "--port", "0", *options]
+    command = [sys.executable, *program.split(), *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environment)
     assert process.stderr is not None
     said: list[str] = []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.http.serving import Served, serving
@@ -74,3 +77,27 @@ def test_what_a_proxy_forwards_is_believed_of_those_that_the_operator_names(
         assert seen == refused
         another = served.request("POST", "/mcp", json=PING, headers={**ACCEPT, "X-Forwarded-For": "192.0.2.3"})
         assert (another.status_code == 429) is not bool(proxies)
+
+
+async def test_sessions_that_only_listen_have_a_limit_of_their_own_and_take_no_place_of_calls(
+    airflow: FakeAirflow, tmp_path: Path
+) -> None:
+    """With one call at once there are sixteen ears: the seventeenth is refused, and a call is answered all the same."""
+    with serving(airflow, tmp_path, http_max_calls="1") as served:
+        async with AsyncExitStack() as stack:
+            ears = [await stack.enter_async_context(listening(served)) for _ in range(17)]
+            assert [ear.status_code for ear in ears] == [200] * 16 + [503]
+            async with served.assistant() as someone:
+                assert (await someone.ask("list_dags"))["total"] == 2
+
+
+@asynccontextmanager
+async def listening(served: Served) -> AsyncGenerator[httpx2.Response]:
+    """A session of the older protocol, with its stream from the server open for the block."""
+    accept = {"Accept": "application/json, text/event-stream"}
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "ear", "version": "1"}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    async with httpx2.AsyncClient(base_url=served.url, headers=accept, timeout=60, trust_env=False) as http:
+        session = (await http.post("/mcp", json=body)).headers["mcp-session-id"]
+        async with http.stream("GET", "/mcp", headers={"Mcp-Session-Id": session}) as ear:
+            yield ear

@@ -18,7 +18,7 @@ from tests.services.replicas import Fleet, fleet, pool_of
 from tests.unit.assistant import ERAS
 from tests.unit.fake_airflow import Sent
 
-pytestmark = [pytest.mark.services, pytest.mark.anyio]
+pytestmark = pytest.mark.anyio
 CHANGES = 60
 AT_ONCE = 6
 

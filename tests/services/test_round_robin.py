@@ -14,7 +14,7 @@ from tests.http.serving import Served
 from tests.services.replicas import KEY, LIMITED, OTHER_KEY, Fleet, fleet
 from tests.unit.assistant import ERAS
 
-pytestmark = [pytest.mark.services, pytest.mark.anyio]
+pytestmark = pytest.mark.anyio
 YES = ElicitResult(action="accept", content={"confirm": True})
 
 

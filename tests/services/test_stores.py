@@ -16,7 +16,6 @@ from airflow_mcp.tools.rates import WINDOW, CountedInMemory
 from airflow_mcp.tools.shared import SharedMemory
 from tests.services.processes import Store, redis
 
-pytestmark = pytest.mark.services
 PLANS = st.sampled_from(["one", "two", "drei-\ud800"])
 CLAIMS = st.lists(st.tuples(st.booleans(), PLANS), max_size=30)
 QUARTERS = st.integers(0, 200)  # of a second, between two calls
