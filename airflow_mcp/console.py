@@ -183,7 +183,7 @@ async def _examine(door: Door) -> bool:
         except AirflowMcpError as error:
             say(False, "login", present(error))
             return False
-    say(True, "login", f"Airflow accepts {door.client.credentials.describe()}")
+    say(True, "login", f"Airflow accepts {door.client.describe()}")
     refused = f"; not {', '.join(may_not)}: ask Airflow's administrator for a role that may" if may_not else ""
     say(
         bool(may),

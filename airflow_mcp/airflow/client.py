@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,24 +11,21 @@ from urllib.parse import quote, urlencode
 import anyio
 import httpx2
 
-from airflow_mcp.airflow.auth import Authenticator, Credentials, basic_header, is_token, wrong_password
-from airflow_mcp.airflow.generation import detect
+from airflow_mcp.airflow.auth import Authenticator, Credentials
+from airflow_mcp.airflow.callers import Presented
+from airflow_mcp.airflow.generation import Detection, detect
+from airflow_mcp.airflow.identities.way import ONCE, Proof, Way
+from airflow_mcp.airflow.network import Network
 from airflow_mcp.airflow.places import Places
+from airflow_mcp.airflow.unreachable import NEVER_SENT, unreachable
 from airflow_mcp.airflow.watched import watched
 from airflow_mcp.airflow.wire import Request, redirected
 from airflow_mcp.catalog.versions import Generation, Version
-from airflow_mcp.errors import (
-    AirflowError,
-    AirflowMcpError,
-    AirflowUnreachableError,
-    InvalidArgumentsError,
-    LoginError,
-)
+from airflow_mcp.errors import AirflowError, AirflowUnreachableError, InvalidArgumentsError, LoginError
 from airflow_mcp.observe import NOBODY, Observer
 
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _JSON = "application/json"
 _LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is streamed
 
@@ -53,10 +48,10 @@ class AirflowClient:
     def __init__(
         self,
         url: str,
-        credentials: Credentials,
+        identity: Credentials | Way,
         *,
         timeout: float = 30.0,
-        ca_file: str | None = None,
+        network: Network | None = None,
         backoff: float = 0.3,
         transport: httpx2.AsyncBaseTransport | None = None,
         instance: str = "default",
@@ -69,51 +64,63 @@ class AirflowClient:
         self.url = url.rstrip("/")
         self.timeout = timeout
         self._backoff = backoff
-        self._ca_file = ca_file
+        self._network = network or Network()
         self._transport = transport
         self._http: httpx2.AsyncClient | None = None
-        self._watched = partial(watched, instance=instance, observer=observer)
-        self._auth = Authenticator(credentials, self._password_login, lambda: observer.login_renewed(instance))
-        self._version: Version | None = None
-        self._detecting = anyio.Lock()
-        self._undetected: AirflowMcpError | None = None
-        self._undetected_at = 0.0
+        self._instance = instance
+        self._observer = observer
+        way = identity.way if isinstance(identity, Credentials) else identity
+        self._auth = Authenticator(way, self._plain, partial(observer.login_renewed, instance))
+        self._detection = Detection()
         self._login_proved = False
         self._places = Places(self.url, timeout)
 
-    @property
-    def credentials(self) -> Credentials:
-        """Who this client says it is."""
-        return self._auth.credentials
+    def sibling(self, way: Way) -> AirflowClient:
+        """A client of the same Airflow for somebody else, who shares its version and its turns.
+
+        Connections, cookies and the login are its own.
+        """
+        other = AirflowClient(
+            self.url,
+            way,
+            timeout=self.timeout,
+            network=self._network,
+            backoff=self._backoff,
+            transport=self._transport,
+            instance=self._instance,
+            observer=self._observer,
+        )
+        other._detection, other._places = self._detection, self._places
+        return other
+
+    @asynccontextmanager
+    async def of(self, name: str, presented: Presented) -> AsyncGenerator[AirflowClient, None]:
+        """The client for what this caller asks: this one, whoever it is."""
+        del name, presented
+        yield self
+
+    def describe(self) -> str:
+        """Who this client says it is, for a person."""
+        return self._auth.way.describe()
 
     async def aclose(self) -> None:
         """Close every connection."""
         if self._http is not None:
             await self._http.aclose()
             self._http = None
+        await self._auth.way.aclose()
 
     async def version(self) -> Version:
         """The connected Airflow's version, asked until it answers once; calls that wait for it share its failure.
 
         Raises AirflowUnreachableError, NotSupportedError (older than 2.7), LoginError and AirflowError.
         """
-        if self._version is None:
-            began = anyio.current_time()
-            async with self._detecting:
-                if self._version is None:
-                    if self._undetected and began <= self._undetected_at:
-                        raise self._undetected.with_traceback(None)
-                    try:
-                        self._version = await detect(self._get_version)
-                    except AirflowMcpError as error:
-                        self._undetected, self._undetected_at = error, anyio.current_time()
-                        raise
-        return self._version
+        return await self._detection.version(self._get_version, self)
 
     @property
     def known_version(self) -> Version | None:
         """The version if it was ever asked successfully."""
-        return self._version
+        return self._detection.known
 
     async def reach(self) -> Version:
         """The version as Airflow says it now, known before or not. Raises what `version` raises."""
@@ -151,42 +158,46 @@ class AirflowClient:
         """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout."""
         began = anyio.current_time()
         generation = (await self.version()).generation
-        header = await self._auth.header(generation, began)
+        proof = await self._auth.proof(generation, began)
         renewed = False
         for attempt in range(1, _ATTEMPTS + 2):  # one more than the retries: a new login uses one up
             again = request.repeatable and attempt < _ATTEMPTS
             try:
-                response = await self._attempt(request, header, take)
+                response = await self._attempt(request, proof.headers, take)
             except (httpx2.TransportError, httpx2.DecodingError, TimeoutError) as error:
-                if not again and not (isinstance(error, _NEVER_SENT) and attempt < _ATTEMPTS):
+                if not again and not (isinstance(error, NEVER_SENT) and attempt < _ATTEMPTS):
                     raise self._unreachable(error, request) from None
             else:
                 if not _is_refused(response):
                     if response.status not in _RETRY_STATUSES or not again:
-                        await self._judge_login(response, generation, header)
+                        await self._judge_login(response, generation, proof)
                         return response
                 elif renewed:
                     break
                 else:
-                    renewed, header = True, await self._auth.renew(header, generation, began)
+                    renewed, proof = True, await self._auth.renew(proof, generation, began)
                     continue
             await anyio.sleep(self._backoff * attempt)
-        raise LoginError(f"Airflow keeps refusing {self.credentials.describe()}. Check with `airflow-mcp doctor`.")
+            proof = await self._auth.proof(generation, began)  # one that is good for one request was used up
+        raise LoginError(f"Airflow keeps refusing {self.describe()}. Check with `airflow-mcp doctor`.")
 
-    async def _attempt(self, request: Request, header: str, take: Take) -> Response:
+    async def _attempt(self, request: Request, proof: Mapping[str, str], take: Take) -> Response:
         """One request and its answer, in time. Raises TimeoutError and what httpx2 and `take` raise.
 
         A change that has begun is not broken off when its caller leaves: what came of it can be audited.
         """
-        built = self._built(request, header)
-        with self._watched(built, request.route) as seen, anyio.fail_after(self.timeout, shield=not request.repeatable):
+        built = self._built(request, proof)
+        with (
+            watched(built, request.route, self._instance, self._observer) as seen,
+            anyio.fail_after(self.timeout, shield=not request.repeatable),
+        ):
             response = await take(await self._client.send(built, stream=True, follow_redirects=False))
             seen.status = response.status
         return response
 
-    def _built(self, request: Request, header: str) -> httpx2.Request:
+    def _built(self, request: Request, proof: Mapping[str, str]) -> httpx2.Request:
         """The request as it is sent. Raises InvalidArgumentsError for what no request can carry."""
-        headers = dict(request.headers) | {"Accept": request.accept} | ({"Authorization": header} if header else {})
+        headers = {**dict(request.headers), "Accept": request.accept, **proof}
         try:
             query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
             url = f"{self.url}{request.path}{query}"
@@ -196,14 +207,14 @@ class AirflowClient:
         except ValueError:  # NaN, halves of surrogate pairs
             raise InvalidArgumentsError("The arguments hold a value that JSON cannot carry.") from None
 
-    async def _judge_login(self, response: Response, generation: Generation, header: str) -> None:
+    async def _judge_login(self, response: Response, generation: Generation, proof: Proof) -> None:
         """2.x answers a wrong password like a missing permission (403): a read that every role may do tells."""
         if response.status == 403 and generation == "v1" and not self._login_proved:
-            status, _ = await self._plain("GET", "/api/v1/dags?limit=1", header=header)
-            if status in (401, 403) and self.credentials.username:
-                raise wrong_password(self.credentials.username)
+            if proof.until == ONCE:
+                proof = await self._auth.proof(generation, anyio.current_time())
+            status, _ = await self._plain("GET", "/api/v1/dags?limit=1", headers=proof.headers)
             if status in (401, 403):
-                raise LoginError(f"Airflow does not accept {self.credentials.describe()}. Check that it is still good.")
+                raise self._auth.way.not_accepted()
         self._login_proved = True
 
     @staticmethod
@@ -238,60 +249,24 @@ class AirflowClient:
     @property
     def _client(self) -> httpx2.AsyncClient:
         if self._http is None:
-            self._http = httpx2.AsyncClient(timeout=self.timeout, verify=self._trust(), transport=self._transport)
+            self._http = self._network.open(self.url, self.timeout, self._transport)
         return self._http
 
-    def _trust(self) -> ssl.SSLContext | bool:
-        if self._ca_file:
-            return ssl.create_default_context(cafile=self._ca_file)
-        if self.url.startswith("http:"):
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; reading the system's CAs costs 20 ms
-        return True
-
     async def _get_version(self, path: str) -> tuple[int, bytes]:
-        """Without credentials, as Airflow allows; with them where something in front of it wants them."""
+        """Without a login, as Airflow allows; with one where something in front of it wants to know who is asking."""
         status, content = await self._plain("GET", path)
-        given = self.credentials
-        if status not in (401, 403) or not (given.username or given.token or given.token_command):
+        if status not in (401, 403):
             return status, content
-        header = basic_header(given) if given.username else await self._auth.header("v1", anyio.current_time())
-        return await self._plain("GET", path, header=header)
-
-    async def _password_login(self, username: str, password: str) -> str:
-        """A JWT from /auth/token (Airflow 3). Without a user, from an Airflow that makes every visitor an admin."""
-        if username:
-            status, content = await self._plain("POST", "/auth/token", {"username": username, "password": password})
-        else:
-            status, content = await self._plain("GET", "/auth/token")
-        if status in (200, 201):
-            try:
-                token = json.loads(content)["access_token"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                token = None
-            if not isinstance(token, str) or not is_token(token):
-                raise LoginError("Airflow's /auth/token answered without a token. Use AIRFLOW_MCP_TOKEN instead.")
-            return token
-        if not username:
-            raise LoginError(
-                "Airflow wants to know who is asking and no credentials are set. Set AIRFLOW_MCP_USERNAME and "
-                "AIRFLOW_MCP_PASSWORD, or AIRFLOW_MCP_TOKEN."
-            )
-        if status in (400, 401, 403, 422):
-            raise wrong_password(username)
-        if status >= 500:
-            raise AirflowError(f"Airflow failed at logging in ({status}). Try again in a moment.", status)
-        raise LoginError(
-            f"Airflow has no login for user and password (/auth/token answers {status}). Use AIRFLOW_MCP_TOKEN or "
-            "AIRFLOW_MCP_TOKEN_COMMAND."
-        )
+        proof = await self._auth.proof(None, anyio.current_time())
+        return await self._plain("GET", path, headers=proof.headers) if proof.headers else (status, content)
 
     async def _plain(
-        self, method: str, path: str, body: dict[str, str] | None = None, header: str = ""
+        self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
         """One request outside the API proper: to find out the version, and to log in."""
         request = Request(method, path, (), body, _JSON, True, route=path.partition("?")[0])
         try:
-            response = await self._attempt(request, header, self._read)
+            response = await self._attempt(request, headers or {}, self._read)
         except (httpx2.TransportError, httpx2.DecodingError, TimeoutError) as error:
             raise self._unreachable(error, request) from None
         if 300 <= response.status < 400:
@@ -299,20 +274,14 @@ class AirflowClient:
         return response.status, response.content
 
     def _unreachable(self, error: Exception, request: Request) -> AirflowUnreachableError:
-        text = str(error)
-        if isinstance(error, TimeoutError | httpx2.TimeoutException):
-            why = f"gave no answer within {self.timeout:g} seconds (AIRFLOW_MCP_TIMEOUT)"
-        elif "WRONG_VERSION_NUMBER" in text:
-            why = "does not speak TLS. Is its address http:// instead of https://?"
-        elif "CERTIFICATE" in text or "SSL" in text:
-            why = "shows a TLS certificate that is not trusted here; AIRFLOW_MCP_CA_FILE names the CA that signed it"
-        elif isinstance(error, httpx2.ConnectError):
-            why = "cannot be reached. Is it running, and is AIRFLOW_MCP_URL right?"
-        else:
-            why = f"broke the connection ({type(error).__name__})"
-        sent = not request.repeatable and not isinstance(error, _NEVER_SENT)
-        doubt = " The change may or may not have happened: look before you try again." if sent else ""
-        return AirflowUnreachableError(f"Airflow at {self.url} {why.rstrip('.')}.{doubt}".replace("?.", "?"), sent=sent)
+        return unreachable(
+            error,
+            self.url,
+            self.timeout,
+            repeatable=request.repeatable,
+            answered=self.known_version is not None,
+            proxied=bool(self._network.proxy),
+        )
 
 
 def _is_refused(response: Response) -> bool:

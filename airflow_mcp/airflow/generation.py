@@ -5,10 +5,39 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 
+import anyio
+
 from airflow_mcp.catalog.versions import OLDEST, Generation, Version
-from airflow_mcp.errors import AirflowError, LoginError, NotSupportedError
+from airflow_mcp.errors import AirflowError, AirflowMcpError, LoginError, NotSupportedError
 
 Get = Callable[[str], Awaitable[tuple[int, bytes]]]
+
+
+class Detection:
+    """The version of one Airflow, asked until it answers once, for all the clients of it."""
+
+    def __init__(self) -> None:
+        self.known: Version | None = None
+        self._asking = anyio.Lock()
+        self._failure: AirflowMcpError | None = None
+        self._failed_at = 0.0
+        self._failed_for: object = None
+
+    async def version(self, get: Get, asker: object) -> Version:
+        """What `detect` says; calls that wait for it share its failure, but for a login that is another asker's."""
+        if self.known is None:
+            began = anyio.current_time()
+            async with self._asking:
+                if self.known is None:
+                    theirs = isinstance(self._failure, LoginError) and self._failed_for is not asker
+                    if self._failure and began <= self._failed_at and not theirs:
+                        raise self._failure.with_traceback(None)
+                    try:
+                        self.known = await detect(get)
+                    except AirflowMcpError as error:
+                        self._failure, self._failed_at, self._failed_for = error, anyio.current_time(), asker
+                        raise
+        return self.known
 
 
 async def detect(get: Get) -> Version:

@@ -15,6 +15,7 @@ import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from sse_starlette.sse import AppStatus
 
+from airflow_mcp.airflow.identities.caller import header_of
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.server.access import Access, StaticTokens, access_of
@@ -25,6 +26,7 @@ from airflow_mcp.server.health import add_health
 from airflow_mcp.server.logs import set_up_logging, tell
 from airflow_mcp.server.metrics import PATH as METRICS
 from airflow_mcp.server.metrics import Metrics, add_metrics
+from airflow_mcp.server.own_tokens import taken_headers
 from airflow_mcp.server.reload import Reload, Reread, listen
 from airflow_mcp.server.requests import Requests
 from airflow_mcp.server.tracing import set_up_tracing
@@ -88,6 +90,9 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
     open_to_all = access is None or (settings.is_loopback and not settings.http_trusted_proxies)
     add_metrics(server, metrics, None if access is None or open_to_all else access.settings.required_scopes or ())
     limits = limits_of(settings)
+    alone = len(settings.connections) == 1
+    callers = (name for name, one in settings.connections.items() if one.identity == "caller")
+    own_tokens = taken_headers({name: header_of(name, alone=alone) for name in callers})
     inner = server.streamable_http_app(
         stateless_http=settings.http_stateless,
         max_request_body_size=settings.http_max_body,
@@ -100,6 +105,7 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
         limits,
         instances.catalog.toolsets,
         tuple(instances.doors),
+        own_tokens,
         refused=metrics.refused,
         by_any_name=frozenset() if open_to_all else frozenset({METRICS}),
     )

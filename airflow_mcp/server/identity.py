@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 
+from airflow_mcp.airflow.callers import Presented
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.policy.narrow import WHOLE, Narrowing
 from airflow_mcp.server.logs import http_request_id, trace_ids
@@ -25,14 +26,16 @@ class Identity(AccessToken):
 
     name: str
     roles: tuple[str, ...] = ()
+    issued: bool = False  # whether an OAuth issuer made it, so that it can be exchanged there
 
 
 @dataclass(frozen=True)
 class Narrowed:
-    """What one request's headers leave of its caller's permissions."""
+    """What one request's headers leave of its caller's permissions, and the Airflow tokens that they bring."""
 
     narrowing: Narrowing = WHOLE
     instances: frozenset[str] | None = None
+    tokens: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 narrowed: ContextVar[Narrowed] = ContextVar("airflow_mcp_narrowed", default=Narrowed())  # noqa: B039 - frozen
@@ -43,9 +46,9 @@ def current_caller() -> Caller:
     asked = narrowed.get()
     match get_access_token():
         case None:
-            name, roles = "local", ()
-        case Identity(name=name, roles=roles):
-            pass
+            name, roles, presented = "local", (), Presented(tokens=asked.tokens)
+        case Identity(name=name, roles=roles, token=token, issued=issued):
+            presented = Presented(True, token if issued else "", asked.tokens)
         case other:
             raise TypeError(f"a token was accepted by {type(other).__name__}, which names nobody")
     return Caller(
@@ -55,6 +58,7 @@ def current_caller() -> Caller:
         instances=asked.instances,
         http_request_id=http_request_id.get(),
         trace_id=trace_ids().get("trace_id", ""),
+        presented=presented,
     )
 
 

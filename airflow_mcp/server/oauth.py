@@ -126,6 +126,7 @@ class AccessTokens:
             expires_at=int(claims["exp"]) + _LEEWAY,  # the SDK looks again, without leeway
             resource=self._settings.audience,
             name=self._name(claims),
+            issued=True,
             roles=(*(f"role:{role}" for role in roles), *(f"scope:{scope}" for scope in scopes)),
         )
 

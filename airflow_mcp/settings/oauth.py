@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from airflow_mcp.addresses import is_sheltered
-from airflow_mcp.settings.connection import certificates
+from airflow_mcp.settings.reach import certificates
 
 # Signatures that a public key checks (RFC 7518, 3.1; RFC 8037). "none" has no signature, and HMAC would let whoever can
 # check a token make one.

@@ -24,7 +24,7 @@ from airflow_mcp.toml_lines import line_of
 
 _ELSEWHERE = frozenset({"CONFIG", "DEMO_HOME"})  # variables that are not fields
 # Tables, which a variable would replace instead of adding to them.
-FILE_ONLY = frozenset({"policy", "instances", "tokens", "oauth"})
+FILE_ONLY = frozenset({"policy", "instances", "tokens", "oauth", "headers"})
 _RULES = frozenset({"allow", "deny"})  # of an instance
 _RUN_TIME = frozenset({"allow", "policy", "tokens", "instances"})  # what a reload may change; of instances, their rules
 Place = tuple[str | int, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from airflow_mcp.airflow.callers import Presented
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.policy.narrow import WHOLE, Narrowing
@@ -64,3 +65,4 @@ class Caller:
     ask: Ask = nobody
     find: Find = _nothing
     through: Tool | None = None  # the tool by which it runs this one
+    presented: Presented = field(default_factory=Presented, repr=False)  # what it brings to be itself at Airflow

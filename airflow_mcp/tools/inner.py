@@ -73,7 +73,7 @@ class InnerDoor:
         step, decision = self._step(name, arguments)
         if decision.by_row:
             raise NotAllowedError(f"{name}: policy depends on the DAG here, so '~' will not do; name it.")
-        async with self._operations.open_stream(step, arguments) as pieces:
+        async with self._operations.open_stream(step, arguments, self._caller) as pieces:
             yield pieces
 
     async def _take(self, name: str, arguments: Json) -> Reply:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mcp.airflow.auth import Credentials
-from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.load import Catalog, load_catalog
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.observe import NOBODY, Observer
 from airflow_mcp.policy.rules import Policy, parse_policy
 from airflow_mcp.tools.guard import Guard
+from airflow_mcp.tools.identify import clients_of
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.run import Door
 
 if TYPE_CHECKING:
-    from airflow_mcp.settings.connection import Connection
     from airflow_mcp.settings.read import Settings
 
 
@@ -25,17 +23,12 @@ def open_instances(settings: Settings, observer: Observer = NOBODY) -> Instances
     policy = policy_of(settings, catalog)
     redis_url = settings.redis_url.get_secret_value()
     guard = Guard(policy, settings.audit, redis_url=redis_url, keys=settings.shared_keys, observer=observer)
+    alone = len(settings.connections) == 1
+    clients = {name: clients_of(one, name, observer, alone=alone) for name, one in settings.connections.items()}
     return Instances(
         {
-            name: Door(
-                catalog,
-                policy,
-                _client(name, one, observer),
-                ceiling=settings.max_chars,
-                instance=name,
-                guard=guard,
-            )
-            for name, one in settings.connections.items()
+            name: Door(catalog, policy, client, ceiling=settings.max_chars, instance=name, guard=guard)
+            for name, client in clients.items()
         }
     )
 
@@ -46,20 +39,3 @@ def policy_of(settings: Settings, catalog: Catalog) -> Policy:
         return parse_policy(settings.allow, catalog, table=settings.rules, instances=settings.connections)
     except SettingsError as error:
         raise settings.locate(error) from None
-
-
-def _client(name: str, connection: Connection, observer: Observer) -> AirflowClient:
-    credentials = Credentials(
-        username=connection.username,
-        password=connection.password.get_secret_value(),
-        token=connection.token.get_secret_value(),
-        token_command=connection.token_command_words,
-    )
-    return AirflowClient(
-        connection.url,
-        credentials,
-        timeout=connection.timeout,
-        ca_file=connection.ca_file or None,
-        instance=name,
-        observer=observer,
-    )

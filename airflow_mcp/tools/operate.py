@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from airflow_mcp.airflow import wire
-from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Catalog, Tool
@@ -31,7 +31,7 @@ _MOST_RUNS = 20  # whose task instances are read to tell which mapped ones a dry
 class Operations:
     """The operations of one Airflow."""
 
-    def __init__(self, catalog: Catalog, policy: Policy, client: AirflowClient, instance: str) -> None:
+    def __init__(self, catalog: Catalog, policy: Policy, client: Clients, instance: str) -> None:
         self.catalog = catalog
         self.policy = policy
         self.client = client
@@ -40,6 +40,13 @@ class Operations:
     def asker(self, caller: Caller) -> Asker:
         """Who policy decides about."""
         return Asker(caller.name, caller.roles, self.instance, caller.narrowing)
+
+    async def version(self, caller: Caller) -> Version:
+        """Airflow's version; while it is unknown it is asked as this caller, since not everyone may get an answer."""
+        if known := self.client.known_version:
+            return known
+        async with self.client.of(caller.name, caller.presented) as client:
+            return await client.version()
 
     async def operate(
         self,
@@ -55,7 +62,7 @@ class Operations:
         `fields` are what will be shown beside the record's own: the rest need not be made safe. `look_up` is whether an
         empty list may mean that its DAG or run does not exist.
         """
-        entry, version = tool.entry, await self.client.version()
+        entry, version = tool.entry, await self.version(caller)
         schema.check_version(tool, arguments, self.catalog, version)
         if entry.dry and entry.is_dry(arguments):
             asked = {name: value for name, value in arguments.items() if name not in ("dry_run", "plan")}
@@ -64,7 +71,7 @@ class Operations:
             return await self.operate(*other, caller, fields, look_up=look_up)
         if entry.instead and self.catalog.operations[entry.instead.operation].entry.route(version.generation):
             arguments = {name: value for name, value in arguments.items() if name not in entry.instead.when}
-        send = partial(self._send, version=version)
+        send = partial(self._send, version=version, caller=caller)
         arguments = self._with_page(tool, arguments, version)
         await require_new(tool, arguments, self.catalog, version, send)
         arguments = await resolve(tool, arguments, self.catalog, version, send)
@@ -76,7 +83,7 @@ class Operations:
         elif entry.bulk:
             sent, whole = await bulk.body(tool, arguments, self.catalog, version, send)
         try:
-            raw = await self._send(tool, sent, version, whole)
+            raw = await self._send(tool, sent, version, whole, caller=caller)
         except NotFoundError:
             if version.generation not in entry.no_rows:
                 raise
@@ -174,10 +181,15 @@ class Operations:
         return [row | (next(sure[key]) if key in sure else {}) for row, key in zip(rows, keys, strict=True)]
 
     @asynccontextmanager
-    async def open_stream(self, tool: Tool, arguments: Json) -> AsyncGenerator[AsyncIterator[bytes], None]:
+    async def open_stream(
+        self, tool: Tool, arguments: Json, caller: Caller
+    ) -> AsyncGenerator[AsyncIterator[bytes], None]:
         """The body of a read, piece by piece. Raises AirflowError for anything but 2xx."""
-        request = wire.build(tool, arguments, self.catalog, await self.client.version())
-        async with self.client.stream(request) as (status, pieces):
+        request = wire.build(tool, arguments, self.catalog, await self.version(caller))
+        async with (
+            self.client.of(caller.name, caller.presented) as client,
+            client.stream(request) as (status, pieces),
+        ):
             if not 200 <= status < 300:
                 raise wire.failure(tool, status, b"".join([piece async for piece in pieces]))
             yield pieces
@@ -189,8 +201,12 @@ class Operations:
         mine = {key: value for key, value in arguments.items() if key in names}
         return wire.build(tool, mine, self.catalog, version, whole)
 
-    async def _send(self, tool: Tool, arguments: Json, version: Version, whole: Json | None = None) -> Any:
-        response = await self.client.send(self._built(tool, arguments, version, whole))
+    async def _send(
+        self, tool: Tool, arguments: Json, version: Version, whole: Json | None = None, *, caller: Caller
+    ) -> Any:
+        request = self._built(tool, arguments, version, whole)
+        async with self.client.of(caller.name, caller.presented) as client:
+            response = await client.send(request)
         if entry := audit.current.get():
             entry.status = response.status
         return wire.read(tool, response.status, response.content, location=response.location)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from airflow_mcp.airflow import wire
-from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
@@ -43,7 +43,7 @@ class Door:
         self,
         catalog: Catalog,
         policy: Policy,
-        client: AirflowClient,
+        client: Clients,
         *,
         ceiling: int,
         instance: str = "default",
@@ -120,7 +120,7 @@ class Door:
         room = Room(min(arguments.pop("max_chars", tool.entry.budget or DEFAULT_BUDGET), self.ceiling), self.ceiling)
         fields = tuple(arguments.pop("fields", ()))
         links = arguments.pop("links", False)
-        version = await self.client.version()
+        version = await operations.version(caller)
         schema.check_version(tool, arguments, self.catalog, version)
         dry = tool.entry.is_dry(arguments)
         granted: tuple[Json, ...] = ()

@@ -48,7 +48,7 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
         case "read":
             facts = {}
             totals: list[str] = []
-            version = await door.client.version()
+            version = await door.version(caller)
             count = 0
             for name in tool.entry.shows:
                 step = door.catalog.operations[name]
@@ -94,6 +94,6 @@ async def _of_composite(door: Operations, tool: Tool, arguments: Json, caller: C
     """A composite with a dry run has `targets` beside `run`: its rows, and facts that are shown with them."""
     find = import_module(f"airflow_mcp.tools.composite.{tool.name}").targets
     within = Within(tool, touched_by(tool, arguments))
-    inner = InnerDoor(door, within, caller, await door.client.version(), Room(0, 0))
+    inner = InnerDoor(door, within, caller, await door.version(caller), Room(0, 0))
     rows, facts = await find(inner, arguments)
     return Reply(rows, len(rows), None, door.catalog.records["task_instance"]), facts

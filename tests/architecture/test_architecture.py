@@ -30,12 +30,16 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 ONLY = {"settings": {"addresses", "errors", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it
+    "boto3": {"airflow"},
+    "botocore": {"airflow"},
+    "google": {"airflow"},
     "httpx2": {"airflow"},
     "jwt": {"server"},
     "mcp": {"server", "demo"},
     "opentelemetry": {"airflow", "server"},
     "prometheus_client": {"server"},
     "redis": {"tools"},
+    "spnego": {"airflow"},
     "starlette": {"server"},
     "uvicorn": {"server"},
 }

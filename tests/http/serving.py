@@ -63,9 +63,17 @@ class Served:
         headers: Mapping[str, str] | None = None,
         human: ElicitationFnT | None = None,
     ) -> AsyncGenerator[Assistant]:
-        """An assistant connected over HTTP, bearing that token."""
-        sent = {**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
-        async with httpx2.AsyncClient(headers=sent, timeout=PATIENCE, trust_env=False) as http:
+        """An assistant connected over HTTP, bearing that token.
+
+        A test may change `headers`: each request is sent with what they are then.
+        """
+
+        async def add_headers(request: httpx2.Request) -> None:
+            request.headers.update(headers or {})
+
+        sent = {"Authorization": f"Bearer {token}"} if token else {}
+        hooks = {"request": [add_headers]}
+        async with httpx2.AsyncClient(headers=sent, timeout=PATIENCE, trust_env=False, event_hooks=hooks) as http:
             transport = streamable_http_client(f"{self.url}/mcp", http_client=http)
             async with Client(transport, mode=mode, elicitation_callback=human, cache=None) as client:  # pyright: ignore[reportArgumentType]
                 yield Assistant(client)

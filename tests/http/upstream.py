@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,8 +20,10 @@ from tests.unit.fake_airflow import FakeAirflow
 
 
 @contextmanager
-def upstream(airflow: FakeAirflow) -> Generator[FakeAirflow]:
-    """The same Airflow, with the address at which it can be reached as its `url`."""
+def upstream(
+    airflow: FakeAirflow, tls: tuple[str, str] | None = None, client_ca: str | None = None
+) -> Generator[FakeAirflow]:
+    """The same Airflow, with the address at which it can be reached as its `url`; for `tls` and the CA see below."""
 
     async def answer(request: Request) -> Response:
         raw = request.scope["raw_path"].decode()
@@ -34,19 +37,28 @@ def upstream(airflow: FakeAirflow) -> Generator[FakeAirflow]:
         return Response(body, reply.status_code, headers)
 
     methods = ["GET", "POST", "PATCH", "PUT", "DELETE"]
-    with listening(Starlette(routes=[Route("/{path:path}", answer, methods=methods)])) as url:
+    with listening(Starlette(routes=[Route("/{path:path}", answer, methods=methods)]), tls, client_ca) as url:
         airflow.url = url
         yield airflow
 
 
 @contextmanager
-def listening(app: ASGIApp, tls: tuple[str, str] | None = None) -> Generator[str]:
+def listening(app: ASGIApp, tls: tuple[str, str] | None = None, client_ca: str | None = None) -> Generator[str]:
     """The address of an application that is served by a thread of this process for the block.
 
-    `tls` names the files of a certificate and of its key.
+    `tls` names the files of a certificate and of its key. With `client_ca`, clients must show a certificate that the
+    CA in that file signed.
     """
     certificate, key = tls or (None, None)
-    config = uvicorn.Config(app, log_level="error", lifespan="off", ssl_certfile=certificate, ssl_keyfile=key)
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        lifespan="off",
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+        ssl_ca_certs=client_ca,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if client_ca else ssl.CERT_NONE,
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -103,7 +103,7 @@ class FakeAirflow:
     async def answer(self, request: httpx2.Request) -> httpx2.Response:
         """Record a request and answer it."""
         raw, _, query = request.url.raw_path.decode().partition("?")
-        body = json.loads(request.content) if request.content else None
+        body = _body_of(request)
         whole = Sent(request.method, raw, parse_qsl(query, keep_blank_values=True), body, request.headers)
         self.seen.append(whole)
         api = f"{self._prefix}/api/{self.generation}"
@@ -139,6 +139,13 @@ class FakeAirflow:
         if self.generation == "v2" and path.startswith("/api/v1"):
             return Reply(404, {"error": "/api/v1 has been removed in Airflow 3, please use /api/v2"})
         return Reply(404, HTML_404, {"content-type": "text/html"})
+
+
+def _body_of(request: httpx2.Request) -> Any:
+    """What was sent: JSON, or the fields of a form."""
+    if request.headers.get("content-type") == "application/x-www-form-urlencoded":
+        return dict(parse_qsl(request.content.decode()))
+    return json.loads(request.content) if request.content else None
 
 
 class _Transport(httpx2.AsyncBaseTransport):

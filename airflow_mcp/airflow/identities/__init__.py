@@ -1,0 +1,1 @@
+"""The ways to prove to an Airflow who is asking, one file each."""

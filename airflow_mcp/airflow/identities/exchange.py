@@ -1,0 +1,70 @@
+"""Token exchange (RFC 8693): the caller's OAuth token goes to its issuer, which gives one for Airflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_mcp.airflow.callers import Identify, Own, Presented
+from airflow_mcp.airflow.identities.token_endpoint import TokenEndpoint
+from airflow_mcp.airflow.identities.way import Asked, Proof, Way
+from airflow_mcp.errors import LoginError
+
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name, RFC 8693, 3
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Where tokens are exchanged, and what for (RFC 8693, 2.1)."""
+
+    endpoint: TokenEndpoint
+    audience: str = ""
+    scope: str = ""
+
+    def form(self, subject: str) -> dict[str, str]:
+        """The request for a token in the name of whom `subject` is about."""
+        wanted = {"audience": self.audience, "scope": self.scope}
+        return {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": subject,
+            "subject_token_type": _ACCESS_TOKEN,
+            "requested_token_type": _ACCESS_TOKEN,
+            **{name: value for name, value in wanted.items() if value},
+        }
+
+
+class Exchanged(Way):
+    """What a caller's own token is exchanged for; that token itself never goes to Airflow."""
+
+    def __init__(self, exchange: Exchange, subject: str) -> None:
+        self._exchange = exchange
+        self._subject = subject
+
+    def describe(self) -> str:
+        """See Way."""
+        return "the token that the caller's was exchanged for"
+
+    async def prove(self, asked: Asked) -> Proof:
+        """See Way."""
+        del asked
+        proof = await self._exchange.endpoint.ask(self._exchange.form(self._subject))
+        if proof.headers["Authorization"] == f"Bearer {self._subject}":
+            raise LoginError(
+                f"The token endpoint {self._exchange.endpoint.url} gives the caller's own token back, and that one is "
+                "for this server alone: have it give tokens for Airflow (exchange_audience)."
+            )
+        return proof
+
+
+def by_exchange(exchange: Exchange) -> Identify:
+    """Callers are known at this Airflow by what their OAuth tokens are exchanged for."""
+
+    def identify(presented: Presented) -> Own:
+        if not presented.issued:
+            who = "an operator's token ([tokens])" if presented.authenticated else "nobody's token"
+            raise LoginError(
+                'Airflow is asked in each caller\'s own name here (identity = "exchange"), and only an access token of '
+                f"the OAuth issuer can be exchanged: this call came with {who}."
+            )
+        return Own(presented.issued, Exchanged(exchange, presented.issued))
+
+    return identify

@@ -1,0 +1,19 @@
+"""Libraries of vendors, which only those install who use them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from airflow_mcp.errors import SettingsError
+
+
+def require_library(module: str, extra: str, auth: str) -> None:
+    """Raises SettingsError, with the command that installs it, for a library that is not there."""
+    try:
+        found = find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package around it
+        found = False
+    if not found:
+        raise SettingsError(
+            f'auth = "{auth}" needs a library that is not installed here: pip install "airflow-mcp[{extra}]".'
+        )

@@ -1,0 +1,78 @@
+"""User and password: basic authentication for Airflow 2.x, a login that gives a JWT for 3.x; or nobody at all."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from airflow_mcp.airflow.identities.way import ONCE, Asked, Plain, Proof, Way, bearer, is_token
+from airflow_mcp.errors import AirflowError, LoginError
+
+_NOBODY = (
+    "Airflow wants to know who is asking and no credentials are set. Set AIRFLOW_MCP_USERNAME and "
+    "AIRFLOW_MCP_PASSWORD, or AIRFLOW_MCP_TOKEN."
+)
+
+
+class Password(Way):
+    """A user of Airflow; without a name, a visitor of an Airflow that makes every visitor an admin."""
+
+    def __init__(self, username: str, password: str) -> None:
+        self._username = username
+        self._password = password
+
+    def describe(self) -> str:
+        """See Way."""
+        return f"user {self._username!r}" if self._username else "no credentials"
+
+    def not_accepted(self) -> LoginError:
+        """See Way."""
+        if not self._username:
+            return super().not_accepted()
+        return LoginError(
+            f"Airflow does not accept user {self._username!r} with the configured password. Check AIRFLOW_MCP_USERNAME "
+            "and AIRFLOW_MCP_PASSWORD; on Airflow 2.x also that [api] auth_backends has basic_auth."
+        )
+
+    async def prove(self, asked: Asked) -> Proof:
+        """See Way. Something in front of an Airflow that is not known yet gets basic authentication."""
+        if asked.generation == "v2":
+            return bearer(await self._log_in(asked.plain))
+        if asked.generation is None:
+            return Proof(self._basic() if self._username else {}, ONCE)
+        if not self._username:
+            raise LoginError(_NOBODY)
+        if asked.refused:
+            raise self.not_accepted()
+        return Proof(self._basic())
+
+    def _basic(self) -> dict[str, str]:
+        """HTTP basic authentication (RFC 7617)."""
+        pair = f"{self._username}:{self._password}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+    async def _log_in(self, plain: Plain) -> str:
+        """A JWT from /auth/token (Airflow 3)."""
+        if self._username:
+            said = {"username": self._username, "password": self._password}
+            status, content = await plain("POST", "/auth/token", said)
+        else:
+            status, content = await plain("GET", "/auth/token", None)
+        if status in (200, 201):
+            try:
+                token = json.loads(content)["access_token"]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                token = None
+            if not isinstance(token, str) or not is_token(token):
+                raise LoginError("Airflow's /auth/token answered without a token. Use AIRFLOW_MCP_TOKEN instead.")
+            return token
+        if not self._username:
+            raise LoginError(_NOBODY)
+        if status in (400, 401, 403, 422):
+            raise self.not_accepted()
+        if status >= 500:
+            raise AirflowError(f"Airflow failed at logging in ({status}). Try again in a moment.", status)
+        raise LoginError(
+            f"Airflow has no login for user and password (/auth/token answers {status}). Use AIRFLOW_MCP_TOKEN or "
+            "AIRFLOW_MCP_TOKEN_COMMAND."
+        )

@@ -1,0 +1,111 @@
+"""The token endpoint of an OAuth issuer (RFC 6749, 3.2), as a client with a secret asks it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+import anyio
+import httpx2
+
+from airflow_mcp.addresses import is_sheltered
+from airflow_mcp.airflow.identities.way import Proof, bearer, is_token
+from airflow_mcp.errors import LoginError
+from airflow_mcp.redact import MASK, redact_text
+from airflow_mcp.text import clean, shorten
+
+_SECONDS = 10.0  # for the whole answer: a caller waits for it
+_LARGEST = 256 * 1024  # bytes
+_EARLY = 20.0  # seconds that a token is replaced before it expires
+
+
+@dataclass(frozen=True)
+class TokenEndpoint:
+    """Where tokens are had, and as which client. `ca_file` is trusted beside what the system trusts."""
+
+    url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    ca_file: str = ""
+    transport: httpx2.AsyncBaseTransport | None = None
+
+    async def ask(self, form: Mapping[str, str]) -> Proof:
+        """The access token that this form gets, good until shortly before it expires. Raises LoginError."""
+        if not is_sheltered(self.url):
+            raise LoginError(f"{self.url} is neither https nor on loopback, so no secret is sent there.")
+        try:
+            with anyio.fail_after(_SECONDS):
+                began = anyio.current_time()
+                status, body = await self._post(form)
+        except TimeoutError:
+            raise LoginError(f"The token endpoint {self.url} gave no answer within {_SECONDS:g} seconds.") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            why = shorten(redact_text(clean(str(error))), 200).rstrip(".") or type(error).__name__
+            raise LoginError(f"The token endpoint {self.url} cannot be asked: {why}.") from None
+        answer = _parsed(body)
+        if status != 200:
+            raise LoginError(f"The token endpoint {self.url} refuses ({status}): {_reason(answer, form)}.")
+        return self._proof(answer, began)
+
+    async def _post(self, form: Mapping[str, str]) -> tuple[int, bytes]:
+        who = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"  # RFC 6749, 2.3.1
+        headers = {
+            "Authorization": f"Basic {base64.b64encode(who.encode()).decode()}",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+        }
+        async with (
+            httpx2.AsyncClient(verify=self._trust(), timeout=_SECONDS, transport=self.transport) as http,
+            http.stream("POST", self.url, content=urlencode(form), headers=headers) as response,
+        ):
+            body = b""
+            async for piece in response.aiter_bytes():
+                body += piece
+                if len(body) > _LARGEST:
+                    raise LoginError(f"The token endpoint {self.url} answers with more than a token.")
+            return response.status_code, body
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        if not self.ca_file:
+            return True
+        context = httpx2.create_ssl_context()
+        context.load_verify_locations(self.ca_file)
+        return context
+
+    def _proof(self, answer: dict[str, Any], began: float) -> Proof:
+        token, kind, lasts = answer.get("access_token"), answer.get("token_type", "Bearer"), answer.get("expires_in")
+        if not isinstance(token, str) or not is_token(token):
+            raise LoginError(f"The token endpoint {self.url} answers without an access token.")
+        if not isinstance(kind, str) or kind.lower() != "bearer":
+            raise LoginError(f"The token endpoint {self.url} gives a token that is no bearer token.")
+        return bearer(token, began + seconds - _EARLY if (seconds := _seconds(lasts)) is not None else math.inf)
+
+
+def _seconds(lasts: Any) -> float | None:
+    """`expires_in`, a number that some issuers write as a text; None where it does not say (RFC 6749, 5.1)."""
+    if isinstance(lasts, str) and lasts.isascii() and lasts.isdecimal():
+        return float(lasts)
+    return float(lasts) if isinstance(lasts, int | float) and not isinstance(lasts, bool) else None
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _reason(answer: dict[str, Any], form: Mapping[str, str]) -> str:
+    """What the endpoint says is wrong (RFC 6749, 5.2), without the token that it was asked with."""
+    said = " - ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))
+    for name in ("subject_token", "client_secret"):
+        if form.get(name):
+            said = said.replace(form[name], MASK)
+    return shorten(redact_text(clean(said)), 300).rstrip(".") or "it does not say why"

@@ -1,0 +1,61 @@
+"""What every way to prove to an Airflow who is asking has in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from airflow_mcp.catalog.versions import Generation
+from airflow_mcp.errors import LoginError
+
+# (method, path, JSON body or None) -> status and body: one request to this Airflow, outside its API proper.
+Plain = Callable[[str, str, dict[str, str] | None], Awaitable[tuple[int, bytes]]]
+ONCE = -math.inf  # the `until` of a proof that is good for one request
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Headers that say who is asking; `until` is when to replace them (the event loop's clock, seconds)."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    until: float = math.inf
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a proof is wanted for."""
+
+    generation: Generation | None  # None while it is unknown: something in front of Airflow wants a login
+    refused: bool  # whether Airflow has just refused the last proof
+    plain: Plain
+
+
+class Way(Protocol):
+    """One way to prove who is asking. `prove` is asked once for all calls that wait for it."""
+
+    def describe(self) -> str:
+        """Who this is, for a person; never a secret."""
+        ...
+
+    async def prove(self, asked: Asked) -> Proof:
+        """A new proof. Raises LoginError, or another AirflowMcpError, when none can be had."""
+        ...
+
+    def not_accepted(self) -> LoginError:
+        """The error for an Airflow that refuses a proof which nothing here can better."""
+        return LoginError(f"Airflow does not accept {self.describe()}. Check that it is still good.")
+
+    async def aclose(self) -> None:
+        """Close what it has opened."""
+
+
+def bearer(token: str, until: float = math.inf) -> Proof:
+    """A bearer token (RFC 6750)."""
+    return Proof({"Authorization": f"Bearer {token}"}, until)
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can stand behind "Bearer " in a header: visible ASCII, without spaces (RFC 6750, 2.1)."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text

@@ -1,0 +1,220 @@
+"""identity = "caller": Airflow is asked with the Airflow token that each caller sends, and with no other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from tests.http.people import People
+from tests.http.serving import Served, accepted, environment_of, serving
+from tests.http.upstream import upstream
+from tests.unit.assistant import ERAS, Assistant, Json
+
+pytestmark = pytest.mark.anyio
+CONFIG = f"""
+identity = "caller"
+{accepted("alice", "token-of-alice")}
+{accepted("bob", "token-of-bob")}
+{accepted("eve", "token-of-eve")}
+[[policy.deny]]
+tools = ["*"]
+callers = ["eve"]
+dags = ["payroll"]
+"""
+OWN = {"alice": "airflow-token-of-ann", "bob": "airflow-token-of-ben", "eve": "airflow-token-of-eva"}
+USERS = {"alice": "ann", "bob": "ben", "eve": "eva"}
+PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+ACCEPT = {"Accept": "application/json, text/event-stream"}
+
+
+def user_of(token: str) -> str:
+    return token.removeprefix("airflow-token-of-") if token.startswith("airflow-token-of-") else ""
+
+
+def sent_by(name: str) -> dict[str, str]:
+    return {"X-Airflow-Token": OWN[name]}
+
+
+def dags(answer: Json) -> list[str]:
+    return [row[0] for row in answer["rows"]]
+
+
+@pytest.fixture
+def people() -> Generator[People]:
+    people = People(user_of)
+    with upstream(people.airflow):
+        yield people
+
+
+@pytest.fixture
+def server(people: People, tmp_path: Path) -> Generator[Served]:
+    audit = tmp_path / "audit.jsonl"
+    with serving(None, tmp_path, config=CONFIG, url=people.airflow.url, audit=str(audit)) as served:
+        yield served
+        for token in OWN.values():
+            assert token not in served.stderr
+            assert token not in audit.read_text()
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_callers_at_once_get_their_own_rows_and_cookies(server: Served, people: People, mode: str) -> None:
+    answers: dict[str, list[list[str]]] = {"alice": [], "bob": []}
+
+    async def work(name: str) -> None:
+        async with (
+            server.assistant(f"token-of-{name}", mode=mode, headers=sent_by(name)) as assistant,
+            anyio.create_task_group() as group,
+        ):
+            for _ in range(12):
+                group.start_soon(ask, name, assistant)
+
+    async def ask(name: str, assistant: Assistant) -> None:
+        answers[name].append(dags(await assistant.ask("list_dags")))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(work, "alice")
+        group.start_soon(work, "bob")
+    assert answers == {"alice": [["ann_0", "ann_1", "payroll"]] * 12, "bob": [["ben_0", "ben_1", "payroll"]] * 12}
+    assert people.cookies == {"ann": {"session=of-ann"}, "ben": {"session=of-ben"}}
+    assert people.bearers == {OWN["alice"], OWN["bob"]}, "nothing but their own tokens ever got to Airflow"
+
+
+async def test_two_callers_with_one_token_share_no_cookies(server: Served, people: People) -> None:
+    for name in ("alice", "bob"):
+        async with server.assistant(f"token-of-{name}", headers=sent_by("alice")) as assistant:
+            await assistant.ask("list_dags")
+    assert people.users == ["ann", "ann"]
+    assert people.cookies == {}
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_caller_without_a_token_is_told_how_to_send_one(server: Served, people: People, mode: str) -> None:
+    async with server.assistant("token-of-alice", mode=mode) as alice:
+        assert "list_dags" in await alice.tools()
+        assert "in the header X-Airflow-Token." in await alice.refused("list_dags")
+        assert (await alice.ask("find_tools", query="list dags"))["tools"], "what needs no Airflow works without"
+    assert people.airflow.sent == []
+
+
+async def test_an_expired_token_is_its_callers_trouble_alone(server: Served, people: People) -> None:
+    async with (
+        server.assistant("token-of-alice", headers=sent_by("alice")) as alice,
+        server.assistant("token-of-bob", headers=sent_by("bob")) as bob,
+    ):
+        await alice.ask("list_dags")
+        await bob.ask("list_dags")
+        people.expired.add(OWN["alice"])
+        sentence = await alice.refused("list_dags")
+        assert "does not accept the token that came with this call in X-Airflow-Token" in sentence
+        assert OWN["alice"] not in sentence
+        assert dags(await bob.ask("list_dags"))[0] == "ben_0"
+        people.expired.clear()
+        assert dags(await alice.ask("list_dags"))[0] == "ann_0"
+
+
+async def test_a_new_token_in_the_same_session_is_used_from_then_on(server: Served, people: People) -> None:
+    headers = sent_by("alice")
+    async with server.assistant("token-of-alice", headers=headers, mode="legacy") as alice:
+        await alice.ask("list_dags")
+        headers["X-Airflow-Token"] = OWN["bob"]
+        await alice.ask("list_dags")
+        del headers["X-Airflow-Token"]
+        assert "X-Airflow-Token" in await alice.refused("list_dags")
+    assert people.users == ["ann", "ben"]
+
+
+async def test_policy_narrows_whatever_the_airflow_token_may(server: Served, people: People) -> None:
+    async with server.assistant("token-of-eve", headers=sent_by("eve")) as eve:
+        assert dags(await eve.ask("list_dags")) == ["eva_0", "eva_1"]
+        assert "denies it" in await eve.refused("get_dag", dag_id="payroll")
+    assert [sent.path for sent in people.airflow.sent] == ["/dags"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ([("X-Airflow-Token", "token-of-alice")], "holds the token for this server"),
+        ([("X-Airflow-Token", "one"), ("X-Airflow-Token", "two")], "came twice"),
+        ([("X-Airflow-Token", "two words")], "must be one token"),
+        ([("X-Airflow-Token", "")], "must be one token"),
+        ([("X-Airflow-Token-staging", "one")], "x-airflow-token-staging is not taken here; what is: x-airflow-token."),
+    ],
+)
+def test_a_token_that_must_not_or_cannot_get_to_airflow_stops_at_the_gate(
+    server: Served, people: People, headers: list[tuple[str, str]], words: str
+) -> None:
+    sent = [*ACCEPT.items(), ("Authorization", "Bearer token-of-alice"), *headers]
+    answer = server.request("POST", "/mcp", json=PING, headers=sent)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]
+    assert people.airflow.seen == []
+
+
+async def test_no_header_says_where_airflow_is(server: Served, people: People) -> None:
+    strange = {"X-Airflow-Url": "http://127.0.0.1:9", "X-Airflow-Host": "evil.example", "X-Forwarded-Host": "evil"}
+    async with server.assistant("token-of-alice", headers=sent_by("alice") | strange) as alice:
+        assert dags(await alice.ask("list_dags"))[0] == "ann_0"
+
+
+async def test_who_need_not_say_who_they_are_bring_no_token(people: People, tmp_path: Path) -> None:
+    with serving(None, tmp_path, config='identity = "caller"', url=people.airflow.url) as open_to_all:
+        async with open_to_all.assistant(headers=sent_by("alice")) as someone:
+            assert "only from who has proved to be somebody" in await someone.refused("list_dags")
+    assert people.airflow.sent == []
+
+
+async def test_over_stdio_nobody_brings_a_token(people: People, tmp_path: Path) -> None:
+    kept = environment_of(None, tmp_path, 'identity = "caller"', {"url": people.airflow.url})
+    command = StdioServerParameters(command=sys.executable, args=["-m", "airflow_mcp", "serve"], env=kept)
+    with (tmp_path / "stderr").open("w") as errors:
+        async with Client(stdio_client(command, errlog=errors), cache=None) as client:
+            assert "Over stdio" in await Assistant(client).refused("list_dags")
+    assert people.airflow.sent == []
+
+
+async def test_a_server_that_asks_in_its_own_name_takes_no_tokens(people: People, tmp_path: Path) -> None:
+    config = accepted("alice", "token-of-alice")
+    with serving(people.airflow, tmp_path, config=config) as served:
+        sent = {**ACCEPT, "Authorization": "Bearer token-of-alice", **sent_by("alice")}
+        answer = served.request("POST", "/mcp", json=PING, headers=sent)
+        assert answer.status_code == 400
+        assert "Airflow is asked in this server's own name" in answer.json()["error"]
+
+
+async def test_each_of_several_airflows_gets_its_own_token(people: People, tmp_path: Path) -> None:
+    other = People(user_of)
+    with upstream(other.airflow):
+        config = f"""
+[instances.staging]
+url = "{people.airflow.url}"
+identity = "caller"
+[instances.Prod]
+url = "{other.airflow.url}"
+identity = "caller"
+{accepted("alice", "token-of-alice")}
+"""
+        with serving(None, tmp_path, config=config) as served:
+            headers = {"X-Airflow-Token-staging": OWN["alice"], "X-Airflow-Token-Prod": OWN["bob"]}
+            async with served.assistant("token-of-alice", headers=headers) as alice:
+                assert dags(await alice.ask("list_dags", instance="staging"))[0] == "ann_0"
+                assert dags(await alice.ask("list_dags", instance="Prod"))[0] == "ben_0"
+            async with served.assistant("token-of-alice", headers={"X-Airflow-Token-staging": OWN["alice"]}) as alice:
+                assert "X-Airflow-Token-Prod." in await alice.refused("list_dags", instance="Prod")
+            sent = {**ACCEPT, "Authorization": "Bearer token-of-alice", **sent_by("alice")}
+            assert served.request("POST", "/mcp", json=PING, headers=sent).status_code == 400
+    assert people.bearers == {OWN["alice"]}
+    assert other.bearers == {OWN["bob"]}
+
+
+def test_airflows_that_one_header_would_be_for_stop_the_start(tmp_path: Path) -> None:
+    config = "".join(
+        f'[instances.{name}]\nurl = "http://127.0.0.1:9"\nidentity = "caller"\n' for name in ("prod", "Prod")
+    )
+    with pytest.raises(AssertionError, match="rename one"), serving(None, tmp_path, config=config):
+        pass

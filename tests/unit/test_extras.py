@@ -1,0 +1,30 @@
+"""A vendor's library that is not installed is named, with the command that installs it."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from airflow_mcp.errors import SettingsError
+from airflow_mcp.settings.connection import Connection
+from airflow_mcp.tools.identify import clients_of
+
+WAYS = {
+    "google": ({"auth": "google"}, "google.auth", "google"),
+    "mwaa": ({"auth": "mwaa", "mwaa_environment": "staging"}, "boto3", "aws"),
+    "kerberos": ({"auth": "kerberos"}, "spnego", "kerberos"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_start_names_what_is_missing(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, module, extra = WAYS[way]
+    connection = Connection.model_validate(told)
+    assert clients_of(connection, "default", alone=True).url == connection.url
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SettingsError) as caught:
+        clients_of(connection, "default", alone=True)
+    assert str(caught.value) == (
+        f'auth = "{way}" needs a library that is not installed here: pip install "airflow-mcp[{extra}]".'
+    )

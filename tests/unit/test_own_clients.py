@@ -1,0 +1,145 @@
+"""Clients of callers: one each, the latest are kept, what is dropped is closed, and none that is in use."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import anyio
+import pytest
+
+from airflow_mcp.airflow.callers import Own, Presented
+from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.clients import OwnClients
+from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer
+from airflow_mcp.airflow.wire import Request
+from airflow_mcp.errors import LoginError
+from airflow_mcp.tools.caller import Caller
+from tests.unit.assistant import A_TOKEN
+from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
+
+pytestmark = pytest.mark.anyio
+DAGS = Request("GET", "/api/v2/dags", (), None, "application/json", True)
+UNKNOWN = Reply(401, {"detail": "Unauthorized"})
+
+
+class Remembered(Way):
+    """A token whose way remembers that it was closed."""
+
+    def __init__(self, token: str, closed: list[str]) -> None:
+        self._token = token
+        self._closed = closed
+
+    def describe(self) -> str:
+        return "a token of a test"
+
+    async def prove(self, asked: Asked) -> Proof:
+        return bearer(self._token)
+
+    async def aclose(self) -> None:
+        self._closed.append(self._token)
+
+
+def clients(airflow: FakeAirflow, closed: list[str], most: int = 2) -> OwnClients:
+    shared = AirflowClient(airflow.url, A_TOKEN, transport=airflow.transport, backoff=0)
+
+    def identify(presented: Presented) -> Own:
+        token = presented.tokens.get("default", "")
+        if not token:
+            raise LoginError("nobody")
+        return Own(token, Remembered(token, closed))
+
+    return OwnClients(shared, identify, most)
+
+
+def bringing(token: str) -> Presented:
+    return Presented(True, "", {"default": token})
+
+
+async def test_the_latest_are_kept_and_what_is_dropped_is_closed() -> None:
+    closed: list[str] = []
+    own = clients(FakeAirflow(), closed)
+    for token in ("one", "two", "one", "three"):
+        async with own.of("ann", bringing(token)) as client:
+            await client.version()
+    assert closed == ["two"], "the one that was not used for longest"
+    await own.aclose()
+    assert sorted(closed) == ["one", "three", "two"]
+
+
+async def test_one_in_use_is_never_closed_and_later_it_is() -> None:
+    closed: list[str] = []
+    own = clients(FakeAirflow(), closed, most=1)
+    async with AsyncExitStack() as calls:
+        for token in ("one", "two", "three"):
+            await calls.enter_async_context(own.of("ann", bringing(token)))
+        assert closed == []
+    assert len(closed) == 2
+
+
+async def test_the_same_caller_with_the_same_token_has_one_client_and_another_caller_another() -> None:
+    own = clients(FakeAirflow(), [])
+    async with own.of("ann", bringing("t")) as first, own.of("ann", bringing("t")) as second:
+        assert first is second
+    async with own.of("ann", bringing("t")) as first, own.of("joe", bringing("t")) as second:
+        assert first is not second
+    async with own.of("ann", bringing("t")) as first, own.of("ann", bringing("u")) as second:
+        assert first is not second
+
+
+async def test_the_version_is_asked_once_for_all_and_by_a_caller_where_nobody_else_may() -> None:
+    def version(sent: Sent) -> Reply:
+        known = sent.headers.get("authorization") == "Bearer good"
+        return Reply(200, {"version": "3.3.2"}) if known else UNKNOWN
+
+    airflow = FakeAirflow().on("GET", "/version", version).on("GET", "/dags", {"dags": [], "total_entries": 0})
+    airflow.otherwise(UNKNOWN)
+    own = clients(airflow, [])
+    with pytest.raises(LoginError):
+        await own.version()
+    async with own.of("joe", bringing("bad")) as client:
+        with pytest.raises(LoginError):
+            await client.send(DAGS)
+    for _ in range(2):
+        async with own.of("ann", bringing("good")) as client:
+            await client.send(DAGS)
+    asked = len(airflow.seen)
+    assert str(await own.version()) == "3.3"
+    assert len(airflow.seen) == asked
+
+
+async def test_a_login_that_fails_at_the_version_is_not_told_to_who_waits_beside_it() -> None:
+    waiting = anyio.Event()
+
+    async def version(sent: Sent) -> Reply:
+        if sent.headers.get("authorization") == "Bearer good":
+            return Reply(200, {"version": "3.3.2"})
+        await waiting.wait()
+        return UNKNOWN
+
+    airflow = FakeAirflow().on("GET", "/version", version).on("GET", "/dags", {"dags": [], "total_entries": 0})
+    airflow.otherwise(UNKNOWN)
+    own = clients(airflow, [])
+    outcomes: dict[str, object] = {}
+
+    async def ask(token: str) -> None:
+        async with own.of(token, bringing(token)) as client:
+            try:
+                outcomes[token] = (await client.send(DAGS)).status
+            except LoginError as error:
+                outcomes[token] = type(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, "bad")
+        group.start_soon(ask, "good")
+        await anyio.wait_all_tasks_blocked()
+        waiting.set()
+    assert outcomes == {"bad": LoginError, "good": 200}
+
+
+def test_nothing_that_a_caller_brings_is_shown() -> None:
+    presented = Presented(True, "an-issued-token", {"default": "an-airflow-token"})
+    own = Own("a-secret", Remembered("t", []))
+    for shown in (repr(presented), repr(Caller(presented=presented)), repr(own)):
+        assert "an-issued-token" not in shown
+        assert "an-airflow-token" not in shown
+        assert "a-secret" not in shown
