@@ -1,6 +1,6 @@
 # The server as a small image: locked dependencies and the built wheel in one environment, started by an unnamed user.
 #
-#   docker build -t airflow-mcp .                                        # --build-arg EXTRAS=redis adds an extra
+#   docker build -t airflow-mcp .                                        # --build-arg EXTRAS="redis otel" adds extras
 #   docker run -i --rm --no-healthcheck -e AIRFLOW_MCP_URL=https://airflow.example.com -e AIRFLOW_MCP_TOKEN airflow-mcp
 #
 # Nothing is written, so that the root may be read-only; docs/deploy.md has the rest.

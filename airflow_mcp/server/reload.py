@@ -1,6 +1,7 @@
 """SIGHUP: rules and tokens are read again and hold from the next call on; what is wrong changes nothing, and is said.
 
 Until the server listens for it the signal is held back, so that one that comes early is not lost and ends nothing.
+Windows has no such signal: there a restart reads the rules.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,11 +61,15 @@ class Reload:
 
 def hold_back() -> None:
     """Keep SIGHUP waiting, for this process and for those that it starts, until each of them listens."""
+    if sys.platform == "win32":
+        return
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 def listen(reload: Callable[[], None]) -> None:
     """From now on the running event loop calls `reload` at SIGHUP, and now if one came before."""
+    if sys.platform == "win32":
+        return
     left = leaving()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: left() or reload())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

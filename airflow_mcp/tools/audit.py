@@ -69,10 +69,24 @@ class Audit:
             self._file = sys.stderr
         elif path:
             try:
-                descriptor = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
-                self._file = FileIO(descriptor, "a")
+                self._file = self._opened()
             except OSError as error:
                 raise SettingsError(f"AIRFLOW_MCP_AUDIT: {path} cannot be written: {error.strerror}.") from None
+
+    def reopen(self) -> None:
+        """Open the file by its name again, which whoever rotates logs has given to a new one.
+
+        Where that fails the old one is written on, and the log says so.
+        """
+        if not isinstance(self._file, FileIO):
+            return
+        old = self._file
+        try:
+            self._file = self._opened()
+        except OSError as error:
+            _log.error("the audit file %s cannot be opened again, so the old one is kept: %s", self._path, error)
+        else:
+            self._closed(old)
 
     def announce(self, entry: Entry) -> None:
         """Write that a change is about to be made. Raises NotAllowedError when it cannot be: then it is not made."""
@@ -97,10 +111,15 @@ class Audit:
 
     def shut(self) -> None:
         """Close the file; nothing is written afterwards. What could not be written before is told in the log."""
-        if self._file is None or self._file is sys.stderr:
-            return
+        if isinstance(self._file, FileIO):
+            self._closed(self._file)
+
+    def _opened(self) -> FileIO:
+        return FileIO(os.open(self._path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600), "a")
+
+    def _closed(self, file: FileIO) -> None:
         try:
-            self._file.close()
+            file.close()
         except OSError as error:
             self._tell(error)
 

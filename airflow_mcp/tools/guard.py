@@ -33,7 +33,11 @@ class Guard:
         self.audit = Audit(audit_path)
 
     def enforce(self, policy: Policy) -> None:
-        """From now on calls begin under these rules; those in flight finish under the rules that they began with."""
+        """From now on calls begin under these rules; those in flight finish under the rules that they began with.
+
+        The audit file is opened anew too: whoever rotates it tells servers by the signal that brings new rules.
+        """
+        self.audit.reopen()
         self.policy = policy
         self.rates.limits = policy.per_minute
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -179,6 +180,28 @@ async def test_rules_of_one_of_several_airflows_are_new_too(airflow: FakeAirflow
             assert "line 4: instances.one.allow.0" in said
             reload(served, tmp_path, config("unpause_dag"))
             assert "not allowed" in await someone.refused("pause_dag", dag_id="etl", instance="one")
+
+
+async def test_an_audit_file_that_was_renamed_is_followed_by_a_new_one(airflow: FakeAirflow, tmp_path: Path) -> None:
+    trail, older = tmp_path / "audit.jsonl", tmp_path / "audit.jsonl.1"
+    with serving(airflow, tmp_path, config=PAUSING, audit=str(trail)) as served:
+        async with served.assistant() as someone:
+            await someone.ask("get_dag", dag_id="etl")
+            trail.rename(older)
+            await someone.ask("get_dag", dag_id="payroll")
+            reload(served, tmp_path, PAUSING)
+            await someone.ask("pause_dag", dag_id="etl")
+            trail.rename(tmp_path / "audit.jsonl.2")
+            trail.mkdir()
+            reload(served, tmp_path, PAUSING, "cannot be opened again, so the old one is kept")
+            await someone.ask("pause_dag", dag_id="payroll")
+    assert tools_in(older) == ["get_dag", "get_dag"]
+    assert tools_in(tmp_path / "audit.jsonl.2") == ["pause_dag"] * 4
+
+
+def tools_in(trail: Path) -> list[str]:
+    """The tools that the lines of an audit file name; of a change there are two, its begin and its end."""
+    return [json.loads(line)["tool"] for line in trail.read_text().splitlines()]
 
 
 async def test_a_plan_from_before_is_decided_again(airflow: FakeAirflow, tmp_path: Path) -> None:

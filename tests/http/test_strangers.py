@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from tests.http.serving import Served, serving
+from tests.http.test_metrics import counts_of
 from tests.unit.fake_airflow import FakeAirflow
 
 pytestmark = pytest.mark.anyio
@@ -89,6 +90,7 @@ async def test_sessions_that_only_listen_have_a_limit_of_their_own_and_take_no_p
             assert [ear.status_code for ear in ears] == [200] * 16 + [503]
             async with served.assistant() as someone:
                 assert (await someone.ask("list_dags"))["total"] == 2
+        assert counts_of(served)["requests_refused_total{busy}"] == 1
 
 
 @asynccontextmanager

@@ -90,7 +90,9 @@ async def test_a_body_that_dawdles_gives_its_place_at_the_gate_back() -> None:
         await PlainTextResponse(f"{len(body)} bytes")(scope, receive, send)
 
     limits = Limits(hosts=("127.0.0.1:*",), origins=(), calls=1, per_minute=1000)
-    gate = Gate(Starlette(routes=[Mount("/", reads)]), limits, frozenset(), (), body_seconds=0.05)
+    reasons: list[str] = []
+    inner = Starlette(routes=[Mount("/", reads)])
+    gate = Gate(inner, limits, frozenset(), (), body_seconds=0.05, refused=reasons.append)
     with listening(gate) as url:
         slow = await opened(url)
         slow.writer.write(GET_DAG[:-10])
@@ -98,6 +100,7 @@ async def test_a_body_that_dawdles_gives_its_place_at_the_gate_back() -> None:
         assert answer.first.split()[1] == "408"
         assert b"did not come within 0.05 seconds" in answer.body
         assert "bytes" in (await one_call(url, GET_DAG)).text
+        assert reasons == ["slow"]
         slow.writer.close()
 
 

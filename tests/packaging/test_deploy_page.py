@@ -58,6 +58,8 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     assert "2 tools: pause_dag, unpause_dag" in stranger
     assert '"etl"' in alice
     assert "to the bearers of tokens (alice)" in err
+    assert 'airflow_mcp_calls_total{class="read",outcome="ok",tool="list_dags"} 1.0' in alice
+    assert "SIGHUP: the rules and tokens were read again" in err
     assert said["TLS"][1].count("serving https://") == 1
     assert said["Replicas"][1].count("serving http://") == 2
 
