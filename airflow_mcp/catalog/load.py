@@ -7,12 +7,15 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from airflow_mcp.catalog.grammar import Entry, Parameter, Record
 from airflow_mcp.errors import ManifestError, UnknownToolError
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 Model = TypeVar("Model", bound=BaseModel)
 _PACKAGE = Path(__file__).parents[1]
@@ -44,6 +47,11 @@ class Catalog:
     def tools(self) -> dict[str, Tool]:
         """What a caller may name."""
         return {name: tool for name, tool in self.operations.items() if not tool.entry.part_of}
+
+    @cached_property
+    def validators(self) -> dict[str, Draft202012Validator]:
+        """By tool, what checks its arguments; `schema.py` makes one when a tool is first called."""
+        return {}
 
     @cached_property
     def toolsets(self) -> frozenset[str]:

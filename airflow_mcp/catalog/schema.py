@@ -11,7 +11,6 @@ import difflib
 import json
 import re
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_mcp.catalog.grammar import Json, Parameter
@@ -134,15 +133,12 @@ def check_version(tool: Tool, arguments: Json, catalog: Catalog, version: Versio
                 raise NotSupportedError(f"{tool.name}: {use.name} {value!r} needs {since}; this is Airflow {version}.")
 
 
-@lru_cache(maxsize=512)
-def _cached_validator(schema: str) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator  # 0.1 s to import: not on the way to the first list
-
-    return Draft202012Validator(json.loads(schema))
-
-
 def _validator(tool: Tool, catalog: Catalog) -> Draft202012Validator:
-    return _cached_validator(json.dumps(input_schema(tool, catalog)))
+    if (validator := catalog.validators.get(tool.name)) is None:
+        from jsonschema import Draft202012Validator  # 0.1 s to import: not on the way to the first list
+
+        validator = catalog.validators[tool.name] = Draft202012Validator(input_schema(tool, catalog))
+    return validator
 
 
 def _sentence(error: ValidationError, tool: Tool, catalog: Catalog) -> str:
