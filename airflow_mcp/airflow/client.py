@@ -12,6 +12,7 @@ import anyio
 import httpx2
 
 from airflow_mcp.airflow.auth import Authenticator, Credentials
+from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.callers import Presented
 from airflow_mcp.airflow.generation import Detection, detect
 from airflow_mcp.airflow.identities.way import ONCE, Proof, Way
@@ -220,21 +221,17 @@ class AirflowClient:
     @staticmethod
     async def _read(raw: httpx2.Response) -> Response:
         """The whole response, closed. Raises AirflowError beyond 32 MiB."""
-        pieces: list[bytes] = []
-        size = 0
         try:
-            async for piece in raw.aiter_bytes():
-                size += len(piece)
-                if size > _LARGEST_BODY:
-                    raise AirflowError(
-                        f"Airflow's answer is larger than {_LARGEST_BODY // 2**20} MiB and was not read. Ask for less: "
-                        "a lower limit, or one object.",
-                        raw.status_code,
-                    )
-                pieces.append(piece)
+            body = await read_whole(raw, _LARGEST_BODY)
         finally:
             await raw.aclose()
-        return Response(raw.status_code, b"".join(pieces), raw.headers.get("location", ""))
+        if body is None:
+            raise AirflowError(
+                f"Airflow's answer is larger than {_LARGEST_BODY // 2**20} MiB and was not read. Ask for less: "
+                "a lower limit, or one object.",
+                raw.status_code,
+            )
+        return Response(raw.status_code, body, raw.headers.get("location", ""))
 
     async def _pieces(self, body: httpx2.Response | bytes, request: Request) -> AsyncIterator[bytes]:
         if isinstance(body, bytes):

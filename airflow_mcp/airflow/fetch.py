@@ -11,6 +11,7 @@ import anyio
 import httpx2
 
 from airflow_mcp.addresses import is_sheltered
+from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.errors import FetchError
 from airflow_mcp.text import clean, shorten
 
@@ -50,12 +51,10 @@ def fetcher(ca_file: str = "", transport: httpx2.AsyncBaseTransport | None = Non
 
 async def _read(http: httpx2.AsyncClient, url: str) -> tuple[int, bytes]:
     async with http.stream("GET", url, headers={"Accept": "application/json"}) as response:
-        body = b""
-        async for piece in response.aiter_bytes():
-            body += piece
-            if len(body) > _LARGEST:
-                raise FetchError(f"{_shown(url)} holds more than {_LARGEST // 1024} KiB, and was not read.")
-        return response.status_code, body
+        body = await read_whole(response, _LARGEST)
+    if body is None:
+        raise FetchError(f"{_shown(url)} holds more than {_LARGEST // 1024} KiB, and was not read.")
+    return response.status_code, body
 
 
 def _parsed(body: bytes, url: str) -> Any:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from airflow_mcp.airflow.fetch import fetcher
 from airflow_mcp.errors import FetchError, SettingsError
 from airflow_mcp.settings.read import read_settings
-from tests.http.issuer import Issuer, rsa_key
+from tests.http.issuer import Issuer
 from tests.http.upstream import listening
+from tests.unit.certificates import Authority
 
 pytestmark = pytest.mark.anyio
 RIGHT = {"issuer": '"https://login.example.com/realms/team"', "audience": '"https://mcp.example.com/mcp"'}
@@ -105,31 +101,12 @@ def test_what_is_right_is_taken_as_it_stands(
     assert f'"{oauth.audience}"' == (RIGHT | right)["audience"]
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """The files of a certificate for 127.0.0.1 that no system trusts, and of its key."""
-    folder, key = tmp_path_factory.mktemp("certificate"), rsa_key()
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a CA of one's own")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
-    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return str(folder / "cert.pem"), str(folder / "key.pem")
-
-
 async def test_an_issuer_whose_certificate_a_ca_of_ones_own_signed_is_believed_with_its_ca_file_alone(
-    certificate: tuple[str, str],
+    tmp_path: Path,
 ) -> None:
-    issuer = Issuer()
-    with listening(Starlette(routes=[Route("/jwks", issuer.answer)]), tls=certificate) as url:
-        found = await fetcher(certificate[0])(f"{url}/jwks")
+    issuer, authority = Issuer(), Authority(tmp_path)
+    with listening(Starlette(routes=[Route("/jwks", issuer.answer)]), tls=authority.sign("issuer")) as url:
+        found = await fetcher(authority.file)(f"{url}/jwks")
         assert found is not None
         assert [key["kid"] for key in found["keys"]] == ["one"]
         with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):

@@ -15,6 +15,7 @@ import anyio
 import httpx2
 
 from airflow_mcp.addresses import is_sheltered
+from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.identities.way import Proof, bearer, is_token
 from airflow_mcp.errors import LoginError
 from airflow_mcp.redact import MASK, redact_text
@@ -64,12 +65,10 @@ class TokenEndpoint:
             httpx2.AsyncClient(verify=self._trust(), timeout=_SECONDS, transport=self.transport) as http,
             http.stream("POST", self.url, content=urlencode(form), headers=headers) as response,
         ):
-            body = b""
-            async for piece in response.aiter_bytes():
-                body += piece
-                if len(body) > _LARGEST:
-                    raise LoginError(f"The token endpoint {self.url} answers with more than a token.")
-            return response.status_code, body
+            body = await read_whole(response, _LARGEST)
+        if body is None:
+            raise LoginError(f"The token endpoint {self.url} answers with more than a token.")
+        return response.status_code, body
 
     def _trust(self) -> ssl.SSLContext | bool:
         if not self.ca_file:
