@@ -22,7 +22,7 @@ from airflow_mcp.server.identity import Narrowed, narrowed, narrowing_of
 from airflow_mcp.server.own_tokens import tokens_of
 from airflow_mcp.server.patience import run_in_time
 from airflow_mcp.text import clean, shorten
-from airflow_mcp.tools.rates import WINDOW, seconds_until_free
+from airflow_mcp.tools.guarding.rates import WINDOW, seconds_until_free
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

@@ -13,7 +13,7 @@ from opentelemetry.trace import get_current_span
 
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean
-from airflow_mcp.tools import audit
+from airflow_mcp.tools.guarding import audit
 
 if TYPE_CHECKING:
     from airflow_mcp.settings.read import LogFormat, LogLevel

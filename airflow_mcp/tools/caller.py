@@ -9,7 +9,7 @@ from airflow_mcp.airflow.callers import Presented
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.policy.narrow import WHOLE, Narrowing
-from airflow_mcp.tools.finding import Found
+from airflow_mcp.tools.search import Found
 
 # (done, total or None, message): shown to whoever asked for progress.
 Progress = Callable[[float, float | None, str], Awaitable[None]]

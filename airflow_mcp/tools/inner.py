@@ -15,10 +15,10 @@ from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import Decision, Touched, Within, decide, refusal, touched_by
 from airflow_mcp.policy.explain import explain
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.finding import Found
-from airflow_mcp.tools.operate import Operations
-from airflow_mcp.tools.reply import Reply, name_of, reached
-from airflow_mcp.tools.rows import read_allowed
+from airflow_mcp.tools.operation.operate import Operations
+from airflow_mcp.tools.operation.reply import Reply, name_of, reached
+from airflow_mcp.tools.operation.rows import read_allowed
+from airflow_mcp.tools.search import Found
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError
 from airflow_mcp.policy.decide import may_ask_for_plan, offers
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.tools.arguments import shown
-from airflow_mcp.tools.audit import Entry
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.finding import Found, Index
 from airflow_mcp.tools.forward import unwrap
+from airflow_mcp.tools.guarding.arguments import shown
+from airflow_mcp.tools.guarding.audit import Entry
 from airflow_mcp.tools.offer import listed
 from airflow_mcp.tools.run import DEFAULT_BUDGET, Door, present
+from airflow_mcp.tools.search import Found, Index
 
 _SMALLEST_SHARE = 600  # characters of each Airflow's answer, however many there are
 _DETECTION_SECONDS = 1.0  # what a list may wait for Airflow to say its version

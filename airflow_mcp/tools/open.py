@@ -8,7 +8,7 @@ from airflow_mcp.catalog.load import Catalog, load_catalog
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.observe import NOBODY, Observer
 from airflow_mcp.policy.rules import Policy, parse_policy
-from airflow_mcp.tools.guard import Guard
+from airflow_mcp.tools.guarding.guard import Guard
 from airflow_mcp.tools.identify import clients_of
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.run import Door

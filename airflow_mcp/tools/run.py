@@ -19,18 +19,19 @@ from airflow_mcp.policy.decide import Asker, Decision, Within, decide, offers, r
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
-from airflow_mcp.tools import audit, shape
-from airflow_mcp.tools.arguments import shown
+from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.confirm import Confirmation, confirm
-from airflow_mcp.tools.guard import Guard
+from airflow_mcp.tools.guarding import audit
+from airflow_mcp.tools.guarding.arguments import shown
+from airflow_mcp.tools.guarding.confirm import Confirmation, confirm
+from airflow_mcp.tools.guarding.guard import Guard
+from airflow_mcp.tools.guarding.targets import names_in
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.missing import explain_missing
-from airflow_mcp.tools.operate import Operations
-from airflow_mcp.tools.reply import PLAIN, Reply, reached
-from airflow_mcp.tools.rows import read_allowed
-from airflow_mcp.tools.targets import names_in
-from airflow_mcp.tools.ui_links import with_links
+from airflow_mcp.tools.operation.operate import Operations
+from airflow_mcp.tools.operation.reply import PLAIN, Reply, reached
+from airflow_mcp.tools.operation.rows import read_allowed
+from airflow_mcp.tools.operation.ui_links import with_links
 
 DEFAULT_BUDGET = 8_000  # characters of an answer
 _ERROR_SIZE = 600  # characters of an error

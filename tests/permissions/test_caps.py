@@ -15,7 +15,7 @@ from mcp.types import ElicitResult
 from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.policy.rules import PerMinute
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.rates import CountedInMemory, Rates
+from airflow_mcp.tools.guarding.rates import CountedInMemory, Rates
 from tests.permissions.kinds import more_tools
 from tests.permissions.support import Json, changes, connected, open_instances, patient
 from tests.permissions.world import World

@@ -14,7 +14,7 @@ from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
 from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.plan import PLAN_SECONDS, Bound, Plans, UsedInMemory
+from airflow_mcp.tools.guarding.plan import PLAN_SECONDS, Bound, Plans, UsedInMemory
 from tests.permissions.support import (
     ADMIN,
     CHANGING,

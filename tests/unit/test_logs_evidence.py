@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from airflow_mcp.policy.decide import Within
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.evidence import Evidence, read_evidence, signature_of, what_of
 from airflow_mcp.tools.inner import InnerDoor, Room
-from airflow_mcp.tools.operate import Operations
+from airflow_mcp.tools.operation.operate import Operations
+from airflow_mcp.tools.workflow.evidence import Evidence, read_evidence, signature_of, what_of
 from tests.unit.assistant import GENERATIONS, open_door
 from tests.unit.fake_airflow import Reply
 from tests.unit.logs import FORMS, PATHS, airflow_with, word

@@ -21,7 +21,7 @@ from airflow_mcp.tools.logs.scan import WindowScan
 from airflow_mcp.tools.logs.stream import read_log
 from airflow_mcp.tools.logs.tail import Tail
 from airflow_mcp.tools.logs.window import wanted
-from airflow_mcp.tools.operate import Operations
+from airflow_mcp.tools.operation.operate import Operations
 from tests.unit.assistant import A_TOKEN, GENERATIONS, assistant, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.logs import FORMS, INSTANCE, MOMENT, PATHS, Form, airflow_with, line, printed, read, row, word

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.tools.ui_links import ids_of, link_of
+from airflow_mcp.tools.operation.ui_links import ids_of, link_of
 from tests.permissions.support import NO_PAYROLL, connected
 from tests.unit.assistant import GENERATIONS, Json, assistant, table
 from tests.unit.fake_airflow import FakeAirflow, Reply

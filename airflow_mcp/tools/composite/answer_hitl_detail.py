@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.params import check_conf
+from airflow_mcp.tools.workflow.params import check_conf
 
 _IDS = ("dag_id", "dag_run_id", "task_id", "map_index")
 

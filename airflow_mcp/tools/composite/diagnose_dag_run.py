@@ -7,15 +7,15 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
-from airflow_mcp.tools.differences import brief_conf, compare_runs
-from airflow_mcp.tools.endings import events_of, without_failure
-from airflow_mcp.tools.evidence import Evidence, read_evidence
-from airflow_mcp.tools.failures import Alike, by_graph, errors_told, named, names, to_read, with_row
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.paging import all_rows
+from airflow_mcp.tools.operation.ui_links import ids_of, zoned
 from airflow_mcp.tools.shape import dumps
 from airflow_mcp.tools.together import Seen, look, together
-from airflow_mcp.tools.ui_links import ids_of, zoned
+from airflow_mcp.tools.workflow.differences import brief_conf, compare_runs
+from airflow_mcp.tools.workflow.endings import events_of, without_failure
+from airflow_mcp.tools.workflow.evidence import Evidence, read_evidence
+from airflow_mcp.tools.workflow.failures import Alike, by_graph, errors_told, named, names, to_read, with_row
+from airflow_mcp.tools.workflow.paging import all_rows
 
 _MOST_ROWS = 1_000  # failed task instances that are looked at
 _MOST_LOGS = 24  # of them whose logs are read

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.finding import Found
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.search import Found
 from airflow_mcp.tools.shape import dumps
 
 _MOST_TOOLS = 8

@@ -10,13 +10,13 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotFoundError
 from airflow_mcp.text import shorten
-from airflow_mcp.tools.dag_graph import tasks_part
-from airflow_mcp.tools.dag_links import asset_links, dag_links, expression_text, pointing
-from airflow_mcp.tools.findings import call
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.params import brief
 from airflow_mcp.tools.shape import dumps, fitting
 from airflow_mcp.tools.together import Seen, look
+from airflow_mcp.tools.workflow.dag_graph import tasks_part
+from airflow_mcp.tools.workflow.dag_links import asset_links, dag_links, expression_text, pointing
+from airflow_mcp.tools.workflow.findings import call
+from airflow_mcp.tools.workflow.params import brief
 
 _RUNS = 10
 _POINTERS = 3  # task instances read to learn which DAG a task triggers or waits for

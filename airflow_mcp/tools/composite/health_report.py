@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.components import read_components
-from airflow_mcp.tools.findings import ago, call, count, some
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.report.failures import (
     Failures,
@@ -21,6 +19,8 @@ from airflow_mcp.tools.report.failures import (
 from airflow_mcp.tools.report.fitting import fit_sections
 from airflow_mcp.tools.report.slow_runs import RULE, slow_runs
 from airflow_mcp.tools.together import Seen, look
+from airflow_mcp.tools.workflow.components import read_components
+from airflow_mcp.tools.workflow.findings import ago, call, count, some
 
 _EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}
 _WAITING = ("scheduled", "deferred", "up_for_retry")  # counted, beside those queued and running

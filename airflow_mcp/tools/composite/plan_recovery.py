@@ -6,9 +6,9 @@ from itertools import groupby
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError
-from airflow_mcp.tools.failures import names
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.together import together
+from airflow_mcp.tools.workflow.failures import names
 
 _MOST_RUNS = 50  # of one DAG in one call
 _NAMES = 120  # characters of a run's task instances

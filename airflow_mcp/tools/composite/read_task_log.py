@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import InvalidArgumentsError, NotFoundError
-from airflow_mcp.tools.evidence import last_words
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.logs.scan import LogScan, WindowScan
 from airflow_mcp.tools.logs.stream import SECONDS, read_log
@@ -14,6 +13,7 @@ from airflow_mcp.tools.logs.tail import cost
 from airflow_mcp.tools.logs.telling import Told, around, describe, tell
 from airflow_mcp.tools.logs.window import FILTERS, Wanted, wanted
 from airflow_mcp.tools.shape import dumps
+from airflow_mcp.tools.workflow.evidence import last_words
 
 _FAILED = ("failed", "up_for_retry")
 _WENT_WELL = ("success", "skipped", "up_for_reschedule", "deferred")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.ui_links import Link, ids_of, zoned
+from airflow_mcp.tools.operation.ui_links import Link, ids_of, zoned
 
 _RUN_STATES = ("queued", "running", "success", "failed")
 _AFTER_RUN = {"failed": "diagnose_dag_run", "queued": "why_not_running", "running": "wait_for_dag_run"}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowError, AirflowMcpError, InvalidArgumentsError
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.trigger import make_ready, trigger
-from airflow_mcp.tools.wait import SECONDS, until_ended
+from airflow_mcp.tools.workflow.trigger import make_ready, trigger
+from airflow_mcp.tools.workflow.wait import SECONDS, until_ended
 
 _EXISTS = 409
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """What wait_for_dag_run answers about the new run. Raises what tools/trigger.py raises, and for a paused DAG."""
+    """What wait_for_dag_run answers about the new run. Raises what workflow/trigger.py raises, and for a paused DAG."""
     tool, dag_id = "trigger_and_wait", arguments["dag_id"]
     rest = {name: value for name, value in arguments.items() if name != "timeout_seconds"}
     ready = await make_ready(door, tool, rest)

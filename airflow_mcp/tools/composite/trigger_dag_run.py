@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.trigger import make_ready, trigger
+from airflow_mcp.tools.workflow.trigger import make_ready, trigger
 
 _PAUSED = (
     "The DAG is paused, so the run stays queued. unpause_dag starts it; that also starts any other run that is due."
@@ -13,7 +13,7 @@ _SHOWN = ("dag_id", "dag_run_id", "state", "run_type", "logical_date", "run_afte
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """The new run; `hint` when the DAG is paused or the conf odd. Raises what tools/trigger.py raises."""
+    """The new run; `hint` when the DAG is paused or the conf odd. Raises what tools/workflow/trigger.py raises."""
     ready = await make_ready(door, "trigger_dag_run", arguments)
     made = await trigger(door, "trigger_dag_run", arguments)
     hints = [hint for hint in (_PAUSED if ready.is_paused else None, ready.hint) if hint]

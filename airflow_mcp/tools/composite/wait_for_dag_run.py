@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.wait import SECONDS, until_ended
+from airflow_mcp.tools.workflow.wait import SECONDS, until_ended
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """See tools/wait.py. Raises NotFoundError for an unknown DAG or run."""
+    """See tools/workflow/wait.py. Raises NotFoundError for an unknown DAG or run."""
     ids = {"dag_id": arguments["dag_id"], "dag_run_id": arguments["dag_run_id"]}
     return await until_ended(door, ids, arguments.get("timeout_seconds", SECONDS))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
-from airflow_mcp.tools.components import read_components
-from airflow_mcp.tools.findings import Finding, call
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.together import look
 from airflow_mcp.tools.waiting.dags import (
@@ -19,6 +17,8 @@ from airflow_mcp.tools.waiting.dags import (
 from airflow_mcp.tools.waiting.in_run import judge_ended_task, judge_tasks
 from airflow_mcp.tools.waiting.question import Question, none_if_missing, or_error
 from airflow_mcp.tools.waiting.runs import ended_finding, others_finding, queued_findings
+from airflow_mcp.tools.workflow.components import read_components
+from airflow_mcp.tools.workflow.findings import Finding, call
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:

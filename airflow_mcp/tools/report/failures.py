@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.evidence import Evidence, read_evidence, signature_of, what_of
-from airflow_mcp.tools.failures import to_read
-from airflow_mcp.tools.findings import ago, call, count, some
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.paging import all_rows
 from airflow_mcp.tools.together import look
+from airflow_mcp.tools.workflow.evidence import Evidence, read_evidence, signature_of, what_of
+from airflow_mcp.tools.workflow.failures import to_read
+from airflow_mcp.tools.workflow.findings import ago, call, count, some
+from airflow_mcp.tools.workflow.paging import all_rows
 
 _MOST_ROWS = 500  # failed task instances
 _MOST_DAGS = 5  # DAGs asked for one by one, where their failures stand beyond these

@@ -6,9 +6,9 @@ from datetime import datetime
 from statistics import median
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.findings import call, lasting, moment, seconds_since
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.together import look
+from airflow_mcp.tools.workflow.findings import call, lasting, moment, seconds_since
 
 LONG = 6 * 3600.0  # seconds: long for a DAG of which nothing is known
 _TIMES = 3  # of the usual time

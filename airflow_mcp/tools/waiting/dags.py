@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.findings import Finding, ago, call, count, lasting, moment, seconds_since, some, verb
+from airflow_mcp.tools.workflow.findings import Finding, ago, call, count, lasting, moment, seconds_since, some, verb
 
 _TELLING = 4  # letters of a name that mean something in another
 _LATE = 60.0  # seconds after which a due run should exist

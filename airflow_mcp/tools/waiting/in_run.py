@@ -7,7 +7,6 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotFoundError
-from airflow_mcp.tools.findings import Finding, ago, call, seconds_since
 from airflow_mcp.tools.waiting.limits import (
     active_tasks_finding,
     full_executor,
@@ -28,6 +27,7 @@ from airflow_mcp.tools.waiting.tasks import (
     waiting_findings,
     waits_for_past,
 )
+from airflow_mcp.tools.workflow.findings import Finding, ago, call, seconds_since
 
 _OVER = ("success", "failed", "upstream_failed", "skipped", "removed")
 _EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.findings import Finding, ago, call, count
 from airflow_mcp.tools.waiting.tasks import they
+from airflow_mcp.tools.workflow.findings import Finding, ago, call, count
 
 _SHOWN = 3  # occupants named
 _PARALLELISM = 32  # [core] parallelism as Airflow ships it, 2.x and 3.x

@@ -9,10 +9,10 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
-from airflow_mcp.tools.components import Component
-from airflow_mcp.tools.findings import Finding, ordered, verdict
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.together import Seen, look
+from airflow_mcp.tools.workflow.components import Component
+from airflow_mcp.tools.workflow.findings import Finding, ordered, verdict
 
 _MOST_ALSO = 6  # findings shown beside the cause
 

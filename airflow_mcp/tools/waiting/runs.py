@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.findings import Finding, ago, call, count, seconds_since, some, verb
+from airflow_mcp.tools.workflow.findings import Finding, ago, call, count, seconds_since, some, verb
 
 _SHOWN = 4  # runs named as occupying a limit
 _PATIENCE = 60.0  # seconds a queued run may wait without that being remarkable

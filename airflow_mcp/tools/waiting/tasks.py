@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.text import shorten
-from airflow_mcp.tools.components import Component
-from airflow_mcp.tools.findings import Finding, ago, call, count, lasting, moment, seconds_since, some, verb
+from airflow_mcp.tools.workflow.components import Component
+from airflow_mcp.tools.workflow.findings import Finding, ago, call, count, lasting, moment, seconds_since, some, verb
 
 UNFINISHED = (
     "none",

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.failures import counted, names
-from airflow_mcp.tools.findings import moment
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.workflow.failures import counted, names
+from airflow_mcp.tools.workflow.findings import moment
 
 _STARTS = ("trigger_dag_run", "api.post_dag_run", "post_dag_run")  # say only who started it
 _MOST_EVENTS = 5

@@ -8,7 +8,7 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.redact import MASK, mask_values, redact
 from airflow_mcp.text import clean, in_strings
-from airflow_mcp.tools.bulk import WORDS
+from airflow_mcp.tools.operation.bulk import WORDS
 
 
 def shown(tool: Tool | None, arguments: Json, catalog: Catalog) -> Json:

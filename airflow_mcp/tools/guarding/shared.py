@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.tokens import digest
-from airflow_mcp.tools.rates import WINDOW
+from airflow_mcp.tools.guarding.rates import WINDOW
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.operate import PAGE
+from airflow_mcp.tools.operation.operate import PAGE
 from airflow_mcp.tools.together import together
 
 

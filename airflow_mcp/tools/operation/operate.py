@@ -18,11 +18,13 @@ from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
 from airflow_mcp.policy.decide import Asker, Touched, decide, depends_on, reveals_secrets, touched_by
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.tools import audit, bulk, shape
+from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.files import dags_by_file
-from airflow_mcp.tools.prepare import patched, require_new, require_written, resolve
-from airflow_mcp.tools.reply import Reply, read_reply
+from airflow_mcp.tools.guarding import audit
+from airflow_mcp.tools.operation import bulk
+from airflow_mcp.tools.operation.files import dags_by_file
+from airflow_mcp.tools.operation.prepare import patched, require_new, require_written, resolve
+from airflow_mcp.tools.operation.reply import Reply, read_reply
 
 PAGE = 100  # rows asked for by default: the most that Airflow gives unless its operator raised it
 _MOST_RUNS = 20  # whose task instances are read to tell which mapped ones a dry run of Airflow 2 means

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.tools.reply import Reply
+from airflow_mcp.tools.operation.reply import Reply
 
 _LISTS = {"home": "dags", "dagrun": "dag_runs", "taskinstance": "task_instances", "pool": "pools"}  # 2.x: 3.x
 _LIST_PAGES = frozenset({"dags", "dag_runs", "task_instances", "pools", *_LISTS})

@@ -6,10 +6,10 @@ import time
 
 from airflow_mcp.observe import NOBODY, Observer
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.tools.audit import Audit, Entry
-from airflow_mcp.tools.plan import Plans
-from airflow_mcp.tools.rates import Rates
-from airflow_mcp.tools.shared import SharedMemory
+from airflow_mcp.tools.guarding.audit import Audit, Entry
+from airflow_mcp.tools.guarding.plan import Plans
+from airflow_mcp.tools.guarding.rates import Rates
+from airflow_mcp.tools.guarding.shared import SharedMemory
 
 
 class Guard:

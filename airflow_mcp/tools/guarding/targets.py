@@ -8,12 +8,12 @@ from importlib import import_module
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.policy.decide import Touched, Within, decide, touched_by
-from airflow_mcp.tools.arguments import shown
-from airflow_mcp.tools.bulk import find_targets
 from airflow_mcp.tools.caller import Caller
+from airflow_mcp.tools.guarding.arguments import shown
 from airflow_mcp.tools.inner import InnerDoor, Room
-from airflow_mcp.tools.operate import Operations
-from airflow_mcp.tools.reply import Reply, name_of, reached
+from airflow_mcp.tools.operation.bulk import find_targets
+from airflow_mcp.tools.operation.operate import Operations
+from airflow_mcp.tools.operation.reply import Reply, name_of, reached
 
 
 @dataclass(frozen=True)

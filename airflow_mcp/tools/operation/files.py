@@ -8,7 +8,7 @@ from airflow_mcp.errors import NotAllowedError
 
 if TYPE_CHECKING:
     from airflow_mcp.tools.caller import Caller
-    from airflow_mcp.tools.operate import Operations
+    from airflow_mcp.tools.operation.operate import Operations
 
 _PAGE = 100  # DAGs a request
 _MOST_PAGES = 20  # requests to learn which DAGs are in a file

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.tools.findings import Finding, ago, call
+from airflow_mcp.tools.workflow.findings import Finding, ago, call
 
 _MEANING = {
     "metadatabase": "nothing works",

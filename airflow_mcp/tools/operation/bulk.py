@@ -12,13 +12,13 @@ from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundErro
 from airflow_mcp.policy.decide import decide, touched_by
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean
-from airflow_mcp.tools.prepare import Send
-from airflow_mcp.tools.reply import Reply
+from airflow_mcp.tools.operation.prepare import Send
+from airflow_mcp.tools.operation.reply import Reply
 from airflow_mcp.tools.together import together
 
 if TYPE_CHECKING:
     from airflow_mcp.tools.caller import Caller
-    from airflow_mcp.tools.operate import Operations
+    from airflow_mcp.tools.operation.operate import Operations
 
 WORDS = ("create", "update", "delete")
 _MASKED_SINCE = Version(3, 2)  # before, an update of many has no mask

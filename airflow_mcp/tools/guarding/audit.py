@@ -33,7 +33,7 @@ class Entry:
     access: str
     caller: str
     instance: str
-    arguments: Json  # as they may be shown (tools/arguments.py)
+    arguments: Json  # as they may be shown (tools/guarding/arguments.py)
     request_id: str = ""
     through: str = ""  # the tool that ran this one
     http_request_id: str = ""

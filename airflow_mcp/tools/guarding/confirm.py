@@ -13,14 +13,14 @@ from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal, str
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 from airflow_mcp.tools import shape
-from airflow_mcp.tools.arguments import shown
-from airflow_mcp.tools.audit import Entry
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.guard import Guard
+from airflow_mcp.tools.guarding.arguments import shown
+from airflow_mcp.tools.guarding.audit import Entry
+from airflow_mcp.tools.guarding.guard import Guard
+from airflow_mcp.tools.guarding.plan import PLAN_SECONDS, Bound
+from airflow_mcp.tools.guarding.targets import Targets, work_out
 from airflow_mcp.tools.inner import Room
-from airflow_mcp.tools.operate import Operations
-from airflow_mcp.tools.plan import PLAN_SECONDS, Bound
-from airflow_mcp.tools.targets import Targets, work_out
+from airflow_mcp.tools.operation.operate import Operations
 
 _QUESTION_TARGETS = 20  # named in a question; the rest are counted
 _QUESTION_LINE = 200  # characters

@@ -16,7 +16,7 @@ from airflow_mcp.errors import (
     NotFoundError,
 )
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.params import check_conf
+from airflow_mcp.tools.workflow.params import check_conf
 
 _DEFAULT_PATTERN = r"[A-Za-z0-9_.~:+-]+"  # [scheduler] allowed_run_id_pattern
 

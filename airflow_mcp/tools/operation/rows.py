@@ -10,9 +10,9 @@ from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import Decision, Touched, decide, depends_on, refusal, touched_by
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.files import dags_by_file
-from airflow_mcp.tools.operate import PAGE, Operations
-from airflow_mcp.tools.reply import Reply
+from airflow_mcp.tools.operation.files import dags_by_file
+from airflow_mcp.tools.operation.operate import PAGE, Operations
+from airflow_mcp.tools.operation.reply import Reply
 
 _FIELDS: dict[Noun, str] = {"dag": "dag_id", "pool": "name", "variable": "key", "connection": "connection_id"}
 _MOST_PAGES = 5  # requests to fill one answer

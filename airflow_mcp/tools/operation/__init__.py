@@ -1,0 +1,1 @@
+"""One operation of Airflow: asked, answered, and its rows held against policy."""
