@@ -18,7 +18,7 @@ from airflow_mcp.airflow.generation import Detection, detect
 from airflow_mcp.airflow.identities.way import ONCE, Proof, Way
 from airflow_mcp.airflow.network import Network
 from airflow_mcp.airflow.places import Places
-from airflow_mcp.airflow.unreachable import NEVER_SENT, unreachable
+from airflow_mcp.airflow.unreachable import BROKEN, NEVER_SENT, unreachable
 from airflow_mcp.airflow.watched import watched
 from airflow_mcp.airflow.wire import Request, redirected
 from airflow_mcp.catalog.versions import Generation, Version
@@ -165,7 +165,7 @@ class AirflowClient:
             again = request.repeatable and attempt < _ATTEMPTS
             try:
                 response = await self._attempt(request, proof.headers, take)
-            except (httpx2.TransportError, httpx2.DecodingError, TimeoutError) as error:
+            except (*BROKEN, TimeoutError) as error:
                 if not again and not (isinstance(error, NEVER_SENT) and attempt < _ATTEMPTS):
                     raise self._unreachable(error, request) from None
             else:
@@ -240,7 +240,7 @@ class AirflowClient:
         try:
             async for piece in body.aiter_bytes():
                 yield piece
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
+        except BROKEN as error:
             raise self._unreachable(error, request) from None
 
     @property
@@ -264,7 +264,7 @@ class AirflowClient:
         request = Request(method, path, (), body, _JSON, True, route=path.partition("?")[0])
         try:
             response = await self._attempt(request, headers or {}, self._read)
-        except (httpx2.TransportError, httpx2.DecodingError, TimeoutError) as error:
+        except (*BROKEN, TimeoutError) as error:
             raise self._unreachable(error, request) from None
         if 300 <= response.status < 400:
             raise redirected(response.status, response.location)

@@ -12,6 +12,7 @@ import httpx2
 
 from airflow_mcp.addresses import is_sheltered
 from airflow_mcp.airflow.bodies import read_whole
+from airflow_mcp.airflow.unreachable import BROKEN
 from airflow_mcp.errors import FetchError
 from airflow_mcp.text import clean, shorten
 
@@ -38,7 +39,7 @@ def fetcher(ca_file: str = "", transport: httpx2.AsyncBaseTransport | None = Non
                     status, body = await _read(http, url)
         except TimeoutError:
             raise FetchError(f"{_shown(url)} gave no answer within {_SECONDS:g} seconds.") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        except (*BROKEN, httpx2.InvalidURL) as error:
             raise FetchError(f"{_shown(url)} cannot be read: {_shown(str(error)) or type(error).__name__}.") from None
         if 300 <= status < 500:
             return None

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
+
 import httpx2
 
 from airflow_mcp.errors import AirflowUnreachableError
 
+# What a broken connection raises. In TLS 1.3 a refused certificate is an alert instead of the answer, and httpx2 passes
+# it on as it is.
+BROKEN = (httpx2.TransportError, httpx2.DecodingError, ssl.SSLError)
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 _CLIENT_CERT = "it may want a certificate of this server's, or another one: AIRFLOW_MCP_CLIENT_CERT names it"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,7 @@ SENT = [
     httpx2.ReadError("reset"),
     httpx2.WriteError("broken pipe"),
     httpx2.RemoteProtocolError("closed"),
+    ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required"),
 ]
 BUSY = [Reply(status, "<html>busy</html>") for status in (500, 502, 503, 504)]
 

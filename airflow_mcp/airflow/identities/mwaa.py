@@ -6,11 +6,11 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import anyio
-import httpx2
 
 from airflow_mcp.airflow.identities.extras import require_library
 from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer, is_token
 from airflow_mcp.airflow.network import Network
+from airflow_mcp.airflow.unreachable import BROKEN
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import LoginError
 from airflow_mcp.redact import redact_text
@@ -80,7 +80,7 @@ class Mwaa(Way):
             with anyio.fail_after(self._timeout):
                 async with self._network.open(self._url, self._timeout) as http:
                     answer = await http.post(f"{self._url}{path}", data={"token": token}, follow_redirects=False)
-        except (httpx2.HTTPError, TimeoutError) as error:
+        except (*BROKEN, TimeoutError) as error:
             raise LoginError(
                 f"MWAA's web server at {self._url} cannot be logged in to: {type(error).__name__}."
             ) from None

@@ -17,6 +17,7 @@ import httpx2
 from airflow_mcp.addresses import is_sheltered
 from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.identities.way import Proof, bearer, is_token
+from airflow_mcp.airflow.unreachable import BROKEN
 from airflow_mcp.errors import LoginError
 from airflow_mcp.redact import MASK, redact_text
 from airflow_mcp.text import clean, shorten
@@ -46,7 +47,7 @@ class TokenEndpoint:
                 status, body = await self._post(form)
         except TimeoutError:
             raise LoginError(f"The token endpoint {self.url} gave no answer within {_SECONDS:g} seconds.") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        except (*BROKEN, httpx2.InvalidURL) as error:
             why = shorten(redact_text(clean(str(error))), 200).rstrip(".") or type(error).__name__
             raise LoginError(f"The token endpoint {self.url} cannot be asked: {why}.") from None
         answer = _parsed(body)
