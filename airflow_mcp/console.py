@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.prompt import Confirm
 from rich.table import Table
 
+from airflow_mcp.airflow.clients import OwnClients
 from airflow_mcp.catalog.load import unknown_tool
 from airflow_mcp.errors import AirflowMcpError, ForbiddenError, InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import Asker, offers, reveals_secrets
@@ -169,6 +170,10 @@ async def _examine(door: Door) -> bool:
         return False
     say(True, "address", f"{door.client.url} answers")
     say(True, "version", f"Airflow {version}, REST API /api/{version.generation}")
+    if isinstance(door.client, OwnClients):
+        say(True, "login", "each caller logs in as itself, which is not tried here")
+        _say_policy(door, say)
+        return True
     may: list[str] = []
     may_not: list[str] = []
     for what, tool in _READS.items():
@@ -190,6 +195,11 @@ async def _examine(door: Door) -> bool:
         "rights",
         f"may read {', '.join(may) or 'nothing'}{refused}. What it may change cannot be tried without a change",
     )
+    _say_policy(door, say)
+    return bool(may)
+
+
+def _say_policy(door: Door, say: Callable[[bool, str, str], None]) -> None:
     asker = door.asker(Caller())
     changing = [
         tool.name
@@ -198,7 +208,6 @@ async def _examine(door: Door) -> bool:
     ]
     allowed = f"allows {', '.join(changing)}" if changing else "allows reads only; AIRFLOW_MCP_ALLOW allows more"
     say(True, "policy", allowed + ("; secrets are shown (@secret)" if reveals_secrets(door.policy, asker) else ""))
-    return bool(may)
 
 
 def _run(instances: Instances, job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

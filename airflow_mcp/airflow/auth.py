@@ -9,7 +9,7 @@ import anyio
 
 from airflow_mcp.airflow.identities.password import Password
 from airflow_mcp.airflow.identities.tokens import GivenToken, PrintedToken
-from airflow_mcp.airflow.identities.way import Asked, Plain, Proof, Way
+from airflow_mcp.airflow.identities.way import ONCE, Asked, Plain, Proof, Way
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import AirflowMcpError
 
@@ -42,6 +42,7 @@ class Authenticator:
         self._plain = plain
         self._renewing = renewing
         self._proof: Proof | None = None
+        self._made_at = 0.0
         self._lock = anyio.Lock()
         self._failure: AirflowMcpError | None = None
         self._failed_at = 0.0
@@ -65,14 +66,17 @@ class Authenticator:
 
     async def _renew(self, stale: Proof | None, generation: Generation | None, since: float) -> Proof:
         async with self._lock:
-            if (proof := self._fresh()) and proof is not stale:
-                return proof
+            # Made since this call began is fresh enough, even where it lasts for a moment only.
+            shared = self._fresh() or (self._proof if self._made_at >= since else None)
+            if shared and shared is not stale and shared.until != ONCE:
+                return shared
             if self._failure and since <= self._failed_at:  # many wrong logins in a row may lock the account
                 raise self._failure.with_traceback(None)
             if stale is not None:
                 self._renewing()
             try:
                 self._proof = await self.way.prove(Asked(generation, stale is not None, self._plain))
+                self._made_at = anyio.current_time()
             except AirflowMcpError as failure:
                 self._proof, self._failure = None, failure
                 self._failed_at = anyio.current_time()

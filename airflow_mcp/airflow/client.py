@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote, urlencode
@@ -11,12 +11,13 @@ from urllib.parse import quote, urlencode
 import anyio
 import httpx2
 
+from airflow_mcp.addresses import is_sheltered
 from airflow_mcp.airflow.auth import Authenticator, Credentials
 from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.callers import Presented
 from airflow_mcp.airflow.generation import Detection, detect
-from airflow_mcp.airflow.identities.way import ONCE, Proof, Way
-from airflow_mcp.airflow.network import Network
+from airflow_mcp.airflow.identities.way import ONCE, OR_BLIND, Proof, Way
+from airflow_mcp.airflow.network import Connections, Network
 from airflow_mcp.airflow.places import Places
 from airflow_mcp.airflow.unreachable import BROKEN, NEVER_SENT, unreachable
 from airflow_mcp.airflow.watched import watched
@@ -65,33 +66,27 @@ class AirflowClient:
         self.url = url.rstrip("/")
         self.timeout = timeout
         self._backoff = backoff
-        self._network = network or Network()
-        self._transport = transport
-        self._http: httpx2.AsyncClient | None = None
+        self._is_sibling = False
+        self.connections = Connections(self.url, timeout, network or Network(), transport)
         self._instance = instance
         self._observer = observer
         way = identity.way if isinstance(identity, Credentials) else identity
         self._auth = Authenticator(way, self._plain, partial(observer.login_renewed, instance))
         self._detection = Detection()
-        self._login_proved = False
         self._places = Places(self.url, timeout)
 
     def sibling(self, way: Way) -> AirflowClient:
-        """A client of the same Airflow for somebody else, who shares its version and its turns.
-
-        Connections, cookies and the login are its own.
-        """
+        """A client of the same Airflow for somebody else: the login is its own, and only that needs to be closed."""
         other = AirflowClient(
             self.url,
             way,
             timeout=self.timeout,
-            network=self._network,
             backoff=self._backoff,
-            transport=self._transport,
             instance=self._instance,
             observer=self._observer,
         )
-        other._detection, other._places = self._detection, self._places
+        other.connections, other._detection, other._places = self.connections, self._detection, self._places
+        other._is_sibling = True
         return other
 
     @asynccontextmanager
@@ -105,10 +100,9 @@ class AirflowClient:
         return self._auth.way.describe()
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        """Forget the login, and close every connection that is not a sibling's too."""
+        if not self._is_sibling:
+            await self.connections.aclose()
         await self._auth.way.aclose()
 
     async def version(self) -> Version:
@@ -133,8 +127,8 @@ class AirflowClient:
         A read is tried three times through broken connections, timeouts and 5xx. Anything else is tried again only
         when it cannot have left. Raises AirflowUnreachableError and LoginError; other statuses are the caller's.
         """
-        async with self._places.one():
-            return await self._through(request, self._read)
+        async with AsyncExitStack() as turn:
+            return await self._through(request, self._read, turn)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[tuple[int, AsyncIterator[bytes]], None]:
@@ -147,40 +141,47 @@ class AirflowClient:
             opened.append(raw)
             return Response(raw.status_code, b"")
 
-        async with self._places.one():
-            response = await self._through(request, leave_open)
+        async with AsyncExitStack() as turn:
+            response = await self._through(request, leave_open, turn)
             try:
                 yield response.status, self._pieces(opened[0] if opened else response.content, request)
             finally:
                 for raw in opened:
                     await raw.aclose()
 
-    async def _through(self, request: Request, take: Take) -> Response:
-        """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout."""
+    async def _through(self, request: Request, take: Take, turn: AsyncExitStack) -> Response:
+        """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout.
+
+        In the end `turn` holds a place at this Airflow. While a login or another try is waited for, it holds none.
+        """
         began = anyio.current_time()
         generation = (await self.version()).generation
         proof = await self._auth.proof(generation, began)
         renewed = False
         for attempt in range(1, _ATTEMPTS + 2):  # one more than the retries: a new login uses one up
             again = request.repeatable and attempt < _ATTEMPTS
+            await turn.enter_async_context(self._places.one())
             try:
                 response = await self._attempt(request, proof.headers, take)
             except (*BROKEN, TimeoutError) as error:
                 if not again and not (isinstance(error, NEVER_SENT) and attempt < _ATTEMPTS):
                     raise self._unreachable(error, request) from None
             else:
-                if not _is_refused(response):
+                if not await self._is_refused(response, generation, proof):
                     if response.status not in _RETRY_STATUSES or not again:
-                        await self._judge_login(response, generation, proof)
                         return response
                 elif renewed:
                     break
                 else:
+                    await turn.aclose()
                     renewed, proof = True, await self._auth.renew(proof, generation, began)
                     continue
+            await turn.aclose()
             await anyio.sleep(self._backoff * attempt)
             proof = await self._auth.proof(generation, began)  # one that is good for one request was used up
-        raise LoginError(f"Airflow keeps refusing {self.describe()}. Check with `airflow-mcp doctor`.")
+        raise LoginError(
+            f"Airflow keeps refusing {self.describe()}, after a new login too. {self._auth.way.advice}{OR_BLIND}"
+        )
 
     async def _attempt(self, request: Request, proof: Mapping[str, str], take: Take) -> Response:
         """One request and its answer, in time. Raises TimeoutError and what httpx2 and `take` raise.
@@ -192,7 +193,7 @@ class AirflowClient:
             watched(built, request.route, self._instance, self._observer) as seen,
             anyio.fail_after(self.timeout, shield=not request.repeatable),
         ):
-            response = await take(await self._client.send(built, stream=True, follow_redirects=False))
+            response = await take(await self.connections.http.send(built, stream=True, follow_redirects=False))
             seen.status = response.status
         return response
 
@@ -202,21 +203,26 @@ class AirflowClient:
         try:
             query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
             url = f"{self.url}{request.path}{query}"
-            return self._client.build_request(request.method, url, headers=headers, json=request.body)
+            return self.connections.http.build_request(request.method, url, headers=headers, json=request.body)
         except httpx2.InvalidURL:
             raise InvalidArgumentsError("The arguments are too long for an address. Shorten or drop some.") from None
         except ValueError:  # NaN, halves of surrogate pairs
             raise InvalidArgumentsError("The arguments hold a value that JSON cannot carry.") from None
 
-    async def _judge_login(self, response: Response, generation: Generation, proof: Proof) -> None:
-        """2.x answers a wrong password like a missing permission (403): a read that every role may do tells."""
-        if response.status == 403 and generation == "v1" and not self._login_proved:
-            if proof.until == ONCE:
-                proof = await self._auth.proof(generation, anyio.current_time())
-            status, _ = await self._plain("GET", "/api/v1/dags?limit=1", headers=proof.headers)
-            if status in (401, 403):
-                raise self._auth.way.not_accepted()
-        self._login_proved = True
+    async def _is_refused(self, response: Response, generation: Generation, proof: Proof) -> bool:
+        """Whether another login may help.
+
+        Airflow 3 says so. 2.8 and newer answer a login that ended like a missing permission (403, since FAB has a
+        public role): a read that every role may do tells.
+        """
+        if response.status != 403:
+            return response.status == 401
+        if generation == "v2":
+            return b"Invalid JWT token" in response.content
+        if proof.until == ONCE:
+            proof = await self._auth.proof(generation, anyio.current_time())
+        status, _ = await self._plain("GET", "/api/v1/dags?limit=1", headers=proof.headers)
+        return status in (401, 403)
 
     @staticmethod
     async def _read(raw: httpx2.Response) -> Response:
@@ -243,19 +249,28 @@ class AirflowClient:
         except BROKEN as error:
             raise self._unreachable(error, request) from None
 
-    @property
-    def _client(self) -> httpx2.AsyncClient:
-        if self._http is None:
-            self._http = self._network.open(self.url, self.timeout, self._transport)
-        return self._http
-
     async def _get_version(self, path: str) -> tuple[int, bytes]:
-        """Without a login, as Airflow allows; with one where something in front of it wants to know who is asking."""
-        status, content = await self._plain("GET", path)
-        if status not in (401, 403):
+        """Without a login, as Airflow allows; with one where something in front of it wants to know who is asking.
+
+        It may say so by the way to its sign-in page; so does an address that is not quite right, and nothing that
+        others on the way could read is sent there.
+        """
+        elsewhere: AirflowError | None = None
+        status, content = 0, b""
+        try:
+            status, content = await self._plain("GET", path)
+        except AirflowError as error:
+            if not 300 <= error.status < 400 or not is_sheltered(self.url):
+                raise
+            elsewhere = error
+        if elsewhere is None and status not in (401, 403):
             return status, content
         proof = await self._auth.proof(None, anyio.current_time())
-        return await self._plain("GET", path, headers=proof.headers) if proof.headers else (status, content)
+        if proof.headers:
+            return await self._plain("GET", path, headers=proof.headers)
+        if elsewhere is not None:
+            raise elsewhere
+        return status, content
 
     async def _plain(
         self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
@@ -277,10 +292,5 @@ class AirflowClient:
             self.timeout,
             repeatable=request.repeatable,
             answered=self.known_version is not None,
-            proxied=bool(self._network.proxy),
+            proxied=self.connections.are_proxied,
         )
-
-
-def _is_refused(response: Response) -> bool:
-    """Whether another login may help; "Forbidden" is a missing permission, and no login changes that."""
-    return response.status == 401 or (response.status == 403 and b"Invalid JWT token" in response.content)

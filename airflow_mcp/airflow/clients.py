@@ -14,7 +14,8 @@ from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.tokens import digest
 
-_MOST = 200  # callers whose connections and logins are kept
+_MOST = 1000  # logins that are kept
+_MOST_OF_ONE = 10  # of one caller: whoever sends many tokens displaces nobody else's login
 
 
 @dataclass
@@ -24,16 +25,19 @@ class _Kept:
 
 
 class OwnClients:
-    """Gives each caller a client with connections, cookies and a login of its own, and keeps the latest ones.
+    """Gives each caller a client with a login of its own, and keeps the latest ones.
 
     `shared` asks for the version, for everyone, and nothing else. What is dropped is closed, once nobody uses it.
     """
 
-    def __init__(self, shared: AirflowClient, identify: Identify, most: int = _MOST) -> None:
+    def __init__(
+        self, shared: AirflowClient, identify: Identify, most: int = _MOST, most_of_one: int = _MOST_OF_ONE
+    ) -> None:
         self.url = shared.url
         self._shared = shared
         self._identify = identify
         self._most = most
+        self._most_of_one = most_of_one
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
     @asynccontextmanager
@@ -48,20 +52,19 @@ class OwnClients:
             yield kept.client
         finally:
             kept.calls -= 1
-            await self._drop()
+            await self._drop(name)
 
-    async def _drop(self) -> None:
-        """Close the clients beyond the most that are kept, those unused for longest first."""
-        surplus = len(self._kept) - self._most
-        idle = [key for key, kept in self._kept.items() if not kept.calls][: max(surplus, 0)]
+    async def _drop(self, name: str) -> None:
+        """Close what is beyond the most that is kept, of this caller and of all, unused for longest first."""
+        surplus = max(sum(1 for key in self._kept if key[0] == name) - self._most_of_one, 0)
+        idle = [key for key, kept in self._kept.items() if key[0] == name and not kept.calls][:surplus]
         dropped = [self._kept.pop(key) for key in idle]
+        surplus = max(len(self._kept) - self._most, 0)
+        idle = [key for key, kept in self._kept.items() if not kept.calls][:surplus]
+        dropped += [self._kept.pop(key) for key in idle]
         with anyio.CancelScope(shield=True):
             for kept in dropped:
                 await kept.client.aclose()
-
-    def describe(self) -> str:
-        """Who is asking, for a person."""
-        return "each caller's own identity"
 
     async def version(self) -> Version:
         """See AirflowClient."""
@@ -77,7 +80,7 @@ class OwnClients:
         return self._shared.known_version
 
     async def aclose(self) -> None:
-        """Close every connection of every caller."""
+        """Forget every login, and close the connections."""
         while self._kept:
             _, kept = self._kept.popitem()
             await kept.client.aclose()

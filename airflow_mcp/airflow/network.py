@@ -5,7 +5,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
@@ -21,12 +24,16 @@ class Network:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def open(self, url: str, timeout: float, transport: httpx2.AsyncBaseTransport | None = None) -> httpx2.AsyncClient:
-        """A new client, with connections and cookies of its own, for that address; `timeout` in seconds."""
+        """A new client, with connections of its own, for that address; `timeout` in seconds. It keeps no cookie.
+
+        Every request says who is asking, and one caller's cookie would say it of another.
+        """
         return httpx2.AsyncClient(
             timeout=timeout,
             verify=_TRUSTS_NOBODY if url.startswith("http:") else self._trust,  # reading the system's CAs costs 20 ms
             proxy=self.proxy or None,
             headers=dict(self.headers),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             transport=transport,
         )
 
@@ -36,6 +43,32 @@ class Network:
         if self.client_cert:
             context.load_cert_chain(self.client_cert, self.client_key or None)
         return context
+
+
+class Connections:
+    """The connections to one Airflow, opened on first use; the clients of all its callers share them."""
+
+    def __init__(
+        self, url: str, timeout: float, network: Network, transport: httpx2.AsyncBaseTransport | None = None
+    ) -> None:
+        """`timeout` in seconds; `transport` stands in for the network."""
+        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname or ""
+        self.are_proxied = bool(network.proxy) or (scheme in getproxies() and not proxy_bypass(host))
+        self._open = partial(network.open, url, timeout, transport)
+        self._http: httpx2.AsyncClient | None = None
+
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """What sends requests over them."""
+        if self._http is None:
+            self._http = self._open()
+        return self._http
+
+    async def aclose(self) -> None:
+        """Close them; the next request opens others."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
 
 
 _TRUSTS_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

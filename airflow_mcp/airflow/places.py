@@ -24,9 +24,10 @@ class Places:
     @asynccontextmanager
     async def one(self) -> AsyncGenerator[None, None]:
         """A place for the block. Raises AirflowUnreachableError when none gets free in time."""
+        holder = object()  # a task may read one answer while it asks for another
         try:
             with anyio.fail_after(self._patience):
-                await self._taken.acquire()
+                await self._taken.acquire_on_behalf_of(holder)
         except TimeoutError:
             raise AirflowUnreachableError(
                 f"Airflow at {self._url} is busy with {_IN_FLIGHT} requests of this server, and no turn came within "
@@ -35,4 +36,4 @@ class Places:
         try:
             yield
         finally:
-            self._taken.release()
+            self._taken.release_on_behalf_of(holder)

@@ -12,6 +12,7 @@ from airflow_mcp.errors import AirflowUnreachableError
 # it on as it is.
 BROKEN = (httpx2.TransportError, httpx2.DecodingError, ssl.SSLError)
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
+_PROXY = "AIRFLOW_MCP_PROXY, or HTTPS_PROXY and HTTP_PROXY of the environment"
 _CLIENT_CERT = "it may want a certificate of this server's, or another one: AIRFLOW_MCP_CLIENT_CERT names it"
 
 
@@ -20,14 +21,14 @@ def unreachable(
 ) -> AirflowUnreachableError:
     """The error for a request that got no answer within `timeout` seconds.
 
-    `answered` says whether this Airflow has ever answered; `proxied` whether there is a proxy of the operator's before
-    it. The proxy's address is not told: it may hold a password.
+    `answered` says whether this Airflow has ever answered; `proxied` whether there is a proxy before it. The proxy's
+    address is not told: it may hold a password.
     """
     text = str(error)
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
         why = f"gave no answer within {timeout:g} seconds (AIRFLOW_MCP_TIMEOUT)"
     elif isinstance(error, httpx2.ProxyError):
-        why = "cannot be reached: the proxy of AIRFLOW_MCP_PROXY refuses. Are its address, user and password right?"
+        why = f"cannot be reached: the proxy ({_PROXY}) refuses. Are its address, user and password right?"
     elif "WRONG_VERSION_NUMBER" in text:
         why = "does not speak TLS. Is its address http:// instead of https://?"
     elif "ALERT" in text:
@@ -35,7 +36,7 @@ def unreachable(
     elif "CERTIFICATE" in text or "SSL" in text:
         why = "shows a TLS certificate that is not trusted here; AIRFLOW_MCP_CA_FILE names the CA that signed it"
     elif isinstance(error, httpx2.ConnectError) and proxied:
-        why = "cannot be reached. Is the proxy of AIRFLOW_MCP_PROXY running, and are both addresses right?"
+        why = f"cannot be reached. Is the proxy ({_PROXY}) running, and are both addresses right?"
     elif isinstance(error, httpx2.ConnectError):
         why = "cannot be reached. Is it running, and is AIRFLOW_MCP_URL right?"
     elif url.startswith("https:") and not answered:

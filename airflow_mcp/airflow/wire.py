@@ -193,8 +193,8 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
     match status:
         case 403:
             return ForbiddenError(
-                f"Airflow refuses {name} to the identity this server uses (403).{said} Ask for that permission, "
-                "or let the operator use another identity.",
+                f"Airflow refuses {name} to the user this server acts as (403).{said} Ask Airflow's administrator for "
+                "that permission, or use another login.",
                 status,
             )
         case 404 if _is_of_fab(tool) and _detail(content) in ("", "Not Found"):  # FAB's own names what is missing

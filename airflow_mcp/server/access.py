@@ -17,7 +17,7 @@ from pydantic import AnyHttpUrl
 from airflow_mcp.airflow.fetch import fetcher
 from airflow_mcp.server.identity import Identity
 from airflow_mcp.server.issuer_keys import IssuerKeys
-from airflow_mcp.server.oauth import AccessTokens
+from airflow_mcp.server.oauth import AccessTokens, audiences_of
 from airflow_mcp.tokens import digest
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ class Access:
     verifier: TokenVerifier
     settings: AuthSettings
     tokens: StaticTokens  # the operator's own, which may change at run time
+    audiences: frozenset[str] = frozenset()  # that the access tokens for this server name
+
+    def is_ours(self, token: str) -> bool:
+        """Whether a token is for this server, good or not any more."""
+        return self.tokens.name_of(token) is not None or not self.audiences.isdisjoint(audiences_of(token))
 
 
 def access_of(settings: HttpSettings) -> Access | None:
@@ -57,6 +62,7 @@ def access_of(settings: HttpSettings) -> Access | None:
             }
         ),
         tokens,
+        frozenset({oauth.audience, *oauth.other_audiences}),
     )
 
 
@@ -89,14 +95,18 @@ class StaticTokens:
         """Accept these from now on, and no others; none at all lets nobody in."""
         self._tokens = dict(tokens)
 
-    async def verify_token(self, token: str) -> Identity | None:
-        """Who bears this token, or None. All digests are compared, so that time tells nothing."""
+    def name_of(self, token: str) -> str | None:
+        """The name of this token, or None. All digests are compared, so that time tells nothing."""
         given = digest(token)
-        found: Identity | None = None
-        for name, kept in self._tokens.items():
-            if hmac.compare_digest(kept.sha256, given):
-                roles = tuple(f"role:{role}" for role in kept.roles)
-                found = Identity(
-                    token=token, client_id=f"token:{name}", subject=name, scopes=self._scopes, name=name, roles=roles
-                )
-        return found
+        found = [name for name, kept in self._tokens.items() if hmac.compare_digest(kept.sha256, given)]
+        return found[-1] if found else None
+
+    async def verify_token(self, token: str) -> Identity | None:
+        """Who bears this token, or None."""
+        name = self.name_of(token)
+        if name is None:
+            return None
+        roles = tuple(f"role:{role}" for role in self._tokens[name].roles)
+        return Identity(
+            token=token, client_id=f"token:{name}", subject=name, scopes=self._scopes, name=name, roles=roles
+        )

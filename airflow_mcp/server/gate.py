@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.server.identity import Narrowed, narrowed, narrowing_of
-from airflow_mcp.server.own_tokens import tokens_of
+from airflow_mcp.server.own_tokens import OwnTokens
 from airflow_mcp.server.patience import run_in_time
 from airflow_mcp.text import clean, shorten
 from airflow_mcp.tools.guarding.rates import WINDOW, seconds_until_free
@@ -54,7 +54,7 @@ class Gate:
     limits: Limits
     toolsets: frozenset[str]
     instances: tuple[str, ...]
-    own_tokens: Mapping[str, str] = field(default_factory=dict[str, str])  # header to instance, where callers bring one
+    own_tokens: OwnTokens = field(default_factory=OwnTokens)
     clock: Callable[[], float] = time.monotonic
     body_seconds: float = 20.0  # that the body of a request may take
     refused: Callable[[str], None] = _nobody_counts  # told why a request was turned away
@@ -73,7 +73,7 @@ class Gate:
             return
         try:
             wanted = narrowing_of(headers.items(), self.toolsets, self.instances)
-            wanted = replace(wanted, tokens=tokens_of(headers.items(), self.own_tokens))
+            wanted = replace(wanted, tokens=self.own_tokens.of(headers.items()))
         except InvalidArgumentsError as error:
             await self._refuse(_Refusal("narrowing", 400, str(error)), scope, receive, send)
             return

@@ -26,7 +26,7 @@ from airflow_mcp.server.health import add_health
 from airflow_mcp.server.logs import set_up_logging, tell
 from airflow_mcp.server.metrics import PATH as METRICS
 from airflow_mcp.server.metrics import Metrics, add_metrics
-from airflow_mcp.server.own_tokens import taken_headers
+from airflow_mcp.server.own_tokens import OwnTokens, taken_headers
 from airflow_mcp.server.reload import Reload, Reread, listen
 from airflow_mcp.server.requests import Requests
 from airflow_mcp.server.tracing import set_up_tracing
@@ -92,7 +92,7 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
     limits = limits_of(settings)
     alone = len(settings.connections) == 1
     callers = (name for name, one in settings.connections.items() if one.identity == "caller")
-    own_tokens = taken_headers({name: header_of(name, alone=alone) for name in callers})
+    taken = taken_headers({name: header_of(name, alone=alone) for name in callers})
     inner = server.streamable_http_app(
         stateless_http=settings.http_stateless,
         max_request_body_size=settings.http_max_body,
@@ -105,7 +105,7 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
         limits,
         instances.catalog.toolsets,
         tuple(instances.doors),
-        own_tokens,
+        OwnTokens(taken, access.is_ours) if access else OwnTokens(taken),
         refused=metrics.refused,
         by_any_name=frozenset() if open_to_all else frozenset({METRICS}),
     )

@@ -162,6 +162,15 @@ class AccessTokens:
                 raise RefusedTokenError(f"its {claim} is no list of texts", genuine=True)
 
 
+def audiences_of(token: str) -> frozenset[str]:
+    """Whom a JWT says that it is for (RFC 7519, 4.1.3), unchecked; nobody where it is none, or does not say."""
+    try:
+        said = jwt.decode(token, options={"verify_signature": False}).get("aud")
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+        return frozenset()
+    return frozenset(one for one in (said if isinstance(said, list) else [said]) if isinstance(one, str))
+
+
 def find(claims: Json, path: str) -> Any:
     """A claim by its name, or by names with dots that lead into nested ones; None where there is none."""
     if path in claims:  # some names hold dots: https://example.com/roles

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from airflow_mcp.airflow.identities.caller import HEADER
 from airflow_mcp.airflow.identities.way import is_token
 from airflow_mcp.errors import InvalidArgumentsError, SettingsError
 
 _PREFIX = HEADER.lower()
+_NAME = re.compile(r"[A-Za-z0-9-]+")  # what no client and no proxy leaves out
 
 
 def taken_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Header, in lower case, to instance, of those that take a caller's token; `headers` is the other way round.
 
-    Raises SettingsError where one header would be for two Airflows.
+    Raises SettingsError for what is no header, and where one would be for two Airflows.
     """
     taken: dict[str, str] = {}
     for instance, header in headers.items():
+        if not _NAME.fullmatch(header):
+            raise SettingsError(
+                f"instances.{instance}: its callers' tokens come in a header that is named after it, with letters, "
+                "digits and - alone: rename it."
+            )
         other = taken.setdefault(header.lower(), instance)
         if other != instance:
             raise SettingsError(
@@ -28,30 +35,38 @@ def taken_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return taken
 
 
-def tokens_of(headers: Iterable[tuple[str, str]], taken: Mapping[str, str]) -> dict[str, str]:
-    """Instance to token, of these headers (lower-case names).
+def _nobodys(token: str) -> bool:
+    del token
+    return False
 
-    Raises InvalidArgumentsError for a token that nothing here takes, that cannot be one, that comes twice, or that is
-    the one for this server: that one must not get to Airflow.
-    """
-    found: dict[str, str] = {}
-    bearers: list[str] = []
-    for name, value in headers:
-        if name == "authorization":
-            bearers.append(value.strip().partition(" ")[2].strip())
-        elif name == _PREFIX or name.startswith(f"{_PREFIX}-"):
-            if name not in taken:
-                there = ", ".join(sorted(taken)) or "none: Airflow is asked in this server's own name"
+
+@dataclass(frozen=True)
+class OwnTokens:
+    """Which headers bring tokens for which Airflow; `is_ours` says of a token whether it is for this server."""
+
+    taken: Mapping[str, str] = field(default_factory=dict[str, str])
+    is_ours: Callable[[str], bool] = _nobodys
+
+    def of(self, headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Instance to token, of these headers (lower-case names).
+
+        Raises InvalidArgumentsError for a token that nothing here takes, that cannot be one, that comes twice, or that
+        is for this server: that one must not get to Airflow.
+        """
+        found: dict[str, str] = {}
+        for name, value in headers:
+            if name != _PREFIX and not name.startswith(f"{_PREFIX}-"):
+                continue
+            if name not in self.taken:
+                there = ", ".join(sorted(self.taken)) or "none: Airflow is asked in this server's own name"
                 raise InvalidArgumentsError(f"{name[:60]} is not taken here; what is: {there}.")
-            if taken[name] in found:
+            if self.taken[name] in found:
                 raise InvalidArgumentsError(f"{name} came twice: send one token.")
             if not is_token(token := value.strip()):
                 raise InvalidArgumentsError(f"{name} must be one token, visible ASCII characters without spaces.")
-            found[taken[name]] = token
-    for instance, token in found.items():
-        if any(hmac.compare_digest(token.encode(), bearer.encode()) for bearer in bearers):
-            raise InvalidArgumentsError(
-                f"{HEADER} holds the token for this server, which is not sent to Airflow ({instance}): get one from "
-                "Airflow, as with a POST to its /auth/token."
-            )
-    return found
+            if self.is_ours(token):
+                raise InvalidArgumentsError(
+                    f"{name} holds a token for this server. Get one from Airflow, as by a POST to its /auth/token."
+                )
+            found[self.taken[name]] = token
+        return found

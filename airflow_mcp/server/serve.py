@@ -19,6 +19,7 @@ def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
 
     Raises SettingsError before anything is served.
     """
+    from airflow_mcp.errors import SettingsError
     from airflow_mcp.server.logs import set_up_logging, tell  # imports: once the settings are known to be right
     from airflow_mcp.server.reload import Reload, hold_back
 
@@ -26,6 +27,11 @@ def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
     set_up_logging(settings.log_format, settings.log_level)
     match transport:
         case "stdio":
+            if any(one.identity != "service" for one in settings.connections.values()):
+                raise SettingsError(
+                    'identity = "caller" and identity = "exchange" are for callers who say who they are, over HTTP: '
+                    'over stdio use identity = "service".'
+                )
             _tell_a_person()
             import anyio
 

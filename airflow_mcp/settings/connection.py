@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from airflow_mcp.settings.login import PREFIX, Login
 from airflow_mcp.settings.reach import Reach
@@ -14,6 +14,12 @@ __all__ = ["PREFIX", "Connection", "Instance"]
 
 class Connection(Login, Reach):
     """One Airflow: where it is, how it is reached and how to log in."""
+
+    @model_validator(mode="after")
+    def _lets_no_cookie_speak_for_its_callers(self) -> Self:
+        if self.identity != "service" and any(name.lower() == "cookie" for name in self.headers):
+            raise ValueError(f'headers has a Cookie, which would go with every caller: identity is "{self.identity}"')
+        return self
 
 
 class Instance(Connection):

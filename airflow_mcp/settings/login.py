@@ -19,6 +19,7 @@ _OF_AUTH = {
         "token_scope": False,
         "token_audience": False,
     },
+    "keycloak": {"token_client_id": True, "token_client_secret": True},
     "google": {"google_audience": False},
     "mwaa": {"mwaa_environment": True, "mwaa_region": False},
     "kerberos": {"kerberos_service": False},
@@ -30,6 +31,7 @@ _OF_IDENTITY = {
         "exchange_client_secret": True,
         "exchange_audience": False,
         "exchange_scope": False,
+        "exchange_login": False,
     }
 }
 _NO_SECRET = SecretStr("")
@@ -46,13 +48,16 @@ class Login(BaseModel):
     token_command: str = Field(
         default="", description="A command that prints a bearer token; run again when it expires"
     )
-    auth: Literal["given", "client_credentials", "google", "mwaa", "kerberos"] = Field(
+    auth: Literal["given", "client_credentials", "keycloak", "google", "mwaa", "kerberos"] = Field(
         default="given",
-        description="How to log in: as given above, or client_credentials, google, mwaa, kerberos: docs/airflows.md",
+        description="How to log in: as given above, or client_credentials, keycloak, google, mwaa, kerberos: "
+        "docs/airflows.md",
     )
     token_url: str = Field(default="", description="client_credentials: the OAuth token endpoint")
-    token_client_id: str = Field(default="", description="client_credentials: the client's id there")
-    token_client_secret: SecretStr = Field(default=_NO_SECRET, description="client_credentials: that client's secret")
+    token_client_id: str = Field(default="", description="client_credentials, keycloak: the client's id there")
+    token_client_secret: SecretStr = Field(
+        default=_NO_SECRET, description="client_credentials, keycloak: that client's secret"
+    )
     token_scope: str = Field(default="", description="client_credentials: scopes to ask for")
     token_audience: str = Field(default="", description="client_credentials: audience to ask for")
     google_audience: str = Field(default="", description="google: the client id of IAP; empty is Cloud Composer")
@@ -68,6 +73,10 @@ class Login(BaseModel):
     exchange_client_secret: SecretStr = Field(default=_NO_SECRET, description="exchange: that client's secret")
     exchange_audience: str = Field(default="", description="exchange: audience of the tokens for Airflow")
     exchange_scope: str = Field(default="", description="exchange: scopes of the tokens for Airflow")
+    exchange_login: bool = Field(
+        default=False,
+        description="exchange: log in to Airflow with them (Keycloak's auth manager) instead of sending them",
+    )
 
     @field_validator("token_command")
     @classmethod
@@ -115,16 +124,18 @@ class Login(BaseModel):
     @model_validator(mode="after")
     def _has_what_each_way_takes(self) -> Self:
         for setting, chosen, ways in (("auth", self.auth, _OF_AUTH), ("identity", self.identity, _OF_IDENTITY)):
-            for way, names in ways.items():
-                for name, needed in names.items():
-                    if chosen == way and needed and not self._said(name):
-                        raise ValueError(f'{setting} = "{way}" needs {name}')
-                    if chosen != way and self._said(name):
-                        raise ValueError(f'{name} is for {setting} = "{way}", and that is "{chosen}"')
+            taken = ways.get(chosen, {})
+            for name, needed in taken.items():
+                if needed and not self._said(name):
+                    raise ValueError(f'{setting} = "{chosen}" needs {name}')
+            for name in sorted({name for names in ways.values() for name in names} - taken.keys()):
+                if self._said(name):
+                    theirs = " or ".join(f'"{way}"' for way, names in ways.items() if name in names)
+                    raise ValueError(f'{name} is for {setting} = {theirs}, and that is "{chosen}"')
         return self
 
-    def _said(self, name: str) -> str:
-        value: str | SecretStr = getattr(self, name)
+    def _said(self, name: str) -> str | bool:
+        value: str | bool | SecretStr = getattr(self, name)
         return value.get_secret_value() if isinstance(value, SecretStr) else value
 
     @property

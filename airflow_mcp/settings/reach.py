@@ -12,7 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 # What says who is asking, where a request goes and how it is cut is not the operator's to add.
-_REFUSED = frozenset({"authorization", "host", "connection", "content-length", "content-type", "transfer-encoding"})
+_REFUSED = frozenset({
+    "accept", "authorization", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
+    "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
+})  # fmt: skip
 
 
 def certificates(file: str) -> str:
@@ -24,6 +27,8 @@ def certificates(file: str) -> str:
             ssl.create_default_context(cafile=file)
         except ssl.SSLError:
             raise ValueError(f"holds no certificate in PEM form: {file}") from None
+        except OSError as error:
+            raise ValueError(f"cannot be read ({error.strerror}): {file}") from None
     return file
 
 
@@ -40,7 +45,7 @@ class Reach(BaseModel):
     client_cert: str = Field(default="", description="PEM file of the certificate to show Airflow (mutual TLS)")
     client_key: str = Field(default="", description="PEM file of its private key, without a passphrase")
     proxy: SecretStr = Field(
-        default=SecretStr(""), description="HTTP proxy to reach Airflow through, such as http://proxy.example.com:3128"
+        default=SecretStr(""), description="HTTP proxy to reach Airflow through, such as http://10.0.0.9:3128"
     )
     headers: dict[str, SecretStr] = Field(
         default={}, description="Headers to send with every request to Airflow (TOML only)"
@@ -78,7 +83,7 @@ class Reach(BaseModel):
         except ValueError:
             right = False
         if url and not right:
-            raise ValueError("must be an address such as http://proxy.example.com:3128")
+            raise ValueError("must be an address such as http://10.0.0.9:3128")
         return value
 
     @field_validator("headers")
@@ -90,8 +95,8 @@ class Reach(BaseModel):
                 raise ValueError(f"{name[:40]!r} is no name of a header")
             if name.lower() in _REFUSED:
                 raise ValueError(f"{name} is not sent as it is told here: logging in and the request itself make it")
-            if not text.isascii() or not text.isprintable():
-                raise ValueError(f"the value of {name} must be visible ASCII characters")
+            if not text.isascii() or not text.isprintable() or text != text.strip():
+                raise ValueError(f"the value of {name} must be visible ASCII characters, with no space around them")
         return value
 
     @model_validator(mode="after")
@@ -110,4 +115,8 @@ class Reach(BaseModel):
                     "client_cert and client_key hold no certificate and its private key in PEM form, without a "
                     "passphrase"
                 ) from None
+            except OSError as error:
+                raise ValueError(f"client_cert and client_key cannot be read: {error.strerror}") from None
+            if self.url.startswith("http:"):
+                raise ValueError("client_cert is for an https address, and url is none")
         return self

@@ -55,6 +55,15 @@ class Settings(Connection, SharedSettings):
             raise ValueError(f"{' and '.join(alone)} would be for a single Airflow: put it into each [instances.NAME]")
         return self
 
+    @model_validator(mode="after")
+    def _knows_who_is_to_be_itself_at_airflow(self) -> Settings:
+        identities = {one.identity for one in self.connections.values()}
+        if "exchange" in identities and self.oauth is None:
+            raise ValueError('identity = "exchange" is for access tokens of an OAuth issuer: name it under [oauth]')
+        if "caller" in identities and not (self.tokens or self.oauth):
+            raise ValueError('identity = "caller" is for callers who say who they are: write [tokens.NAME] or [oauth]')
+        return self
+
     @property
     def connections(self) -> dict[str, Connection]:
         """Every Airflow by name; a single one is called default."""

@@ -12,6 +12,7 @@ from airflow_mcp.airflow.identities.client_credentials import ClientCredentials
 from airflow_mcp.airflow.identities.exchange import Exchange, by_exchange
 from airflow_mcp.airflow.identities.google import Google
 from airflow_mcp.airflow.identities.kerberos import Kerberos
+from airflow_mcp.airflow.identities.keycloak import Keycloak
 from airflow_mcp.airflow.identities.mwaa import Mwaa
 from airflow_mcp.airflow.identities.token_endpoint import TokenEndpoint
 from airflow_mcp.airflow.network import Network
@@ -54,7 +55,9 @@ def clients_of(connection: Connection, instance: str, observer: Observer = NOBOD
                 connection.exchange_client_secret.get_secret_value(),
                 connection.ca_file,
             )
-            exchange = Exchange(endpoint, connection.exchange_audience, connection.exchange_scope)
+            exchange = Exchange(
+                endpoint, connection.exchange_audience, connection.exchange_scope, connection.exchange_login
+            )
             return OwnClients(client, by_exchange(exchange))
 
 
@@ -71,6 +74,8 @@ def _way(connection: Connection, network: Network) -> Credentials | Way:
             secret = connection.token_client_secret.get_secret_value()
             endpoint = TokenEndpoint(connection.token_url, connection.token_client_id, secret, connection.ca_file)
             return ClientCredentials(endpoint, connection.token_scope, connection.token_audience)
+        case "keycloak":
+            return Keycloak(connection.token_client_id, connection.token_client_secret.get_secret_value())
         case "google":
             return Google(connection.google_audience)
         case "mwaa":

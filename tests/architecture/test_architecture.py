@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.redact import redact_text
 
 PACKAGE = Path(__file__).parents[2] / "airflow_mcp"
 DAGS = PACKAGE / "demo" / "dags"  # samples for an Airflow to load, not modules of ours
@@ -132,6 +133,24 @@ def test_a_module_says_its_job_in_the_first_line_of_its_docstring(file: Path) ->
 def test_a_module_is_short_enough_to_read_at_once(file: Path) -> None:
     length = len(file.read_text(encoding="utf-8").splitlines())
     assert length <= LONGEST, f"{name_of(file)} has {length} lines, {LONGEST} are allowed: it holds two jobs."
+
+
+def sentences(tree: ast.AST) -> Iterator[str]:
+    """The texts that are raised or returned, with a word in place of each value."""
+    for outer in ast.walk(tree):
+        if isinstance(outer, ast.Raise | ast.Return):
+            for node in ast.walk(outer):
+                if isinstance(node, ast.JoinedStr):
+                    parts = (one.value if isinstance(one, ast.Constant) else "this" for one in node.values)
+                    yield "".join(map(str, parts))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+@pytest.mark.parametrize("file", [file for file in modules() if file.stem != "redact"], ids=name_of)
+def test_no_sentence_of_ours_looks_like_a_secret_to_our_own_redaction(file: Path) -> None:
+    said = [sentence for sentence in sentences(parse(file)) if " " in sentence]
+    assert [redact_text(sentence) for sentence in said] == said
 
 
 def composites() -> dict[str, Path]:

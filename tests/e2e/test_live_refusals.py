@@ -40,7 +40,7 @@ def test_a_change_by_a_viewer_is_refused_by_airflow_once_without_another_login(
     if tool == "delete_dag":  # its preview only reads, which a viewer may
         arguments = arguments | {"plan": site.viewer.planned(tool, **arguments)}
     words = site.viewer.refusal(tool, **arguments)
-    assert f"Airflow refuses {tool} to the identity this server uses (403)" in words
+    assert f"Airflow refuses {tool} to the user this server acts as (403)" in words
     later = site.requests()[len(before) :]
     assert len([asked for asked in later if asked.startswith(line)]) <= 1
     assert "POST /auth/token" not in later

@@ -28,6 +28,6 @@ def test_a_wrong_password_is_one_sentence_that_says_what_to_check(fab_site: Site
 @pytest.mark.parametrize("tool", ["list_connections", "list_variables", "get_config", "list_event_logs"])
 def test_what_a_viewer_may_not_read_is_refused_in_airflows_name(fab_site: Site, tool: str) -> None:
     assert fab_site.viewer.refusal(tool) == (
-        f"Airflow refuses {tool} to the identity this server uses (403). Airflow says: Forbidden. Ask for that "
+        f"Airflow refuses {tool} to the user this server acts as (403). Airflow says: Forbidden. Ask for that "
         "permission, or let the operator use another identity."
     )

@@ -13,7 +13,10 @@ class People:
     """Who its users are, by their tokens, and which cookies came with whose requests."""
 
     def __init__(self, user_of: Callable[[str], str], version: str = "3.3.2") -> None:
-        """`user_of` says whose a token is; empty for nobody's."""
+        """`user_of` says whose a token is; empty for nobody's. Airflow 2 answers nobody with 403, as since 2.8."""
+        self._nobody = (
+            Reply(401, {"detail": "Token Expired"}) if version[0] == "3" else Reply(403, {"title": "Forbidden"})
+        )
         self.airflow = FakeAirflow(version).on("GET", "/dags", self._dags).on("GET", "/dags/payroll", self._payroll)
         self.cookies: dict[str, set[str]] = defaultdict(set)
         self.users: list[str] = []  # whose requests for DAGs came, in order; empty for nobody's
@@ -35,7 +38,7 @@ class People:
         with self._lock:
             self.users.append(who)
             if not who:
-                return Reply(401, {"detail": "Token Expired"})
+                return self._nobody
             if cookie := sent.headers.get("cookie"):
                 self.cookies[who].add(cookie)
         dags = [{"dag_id": f"{who}_{number}", "is_paused": False} for number in range(2)]
@@ -43,4 +46,4 @@ class People:
         return Reply(200, answer, {"set-cookie": f"session=of-{who}; Path=/"})
 
     def _payroll(self, sent: Sent) -> Reply:
-        return Reply(200, {"dag_id": "payroll"}) if self._who(sent) else Reply(401, {"detail": "Token Expired"})
+        return Reply(200, {"dag_id": "payroll"}) if self._who(sent) else self._nobody

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import anyio
 import pytest
-from mcp import Client, StdioServerParameters
-from mcp.client.stdio import stdio_client
 
+from tests.http.issuer import Issuer, issuing
 from tests.http.people import People
 from tests.http.serving import Served, accepted, environment_of, serving
 from tests.http.upstream import upstream
@@ -63,7 +63,7 @@ def server(people: People, tmp_path: Path) -> Generator[Served]:
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_callers_at_once_get_their_own_rows_and_cookies(server: Served, people: People, mode: str) -> None:
+async def test_callers_at_once_get_their_own_rows(server: Served, people: People, mode: str) -> None:
     answers: dict[str, list[list[str]]] = {"alice": [], "bob": []}
 
     async def work(name: str) -> None:
@@ -81,16 +81,8 @@ async def test_callers_at_once_get_their_own_rows_and_cookies(server: Served, pe
         group.start_soon(work, "alice")
         group.start_soon(work, "bob")
     assert answers == {"alice": [["ann_0", "ann_1", "payroll"]] * 12, "bob": [["ben_0", "ben_1", "payroll"]] * 12}
-    assert people.cookies == {"ann": {"session=of-ann"}, "ben": {"session=of-ben"}}
+    assert people.cookies == {}, "who is asking is said with each request, and by nothing else"
     assert people.bearers == {OWN["alice"], OWN["bob"]}, "nothing but their own tokens ever got to Airflow"
-
-
-async def test_two_callers_with_one_token_share_no_cookies(server: Served, people: People) -> None:
-    for name in ("alice", "bob"):
-        async with server.assistant(f"token-of-{name}", headers=sent_by("alice")) as assistant:
-            await assistant.ask("list_dags")
-    assert people.users == ["ann", "ann"]
-    assert people.cookies == {}
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -139,7 +131,8 @@ async def test_policy_narrows_whatever_the_airflow_token_may(server: Served, peo
 @pytest.mark.parametrize(
     ("headers", "words"),
     [
-        ([("X-Airflow-Token", "token-of-alice")], "holds the token for this server"),
+        ([("X-Airflow-Token", "token-of-alice")], "holds a token for this server"),
+        ([("X-Airflow-Token", "token-of-bob")], "holds a token for this server"),
         ([("X-Airflow-Token", "one"), ("X-Airflow-Token", "two")], "came twice"),
         ([("X-Airflow-Token", "two words")], "must be one token"),
         ([("X-Airflow-Token", "")], "must be one token"),
@@ -163,18 +156,31 @@ async def test_no_header_says_where_airflow_is(server: Served, people: People) -
 
 
 async def test_who_need_not_say_who_they_are_bring_no_token(people: People, tmp_path: Path) -> None:
-    with serving(None, tmp_path, config='identity = "caller"', url=people.airflow.url) as open_to_all:
-        async with open_to_all.assistant(headers=sent_by("alice")) as someone:
-            assert "only from who has proved to be somebody" in await someone.refused("list_dags")
-    assert people.airflow.sent == []
+    with (
+        pytest.raises(AssertionError, match=r"is for callers who say who they are: write \[tokens.NAME\] or \[oauth\]"),
+        serving(None, tmp_path, config='identity = "caller"', url=people.airflow.url),
+    ):
+        pass
 
 
-async def test_over_stdio_nobody_brings_a_token(people: People, tmp_path: Path) -> None:
-    kept = environment_of(None, tmp_path, 'identity = "caller"', {"url": people.airflow.url})
-    command = StdioServerParameters(command=sys.executable, args=["-m", "airflow_mcp", "serve"], env=kept)
-    with (tmp_path / "stderr").open("w") as errors:
-        async with Client(stdio_client(command, errlog=errors), cache=None) as client:
-            assert "Over stdio" in await Assistant(client).refused("list_dags")
+@pytest.mark.parametrize(("command", "words"), [("serve", "over stdio use"), ("call list_dags", "serve over HTTP")])
+def test_over_stdio_and_at_a_terminal_nobody_brings_a_token(
+    people: People, tmp_path: Path, command: str, words: str
+) -> None:
+    kept = environment_of(None, tmp_path, CONFIG, {"url": people.airflow.url})
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow_mcp", *command.split()], env=kept, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert words in done.stderr
+
+
+def test_the_doctor_does_not_log_in_where_each_caller_does(people: People, tmp_path: Path) -> None:
+    kept = environment_of(None, tmp_path, CONFIG, {"url": people.airflow.url})
+    command = [sys.executable, "-m", "airflow_mcp", "doctor"]
+    done = subprocess.run(command, env=kept, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "each caller logs in as itself, which is not tried here" in done.stdout
     assert people.airflow.sent == []
 
 
@@ -212,8 +218,34 @@ identity = "caller"
     assert other.bearers == {OWN["bob"]}
 
 
+async def test_a_token_that_the_issuer_made_for_this_server_stops_at_the_gate_good_or_not_any_more(
+    people: People, tmp_path: Path
+) -> None:
+    with issuing(Issuer()) as issuer:
+        config = f'identity = "caller"\n{issuer.config(other_audiences=["airflow-mcp"])}'
+        with serving(None, tmp_path, config=config, url=people.airflow.url) as served:
+
+            def answer(own: str) -> str:
+                sent = {**ACCEPT, "Authorization": f"Bearer {issuer.token()}", "X-Airflow-Token": own}
+                return served.request("POST", "/mcp", json=PING, headers=sent).text
+
+            for own in (issuer.token(), issuer.token(lasts=-900), issuer.token(aud=["x", "airflow-mcp"])):
+                assert "holds a token for this server" in answer(own)
+            assert "holds a token" not in answer(issuer.token(aud="airflow"))
+    assert people.airflow.seen == []
+
+
+def test_airflows_whose_names_make_no_header_stop_the_start(tmp_path: Path) -> None:
+    table = '[instances."prod_eu"]\nurl = "http://127.0.0.1:9"\nidentity = "caller"\n[instances.test]\n'
+    with (
+        pytest.raises(AssertionError, match=r"instances\.prod_eu: its callers' tokens come in a header .* rename it"),
+        serving(None, tmp_path, config=accepted("alice", "token-of-alice") + table),
+    ):
+        pass
+
+
 def test_airflows_that_one_header_would_be_for_stop_the_start(tmp_path: Path) -> None:
-    config = "".join(
+    config = accepted("alice", "token-of-alice") + "".join(
         f'[instances.{name}]\nurl = "http://127.0.0.1:9"\nidentity = "caller"\n' for name in ("prod", "Prod")
     )
     with pytest.raises(AssertionError, match="rename one"), serving(None, tmp_path, config=config):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from tests.http.serving import Served, accepted, serving
 from tests.http.token_server import ACCESS_TOKEN, CLIENT, EXCHANGE, SECRET, TokenServer, giving_tokens
 from tests.http.upstream import upstream
 from tests.unit.assistant import ERAS, Assistant, Json
+from tests.unit.fake_airflow import Reply, Sent
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +97,7 @@ async def test_callers_at_once_are_exchanged_once_each_and_stay_apart(
             group.start_soon(work, name, token)
     assert answers == {name: {f"{name}_0", f"{name}_1", "payroll"} for name in answers}
     assert sorted(people.users) == ["ann"] * 12 + ["joe"] * 12
-    assert people.cookies == {"ann": {"session=of-ann"}, "joe": {"session=of-joe"}}
+    assert people.cookies == {}
     assert sorted(form["subject_token"] for form in exchanger.forms) == sorted(tokens.values())
     assert not people.bearers & set(tokens.values()), "a caller's own token never gets to Airflow"
 
@@ -192,6 +194,39 @@ async def test_what_the_issuer_echoes_of_a_token_is_masked(
         sentence = await stranger.refused("list_dags")
     assert "invalid_request - unknown: ***" in sentence
     assert token not in sentence
+
+
+async def test_with_keycloaks_auth_manager_what_was_exchanged_logs_in(
+    people: People, issuer: Issuer, exchanger: TokenServer, tmp_path: Path
+) -> None:
+    logins: list[Any] = []
+
+    def log_in(sent: Sent) -> Reply:
+        logins.append(sent.body)
+        known = sent.body.get("assertion") == f"airflow-ann-{len(exchanger.forms)}"
+        return Reply(201, {"access_token": "airflow-ann-own"}) if known else Reply(403, {"detail": "Invalid assertion"})
+
+    people.airflow.on("POST", "/auth/token", log_in)
+    table = {
+        "identity": "exchange",
+        "exchange_url": exchanger.url,
+        "exchange_client_id": CLIENT,
+        "exchange_client_secret": SECRET,
+    }
+    config = "".join(f"{name} = {json.dumps(value)}\n" for name, value in table.items())
+    config = f"{config}exchange_login = true\n{issuer.config()}"
+    with serving(None, tmp_path, config=config, url=people.airflow.url) as served:
+        async with served.assistant(token_of("ann", issuer, exchanger)) as ann:
+            for _ in range(2):
+                assert dags(await ann.ask("list_dags"))[0] == "ann_0"
+        async with served.assistant(token_of("joe", issuer, exchanger)) as joe:
+            assert "jwt_federated_client_ids" in await joe.refused("list_dags")
+    grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    assert [(login["grant_type"], login["assertion"]) for login in logins] == [
+        (grant, "airflow-ann-1"),
+        (grant, "airflow-joe-2"),
+    ]
+    assert people.bearers == {"airflow-ann-own"}
 
 
 async def test_an_issuer_that_gives_the_same_token_back_is_not_believed(

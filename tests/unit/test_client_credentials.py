@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from typing import Any
+from urllib.parse import quote_plus
 
 import anyio
 import pytest
 from pydantic import ValidationError
+from starlette.responses import JSONResponse
 
 from airflow_mcp.settings.connection import Connection
 from tests.http.people import People
 from tests.http.token_server import CLIENT, SECRET, TokenServer, giving_tokens
 from tests.http.upstream import upstream
 from tests.unit.connected import connected
+from tests.unit.fake_airflow import Reply, Sent
 
 pytestmark = pytest.mark.anyio
 
@@ -78,6 +81,53 @@ async def test_a_token_that_airflow_refuses_is_replaced_once(people: People, iss
     assert len(issuer.forms) == 3
 
 
+async def test_on_2x_where_an_ended_token_is_answered_like_a_missing_permission_it_is_replaced_too(
+    issuer: TokenServer,
+) -> None:
+    people = People(user_of, "2.11.2")
+    with upstream(people.airflow):
+        async with connected(**settings(people, issuer)) as someone:
+            await someone.ask("list_dags")
+            people.expired |= {"airflow-service-1"}
+            await someone.ask("list_dags")
+            people.airflow.on("GET", "/pools", Reply(403, {"title": "Forbidden"}))
+            assert "to the user this server acts as (403)" in await someone.refused("list_pools")
+    assert len(issuer.forms) == 2, "a permission that is missing is no reason to log in again"
+
+
+async def test_calls_that_wait_for_a_login_share_it_however_short_it_lasts(people: People, issuer: TokenServer) -> None:
+    issuer.lasts = 1
+    async with connected(**settings(people, issuer)) as someone, anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(someone.ask, "list_dags")
+    assert people.users == ["service"] * 8
+    assert len(issuer.forms) < 8
+
+
+async def test_a_front_that_shows_strangers_the_way_to_its_sign_in_page_is_logged_in_to(issuer: TokenServer) -> None:
+    def version(sent: Sent) -> Reply:
+        known = sent.headers.get("authorization", "").startswith("Bearer airflow-service")
+        return Reply(200, {"version": "3.3.2"}) if known else Reply(302, None, {"location": "https://sign-in.example"})
+
+    people = People(user_of)
+    people.airflow.on("GET", "/version", version)
+    with upstream(people.airflow):
+        async with connected(**settings(people, issuer)) as someone:
+            await someone.ask("list_dags")
+        async with connected(url=people.airflow.url) as nobody:
+            assert "redirect to https://sign-in.example" in await nobody.refused("list_dags")
+
+
+async def test_an_endpoint_that_repeats_the_secret_does_not_get_it_shown(people: People, issuer: TokenServer) -> None:
+    said = f"bad secret {SECRET!r} ({quote_plus(SECRET)})"
+    issuer.refusal = JSONResponse({"error": "invalid_client", "error_description": said}, 401)
+    async with connected(**settings(people, issuer)) as someone:
+        sentence = await someone.refused("list_dags")
+    assert "invalid_client - bad secret" in sentence
+    assert SECRET not in sentence
+    assert quote_plus(SECRET) not in sentence
+
+
 async def test_a_wrong_secret_is_told_and_not_shown(people: People, issuer: TokenServer) -> None:
     wrong = settings(people, issuer, token_client_secret="wr0ng-secret")
     async with connected(**wrong) as someone:
@@ -94,7 +144,8 @@ async def test_a_wrong_secret_is_told_and_not_shown(people: People, issuer: Toke
         ({"token_client_secret": ""}, 'auth = "client_credentials" needs token_client_secret'),
         ({"token_url": "http://issuer.example.com/token"}, "must be an https address, or one on loopback"),
         ({"token": "t"}, "choose one way to log in"),
-        ({"auth": "given"}, 'token_url is for auth = "client_credentials"'),
+        ({"auth": "given"}, 'token_client_id is for auth = "client_credentials" or "keycloak", and that is "given"'),
+        ({"auth": "keycloak"}, 'token_url is for auth = "client_credentials"'),
         ({"mwaa_environment": "staging"}, 'mwaa_environment is for auth = "mwaa"'),
         ({"identity": "exchange"}, 'identity = "exchange" needs exchange_url'),
         ({"exchange_scope": "x"}, 'exchange_scope is for identity = "exchange"'),

@@ -39,7 +39,7 @@ class Remembered(Way):
         self._closed.append(self._token)
 
 
-def clients(airflow: FakeAirflow, closed: list[str], most: int = 2) -> OwnClients:
+def clients(airflow: FakeAirflow, closed: list[str], most: int = 2, most_of_one: int = 10) -> OwnClients:
     shared = AirflowClient(airflow.url, A_TOKEN, transport=airflow.transport, backoff=0)
 
     def identify(presented: Presented) -> Own:
@@ -48,7 +48,7 @@ def clients(airflow: FakeAirflow, closed: list[str], most: int = 2) -> OwnClient
             raise LoginError("nobody")
         return Own(token, Remembered(token, closed))
 
-    return OwnClients(shared, identify, most)
+    return OwnClients(shared, identify, most, most_of_one)
 
 
 def bringing(token: str) -> Presented:
@@ -64,6 +64,23 @@ async def test_the_latest_are_kept_and_what_is_dropped_is_closed() -> None:
     assert closed == ["two"], "the one that was not used for longest"
     await own.aclose()
     assert sorted(closed) == ["one", "three", "two"]
+
+
+async def test_who_brings_many_tokens_displaces_no_login_but_his_own() -> None:
+    closed: list[str] = []
+    own = clients(FakeAirflow(), closed, most=5, most_of_one=2)
+    for caller, token in (("bob", "of-bob"), *(("eve", f"made-up-{number}") for number in range(9))):
+        async with own.of(caller, bringing(token)) as client:
+            await client.version()
+    assert closed == [f"made-up-{number}" for number in range(7)]
+
+
+async def test_all_share_the_connections_and_none_is_closed_with_a_login() -> None:
+    own = clients(FakeAirflow().on("GET", "/dags", {"dags": [], "total_entries": 0}), [], most=1)
+    async with own.of("ann", bringing("one")) as first, own.of("joe", bringing("two")) as second:
+        assert first.connections is second.connections
+    async with own.of("ann", bringing("three")) as client:
+        assert (await client.send(DAGS)).status == 200
 
 
 async def test_one_in_use_is_never_closed_and_later_it_is() -> None:

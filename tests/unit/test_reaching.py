@@ -56,7 +56,7 @@ def test_one_file_may_hold_certificate_and_key(tmp_path: Path) -> None:
     cert, key = Authority(tmp_path).sign("airflow-mcp")
     both = tmp_path / "both.pem"
     both.write_text(Path(cert).read_text() + Path(key).read_text())
-    assert Connection(client_cert=str(both)).client_key == ""
+    assert Connection(url="https://airflow.example.com", client_cert=str(both)).client_key == ""
 
 
 async def test_the_alert_of_a_server_that_wants_a_certificate_is_told_as_one(tmp_path: Path) -> None:
@@ -91,9 +91,10 @@ def test_certificates_that_cannot_be_shown_end_the_start(tmp_path: Path) -> None
         ({"client_cert": cert}, "hold no certificate and its private key"),
         ({"client_key": key}, "client_key is set without client_cert"),
         ({"client_cert": str(tmp_path / "no.pem")}, "client_cert names no file"),
+        ({"client_cert": cert, "client_key": key, "url": "http://airflow.example.com"}, "for an https address"),
     ):
         with pytest.raises(ValidationError, match=words):
-            Connection.model_validate(settings)
+            Connection.model_validate({"url": "https://airflow.example.com"} | settings)
 
 
 @pytest.mark.parametrize("user", ["", PROXY_USER])
@@ -126,14 +127,14 @@ async def test_a_proxy_that_refuses_or_is_down_is_told_without_its_password(tmp_
         for address in (proxy.url.replace("pr0xy-pass", "wr0ng-pass"), "http://me:wr0ng-pass@127.0.0.1:9"):
             async with connected(**settings, proxy=address) as someone:
                 sentence = await someone.refused("get_dag", dag_id="etl")
-            assert "proxy of AIRFLOW_MCP_PROXY" in sentence
+            assert "the proxy (AIRFLOW_MCP_PROXY, or " in sentence
             assert "wr0ng" not in sentence
         assert served.seen == []
 
 
 @pytest.mark.parametrize("address", ["socks5://127.0.0.1:1080", "proxy:3128", "http://", "http://proxy:99999"])
 def test_what_is_no_proxy_ends_the_start(address: str) -> None:
-    with pytest.raises(ValidationError, match=r"such as http://proxy\.example\.com:3128"):
+    with pytest.raises(ValidationError, match=r"such as http://10\.0\.0\.9:3128"):
         Connection.model_validate({"proxy": address})
 
 
@@ -159,11 +160,30 @@ async def test_the_operators_headers_go_with_every_request() -> None:
         ("X Tenant", "x", "no name of a header"),
         ("X-Tenant\r\nHost", "x", "no name of a header"),
         ("X-Tenant", "x\r\nHost: evil.example", "visible ASCII"),
+        ("X-Tenant", " x", "no space around"),
+        ("Accept", "text/html", "Accept is not sent"),
+        ("TE", "trailers", "TE is not sent"),
     ],
 )
 def test_a_header_that_would_change_the_request_ends_the_start(name: str, value: str, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Connection.model_validate({"headers": {name: value}})
+
+
+def test_a_cookie_that_would_go_with_every_caller_ends_the_start() -> None:
+    headers = {"Cookie": "session=of-somebody"}
+    assert Connection.model_validate({"headers": headers}).identity == "service"
+    with pytest.raises(ValidationError, match="would go with every caller"):
+        Connection.model_validate({"headers": headers, "identity": "caller"})
+
+
+async def test_a_proxy_of_the_environment_that_is_down_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with connected(url="http://airflow.example", token="t") as someone:
+        sentence = await someone.refused("get_dag", dag_id="etl")
+    assert "HTTPS_PROXY and HTTP_PROXY of the environment) running" in sentence
 
 
 async def test_a_deployment_below_a_path_gets_its_api_token() -> None:

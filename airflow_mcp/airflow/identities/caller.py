@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_mcp.airflow.callers import Identify, Own, Presented
-from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer
+from airflow_mcp.airflow.identities.way import OR_BLIND, Asked, Proof, Way, bearer
 from airflow_mcp.errors import LoginError
 
 HEADER = "X-Airflow-Token"
@@ -25,6 +25,7 @@ class CallersToken(Way):
         return LoginError(
             f"Airflow does not accept the token that came with this call in {self._header}: it may have expired, or be "
             "for another Airflow. Its owner gets a new one from Airflow and puts it into the client's settings."
+            f"{OR_BLIND}"
         )
 
     async def prove(self, asked: Asked) -> Proof:
@@ -53,7 +54,7 @@ def by_callers_token(instance: str, *, alone: bool) -> Identify:
         token = presented.tokens.get(instance, "")
         if not token:
             raise LoginError(
-                f"Airflow is asked in your own name here, and this call brought no Airflow token: have your client "
+                "Airflow is asked in your own name here, and this call brought no token of Airflow's. Have your client "
                 f"send one in the header {header}."
             )
         return Own(token, CallersToken(token, header))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from airflow_mcp.airflow.callers import Identify, Own, Presented
+from airflow_mcp.airflow.identities.airflow_login import log_in
 from airflow_mcp.airflow.identities.token_endpoint import TokenEndpoint
 from airflow_mcp.airflow.identities.way import Asked, Proof, Way
 from airflow_mcp.errors import LoginError
 
+_JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name, RFC 8693, 3
 
 
@@ -19,6 +21,7 @@ class Exchange:
     endpoint: TokenEndpoint
     audience: str = ""
     scope: str = ""
+    logs_in: bool = False  # at Airflow, whose own token it then is
 
     def form(self, subject: str) -> dict[str, str]:
         """The request for a token in the name of whom `subject` is about."""
@@ -35,6 +38,11 @@ class Exchange:
 class Exchanged(Way):
     """What a caller's own token is exchanged for; that token itself never goes to Airflow."""
 
+    advice = (
+        "The operator of this server checks that Airflow trusts the issuer, and that exchange_audience and "
+        "exchange_scope are what it wants."
+    )
+
     def __init__(self, exchange: Exchange, subject: str) -> None:
         self._exchange = exchange
         self._subject = subject
@@ -45,14 +53,27 @@ class Exchanged(Way):
 
     async def prove(self, asked: Asked) -> Proof:
         """See Way."""
-        del asked
         proof = await self._exchange.endpoint.ask(self._exchange.form(self._subject))
         if proof.headers["Authorization"] == f"Bearer {self._subject}":
             raise LoginError(
                 f"The token endpoint {self._exchange.endpoint.url} gives the caller's own token back, and that one is "
                 "for this server alone: have it give tokens for Airflow (exchange_audience)."
             )
-        return proof
+        return await self._logged_in(proof, asked) if self._exchange.logs_in else proof
+
+    async def _logged_in(self, exchanged: Proof, asked: Asked) -> Proof:
+        """Airflow's own token for the exchanged one (RFC 7523, 2.1; Keycloak's auth manager takes it so)."""
+        if asked.generation != "v2":
+            raise LoginError("exchange_login is for Airflow 3 with Keycloak's auth manager, which this is not.")
+        assertion = exchanged.headers["Authorization"].removeprefix("Bearer ")
+        got = await log_in(asked.plain, {"grant_type": _JWT_BEARER, "assertion": assertion})
+        if isinstance(got, Proof):
+            return got
+        raise LoginError(
+            f"Airflow's login (/auth/token) refuses what the caller's token was exchanged for ({got}): the operator "
+            "checks that its audience has Airflow's client, and that [keycloak_auth_manager] jwt_federated_client_ids "
+            "names this server's."
+        )
 
 
 def by_exchange(exchange: Exchange) -> Identify:

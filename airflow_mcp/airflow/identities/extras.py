@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from airflow_mcp.errors import SettingsError
 
 
-def require_library(module: str, extra: str, auth: str) -> None:
-    """Raises SettingsError, with the command that installs it, for a library that is not there."""
+def require_library(extra: str, auth: str, *modules: str) -> None:
+    """Raises SettingsError, with the command that installs it, where one of these is not there."""
     try:
-        found = find_spec(module) is not None
+        found = all(find_spec(module) for module in modules)
     except ModuleNotFoundError:  # of the package around it
         found = False
     if not found:

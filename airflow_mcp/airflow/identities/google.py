@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 
 from airflow_mcp.airflow.identities.extras import require_library
+from airflow_mcp.airflow.identities.threads import in_thread
 from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer, is_token
 from airflow_mcp.errors import LoginError
 from airflow_mcp.redact import redact_text
@@ -22,7 +23,7 @@ class Google(Way):
 
     def __init__(self, audience: str = "") -> None:
         """`audience` is the client id of IAP; without it the token is for Composer. Raises SettingsError."""
-        require_library("google.auth", "google", "google")
+        require_library("google", "google", "google.auth", "requests")
         self._audience = audience
         self._credentials: Any = None
 
@@ -33,7 +34,7 @@ class Google(Way):
     async def prove(self, asked: Asked) -> Proof:
         """See Way."""
         del asked
-        token, seconds = await anyio.to_thread.run_sync(self._fetch)
+        token, seconds = await in_thread(self._fetch, "Google, asked for a token,")
         return bearer(token, anyio.current_time() + seconds - _EARLY)
 
     def _fetch(self) -> tuple[str, float]:
@@ -43,21 +44,23 @@ class Google(Way):
         from google.auth.transport.requests import Request
         from google.oauth2.id_token import fetch_id_token_credentials
 
+        credentials = self._credentials
         try:
             request = Request()
-            if self._credentials is None and self._audience:
-                self._credentials = fetch_id_token_credentials(self._audience, request)
-            elif self._credentials is None:
-                self._credentials, _ = google.auth.default(scopes=[_SCOPE], request=request)
-            self._credentials.refresh(request)
+            if credentials is None and self._audience:
+                credentials = fetch_id_token_credentials(self._audience, request)
+            elif credentials is None:
+                credentials, _ = google.auth.default(scopes=[_SCOPE], request=request)
+            credentials.refresh(request)
         except (GoogleAuthError, ValueError, OSError) as error:
             self._credentials = None  # what the environment holds may be mended meanwhile
             why = shorten(redact_text(clean(str(error.args[0] if error.args else error))), 300).rstrip(".")
             raise LoginError(
-                f"Google gives no token: {why}. Where this server runs, set GOOGLE_APPLICATION_CREDENTIALS to the key "
+                f"Google gives no token ({why}). Where this server runs, set GOOGLE_APPLICATION_CREDENTIALS to the key "
                 "file of a service account, or give it one."
             ) from None
-        token, expiry = self._credentials.token, self._credentials.expiry
+        self._credentials = credentials
+        token, expiry = credentials.token, credentials.expiry
         if not isinstance(token, str) or not is_token(token):
             raise LoginError("Google's credentials came without a token.")
         # google-auth's times are UTC without saying so

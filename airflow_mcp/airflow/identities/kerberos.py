@@ -7,9 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlsplit
 
-import anyio
-
 from airflow_mcp.airflow.identities.extras import require_library
+from airflow_mcp.airflow.identities.threads import in_thread
 from airflow_mcp.airflow.identities.way import ONCE, Asked, Proof, Way
 from airflow_mcp.errors import LoginError
 from airflow_mcp.redact import redact_text
@@ -43,7 +42,7 @@ class Kerberos(Way):
     def __init__(self, url: str, service: str = "", ticket: Ticket | None = None) -> None:
         """`url` is Airflow's, whose host stands in its principal. Raises SettingsError."""
         if ticket is None:
-            require_library("spnego", "kerberos", "kerberos")
+            require_library("kerberos", "kerberos", "spnego")
         self._host = urlsplit(url).hostname or ""
         self._service = service or "HTTP"
         self._ticket = ticket or _ticket
@@ -54,6 +53,9 @@ class Kerberos(Way):
 
     async def prove(self, asked: Asked) -> Proof:
         """See Way."""
-        del asked
-        token = await anyio.to_thread.run_sync(partial(self._ticket, self._host, self._service))
+        if asked.generation == "v2":
+            raise LoginError(
+                'Airflow 3 knows no Kerberos, which auth = "kerberos" is for: docs/airflows.md has what it knows.'
+            )
+        token = await in_thread(partial(self._ticket, self._host, self._service), "Kerberos, asked for a ticket,")
         return Proof({"Authorization": f"Negotiate {base64.b64encode(token).decode()}"}, ONCE)

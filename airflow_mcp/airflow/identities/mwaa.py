@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 
 from airflow_mcp.airflow.identities.extras import require_library
+from airflow_mcp.airflow.identities.threads import in_thread
 from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer, is_token
 from airflow_mcp.airflow.network import Network
 from airflow_mcp.airflow.unreachable import BROKEN
@@ -29,7 +30,7 @@ class Mwaa(Way):
 
     def __init__(self, url: str, environment: str, region: str, network: Network, timeout: float) -> None:
         """`url` is the environment's web server; `timeout` is the seconds of its login. Raises SettingsError."""
-        require_library("boto3", "aws", "mwaa")
+        require_library("aws", "mwaa", "boto3")
         self._url = url
         self._environment = environment
         self._region = region
@@ -46,7 +47,7 @@ class Mwaa(Way):
         generations: tuple[Generation, ...] = (asked.generation,) if asked.generation else ("v2", "v1")
         status = 0
         for generation in generations:
-            token = await anyio.to_thread.run_sync(self._web_token)  # good for 60 seconds
+            token = await in_thread(self._web_token, "AWS, asked for a web token,")  # good for 60 seconds
             path, cookie = _LOGINS[generation]
             status, found = await self._log_in(path, cookie, token)
             if found:
@@ -60,11 +61,13 @@ class Mwaa(Way):
     def _web_token(self) -> str:
         """Raises LoginError."""
         import boto3  # 0.5 s, for those who use it
+        from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             if self._aws is None:
-                self._aws = boto3.Session(region_name=self._region or None).client("mwaa")
+                patience = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 2})
+                self._aws = boto3.Session(region_name=self._region or None).client("mwaa", config=patience)
             return str(self._aws.create_web_login_token(Name=self._environment)["WebToken"])
         except (BotoCoreError, ClientError, KeyError, ValueError) as error:
             self._aws = None  # what the environment holds may be mended meanwhile

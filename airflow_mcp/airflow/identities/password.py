@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
 
-from airflow_mcp.airflow.identities.way import ONCE, Asked, Plain, Proof, Way, bearer, is_token
-from airflow_mcp.errors import AirflowError, LoginError
+from airflow_mcp.airflow.identities.airflow_login import log_in
+from airflow_mcp.airflow.identities.way import ONCE, Asked, Plain, Proof, Way
+from airflow_mcp.errors import LoginError
 
 _NOBODY = (
     "Airflow wants to know who is asking and no credentials are set. Set AIRFLOW_MCP_USERNAME and "
@@ -31,13 +31,14 @@ class Password(Way):
             return super().not_accepted()
         return LoginError(
             f"Airflow does not accept user {self._username!r} with the configured password. Check AIRFLOW_MCP_USERNAME "
-            "and AIRFLOW_MCP_PASSWORD; on Airflow 2.x also that [api] auth_backends has basic_auth."
+            "and AIRFLOW_MCP_PASSWORD; on Airflow 2.x also that [api] auth_backends has basic_auth, and that this user "
+            "may read DAGs."
         )
 
     async def prove(self, asked: Asked) -> Proof:
         """See Way. Something in front of an Airflow that is not known yet gets basic authentication."""
         if asked.generation == "v2":
-            return bearer(await self._log_in(asked.plain))
+            return await self._log_in(asked.plain)
         if asked.generation is None:
             return Proof(self._basic() if self._username else {}, ONCE)
         if not self._username:
@@ -51,28 +52,17 @@ class Password(Way):
         pair = f"{self._username}:{self._password}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
-    async def _log_in(self, plain: Plain) -> str:
-        """A JWT from /auth/token (Airflow 3)."""
-        if self._username:
-            said = {"username": self._username, "password": self._password}
-            status, content = await plain("POST", "/auth/token", said)
-        else:
-            status, content = await plain("GET", "/auth/token", None)
-        if status in (200, 201):
-            try:
-                token = json.loads(content)["access_token"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                token = None
-            if not isinstance(token, str) or not is_token(token):
-                raise LoginError("Airflow's /auth/token answered without a token. Use AIRFLOW_MCP_TOKEN instead.")
-            return token
+    async def _log_in(self, plain: Plain) -> Proof:
+        """Airflow 3's own login."""
+        said = {"username": self._username, "password": self._password} if self._username else None
+        got = await log_in(plain, said)
+        if isinstance(got, Proof):
+            return got
         if not self._username:
             raise LoginError(_NOBODY)
-        if status in (400, 401, 403, 422):
+        if got in (400, 401, 403, 422):
             raise self.not_accepted()
-        if status >= 500:
-            raise AirflowError(f"Airflow failed at logging in ({status}). Try again in a moment.", status)
         raise LoginError(
-            f"Airflow has no login for user and password (/auth/token answers {status}). Use AIRFLOW_MCP_TOKEN or "
+            f"Airflow has no login for user and password (/auth/token answers {got}). Use AIRFLOW_MCP_TOKEN or "
             "AIRFLOW_MCP_TOKEN_COMMAND."
         )

@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -24,6 +24,7 @@ from airflow_mcp.text import clean, shorten
 
 _SECONDS = 10.0  # for the whole answer: a caller waits for it
 _LARGEST = 256 * 1024  # bytes
+_LONGEST = 10**9  # seconds, beyond which numbers are no times
 _EARLY = 20.0  # seconds that a token is replaced before it expires
 
 
@@ -52,7 +53,8 @@ class TokenEndpoint:
             raise LoginError(f"The token endpoint {self.url} cannot be asked: {why}.") from None
         answer = _parsed(body)
         if status != 200:
-            raise LoginError(f"The token endpoint {self.url} refuses ({status}): {_reason(answer, form)}.")
+            secrets = (form.get("subject_token", ""), self.client_secret, quote_plus(self.client_secret))
+            raise LoginError(f"The token endpoint {self.url} refuses ({status}): {_reason(answer, secrets)}.")
         return self._proof(answer, began)
 
     async def _post(self, form: Mapping[str, str]) -> tuple[int, bytes]:
@@ -89,9 +91,11 @@ class TokenEndpoint:
 
 def _seconds(lasts: Any) -> float | None:
     """`expires_in`, a number that some issuers write as a text; None where it does not say (RFC 6749, 5.1)."""
-    if isinstance(lasts, str) and lasts.isascii() and lasts.isdecimal():
-        return float(lasts)
-    return float(lasts) if isinstance(lasts, int | float) and not isinstance(lasts, bool) else None
+    if isinstance(lasts, str) and lasts.isascii() and lasts.isdecimal() and len(lasts) < 12:
+        lasts = int(lasts)
+    if isinstance(lasts, bool) or not isinstance(lasts, int | float):
+        return None
+    return float(min(lasts, _LONGEST))
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
@@ -102,10 +106,9 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _reason(answer: dict[str, Any], form: Mapping[str, str]) -> str:
-    """What the endpoint says is wrong (RFC 6749, 5.2), without the token that it was asked with."""
+def _reason(answer: dict[str, Any], secrets: Collection[str]) -> str:
+    """What the endpoint says is wrong (RFC 6749, 5.2), without these words."""
     said = " - ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))
-    for name in ("subject_token", "client_secret"):
-        if form.get(name):
-            said = said.replace(form[name], MASK)
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        said = said.replace(secret, MASK)
     return shorten(redact_text(clean(said)), 300).rstrip(".") or "it does not say why"

@@ -12,6 +12,8 @@ from airflow_mcp.errors import LoginError
 
 # (method, path, JSON body or None) -> status and body: one request to this Airflow, outside its API proper.
 Plain = Callable[[str, str, dict[str, str] | None], Awaitable[tuple[int, bytes]]]
+# Airflow 2 gives a login that is not good and a role that may read nothing the same answer.
+OR_BLIND = " On Airflow 2.x it looks the same when its role may read no DAG."
 ONCE = -math.inf  # the `until` of a proof that is good for one request
 
 
@@ -35,6 +37,8 @@ class Asked:
 class Way(Protocol):
     """One way to prove who is asking. `prove` is asked once for all calls that wait for it."""
 
+    advice: str = "Check that it is still good."  # for whoever can do something about a proof that is refused
+
     def describe(self) -> str:
         """Who this is, for a person; never a secret."""
         ...
@@ -45,7 +49,7 @@ class Way(Protocol):
 
     def not_accepted(self) -> LoginError:
         """The error for an Airflow that refuses a proof which nothing here can better."""
-        return LoginError(f"Airflow does not accept {self.describe()}. Check that it is still good.")
+        return LoginError(f"Airflow does not accept {self.describe()}. {self.advice}{OR_BLIND}")
 
     async def aclose(self) -> None:
         """Close what it has opened."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from airflow_mcp.airflow import wire
+from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, LoginError, NotFoundError
 from airflow_mcp.policy.decide import Asker, Touched, decide, depends_on, reveals_secrets, touched_by
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.tools import shape
@@ -44,9 +45,13 @@ class Operations:
         return Asker(caller.name, caller.roles, self.instance, caller.narrowing)
 
     async def version(self, caller: Caller) -> Version:
-        """Airflow's version; while it is unknown it is asked as this caller, since not everyone may get an answer."""
+        """Airflow's version; as the caller where it is told only to who logs in, and this server has no login."""
         if known := self.client.known_version:
             return known
+        if isinstance(self.client, AirflowClient):
+            return await self.client.version()
+        with suppress(LoginError):
+            return await self.client.version()
         async with self.client.of(caller.name, caller.presented) as client:
             return await client.version()
 

@@ -1,0 +1,77 @@
+"""Requests of ours wait for a place at an Airflow; whoever waits for a login has none."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import anyio
+import pytest
+
+from airflow_mcp.airflow.callers import Own, Presented
+from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.clients import OwnClients
+from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer
+from airflow_mcp.airflow.wire import Request
+from airflow_mcp.errors import AirflowUnreachableError
+from tests.unit.assistant import A_TOKEN
+from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
+
+pytestmark = pytest.mark.anyio
+DAGS = Request("GET", "/api/v2/dags", (), None, "application/json", True)
+
+
+class Slow(Way):
+    """A login that takes until it is let go; what it gives first is refused if `refused`."""
+
+    def __init__(self, *, refused: bool = False) -> None:
+        self.asked, self.go_on = anyio.Event(), anyio.Event()
+        self._refused = refused
+
+    def describe(self) -> str:
+        return "a slow login"
+
+    async def prove(self, asked: Asked) -> Proof:
+        if self._refused and not asked.refused:
+            return bearer("bad")
+        self.asked.set()
+        await self.go_on.wait()
+        return bearer("good")
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_while_one_caller_waits_for_a_slow_login_another_is_answered(refused: bool) -> None:
+    def dags(sent: Sent) -> Reply:
+        return Reply(200 if sent.headers["authorization"] == "Bearer good" else 401)
+
+    airflow = FakeAirflow().on("GET", "/dags", dags)
+    slow, quick = Slow(refused=refused), Slow()
+    quick.go_on.set()
+    ways = {"slow": slow, "quick": quick}
+    shared = AirflowClient(airflow.url, A_TOKEN, transport=airflow.transport, backoff=0, timeout=5)
+    own = OwnClients(shared, lambda presented: Own(presented.issued, ways[presented.issued]))
+    answers: list[int] = []
+
+    async def ask(name: str) -> None:
+        async with own.of(name, Presented(True, name)) as client:
+            answers.append((await client.send(DAGS)).status)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(ask, "slow")
+        await slow.asked.wait()
+        await anyio.wait_all_tasks_blocked()
+        await ask("quick")
+        assert answers == [200]
+        slow.go_on.set()
+    assert answers == [200] * 21
+
+
+async def test_a_stream_keeps_its_place_until_it_is_read() -> None:
+    airflow = FakeAirflow().on("GET", "/dags", Reply(200, "text"))
+    client = AirflowClient(airflow.url, A_TOKEN, transport=airflow.transport, backoff=0, timeout=0.2)
+    async with AsyncExitStack() as streams:
+        for _ in range(8):
+            await streams.enter_async_context(client.stream(DAGS))
+        with pytest.raises(AirflowUnreachableError, match=r"no turn came within 0\.2 seconds"):
+            await client.send(DAGS)
+    assert (await client.send(DAGS)).status == 200
