@@ -61,6 +61,10 @@ class Authenticator:
         """
         return await self._renew(stale, generation, since)
 
+    def latest(self, proof: Proof) -> Proof:
+        """The proof that is in use by now, where this one was waiting: it may have been refused to others meanwhile."""
+        return proof if proof.until == ONCE or self._proof is None else self._proof
+
     def _fresh(self) -> Proof | None:
         return self._proof if self._proof and self._proof.until > anyio.current_time() else None
 

@@ -152,15 +152,15 @@ class AirflowClient:
     async def _through(self, request: Request, take: Take, turn: AsyncExitStack) -> Response:
         """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout.
 
-        In the end `turn` holds a place at this Airflow. While a login or another try is waited for, it holds none.
+        `turn` takes a place at this Airflow, and has none while a login is waited for.
         """
         began = anyio.current_time()
         generation = (await self.version()).generation
         proof = await self._auth.proof(generation, began)
-        renewed = False
+        await turn.enter_async_context(self._places.one())
+        proof, renewed = self._auth.latest(proof), False
         for attempt in range(1, _ATTEMPTS + 2):  # one more than the retries: a new login uses one up
             again = request.repeatable and attempt < _ATTEMPTS
-            await turn.enter_async_context(self._places.one())
             try:
                 response = await self._attempt(request, proof.headers, take)
             except (*BROKEN, TimeoutError) as error:
@@ -174,9 +174,10 @@ class AirflowClient:
                     break
                 else:
                     await turn.aclose()
-                    renewed, proof = True, await self._auth.renew(proof, generation, began)
+                    proof = await self._auth.renew(proof, generation, began)
+                    await turn.enter_async_context(self._places.one())
+                    proof, renewed = self._auth.latest(proof), True
                     continue
-            await turn.aclose()
             await anyio.sleep(self._backoff * attempt)
             proof = await self._auth.proof(generation, began)  # one that is good for one request was used up
         raise LoginError(

@@ -19,7 +19,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from airflow_mcp.observe import Observer
 
 _tracer = get_tracer("airflow-mcp", version("airflow-mcp"))
-_trace_context = TraceContextTextMapPropagator()  # and never baggage, which would carry words of the caller to Airflow
+_trace_context = TraceContextTextMapPropagator()
+_TRACEPARENT = "traceparent"  # and never tracestate or baggage, which would carry words of the caller to Airflow
 
 
 @dataclass
@@ -68,7 +69,9 @@ def _send_trace(request: httpx2.Request, span: Span) -> None:
     """Airflow's own spans become children of this one, where it is one of ours and not just the client's."""
     context = span.get_span_context()
     if context.is_valid and not context.is_remote:
-        _trace_context.inject(request.headers)
+        carried: dict[str, str] = {}
+        _trace_context.inject(carried)
+        request.headers[_TRACEPARENT] = carried[_TRACEPARENT]
 
 
 def _fail(span: Span, kind: str) -> None:

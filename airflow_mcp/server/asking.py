@@ -10,11 +10,14 @@ import json
 import secrets
 from typing import Any
 
+import anyio
 from mcp import MCPError
 from mcp.server.mcpserver import Context
 from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
 
+from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.tools.caller import Answer, Ask, nobody
+from airflow_mcp.tools.guarding.plan import PLAN_SECONDS
 
 _MODERN = "2026-07-28"
 _KEY = "confirm"
@@ -42,7 +45,11 @@ def asker(ctx: Context[None, Any]) -> Ask:
         if (ctx.protocol_version or "") < _MODERN:
             related = ctx.request_context.request_id
             try:
-                return _answer(await ctx.session.elicit_form(question, _FORM, related_request_id=related))
+                with anyio.fail_after(PLAN_SECONDS):
+                    return _answer(await ctx.session.elicit_form(question, _FORM, related_request_id=related))
+            except TimeoutError:
+                time = f"{PLAN_SECONDS // 60} minutes"
+                raise NotAllowedError(f"Nothing was done: nobody answered within {time}. Call again.") from None
             except MCPError:
                 return await nobody(question)  # it said that it can ask, and could not
         return _resumed(ctx, question)

@@ -86,9 +86,7 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
     toolsets = parse_toolsets(settings.toolsets, instances.catalog)
     server = server_class(instances, toolsets, access, settings.shared_keys)
     add_health(server, instances)
-    # Behind a proxy on this machine every request comes from loopback.
-    open_to_all = access is None or (settings.is_loopback and not settings.http_trusted_proxies)
-    add_metrics(server, metrics, None if access is None or open_to_all else access.settings.required_scopes or ())
+    add_metrics(server, metrics, access.settings.required_scopes or () if access else None)
     limits = limits_of(settings)
     alone = len(settings.connections) == 1
     callers = (name for name, one in settings.connections.items() if one.identity == "caller")
@@ -107,7 +105,7 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
         tuple(instances.doors),
         OwnTokens(taken, access.is_ours) if access else OwnTokens(taken),
         refused=metrics.refused,
-        by_any_name=frozenset() if open_to_all else frozenset({METRICS}),
+        by_any_name=frozenset({METRICS}) if access else frozenset(),
     )
     return Application(Requests(gate, metrics.refused), instances, access.tokens if access else None)
 

@@ -7,7 +7,7 @@ import logging
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from opentelemetry.trace import get_current_span
 
@@ -70,9 +70,24 @@ def trace_ids() -> dict[str, str]:
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes lines that a formatter has made safe, and no others."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; of a record whose arguments do not fit, what it would have been."""
+        try:
+            return super().format(record)
+        except Exception:  # noqa: BLE001 - the standard library would print the arguments as they are
+            told = logging.LogRecord(record.name, record.levelno, "", 0, "cannot be told: %r", (record.msg,), None)
+            return super().format(told)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: where stderr cannot be written, nothing can be said."""
+
+
 def set_up_logging(form: LogFormat = "text", level: LogLevel = "WARNING") -> None:
     """Everything that is logged goes to stderr: stdout belongs to the protocol."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=max(logging.WARNING, logging.getLevelNamesMapping()[level]), handlers=[handler])
     logging.captureWarnings(True)

@@ -5,8 +5,10 @@ Labels are names that the catalog or the operator gave; no id, no argument and n
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from mcp.server import MCPServer
     from starlette.requests import Request
 
+_log = logging.getLogger(__name__)
 PATH = "/metrics"
 _CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)  # a tool that waits may take minutes
 _REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -51,6 +54,7 @@ class Metrics(Observer):
         self.registry = CollectorRegistry()
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
         self._tools = tools
+        self._told = False
         ours: dict[str, Any] = {"registry": self.registry, "namespace": "airflow_mcp"}
         self._calls = Counter("calls", "Calls of tools that are over", ["tool", "class", "outcome"], **ours)
         self._call_seconds = Histogram(
@@ -62,13 +66,13 @@ class Metrics(Observer):
         self._requests = Histogram(
             "airflow_request_seconds",
             "Requests to Airflow, each attempt, up to the last byte of the answer (of a log: the first)",
-            ["instance", "status"],
+            ["airflow", "status"],
             buckets=_REQUEST_SECONDS,
             **ours,
         )
-        self._errors = Counter("airflow_errors", "Calls that failed because of Airflow", ["instance", "kind"], **ours)
+        self._errors = Counter("airflow_errors", "Calls that failed because of Airflow", ["airflow", "kind"], **ours)
         self._relogins = Counter(
-            "airflow_relogins", "Times that Airflow refused a login and another was asked for", ["instance"], **ours
+            "airflow_relogins", "Times that Airflow refused a login and another was asked for", ["airflow"], **ours
         )
         self._refused = Counter(
             "requests_refused", "HTTP requests that were turned away before they were a call", ["reason"], **ours
@@ -76,30 +80,44 @@ class Metrics(Observer):
 
     def call_began(self) -> None:
         """See Observer."""
-        self._in_flight.inc()
+        with self._no_harm():
+            self._in_flight.inc()
 
     def call_ended(self, tool: str, access: str, instance: str, seconds: float, error: BaseException | None) -> None:
         """See Observer."""
-        self._in_flight.dec()
         name = tool if tool in self._tools else "unknown"
-        self._calls.labels(name, access or "unknown", outcome_of(error)).inc()
-        self._call_seconds.labels(name).observe(seconds)
-        for kind, word in _KINDS.items():
-            if isinstance(error, kind):
+        word = next((word for kind, word in _KINDS.items() if isinstance(error, kind)), "")
+        with self._no_harm():
+            self._in_flight.dec()
+            self._calls.labels(name, access or "unknown", outcome_of(error)).inc()
+            self._call_seconds.labels(name).observe(seconds)
+            if word:
                 self._errors.labels(instance, word).inc()
-                break
 
     def request_ended(self, instance: str, status: int | None, seconds: float) -> None:
         """See Observer."""
-        self._requests.labels(instance, f"{status // 100}xx" if status else "none").observe(seconds)
+        with self._no_harm():
+            self._requests.labels(instance, f"{status // 100}xx" if status else "none").observe(seconds)
 
     def login_renewed(self, instance: str) -> None:
         """See Observer."""
-        self._relogins.labels(instance).inc()
+        with self._no_harm():
+            self._relogins.labels(instance).inc()
 
     def refused(self, reason: str) -> None:
         """A request over HTTP was turned away; `reason` is one of a few words."""
-        self._refused.labels(reason).inc()
+        with self._no_harm():
+            self._refused.labels(reason).inc()
+
+    @contextmanager
+    def _no_harm(self) -> Generator[None]:
+        """A count that is lost, as where the folder of several processes has gone, costs no caller an answer."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if not self._told:
+                _log.error("the metrics are no longer right: %s", error)
+            self._told = True
 
     def scrape(self) -> bytes:
         """All of it in Prometheus's text format, version 0.0.4."""

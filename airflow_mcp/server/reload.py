@@ -13,11 +13,12 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.errors import AirflowMcpError
 from airflow_mcp.server.logs import tell
+from airflow_mcp.tools.offer import parse_toolsets
 from airflow_mcp.tools.open import policy_of
 from airflow_mcp.tools.run import present
 
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
     from airflow_mcp.settings.read import Settings
 
 _log = logging.getLogger(__name__)
-_STDERR = 2
 _KEPT = "SIGHUP: the rules and tokens of before stay in force."
 
-Reread = Callable[[], "Settings"]
-"""The settings as a start would read them now. Raises SettingsError."""
+
+class Reread(Protocol):
+    """Reads the settings as a start would now, and tells `say` what is odd about them. Raises SettingsError."""
+
+    def __call__(self, say: Callable[[str], object] = ...) -> Settings:
+        """Once."""
+        ...
 
 
 @dataclass
@@ -44,8 +49,9 @@ class Reload:
     def __call__(self) -> None:
         """Once."""
         try:
-            now = self.reread()
+            now = self.reread(_log.warning)
             new = self.settings.with_rules_of(now)
+            parse_toolsets(now.toolsets, load_catalog())
             policy = policy_of(new, load_catalog())
         except AirflowMcpError as error:
             _log.error("%s %s", _KEPT, present(error))
@@ -76,13 +82,24 @@ def listen(reload: Callable[[], None]) -> None:
 
 
 def leaving() -> Callable[[], bool]:
-    """Whether SIGHUP says that the terminal is gone which a person started the server at: that ends it, as ever."""
-    had_terminal = os.isatty(_STDERR)
+    """Whether SIGHUP says that the terminal is gone which a person started the server at: that ends it, as ever.
+
+    Not if it was started to outlive its terminal, as by nohup.
+    """
+    may_leave = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
 
     def left() -> bool:
-        is_gone = had_terminal and not os.isatty(_STDERR)
+        is_gone = may_leave and not _has_terminal()
         if is_gone:
             os.kill(os.getpid(), signal.SIGTERM)
         return is_gone
 
     return left
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from opentelemetry.context import attach, detach
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -56,13 +57,14 @@ class Requests:
             await send(message)
 
         # A client's own traceparent, in the message's _meta, comes before the one that a proxy may have set here.
-        traced = attach(_trace_context.extract(dict(headers)))
+        carried = {name: headers[name] for name in _trace_context.fields if name in headers}
+        traced = attach(_trace_context.extract(carried))
         token = http_request_id.set(request_id)
         try:
             await self._app(scope, receive, answer)
         finally:
             seconds = time.monotonic() - began
-            path = shorten(scope["path"], _SHOWN)
+            path = shorten(redact_text(quote(scope["path"])), _SHOWN)
             _log.info("%s %s %s %.3f s", scope["method"], path, status or "no answer", seconds)
             http_request_id.reset(token)
             detach(traced)

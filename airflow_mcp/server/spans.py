@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import Status
+from opentelemetry.trace import SpanContext, Status
 
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 
+_TOOL = "gen_ai.tool.name"  # as MCP's SDK has it
 _LONGEST = 200  # characters: a caller chooses the words of some names
 
 
 class CarefulExporter(SpanExporter):
     """Hands every span to another exporter, without what must not leave."""
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, tools: Collection[str]) -> None:
+        """`tools` are the names of tools that may leave: a caller may send any word as one."""
         self._exporter = exporter
+        self._tools = tools
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """See SpanExporter."""
-        return self._exporter.export([_careful(span) for span in spans])
+        return self._exporter.export([_careful(span, self._tools) for span in spans])
 
     def shutdown(self) -> None:
         """See SpanExporter."""
@@ -34,21 +37,32 @@ class CarefulExporter(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _careful(span: ReadableSpan) -> ReadableSpan:
-    """The same span without events (a crash with its traceback) and without the description of its status."""
+def _careful(span: ReadableSpan, tools: Collection[str]) -> ReadableSpan:
+    """The same span without events (a crash with its traceback), the description of its status, and others' words."""
+    attributes = {name: _shown(value) for name, value in (span.attributes or {}).items()}
+    name, tool = _shown(span.name), attributes.get(_TOOL)
+    if tool is not None and tool not in tools:
+        attributes[_TOOL] = "unknown"
+        name = f"{name.partition(' ')[0]} unknown"
     return ReadableSpan(
-        name=_shown(span.name),
-        context=span.context,
-        parent=span.parent,
+        name=name,
+        context=_bare(span.context),
+        parent=_bare(span.parent),
         resource=span.resource,
-        attributes={name: _shown(value) for name, value in (span.attributes or {}).items()},
-        links=span.links,
+        attributes=attributes,
         kind=span.kind,
         status=Status(span.status.status_code),
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
+
+
+def _bare(context: SpanContext | None) -> SpanContext | None:
+    """Without `tracestate`, which is whatever the client wrote."""
+    if context is None:
+        return None
+    return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags)
 
 
 def _shown(value: Any) -> Any:

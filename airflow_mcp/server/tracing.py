@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from importlib.metadata import version
 
 import anyio
 import anyio.to_thread
 from opentelemetry import trace
+
+from airflow_mcp.catalog.load import load_catalog
 
 _log = logging.getLogger(__name__)
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -35,10 +38,16 @@ def set_up_tracing() -> None:
         return
     from airflow_mcp.server.spans import CarefulExporter
 
+    try:
+        exporter = BatchSpanProcessor(CarefulExporter(OTLPSpanExporter(), load_catalog().tools.keys()))
+    except ValueError as error:
+        _log.warning("A variable of OTEL_* is not right, so no traces are sent: %s.", str(error).rstrip("."))
+        return
     ours = {"service.name": "airflow-mcp", "service.version": version("airflow-mcp")}
     said = OTELResourceDetector().detect().attributes  # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
-    provider = TracerProvider(resource=Resource.create({**ours, **said}))
-    provider.add_span_processor(BatchSpanProcessor(CarefulExporter(OTLPSpanExporter())))
+    # Its own end would wait for a collector that does not answer; `flush` waits less.
+    provider = TracerProvider(resource=Resource.create({**ours, **said}), shutdown_on_exit=False)
+    provider.add_span_processor(exporter)
     trace.set_tracer_provider(provider)
 
 
@@ -63,5 +72,7 @@ async def flush() -> None:
     """Send what has not been sent yet, before the process ends."""
     send = getattr(trace.get_tracer_provider(), "force_flush", None)
     if send is not None:
-        with anyio.move_on_after(_FLUSH_SECONDS, shield=True):
-            await anyio.to_thread.run_sync(send, abandon_on_cancel=True)
+        sending = threading.Thread(target=send, daemon=True)  # which the process does not wait for
+        sending.start()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(sending.join, _FLUSH_SECONDS)

@@ -10,7 +10,7 @@ import difflib
 import os
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,12 +72,13 @@ class Settings(Connection, SharedSettings):
     def with_rules_of(self, other: Settings) -> Settings:
         """These settings with the rules and tokens of others.
 
-        Raises SettingsError where those name other Airflows: they would lack the rules of one that is still served.
+        Raises SettingsError where those are about other Airflows or callers than are served.
         """
-        if other.instances.keys() != self.instances.keys():
+        here, there = self._what_rules_are_about, other._what_rules_are_about
+        if here != there:
+            changed = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
             raise SettingsError(
-                f"They are for other Airflows ({', '.join(other.connections)}) than are served "
-                f"({', '.join(self.connections)}): a restart is needed."
+                f"They are for others than are served, since what differs is {', '.join(changed)}: a restart is needed."
             )
         instances = {
             name: one.model_copy(update={rule: getattr(other.instances[name], rule) for rule in _RULES})
@@ -86,6 +87,12 @@ class Settings(Connection, SharedSettings):
         return self.model_copy(
             update={"allow": other.allow, "policy": other.policy, "tokens": other.tokens, "instances": instances}
         )
+
+    @property
+    def _what_rules_are_about(self) -> dict[str, object]:
+        """By setting, what a rule means by a name: an Airflow by its address, a caller by the issuer's claims."""
+        addresses = {f"instances.{name}": one.url for name, one in self.instances.items()}
+        return {"url": self.url, "oauth": self.oauth, **addresses}
 
     def other_than(self, other: Settings) -> list[str]:
         """The names of settings that differ and that no reload changes, as they are written in the file."""
@@ -132,13 +139,17 @@ class Settings(Connection, SharedSettings):
         return table
 
 
-def read_settings(**said: Any) -> Settings:
+def _to_stderr(sentence: str) -> None:
+    sys.stderr.write(f"airflow-mcp: {sentence}\n")
+
+
+def read_settings(say: Callable[[str], object] = _to_stderr, **said: Any) -> Settings:
     """Read the environment and the file AIRFLOW_MCP_CONFIG names; what a command line `said` wins, but for None.
 
-    An unknown AIRFLOW_MCP_* variable is warned about on stderr. Raises SettingsError, one sentence, for anything wrong.
+    `say` is told of an unknown AIRFLOW_MCP_* variable. Raises SettingsError, one sentence, for anything wrong.
     """
     for sentence in unknown_variables(os.environ):
-        sys.stderr.write(f"airflow-mcp: {sentence}\n")
+        say(sentence)
     for name in sorted(FILE_ONLY):
         if os.environ.get(f"{PREFIX}{name.upper()}"):
             raise SettingsError(f"{PREFIX}{name.upper()}: {name} belongs into the TOML file that {PREFIX}CONFIG names.")

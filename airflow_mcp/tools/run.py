@@ -166,6 +166,8 @@ class Door:
         confirmation = await confirm(operations, self.guard, tool, arguments, caller, decision, entry, room)
         if confirmation.preview is not None:
             return confirmation
+        if self.guard.policy != operations.policy:
+            raise NotAllowedError(f"{tool.name}: the rules changed while this waited for an answer. Call it again.")
         await self.guard.rates.take(caller.name, tool.entry.access)  # previews and questions are not counted
         if confirmation.once:
             await self.guard.plans.use(confirmation.once)

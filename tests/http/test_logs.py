@@ -7,6 +7,8 @@ import json
 import logging
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -108,6 +110,26 @@ async def test_the_most_that_can_be_logged_holds_no_argument_no_answer_and_no_to
     assert "GET /nothing 404" in served.stderr
     for planted in (CANARY, SECRET, "token-of-alice", "a-token-of-the-operator", "payroll"):
         assert planted not in served.stderr
+
+
+@pytest.mark.parametrize("path", ["/x%0Aairflow-mcp: ERROR forged", "/cb/eyJ" + "h" * 90 + ".pppppppppp.ssss"])
+def test_a_path_forges_no_line_and_brings_no_secret_in(airflow: FakeAirflow, tmp_path: Path, path: str) -> None:
+    with serving(airflow, tmp_path, log_level="INFO") as served:
+        assert served.request("GET", path).status_code == 404
+        line = served.hear(" 404 ")
+    assert line.startswith("airflow-mcp: INFO GET /")
+    assert "hhhh" not in line
+    assert not any(line.startswith("airflow-mcp: ERROR") for line in served.said)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_whose_arguments_do_not_fit_shows_none_of_them(form: str) -> None:
+    script = "import logging, sys; from airflow_mcp.server.logs import set_up_logging; set_up_logging(sys.argv[1]); "
+    script += "logging.getLogger('x').error('%d of %d', 'password=hunter2hunter2')"
+    done = subprocess.run([sys.executable, "-c", script, form], capture_output=True, text=True, check=True)
+    assert len(done.stderr.splitlines()) == 1
+    assert "cannot be told: '%d of %d'" in done.stderr
+    assert "hunter2" not in done.stderr
 
 
 @pytest.mark.parametrize("form", PLANTED)

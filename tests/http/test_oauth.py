@@ -173,7 +173,7 @@ def test_a_token_without_the_required_scope_is_told_which_to_ask_for(
     assert 'error="insufficient_scope"' in challenge
     assert 'scope="airflow"' in challenge
     assert 'resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/mcp"' in challenge
-    assert counts_of(guarded)["requests_refused_total{scope}"] >= 1
+    assert counts_of(guarded, issuer.token(scope="airflow"))["requests_refused_total{scope}"] >= 1
 
 
 def test_who_bears_no_token_is_told_where_to_get_one(guarded: Served, issuer: Issuer) -> None:

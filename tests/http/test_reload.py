@@ -17,7 +17,9 @@ import anyio.to_thread
 import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.client.context import ClientRequestContext
 from mcp.client.stdio import stdio_client
+from mcp.types import ElicitRequestParams, ElicitResult
 
 from tests.http.conftest import furnished
 from tests.http.serving import PATIENCE, Served, accepted, environment_of, serving
@@ -144,7 +146,9 @@ async def test_rules_for_other_airflows_than_are_served_are_not_taken(airflow: F
 
     with serving(airflow, tmp_path, config=f"{config('one')}{NO_PAYROLL}") as served:
         said = reload(served, tmp_path, config("other"), "SIGHUP")
-        assert "other Airflows (other) than are served (one): a restart is needed" in said
+        assert "what differs is instances.one, instances.other: a restart is needed" in said
+        elsewhere = config("one").replace(airflow.url, "http://127.0.0.1:9")
+        assert "what differs is instances.one: a restart" in reload(served, tmp_path, elsewhere, "SIGHUP")
         async with served.assistant() as someone:
             assert "denies it" in await someone.refused("get_dag", dag_id="payroll")
 
@@ -160,9 +164,9 @@ def test_a_file_that_is_gone_keeps_the_old_rules(airflow: FakeAirflow, tmp_path:
 def test_what_no_reload_changes_is_named_and_needs_a_restart(airflow: FakeAirflow, tmp_path: Path) -> None:
     config = f'max_chars = 5000\n[instances.one]\nurl = "{airflow.url}"\ntoken = "first"\n'
     with serving(airflow, tmp_path, "--port", "0", config=config) as served:
-        changed = 'max_chars = 6000\n[instances.one]\nurl = "http://127.0.0.1:9"\ntoken = "second"\nallow = []\n'
+        changed = f'max_chars = 6000\n[instances.one]\nurl = "{airflow.url}"\ntoken = "second"\nallow = []\n'
         said = reload(served, tmp_path, changed, "restart")
-        assert said.endswith("has changed: max_chars, instances.one.url, instances.one.token.\n")
+        assert said.endswith("has changed: max_chars, instances.one.token.\n")
         before = len(served.said)
         reload(served, tmp_path, config)
         assert "restart" not in "".join(served.said[before:])
@@ -220,6 +224,37 @@ async def test_a_plan_from_before_is_decided_again(airflow: FakeAirflow, tmp_pat
             assert (await someone.ask("delete_pool", pool_name="small", plan=second["plan"]))["done"] is True
 
 
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_human_who_says_yes_after_the_rules_have_changed_is_not_obeyed(
+    airflow: FakeAirflow, tmp_path: Path, mode: str
+) -> None:
+    asking = '[[policy.allow]]\ntools = ["pause_dag"]\nconfirm = "human"\n'
+
+    async def changes_them_and_says_yes(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        await anyio.to_thread.run_sync(reload, served, tmp_path, NO_PAYROLL)
+        return ElicitResult(action="accept", content={"confirm": True})
+
+    before = len(airflow.sent)
+    with serving(airflow, tmp_path, config=asking) as served:
+        async with served.assistant(mode=mode, human=changes_them_and_says_yes) as someone:
+            words = "not allowed here" if mode == "auto" else "the rules changed while this waited for an answer"
+            assert words in await someone.refused("pause_dag", dag_id="etl")
+    assert [sent.line for sent in airflow.sent[before:] if sent.method != "GET"] == []
+
+
+async def test_a_wrong_toolset_and_an_odd_variable_are_told_in_the_form_of_the_log(
+    airflow: FakeAirflow, tmp_path: Path
+) -> None:
+    with serving(airflow, tmp_path, config=PAUSING, log_format="json", alow="x") as served:
+        before = len(served.said)
+        reload(served, tmp_path, f'toolsets = ["nonsense"]\n{DELETING}', "SIGHUP")
+        told = [json.loads(line)["message"] for line in served.said[before:]]
+        assert any("AIRFLOW_MCP_ALOW is not a setting" in one for one in told)
+        assert any("stay in force" in one and "nonsense" in one for one in told)
+        async with served.assistant() as someone:
+            await someone.ask("pause_dag", dag_id="etl")
+
+
 async def test_a_call_in_flight_finishes_under_the_rules_that_it_began_with(tmp_path: Path) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
@@ -270,6 +305,7 @@ async def test_workers_change_their_rules_together_and_none_ends(airflow: FakeAi
     with serving(airflow, tmp_path, config="# all", **WORKERS) as served:
         await each_of(served, 2, lambda someone: someone.ask("get_dag", dag_id="payroll"))
         processes = workers_of(served)
+        assert len(processes) == 2
         reload(served, tmp_path, NO_PAYROLL, times=2)
         await each_of(served, 4, lambda someone: someone.refused("get_dag", dag_id="payroll"))
         before = len(served.said)
@@ -288,6 +324,7 @@ async def test_a_worker_that_dies_is_replaced_by_one_with_the_rules_that_were_la
         reload(served, tmp_path, NO_PAYROLL, times=2)
         reload(served, tmp_path, "[policy\n", "ERROR SIGHUP")
         processes = workers_of(served)
+        assert len(processes) == 2
         for process in processes:
             os.kill(process, signal.SIGKILL)
         await each_of(served, 2, lambda someone: someone.refused("get_dag", dag_id="payroll"))
@@ -303,36 +340,52 @@ async def each_of(served: Served, times: int, job: Callable[[Assistant], Any]) -
 
 def workers_of(served: Served) -> set[int]:
     """The process numbers of a server's workers."""
-    listed = subprocess.run(["ps", "-A", "-o", "ppid=,pid=,args="], capture_output=True, text=True, check=True)
+    # -ww, or lines end where a terminal of somebody's would
+    listed = subprocess.run(["ps", "-A", "-ww", "-o", "ppid=,pid=,args="], capture_output=True, text=True, check=True)
     lines = [line.split() for line in listed.stdout.splitlines() if "spawn_main" in line]
     return {int(pid) for parent, pid, *_ in lines if int(parent) == served.process.pid}
 
 
-def test_whoever_closes_the_terminal_of_a_server_ends_it_as_ever(airflow: FakeAirflow, tmp_path: Path) -> None:
-    """The signal is the same as that of an operator; what differs is that the terminal is gone."""
+@pytest.mark.parametrize("outlives", [False, True])
+def test_whoever_closes_the_terminal_of_a_server_ends_it_as_ever(
+    airflow: FakeAirflow, tmp_path: Path, *, outlives: bool
+) -> None:
+    """The signal is that of an operator; what differs is that the terminal is gone. Under nohup the server goes on."""
     ours, terminal = os.openpty()
-    take = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    heard, errors = os.pipe()
+    take = "import fcntl, os, signal, sys, termios\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    take += "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if outlives else ""
+    take += "os.execv(sys.argv[1], sys.argv[1:])"
     serve = [sys.executable, "-m", "airflow_mcp", "serve", "--transport", "http", "--port", "0"]
     process = subprocess.Popen(
         [sys.executable, "-c", take, *serve],
         stdin=terminal,
         stdout=terminal,
-        stderr=terminal,
+        stderr=errors,
         start_new_session=True,
         env=environment_of(airflow, tmp_path, PAUSING, {}),
     )
     os.close(terminal)
-    said = b""
+    os.close(errors)
+
+    def said_until(words: str) -> str:
+        said = b""
+        while words.encode() not in said:
+            said += (piece := os.read(heard, 1000))
+            assert piece, said
+        return said.decode()
+
     try:
-        while b"/mcp" not in said:
-            said += os.read(ours, 1000)
-        url = said.decode().split("serving ")[1].split("/mcp")[0]
+        url = said_until("/mcp").split("serving ")[1].split("/mcp")[0]
         process.send_signal(signal.SIGHUP)
-        while IN_FORCE.encode() not in said:
-            said += os.read(ours, 1000)
-        assert httpx2.get(f"{url}/healthz", timeout=PATIENCE, trust_env=False).status_code == 200
+        said_until(IN_FORCE)
         os.close(ours)
-        assert process.wait(PATIENCE) == -signal.SIGTERM
+        if outlives:
+            said_until(IN_FORCE)
+            assert httpx2.get(f"{url}/healthz", timeout=PATIENCE, trust_env=False).status_code == 200
+        else:
+            assert process.wait(PATIENCE) == -signal.SIGTERM
     finally:
+        os.close(heard)
         process.kill()
         process.wait(PATIENCE)

@@ -111,6 +111,12 @@ async def test_no_span_holds_an_id_an_argument_an_error_or_a_token(
                 await alice.client.read_resource(f"airflow://default/dags/{CANARY}")
             with pytest.raises(MCPError, match="Unknown tool"):
                 await alice.client.call_tool(f"get_dag {SECRET}", {})
+            with pytest.raises(MCPError, match="Unknown tool"):
+                await alice.client.call_tool(CANARY, {})
+            meta = RequestParamsMeta(**{"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": f"v={CANARY}"})
+            await alice.client.call_tool("list_dags", {}, meta=meta)
+    assert collector.named("tools/call unknown")
+    assert not any("tracestate" in sent.headers for sent in airflow.seen)
     assert {"tools/call get_dag", "tools/call list_dags", "resources/read"} <= {span.name for span in collector.spans}
     assert collector.named("GET /api/v2/dags")
     for body in collector.bodies:
@@ -155,6 +161,7 @@ async def test_without_being_asked_airflow_is_sent_no_trace_and_a_collector_noth
     ("name", "value", "words"),
     [
         ("OTEL_TRACES_EXPORTER", "console", "'console' is not known here, so no traces are sent; otlp is."),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "1", "A variable of OTEL_* is not right, so no traces are sent: "),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "no traces are sent by 'grpc'; http/protobuf would do."),
     ],
 )
