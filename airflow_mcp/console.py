@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import difflib
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,9 @@ from rich.table import Table
 from airflow_mcp.airflow.clients import OwnClients
 from airflow_mcp.catalog.load import unknown_tool
 from airflow_mcp.errors import AirflowMcpError, ForbiddenError, InvalidArgumentsError, NotAllowedError
-from airflow_mcp.policy.decide import Asker, offers, reveals_secrets
+from airflow_mcp.policy.decide import NO_NAMES, Asker, offers, reveals_secrets
 from airflow_mcp.policy.explain import explain
-from airflow_mcp.tokens import digest, new_token
+from airflow_mcp.tokens import LOCAL, NAME, digest, new_token
 from airflow_mcp.tools.caller import Answer, Caller, nobody
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.offer import listed, parse_toolsets
@@ -103,9 +103,20 @@ def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller:
     if instance and instance not in instances.doors:
         raise InvalidArgumentsError(f"{instance!r} is no instance; there are {', '.join(instances.doors)}.")
     where = instance or next(iter(instances.doors))
-    asker = Asker(caller, (caller,), where)
+    asker = Asker(caller, _roles_of(caller, settings), where)
     for key, value in explain(instances.policy, instances.catalog, tool, about, asker).items():
         _console().print(f"{key:<12} {value}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _roles_of(caller: str, settings: Settings) -> tuple[str, ...]:
+    """What the rules may call this caller beside its name. Raises InvalidArgumentsError for a name that nobody has."""
+    if caller in settings.tokens:
+        return tuple(f"role:{role}" for role in settings.tokens[caller].roles)
+    if not settings.tokens or settings.oauth or caller == LOCAL or caller.startswith(NO_NAMES):
+        return (caller,)
+    near = difflib.get_close_matches(caller, settings.tokens, n=1)
+    names = f"did you mean {near[0]}?" if near else f"there are {', '.join(settings.tokens)}."
+    raise InvalidArgumentsError(f"No token is named {caller!r}; {names}")
 
 
 def check_policy(settings: Settings) -> None:
@@ -127,8 +138,10 @@ def check_policy(settings: Settings) -> None:
 def print_new_token(name: str, roles: list[str]) -> None:
     """Print a token on stdout, and the lines that accept it on stderr. Raises InvalidArgumentsError for a bad name."""
     for word in (name, *roles):
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", word):
+        if not NAME.fullmatch(word):
             raise InvalidArgumentsError(f"{word!r}: a name has letters, digits and . _ @ - and at most 64 of them.")
+    if name == LOCAL:
+        raise InvalidArgumentsError("'local' is the name of who calls without any token. Choose another one.")
     token = new_token()
     lines = [f"[tokens.{dumps(name)}]", f"sha256 = {dumps(digest(token))}"]
     lines += [f"roles = {dumps(roles)}"] if roles else []
@@ -207,6 +220,8 @@ def _say_policy(door: Door, say: Callable[[bool, str, str], None]) -> None:
         if tool.entry.access != "read" and not tool.entry.forwards and offers(door.policy, tool, asker)
     ]
     allowed = f"allows {', '.join(changing)}" if changing else "allows reads only; AIRFLOW_MCP_ALLOW allows more"
+    if any(rule.callers for rule in (*door.policy.allow, *door.policy.deny)):
+        allowed += " to who calls as 'local'; of others `airflow-mcp policy explain TOOL --caller NAME` tells"
     say(True, "policy", allowed + ("; secrets are shown (@secret)" if reveals_secrets(door.policy, asker) else ""))
 
 

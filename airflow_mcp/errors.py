@@ -15,6 +15,14 @@ AirflowMcpError                 a sentence to act on; `server` turns it into an 
     └── ForbiddenError          403: known, but without the permission
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 
 class AirflowMcpError(Exception):
     """Base of all our exceptions; `str()` is the sentence to show."""
@@ -82,3 +90,8 @@ class NotFoundError(AirflowError):
 
 class ForbiddenError(AirflowError):
     """Airflow knows the identity but refuses it this operation (HTTP 403)."""
+
+
+def chief(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """Of all that a model refuses what to tell first: a key that it does not know, as a missing one may be meant."""
+    return next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 
-_PREFIX = "amcp_"  # lets a secret scanner know ours
+PREFIX = "amcp_"  # lets a secret scanner know ours
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")  # of who bears one, and of a role
+LOCAL = "local"  # who calls over stdio, or on loopback without a token
 _BYTES = 32  # of randomness: nothing to guess, so a plain digest is enough and each request is checked in microseconds
 
 
 def new_token() -> str:
     """A token nobody can guess."""
-    return _PREFIX + secrets.token_urlsafe(_BYTES)
+    return PREFIX + secrets.token_urlsafe(_BYTES)
 
 
 def digest(text: str) -> str:

@@ -16,7 +16,7 @@ from airflow_mcp.airflow.auth import Authenticator, Credentials
 from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.callers import Presented
 from airflow_mcp.airflow.generation import Detection, detect
-from airflow_mcp.airflow.identities.way import ONCE, OR_BLIND, Proof, Way
+from airflow_mcp.airflow.identities.way import ONCE, Proof, Way, or_blind
 from airflow_mcp.airflow.network import Connections, Network
 from airflow_mcp.airflow.places import Places
 from airflow_mcp.airflow.unreachable import BROKEN, NEVER_SENT, unreachable
@@ -180,9 +180,8 @@ class AirflowClient:
                     continue
             await anyio.sleep(self._backoff * attempt)
             proof = await self._auth.proof(generation, began)  # one that is good for one request was used up
-        raise LoginError(
-            f"Airflow keeps refusing {self.describe()}, after a new login too. {self._auth.way.advice}{OR_BLIND}"
-        )
+        advice = f"{self._auth.way.advice}{or_blind(generation)}"
+        raise LoginError(f"Airflow keeps refusing {self.describe()}, after a new login too. {advice}")
 
     async def _attempt(self, request: Request, proof: Mapping[str, str], take: Take) -> Response:
         """One request and its answer, in time. Raises TimeoutError and what httpx2 and `take` raise.

@@ -198,6 +198,11 @@ def refusal(policy: Policy, tool: Tool, decision: Decision, asker: Asker) -> Not
         return NotAllowedError(
             f"{start}: it is allowed only by {' and '.join(narrower)}, and this call reaches further."
         )
+    if any(rule.reaches(tool, every=False) for rule in policy.allow):
+        return NotAllowedError(
+            f"{start}: rules allow it to other callers than {asker.name!r}, or on other Airflows. The operator of this "
+            "server can say who may do it here."
+        )
     article = "an" if access == "admin" else "a"
     return NotAllowedError(
         f"{start}: it is {article} {access} operation that no rule allows. The operator of this server can allow it by "

@@ -28,7 +28,7 @@ from pydantic_core import ErrorDetails
 
 from airflow_mcp.catalog.grammar import Access, Noun, Word
 from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.errors import SettingsError
+from airflow_mcp.errors import SettingsError, chief
 
 Confirm = Literal["never", "plan", "human"]
 SECRET = "@secret"  # noqa: S105 - a word of the policy: shows secret fields, permits no call
@@ -116,7 +116,7 @@ def parse_policy(
     try:
         policy = Policy.model_validate(table or {})
     except ValidationError as error:
-        first = error.errors()[0]
+        first = chief(error.errors())
         path = ("policy", *first["loc"])
         raise SettingsError(f"{'.'.join(map(str, path))}: {_complaint(first)}", path) from None
     known = tuple(instances)

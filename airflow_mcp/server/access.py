@@ -18,7 +18,7 @@ from airflow_mcp.airflow.fetch import fetcher
 from airflow_mcp.server.identity import Identity
 from airflow_mcp.server.issuer_keys import IssuerKeys
 from airflow_mcp.server.oauth import AccessTokens, audiences_of
-from airflow_mcp.tokens import digest
+from airflow_mcp.tokens import PREFIX, digest
 
 if TYPE_CHECKING:
     from airflow_mcp.settings.http import HttpSettings, Token
@@ -34,8 +34,12 @@ class Access:
     audiences: frozenset[str] = frozenset()  # that the access tokens for this server name
 
     def is_ours(self, token: str) -> bool:
-        """Whether a token is for this server, good or not any more."""
-        return self.tokens.name_of(token) is not None or not self.audiences.isdisjoint(audiences_of(token))
+        """Whether a token is for this server, or another like it, good or not any more."""
+        return (
+            token.startswith(PREFIX)
+            or self.tokens.name_of(token) is not None
+            or not self.audiences.isdisjoint(audiences_of(token))
+        )
 
 
 def access_of(settings: HttpSettings) -> Access | None:

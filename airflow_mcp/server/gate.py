@@ -6,6 +6,7 @@ metadata of an OAuth resource needs no token, and passes here like any other req
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import Counter, deque
@@ -22,12 +23,14 @@ from airflow_mcp.server.identity import Narrowed, narrowed, narrowing_of
 from airflow_mcp.server.own_tokens import OwnTokens
 from airflow_mcp.server.patience import run_in_time
 from airflow_mcp.text import clean, shorten
+from airflow_mcp.throttle import Sometimes
 from airflow_mcp.tools.guarding.rates import WINDOW, seconds_until_free
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPEN = frozenset({"/healthz", "/readyz"})
+_sometimes = Sometimes(logging.getLogger(__name__))
 _MOST_ADDRESSES = 10_000
 _LISTENERS = 16  # open ears of sessions, for each request that may be answered at once: they only wait
 
@@ -86,6 +89,8 @@ class Gate:
 
     async def _refuse(self, refusal: _Refusal, scope: Scope, receive: Receive, send: Send) -> None:
         self.refused(refusal.reason)
+        if refusal.reason not in ("rate", "busy"):  # which are no mistake of anybody's settings
+            _sometimes.warn(refusal.reason, f"a request was refused ({refusal.status_code}): {refusal.sentence}")
         await refusal(scope, receive, send)
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send, wanted: Narrowed, *, listens: bool) -> None:
@@ -148,5 +153,6 @@ class _Refusal(JSONResponse):
 
     def __init__(self, reason: str, status: int, sentence: str, wait: int = 0) -> None:
         text = shorten(redact_text(clean(sentence)), 400)
+        self.sentence = text
         super().__init__({"error": text}, status, {"Retry-After": str(wait)} if wait else {})
         self.reason = reason

@@ -6,6 +6,8 @@ plain JSON answers, which drop progress.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from airflow_mcp.policy.rules import Policy
     from airflow_mcp.settings.read import Settings
 
+_log = logging.getLogger(__name__)
 _LARGEST_HEADERS = 32 * 1024  # bytes
 _OWN = ("127.0.0.1", "localhost", "[::1]")
 
@@ -55,7 +58,10 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI call."""
-        await self.asgi(scope, receive, send)
+        try:
+            await self.asgi(scope, receive, send)
+        except asyncio.CancelledError:  # uvicorn's end; it would print where each call was
+            tell("a request was cut off: it was not answered within AIRFLOW_MCP_HTTP_DRAIN seconds of the end.")
 
     def enforce(self, settings: Settings, policy: Policy) -> None:
         """These rules and tokens hold from the next call on."""
@@ -63,6 +69,8 @@ class Application:
         if self.tokens is not None:
             self.tokens.replace(settings.tokens)
         tell("SIGHUP: the rules and tokens were read again and are in force from the next call on.")
+        if self.tokens is not None and not settings.tokens:
+            tell("SIGHUP: no token is left in [tokens], so nobody is let in with one.")
         if self.tokens is None and settings.tokens:
             tell("SIGHUP: until a restart nobody needs a token, since the server was started without any.")
 
@@ -173,12 +181,17 @@ def serve_http(settings: Settings, reread: Reread) -> None:
         config = uvicorn.Config("", factory=True, workers=settings.http_workers, **options)
     else:
         config = uvicorn.Config(partial(started, prepare(settings), settings, reread), factory=True, **options)
+    uvicorns = logging.getLogger("uvicorn.error")
     try:
+        uvicorns.disabled = True  # it would say the same in other words
         listening = config.bind_socket()
     except SystemExit:
+        address = f"{settings.http_host}:{settings.http_port}"
         raise SettingsError(
-            f"AIRFLOW_MCP_HTTP_PORT: {settings.http_host}:{settings.http_port} cannot be listened on; is it taken?"
+            f"AIRFLOW_MCP_HTTP_PORT: {address} cannot be listened on: is it taken, or no address of this machine's?"
         ) from None
+    finally:
+        uvicorns.disabled = False
     # asyncio sets this on sockets of its own making alone; without it a small answer in two parts waits for an ACK.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted inherits it
     listening.listen(config.backlog)  # who comes between the next line and the first answer waits
@@ -202,3 +215,11 @@ def _announce(settings: Settings, port: int) -> None:
     kinds += [f"access tokens of {settings.oauth.issuer}"] if settings.oauth else []
     who = f"the bearers of {' and of '.join(kinds)}" if kinds else "whoever is on this machine"
     tell(f"serving {scheme}://{host}:{port}/mcp to {who}")
+    if settings.http_stateless and not settings.shared_keys:
+        _log.warning("A plan is good at this replica alone: AIRFLOW_MCP_SHARED_KEY and AIRFLOW_MCP_REDIS_URL share it.")
+    if not settings.is_loopback and not (settings.http_tls_cert or settings.http_trusted_proxies):
+        _log.warning("Tokens come in clear here: set AIRFLOW_MCP_HTTP_TLS_CERT, or a proxy for TLS before this server.")
+    if not settings.is_loopback and not (settings.http_allowed_hosts or settings.oauth):
+        _log.warning(
+            "Clients are let in by no name but 127.0.0.1 and localhost: AIRFLOW_MCP_HTTP_ALLOWED_HOSTS adds some."
+        )

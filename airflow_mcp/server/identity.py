@@ -15,6 +15,7 @@ from airflow_mcp.policy.narrow import WHOLE, Narrowing
 from airflow_mcp.server.logs import http_request_id, trace_ids
 from airflow_mcp.tools.caller import Caller
 
+_PREFIX = "x-airflow-mcp-"
 READ_ONLY = "x-airflow-mcp-read-only"
 TOOLSETS = "x-airflow-mcp-toolsets"
 INSTANCE = "x-airflow-mcp-instance"
@@ -83,4 +84,8 @@ def narrowing_of(headers: Iterable[tuple[str, str]], toolsets: frozenset[str], i
                 raise InvalidArgumentsError(f"{name}: {wrong} is not among {there}.")
             before = chosen[name]
             chosen[name] = words if before is None else before & words
+        elif name.startswith(_PREFIX):
+            raise InvalidArgumentsError(
+                f"{name[:60]} means nothing here; what narrows is {READ_ONLY}, {TOOLSETS}, {INSTANCE}."
+            )
     return Narrowed(Narrowing(read_only, chosen[TOOLSETS]), chosen[INSTANCE])

@@ -56,7 +56,7 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             "traceback": self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else "",
             "request_id": http_request_id.get(),
-            "caller": entry.caller if entry else "",
+            "caller": entry.caller if entry else getattr(record, "caller", ""),
             **trace_ids(),
         }
         return json.dumps({name: redact_text(clean(value)) for name, value in line.items() if value})

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from opentelemetry.context import attach, detach
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.datastructures import Headers, MutableHeaders
 
 from airflow_mcp.redact import redact_text
+from airflow_mcp.server.identity import Identity
 from airflow_mcp.server.logs import http_request_id
 from airflow_mcp.text import shorten
 
@@ -65,9 +67,20 @@ class Requests:
         finally:
             seconds = time.monotonic() - began
             path = shorten(redact_text(quote(scope["path"])), _SHOWN)
-            _log.info("%s %s %s %.3f s", scope["method"], path, status or "no answer", seconds)
+            address = scope["client"][0] if scope.get("client") else "-"
+            values = (scope["method"], path, status or "no answer", seconds, address)
+            _log.info("%s %s %s %.3f s from %s", *values, extra={"caller": _caller_of(scope)})
             http_request_id.reset(token)
             detach(traced)
+
+
+def _caller_of(scope: Scope) -> str:
+    """The name of whoever was let in by a token."""
+    match scope.get("user"):
+        case AuthenticatedUser(access_token=Identity(name=name)):
+            return name
+        case _:
+            return ""
 
 
 def id_of(given: str) -> str:

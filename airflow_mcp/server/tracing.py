@@ -34,7 +34,10 @@ def set_up_tracing() -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        _log.warning("OTEL_* asks for traces and the library for them is missing: pip install 'airflow-mcp[otel]'.")
+        _log.warning(
+            "OTEL_* asks for traces, and none are sent: they need the extra otel, which is not installed here. In a "
+            "checkout of this server: pip install '.[otel]'."
+        )
         return
     from airflow_mcp.server.spans import CarefulExporter
 

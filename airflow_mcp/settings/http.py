@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -9,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from airflow_mcp.addresses import is_loopback
 from airflow_mcp.settings.oauth import OAuth
+from airflow_mcp.tokens import LOCAL, NAME
 
 
 def words(value: Any) -> Any:
@@ -24,8 +27,17 @@ class Token(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    sha256: str
     roles: tuple[str, ...] = ()
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_a_digest(cls, value: str) -> str:
+        if not re.fullmatch(r"[0-9a-f]{64}", value):
+            raise ValueError(
+                "must be the 64 hexadecimal digits that `airflow-mcp token new` prints, not the token itself"
+            )
+        return value
 
 
 class HttpSettings(BaseModel):
@@ -59,6 +71,16 @@ class HttpSettings(BaseModel):
         default=None, description="The issuer whose access tokens are accepted over HTTP (TOML only): docs/oauth.md"
     )
 
+    @field_validator("tokens")
+    @classmethod
+    def _are_somebodys(cls, value: dict[str, Token]) -> dict[str, Token]:
+        for name in value:
+            if not NAME.fullmatch(name) or name == LOCAL:
+                raise ValueError(f"has {name!r}, which names nobody: use letters, digits and . _ @ -, and not {LOCAL}")
+        if len({token.sha256 for token in value.values()}) < len(value):
+            raise ValueError("has one sha256 under two names, so that nobody could tell who calls")
+        return value
+
     @field_validator("http_tls_cert", "http_tls_key")
     @classmethod
     def _names_a_file(cls, value: str) -> str:
@@ -70,6 +92,16 @@ class HttpSettings(BaseModel):
     def _has_key_with_certificate(self) -> Self:
         if bool(self.http_tls_cert) != bool(self.http_tls_key):
             raise ValueError("http_tls_cert and http_tls_key go together: set both or neither")
+        if self.http_tls_cert:
+            try:  # a passphrase would be asked for at a terminal that is not there
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                    self.http_tls_cert, self.http_tls_key, password=lambda: b""
+                )
+            except (OSError, ValueError):
+                raise ValueError(
+                    "http_tls_cert and http_tls_key must be files with a certificate and its private key in PEM form, "
+                    "without a passphrase"
+                ) from None
         return self
 
     @property

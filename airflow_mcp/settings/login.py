@@ -125,9 +125,8 @@ class Login(BaseModel):
     def _has_what_each_way_takes(self) -> Self:
         for setting, chosen, ways in (("auth", self.auth, _OF_AUTH), ("identity", self.identity, _OF_IDENTITY)):
             taken = ways.get(chosen, {})
-            for name, needed in taken.items():
-                if needed and not self._said(name):
-                    raise ValueError(f'{setting} = "{chosen}" needs {name}')
+            if missing := [name for name, needed in taken.items() if needed and not self._said(name)]:
+                raise ValueError(f'{setting} = "{chosen}" needs {" and ".join(missing)}')
             for name in sorted({name for names in ways.values() for name in names} - taken.keys()):
                 if self._said(name):
                     theirs = " or ".join(f'"{way}"' for way, names in ways.items() if name in names)

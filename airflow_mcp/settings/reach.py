@@ -111,9 +111,10 @@ class Reach(BaseModel):
             try:  # a passphrase would be asked for at a terminal that is not there
                 context.load_cert_chain(self.client_cert, self.client_key or None, password=lambda: b"")
             except (ssl.SSLError, ValueError):
+                files = "client_cert and client_key hold" if self.client_key else "client_cert holds"
+                other = "" if self.client_key else "; if that is in a file of its own, client_key names it"
                 raise ValueError(
-                    "client_cert and client_key hold no certificate and its private key in PEM form, without a "
-                    "passphrase"
+                    f"{files} no certificate and its private key in PEM form, without a passphrase{other}"
                 ) from None
             except OSError as error:
                 raise ValueError(f"client_cert and client_key cannot be read: {error.strerror}") from None

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from airflow_mcp.errors import SettingsError
+from airflow_mcp.errors import SettingsError, chief
 from airflow_mcp.settings.connection import PREFIX, Connection, Instance
-from airflow_mcp.settings.http import Names
+from airflow_mcp.settings.http import Names, Token
+from airflow_mcp.settings.oauth import OAuth
 from airflow_mcp.settings.shared import SharedSettings
 from airflow_mcp.toml_lines import line_of
 
@@ -61,7 +62,9 @@ class Settings(Connection, SharedSettings):
         if "exchange" in identities and self.oauth is None:
             raise ValueError('identity = "exchange" is for access tokens of an OAuth issuer: name it under [oauth]')
         if "caller" in identities and not (self.tokens or self.oauth):
-            raise ValueError('identity = "caller" is for callers who say who they are: write [tokens.NAME] or [oauth]')
+            raise ValueError(
+                'identity = "caller" is for callers over HTTP who say who they are: write [tokens.NAME] or [oauth]'
+            )
         return self
 
     @property
@@ -152,7 +155,9 @@ def read_settings(say: Callable[[str], object] = _to_stderr, **said: Any) -> Set
         say(sentence)
     for name in sorted(FILE_ONLY):
         if os.environ.get(f"{PREFIX}{name.upper()}"):
-            raise SettingsError(f"{PREFIX}{name.upper()}: {name} belongs into the TOML file that {PREFIX}CONFIG names.")
+            raise SettingsError(
+                f"{PREFIX}{name.upper()} is no variable: write {name} into the file {PREFIX}CONFIG names."
+            )
     file = os.environ.get(f"{PREFIX}CONFIG", "")
     if file and not Path(file).is_file():
         raise SettingsError(f"{PREFIX}CONFIG names no file: {file}.")
@@ -163,7 +168,7 @@ def read_settings(say: Callable[[str], object] = _to_stderr, **said: Any) -> Set
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not TOML: {error}.") from None
     except ValidationError as error:
-        raise _located(SettingsError(_first_sentence(error, file), error.errors()[0]["loc"])) from None
+        raise _located(SettingsError(_first_sentence(error, file), chief(error.errors())["loc"])) from None
 
 
 def _written() -> dict[str, Any]:
@@ -193,17 +198,23 @@ def _near(name: str, known: set[str]) -> str:
 
 
 def _first_sentence(error: ValidationError, file: str) -> str:
-    first = error.errors()[0]
+    first = chief(error.errors())
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] in ("float_parsing", "int_parsing", "float_type", "int_type"):
         message = f"must be a number, not {str(first['input'])[:40]!r}"
+    elif isinstance(first["input"], dict) and first["type"] == "string_type":
+        near = [name for name in FILE_ONLY if name.startswith(str(first["loc"][-1]))]
+        message = "must be a text, not a table." + (f" Did you mean [{near[0]}]?" if near else "")
     if not first["loc"]:
         return f"{message}."
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(first["loc"][-1]), Settings.model_fields, n=1, cutoff=0.6)
+        tables: dict[object, type[BaseModel]] = {"tokens": Token, "oauth": OAuth}
+        known = tables.get(first["loc"][0], Settings).model_fields
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.6)
         return f"{name} is not a setting." + (f" Did you mean {near[0]}?" if near else "")
     where = f"{PREFIX}{name.upper()}"
     if f"{PREFIX}{name.upper()}" not in os.environ and file:
         where = name
-    return f"{where} {message[0].lower()}{message[1:]}."
+    message = message if message.startswith(PREFIX) else f"{message[0].lower()}{message[1:]}"
+    return f"{where} {message.rstrip('.?')}{'?' if message.endswith('?') else '.'}"

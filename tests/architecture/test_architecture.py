@@ -27,9 +27,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"policy", "airflow"}),
     frozenset({"catalog"}),
     frozenset({"redact", "probe"}),
-    frozenset({"addresses", "errors", "observe", "text", "tokens", "toml_lines"}),
+    frozenset({"addresses", "errors", "observe", "text", "throttle", "tokens", "toml_lines"}),
 )
-ONLY = {"settings": {"addresses", "errors", "toml_lines"}}  # rooms that know less than their layer allows
+ONLY = {"settings": {"addresses", "errors", "tokens", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it
     "boto3": {"airflow"},
     "botocore": {"airflow"},

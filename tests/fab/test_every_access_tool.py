@@ -50,6 +50,6 @@ def test_a_role_that_airflow_does_not_know_is_named_and_nothing_is_changed(fab_s
 def test_who_is_no_administrator_in_airflow_may_not_read_its_users(fab_site: Site) -> None:
     operator = fab_site.talker("op", user="op", allow="*")
     assert operator.refusal("list_users") == (
-        "Airflow refuses list_users to the user this server acts as (403). Airflow says: Forbidden. Ask for that "
-        "permission, or let the operator use another identity."
+        "Airflow refuses list_users to the user this server acts as (403). Airflow says: Forbidden. Ask "
+        "Airflow's administrator for that permission, or use another login."
     )

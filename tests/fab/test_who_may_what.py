@@ -21,13 +21,14 @@ def test_a_wrong_password_is_one_sentence_that_says_what_to_check(fab_site: Site
     stranger = fab_site.talker("stranger", user="viewer", password="wrong")
     assert stranger.refusal("list_dags") == (
         "Airflow does not accept user 'viewer' with the configured password. Check AIRFLOW_MCP_USERNAME and "
-        "AIRFLOW_MCP_PASSWORD; on Airflow 2.x also that [api] auth_backends has basic_auth."
+        "AIRFLOW_MCP_PASSWORD; on Airflow 2.x also that [api] auth_backends has basic_auth, and that this user may "
+        "read DAGs."
     )
 
 
 @pytest.mark.parametrize("tool", ["list_connections", "list_variables", "get_config", "list_event_logs"])
 def test_what_a_viewer_may_not_read_is_refused_in_airflows_name(fab_site: Site, tool: str) -> None:
     assert fab_site.viewer.refusal(tool) == (
-        f"Airflow refuses {tool} to the user this server acts as (403). Airflow says: Forbidden. Ask for that "
-        "permission, or let the operator use another identity."
+        f"Airflow refuses {tool} to the user this server acts as (403). Airflow says: Forbidden. Ask "
+        "Airflow's administrator for that permission, or use another login."
     )

@@ -56,7 +56,8 @@ async def test_every_line_is_an_object_that_says_which_request_and_whose(
     assert [line["logger"] for line in lines if "Invalid HTTP" in line["message"]] == ["uvicorn.error"]
     requests = [line for line in lines if line["logger"] == "airflow_mcp.server.requests"]
     assert {line["request_id"] for line in requests} == {"req-1"}
-    assert [line for line in requests if re.fullmatch(r"POST /mcp 200 \d+\.\d{3} s", line["message"])]
+    assert [line for line in requests if re.fullmatch(r"POST /mcp 200 \d+\.\d{3} s from 127\.0\.0\.1", line["message"])]
+    assert {line.get("caller") for line in requests if " 200 " in line["message"]} == {"alice"}
 
 
 async def test_a_request_has_its_id_in_the_answer_and_in_the_audit_line(airflow: FakeAirflow, tmp_path: Path) -> None:

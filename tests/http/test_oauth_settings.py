@@ -78,7 +78,7 @@ def test_the_issuer_and_the_audience_are_required(
 
 def test_a_variable_does_not_name_an_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_MCP_OAUTH", '{"issuer": "https://login.example.com"}')
-    with pytest.raises(SettingsError, match="oauth belongs into the TOML file"):
+    with pytest.raises(SettingsError, match="AIRFLOW_MCP_OAUTH is no variable: write oauth into the"):
         read_settings()
 
 

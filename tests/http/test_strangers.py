@@ -34,6 +34,17 @@ def test_a_page_from_elsewhere_is_refused_in_words(server: Served, origin: str) 
     assert "AIRFLOW_MCP_HTTP_ALLOWED_ORIGINS" in answer.json()["error"]
 
 
+def test_the_operator_is_told_of_each_kind_of_refusal_once_a_minute(airflow: FakeAirflow, tmp_path: Path) -> None:
+    with serving(airflow, tmp_path) as served:
+        for _ in range(3):
+            served.request("POST", "/mcp", json=PING, headers={**ACCEPT, "Host": "evil.example"})
+            served.request("POST", "/mcp", json=PING, headers={**ACCEPT, "X-Airflow-MCP-Readonly": "true"})
+        served.hear("x-airflow-mcp-readonly means nothing")
+    told = [line for line in served.said if "a request was refused" in line]
+    assert len(told) == 2
+    assert told[0].startswith("airflow-mcp: WARNING a request was refused (421): Host 'evil.example'")
+
+
 def test_names_and_origins_that_the_operator_gives_are_accepted(airflow: FakeAirflow, tmp_path: Path) -> None:
     options = ("--allowed-host", "mcp.example.com", "--allowed-origin", "https://chat.example.com")
     with serving(airflow, tmp_path, *options) as served:

@@ -23,6 +23,20 @@ def test_with_a_certificate_it_serves_https(airflow: FakeAirflow, tmp_path: Path
         assert answer.json() == {"status": "ok"}
 
 
+def test_a_certificate_that_cannot_be_shown_ends_the_start_in_a_sentence(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    (cert, key), (_, other) = authority.sign("server"), authority.sign("other")
+    _, locked = authority.sign("locked", passphrase=b"a-passphrase")
+    for wrong_cert, wrong_key in ((cert, other), (key, key), (cert, locked)):
+        settings = {"http_tls_cert": wrong_cert, "http_tls_key": wrong_key}
+        with (
+            pytest.raises(AssertionError, match="must be files with a certificate and its private key") as caught,
+            serving(None, tmp_path, **settings),
+        ):
+            pass
+        assert "Traceback" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("which", "words"), [("http_tls_cert", "go together"), ("http_tls_key", "go together")])
 def test_a_certificate_without_its_key_is_refused(tmp_path: Path, which: str, words: str) -> None:
     cert, _ = Authority(tmp_path).sign("server")

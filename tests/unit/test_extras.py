@@ -26,5 +26,6 @@ def test_the_start_names_what_is_missing(way: str, monkeypatch: pytest.MonkeyPat
     with pytest.raises(SettingsError) as caught:
         clients_of(connection, "default", alone=True)
     assert str(caught.value) == (
-        f'auth = "{way}" needs a library that is not installed here: pip install "airflow-mcp[{extra}]".'
+        f'auth = "{way}" needs the extra {extra}, which is not installed here. In a checkout of this server: '
+        f"pip install '.[{extra}]'."
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from airflow_mcp.airflow.callers import Identify, Own, Presented
-from airflow_mcp.airflow.identities.way import OR_BLIND, Asked, Proof, Way, bearer
+from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer, or_blind
+from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import LoginError
 
 HEADER = "X-Airflow-Token"
@@ -20,18 +21,17 @@ class CallersToken(Way):
         """See Way."""
         return f"the caller's token in {self._header}"
 
-    def not_accepted(self) -> LoginError:
-        """See Way."""
+    def _not_accepted(self, generation: Generation | None) -> LoginError:
         return LoginError(
-            f"Airflow does not accept the token that came with this call in {self._header}: it may have expired, or be "
+            f"Airflow does not accept the token that came with this call ({self._header}). It may have expired, or be "
             "for another Airflow. Its owner gets a new one from Airflow and puts it into the client's settings."
-            f"{OR_BLIND}"
+            f"{or_blind(generation)}"
         )
 
     async def prove(self, asked: Asked) -> Proof:
         """See Way."""
         if asked.refused:
-            raise self.not_accepted()
+            raise self._not_accepted(asked.generation)
         return bearer(self._token)
 
 

@@ -15,5 +15,6 @@ def require_library(extra: str, auth: str, *modules: str) -> None:
         found = False
     if not found:
         raise SettingsError(
-            f'auth = "{auth}" needs a library that is not installed here: pip install "airflow-mcp[{extra}]".'
+            f'auth = "{auth}" needs the extra {extra}, which is not installed here. In a checkout of this server: '
+            f"pip install '.[{extra}]'."
         )

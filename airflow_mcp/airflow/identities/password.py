@@ -25,10 +25,7 @@ class Password(Way):
         """See Way."""
         return f"user {self._username!r}" if self._username else "no credentials"
 
-    def not_accepted(self) -> LoginError:
-        """See Way."""
-        if not self._username:
-            return super().not_accepted()
+    def _not_accepted(self) -> LoginError:
         return LoginError(
             f"Airflow does not accept user {self._username!r} with the configured password. Check AIRFLOW_MCP_USERNAME "
             "and AIRFLOW_MCP_PASSWORD; on Airflow 2.x also that [api] auth_backends has basic_auth, and that this user "
@@ -44,7 +41,7 @@ class Password(Way):
         if not self._username:
             raise LoginError(_NOBODY)
         if asked.refused:
-            raise self.not_accepted()
+            raise self._not_accepted()
         return Proof(self._basic())
 
     def _basic(self) -> dict[str, str]:
@@ -61,7 +58,7 @@ class Password(Way):
         if not self._username:
             raise LoginError(_NOBODY)
         if got in (400, 401, 403, 422):
-            raise self.not_accepted()
+            raise self._not_accepted()
         raise LoginError(
             f"Airflow has no login for user and password (/auth/token answers {got}). Use AIRFLOW_MCP_TOKEN or "
             "AIRFLOW_MCP_TOKEN_COMMAND."

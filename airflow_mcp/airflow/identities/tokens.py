@@ -6,7 +6,7 @@ from subprocess import PIPE
 
 import anyio
 
-from airflow_mcp.airflow.identities.way import OR_BLIND, Asked, Proof, Way, bearer, is_token
+from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer, is_token, or_blind
 from airflow_mcp.errors import LoginError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
@@ -29,7 +29,8 @@ class GivenToken(Way):
         if asked.refused:
             raise LoginError(
                 "Airflow does not accept the token of AIRFLOW_MCP_TOKEN (any more): it may have expired. Put a new "
-                f"one there and restart, or set AIRFLOW_MCP_TOKEN_COMMAND so that it renews itself.{OR_BLIND}"
+                "one there and restart, or set AIRFLOW_MCP_TOKEN_COMMAND so that it renews itself."
+                f"{or_blind(asked.generation)}"
             )
         return bearer(self._token)
 

@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.errors import LoginError
 
 # (method, path, JSON body or None) -> status and body: one request to this Airflow, outside its API proper.
 Plain = Callable[[str, str, dict[str, str] | None], Awaitable[tuple[int, bytes]]]
-# Airflow 2 gives a login that is not good and a role that may read nothing the same answer.
-OR_BLIND = " On Airflow 2.x it looks the same when its role may read no DAG."
 ONCE = -math.inf  # the `until` of a proof that is good for one request
 
 
@@ -47,12 +44,13 @@ class Way(Protocol):
         """A new proof. Raises LoginError, or another AirflowMcpError, when none can be had."""
         ...
 
-    def not_accepted(self) -> LoginError:
-        """The error for an Airflow that refuses a proof which nothing here can better."""
-        return LoginError(f"Airflow does not accept {self.describe()}. {self.advice}{OR_BLIND}")
-
     async def aclose(self) -> None:
         """Close what it has opened."""
+
+
+def or_blind(generation: Generation | None) -> str:
+    """Airflow 2 gives a login that is not good and a role that may read nothing the same answer."""
+    return " It looks the same when its role may read no DAG." if generation == "v1" else ""
 
 
 def bearer(token: str, until: float = math.inf) -> Proof:

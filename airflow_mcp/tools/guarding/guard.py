@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
+from airflow_mcp.errors import AirflowUnreachableError, LoginError
 from airflow_mcp.observe import NOBODY, Observer
 from airflow_mcp.policy.rules import Policy
+from airflow_mcp.throttle import Sometimes
 from airflow_mcp.tools.guarding.audit import Audit, Entry
 from airflow_mcp.tools.guarding.plan import Plans
 from airflow_mcp.tools.guarding.rates import Rates
 from airflow_mcp.tools.guarding.shared import SharedMemory
+
+_sometimes = Sometimes(logging.getLogger(__name__))
 
 
 class Guard:
@@ -48,6 +53,8 @@ class Guard:
     def end(self, entry: Entry, error: BaseException | None) -> None:
         """A call is over: its audit line, and whoever counts."""
         self.audit.close(entry)
+        if isinstance(error, LoginError | AirflowUnreachableError):
+            _sometimes.warn(f"{entry.instance} {type(error).__name__}", f"calls fail: {error}")
         seconds = time.monotonic() - entry.started
         self._observer.call_ended(entry.tool, entry.access, entry.instance, seconds, error)
 

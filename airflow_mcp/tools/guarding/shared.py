@@ -7,18 +7,21 @@ everything here refuses: a plan that might be used twice, or a rate that nobody 
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_mcp.errors import NotAllowedError, SettingsError
+from airflow_mcp.throttle import Sometimes
 from airflow_mcp.tokens import digest
 from airflow_mcp.tools.guarding.rates import WINDOW
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+_sometimes = Sometimes(logging.getLogger(__name__))
 _SECONDS = 3.0  # that Redis has to answer in
 _PREFIX = "airflow-mcp:"
 
@@ -90,7 +93,8 @@ def _client(url: str) -> Redis:
         from redis.backoff import NoBackoff
     except ImportError:
         raise SettingsError(
-            "AIRFLOW_MCP_REDIS_URL is set and the library for it is missing: pip install 'airflow-mcp[redis]'."
+            "AIRFLOW_MCP_REDIS_URL needs the extra redis, which is not installed here. In a checkout of this server: "
+            "pip install '.[redis]'."
         ) from None
     try:
         # No second try: a claim whose answer was lost would then look like one that somebody else made.
@@ -110,6 +114,7 @@ async def _answering() -> AsyncGenerator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
+        _sometimes.warn("redis", f"AIRFLOW_MCP_REDIS_URL: Redis does not answer ({error}), so changes are refused.")
         raise NotAllowedError(
             f"Nothing was done: what replicas share is not to be had (Redis: {type(error).__name__}), and this call "
             "needs it. Try again in a minute, or tell the operator of this server."
