@@ -270,7 +270,9 @@ def find_tools(site: Site) -> None:
 
 def call_tool(site: Site) -> None:
     direct = site.reader.ask("get_dag", dag_id="ok")
-    assert site.reader.ask("call_tool", tool="get_dag", arguments={"dag_id": "ok"}) == direct
+    through = site.reader.ask("call_tool", tool="get_dag", arguments={"dag_id": "ok"})
+    moving = {"last_parsed_time"}  # the scheduler may parse the file between the two
+    assert {**through, **dict.fromkeys(moving)} == {**direct, **dict.fromkeys(moving)}
     assert "call_changing_tool" in site.admin.refusal("call_tool", tool="pause_dag", arguments={"dag_id": "ok"})
 
 
