@@ -1,27 +1,29 @@
-"""What is said at most once a minute, however often it happens: a log that a stranger can fill tells nothing."""
+"""What is said once in a while, however often it happens: a log that a stranger can fill tells nothing."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
-_SECONDS = 60.0
 _MOST = 1000  # kinds that are remembered
 
 
 class Sometimes:
-    """Warns of each kind of trouble once a minute."""
+    """Warns of each kind of trouble once in so many seconds."""
 
-    def __init__(self, log: logging.Logger) -> None:
+    def __init__(self, log: logging.Logger, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
+        self._seconds = seconds
+        self._clock = clock
         self._quiet_until: dict[str, float] = {}
 
     def warn(self, kind: str, sentence: str) -> None:
-        """Log the sentence, unless one of this kind was logged within the last minute."""
-        now = time.monotonic()
+        """Log the sentence, unless one of this kind was logged just before."""
+        now = self._clock()
         if now < self._quiet_until.get(kind, 0.0):
             return
         if len(self._quiet_until) >= _MOST:
             self._quiet_until.clear()
-        self._quiet_until[kind] = now + _SECONDS
+        self._quiet_until[kind] = now + self._seconds
         self._log.warning("%s", sentence)

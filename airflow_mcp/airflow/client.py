@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote, urlencode
@@ -70,24 +71,19 @@ class AirflowClient:
         self.connections = Connections(self.url, timeout, network or Network(), transport)
         self._instance = instance
         self._observer = observer
-        way = identity.way if isinstance(identity, Credentials) else identity
-        self._auth = Authenticator(way, self._plain, partial(observer.login_renewed, instance))
+        self._auth = self._authenticator(identity.way if isinstance(identity, Credentials) else identity)
         self._detection = Detection()
         self._places = Places(self.url, timeout)
 
     def sibling(self, way: Way) -> AirflowClient:
         """A client of the same Airflow for somebody else: the login is its own, and only that needs to be closed."""
-        other = AirflowClient(
-            self.url,
-            way,
-            timeout=self.timeout,
-            backoff=self._backoff,
-            instance=self._instance,
-            observer=self._observer,
-        )
-        other.connections, other._detection, other._places = self.connections, self._detection, self._places
+        other = copy(self)
+        other._auth = other._authenticator(way)
         other._is_sibling = True
         return other
+
+    def _authenticator(self, way: Way) -> Authenticator:
+        return Authenticator(way, self._plain, partial(self._observer.login_renewed, self._instance))
 
     @asynccontextmanager
     async def of(self, name: str, presented: Presented) -> AsyncGenerator[AirflowClient, None]:
@@ -255,35 +251,28 @@ class AirflowClient:
         It may say so by the way to its sign-in page; so does an address that is not quite right, and nothing that
         others on the way could read is sent there.
         """
-        elsewhere: AirflowError | None = None
-        status, content = 0, b""
-        try:
-            status, content = await self._plain("GET", path)
-        except AirflowError as error:
-            if not 300 <= error.status < 400 or not is_sheltered(self.url):
-                raise
-            elsewhere = error
-        if elsewhere is None and status not in (401, 403):
-            return status, content
-        proof = await self._auth.proof(None, anyio.current_time())
-        if proof.headers:
-            return await self._plain("GET", path, headers=proof.headers)
-        if elsewhere is not None:
-            raise elsewhere
-        return status, content
+        answer = await self._ask("GET", path)
+        signs_in = 300 <= answer.status < 400 and is_sheltered(self.url)
+        if signs_in or answer.status in (401, 403):
+            proof = await self._auth.proof(None, anyio.current_time())
+            if proof.headers:
+                answer = await self._ask("GET", path, headers=proof.headers)
+        return _unless_redirected(answer)
 
     async def _plain(
         self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """One request outside the API proper: to find out the version, and to log in."""
+        """One request outside the API proper: to log in, and to find out whether that was good."""
+        return _unless_redirected(await self._ask(method, path, body, headers))
+
+    async def _ask(
+        self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
         request = Request(method, path, (), body, _JSON, True, route=path.partition("?")[0])
         try:
-            response = await self._attempt(request, headers or {}, self._read)
+            return await self._attempt(request, headers or {}, self._read)
         except (*BROKEN, TimeoutError) as error:
             raise self._unreachable(error, request) from None
-        if 300 <= response.status < 400:
-            raise redirected(response.status, response.location)
-        return response.status, response.content
 
     def _unreachable(self, error: Exception, request: Request) -> AirflowUnreachableError:
         return unreachable(
@@ -294,3 +283,9 @@ class AirflowClient:
             answered=self.known_version is not None,
             proxied=self.connections.are_proxied,
         )
+
+
+def _unless_redirected(response: Response) -> tuple[int, bytes]:
+    if 300 <= response.status < 400:
+        raise redirected(response.status, response.location)
+    return response.status, response.content

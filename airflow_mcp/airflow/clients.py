@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -39,13 +39,16 @@ class OwnClients:
         self._most = most
         self._most_of_one = most_of_one
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._of_one: Counter[str] = Counter()  # by caller, how many of them
 
     @asynccontextmanager
     async def of(self, name: str, presented: Presented) -> AsyncGenerator[AirflowClient, None]:
         """The client of this caller, for the block. Raises LoginError where it presents nothing to be known by."""
         own = self._identify(presented)
         key = name, digest(own.secret)
-        kept = self._kept.get(key) or self._kept.setdefault(key, _Kept(self._shared.sibling(own.way)))
+        if (kept := self._kept.get(key)) is None:
+            kept = self._kept[key] = _Kept(self._shared.sibling(own.way))
+            self._of_one[name] += 1
         self._kept.move_to_end(key)
         kept.calls += 1
         try:
@@ -56,15 +59,20 @@ class OwnClients:
 
     async def _drop(self, name: str) -> None:
         """Close what is beyond the most that is kept, of this caller and of all, unused for longest first."""
-        surplus = max(sum(1 for key in self._kept if key[0] == name) - self._most_of_one, 0)
-        idle = [key for key, kept in self._kept.items() if key[0] == name and not kept.calls][:surplus]
-        dropped = [self._kept.pop(key) for key in idle]
-        surplus = max(len(self._kept) - self._most, 0)
-        idle = [key for key, kept in self._kept.items() if not kept.calls][:surplus]
-        dropped += [self._kept.pop(key) for key in idle]
+        dropped = self._taken_out(self._of_one[name] - self._most_of_one, name)
+        dropped += self._taken_out(len(self._kept) - self._most)
         with anyio.CancelScope(shield=True):
             for kept in dropped:
                 await kept.client.aclose()
+
+    def _taken_out(self, surplus: int, name: str | None = None) -> list[_Kept]:
+        """At most so many that nobody uses, of this caller or of all."""
+        if surplus <= 0:
+            return []
+        idle = [key for key, kept in self._kept.items() if not kept.calls and name in (None, key[0])][:surplus]
+        self._of_one.subtract(key[0] for key in idle)
+        self._of_one = +self._of_one  # without those at zero
+        return [self._kept.pop(key) for key in idle]
 
     async def version(self) -> Version:
         """See AirflowClient."""
@@ -84,6 +92,7 @@ class OwnClients:
         while self._kept:
             _, kept = self._kept.popitem()
             await kept.client.aclose()
+        self._of_one.clear()
         await self._shared.aclose()
 
 

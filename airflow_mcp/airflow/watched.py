@@ -43,13 +43,14 @@ def watched(request: httpx2.Request, route: str, instance: str, observer: Observ
             yield seen
         except BaseException as error:  # whoever leaves while it runs, too
             _fail(span, type(error).__qualname__)
-            observer.request_ended(instance, seen.status, time.monotonic() - began)
             raise
-        if seen.status is not None:
-            span.set_attribute("http.response.status_code", seen.status)
-            if seen.status >= 400:
-                _fail(span, str(seen.status))
-        observer.request_ended(instance, seen.status, time.monotonic() - began)
+        else:
+            if seen.status is not None:
+                span.set_attribute("http.response.status_code", seen.status)
+                if seen.status >= 400:
+                    _fail(span, str(seen.status))
+        finally:
+            observer.request_ended(instance, seen.status, time.monotonic() - began)
 
 
 def _span(name: str, attributes: dict[str, str]) -> AbstractContextManager[Span]:

@@ -15,6 +15,7 @@ from airflow_mcp.catalog.load import Tool
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.policy.narrow import WHOLE, Narrowing
 from airflow_mcp.policy.rules import NOUNS, SECRET, Allow, Confirm, Policy, Rule, default_confirm
+from airflow_mcp.tokens import LOCAL
 
 Touched = dict[Noun, frozenset[str] | None]  # ids, or None for everything of that noun
 _STRICTNESS: dict[Confirm, int] = {"never": 0, "plan": 1, "human": 2}
@@ -31,7 +32,7 @@ _ARGUMENTS: dict[Noun, tuple[str, ...]] = {  # where a call's ids of a noun stan
 class Asker:
     """Who asks and where: a caller's name, its roles as "role:NAME" and "scope:NAME", and the Airflow it asks of."""
 
-    name: str = "local"
+    name: str = LOCAL
     roles: tuple[str, ...] = ()
     instance: str = "default"
     narrowing: Narrowing = WHOLE

@@ -13,6 +13,7 @@ from airflow_mcp.airflow.callers import Presented
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.policy.narrow import WHOLE, Narrowing
 from airflow_mcp.server.logs import http_request_id, trace_ids
+from airflow_mcp.tokens import LOCAL
 from airflow_mcp.tools.caller import Caller
 
 _PREFIX = "x-airflow-mcp-"
@@ -47,7 +48,7 @@ def current_caller() -> Caller:
     asked = narrowed.get()
     match get_access_token():
         case None:
-            name, roles, presented = "local", (), Presented(tokens=asked.tokens)
+            name, roles, presented = LOCAL, (), Presented(tokens=asked.tokens)
         case Identity(name=name, roles=roles, token=token, issued=issued):
             presented = Presented(True, token if issued else "", asked.tokens)
         case other:

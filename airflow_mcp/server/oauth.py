@@ -12,6 +12,8 @@ import jwt
 from airflow_mcp.policy.decide import NO_NAMES
 from airflow_mcp.server.identity import Identity
 from airflow_mcp.text import clean, shorten
+from airflow_mcp.throttle import Sometimes
+from airflow_mcp.tokens import LOCAL
 
 if TYPE_CHECKING:
     from airflow_mcp.catalog.grammar import Json
@@ -26,7 +28,6 @@ _LEEWAY = 30  # seconds that two clocks may differ by
 _REQUIRED = ["exp", "iss", "aud", "sub"]
 _TYPES = frozenset({"", "jwt", "at+jwt", "application/at+jwt"})  # RFC 9068, 2.1; older issuers say JWT or nothing
 _OTHER_TYPES = frozenset({"id", "refresh", "offline", "logout"})  # what Keycloak writes into the claim `typ`
-_LOCAL = "local"  # who calls over stdio
 
 
 class RefusedTokenError(Exception):
@@ -50,8 +51,7 @@ class AccessTokens:
         self._settings = settings
         self._keys = keys
         self._taken = taken
-        self._clock = clock
-        self._quiet_until = 0.0
+        self._sometimes = Sometimes(_log, _QUIET, clock)
 
     async def verify_token(self, token: str) -> Identity | None:
         """Who bears this token, or None, with the reason in the log. Never raises (the SDK would answer 500)."""
@@ -63,12 +63,11 @@ class AccessTokens:
             return None
 
     def _tell(self, reason: RefusedTokenError) -> None:
-        now = self._clock()
-        if not reason.genuine:
-            if now < self._quiet_until:
-                return
-            self._quiet_until = now + _QUIET
-        _log.warning("an access token was refused: %s", reason)
+        sentence = f"an access token was refused: {reason}"
+        if reason.genuine:
+            _log.warning("%s", sentence)
+        else:
+            self._sometimes.warn("token", sentence)
 
     async def _claims(self, token: str) -> Json:
         """What the issuer says of the bearer. Raises RefusedTokenError."""
@@ -141,7 +140,7 @@ class AccessTokens:
             raise RefusedTokenError(
                 f"its {claim} is {name!r}, and [tokens.{name}] is somebody else of that name: rename one", genuine=True
             )
-        if name == _LOCAL or name.startswith(NO_NAMES):
+        if name == LOCAL or name.startswith(NO_NAMES):
             raise RefusedTokenError(f"its {claim} is {name!r}, which means something else in rules", genuine=True)
         if claim == "email" and claims.get("email_verified") is False:
             raise RefusedTokenError("its email is not verified", genuine=True)

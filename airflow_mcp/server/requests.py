@@ -65,13 +65,17 @@ class Requests:
         try:
             await self._app(scope, receive, answer)
         finally:
-            seconds = time.monotonic() - began
-            path = shorten(redact_text(quote(scope["path"])), _SHOWN)
-            address = scope["client"][0] if scope.get("client") else "-"
-            values = (scope["method"], path, status or "no answer", seconds, address)
-            _log.info("%s %s %s %.3f s from %s", *values, extra={"caller": _caller_of(scope)})
+            if _log.isEnabledFor(logging.INFO):
+                _tell(scope, status, time.monotonic() - began)
             http_request_id.reset(token)
             detach(traced)
+
+
+def _tell(scope: Scope, status: int, seconds: float) -> None:
+    path = shorten(redact_text(quote(scope["path"])), _SHOWN)
+    address = scope["client"][0] if scope.get("client") else "-"
+    values = (scope["method"], path, status or "no answer", seconds, address)
+    _log.info("%s %s %s %.3f s from %s", *values, extra={"caller": _caller_of(scope)})
 
 
 def _caller_of(scope: Scope) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from airflow_mcp.addresses import is_loopback
 from airflow_mcp.settings.oauth import OAuth
+from airflow_mcp.settings.reach import read_pair
 from airflow_mcp.tokens import LOCAL, NAME
 
 
@@ -93,10 +93,8 @@ class HttpSettings(BaseModel):
         if bool(self.http_tls_cert) != bool(self.http_tls_key):
             raise ValueError("http_tls_cert and http_tls_key go together: set both or neither")
         if self.http_tls_cert:
-            try:  # a passphrase would be asked for at a terminal that is not there
-                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-                    self.http_tls_cert, self.http_tls_key, password=lambda: b""
-                )
+            try:
+                read_pair(self.http_tls_cert, self.http_tls_key)
             except (OSError, ValueError):
                 raise ValueError(
                     "http_tls_cert and http_tls_key must be files with a certificate and its private key in PEM form, "

@@ -32,6 +32,15 @@ def certificates(file: str) -> str:
     return file
 
 
+def read_pair(certificate: str, key: str) -> None:
+    """Read a certificate and its private key as TLS would; without a file of its own the key is in the former.
+
+    Raises ssl.SSLError and ValueError where they are no such or want a passphrase, else OSError. Nobody is asked for a
+    passphrase at a terminal that is not there.
+    """
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key or None, password=lambda: b"")
+
+
 class Reach(BaseModel):
     """The way to one Airflow."""
 
@@ -107,9 +116,8 @@ class Reach(BaseModel):
             if file and not Path(file).is_file():
                 raise ValueError(f"{name} names no file: {file}")
         if self.client_cert:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            try:  # a passphrase would be asked for at a terminal that is not there
-                context.load_cert_chain(self.client_cert, self.client_key or None, password=lambda: b"")
+            try:
+                read_pair(self.client_cert, self.client_key)
             except (ssl.SSLError, ValueError):
                 files = "client_cert and client_key hold" if self.client_key else "client_cert holds"
                 other = "" if self.client_key else "; if that is in a file of its own, client_key names it"

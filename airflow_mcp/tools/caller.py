@@ -9,6 +9,7 @@ from airflow_mcp.airflow.callers import Presented
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.policy.narrow import WHOLE, Narrowing
+from airflow_mcp.tokens import LOCAL
 from airflow_mcp.tools.search import Found
 
 # (done, total or None, message): shown to whoever asked for progress.
@@ -54,7 +55,7 @@ async def _nothing(query: str) -> Found:
 class Caller:
     """One call's caller; `roles` as "role:NAME" and "scope:NAME", `instances` those it wants to see (None: all)."""
 
-    name: str = "local"
+    name: str = LOCAL
     roles: tuple[str, ...] = ()
     narrowing: Narrowing = WHOLE
     instances: frozenset[str] | None = None

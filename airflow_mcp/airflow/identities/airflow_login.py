@@ -9,12 +9,10 @@ from typing import Any
 
 import anyio
 
-from airflow_mcp.airflow.identities.way import Plain, Proof, bearer, is_token
+from airflow_mcp.airflow.identities.way import EARLY, LONGEST, Plain, Proof, bearer, is_token
 from airflow_mcp.errors import AirflowError, LoginError
 
 _PATH = "/auth/token"
-_LONGEST = 10**9  # seconds, beyond which numbers are no times
-_EARLY = 20.0  # seconds that a JWT is replaced before it expires
 
 
 async def log_in(plain: Plain, said: dict[str, str] | None) -> Proof | int:
@@ -33,7 +31,7 @@ async def log_in(plain: Plain, said: dict[str, str] | None) -> Proof | int:
         token = None
     if not isinstance(token, str) or not is_token(token):
         raise LoginError(f"Airflow's {_PATH} answered without a token. Use AIRFLOW_MCP_TOKEN instead.")
-    return bearer(token, anyio.current_time() + lasts(token) - _EARLY)
+    return bearer(token, anyio.current_time() + lasts(token) - EARLY)
 
 
 def lasts(token: str) -> float:
@@ -45,7 +43,7 @@ def lasts(token: str) -> float:
     begins, ends, within = claims.get("iat"), claims.get("exp"), claims.get("access_token")
     whole = math.inf
     if isinstance(begins, int | float) and isinstance(ends, int | float):
-        whole = float(min(ends - begins, _LONGEST))
+        whole = float(min(ends - begins, LONGEST))
     return min(whole, lasts(within)) if isinstance(within, str) else whole
 
 

@@ -16,7 +16,7 @@ import httpx2
 
 from airflow_mcp.addresses import is_sheltered
 from airflow_mcp.airflow.bodies import read_whole
-from airflow_mcp.airflow.identities.way import Proof, bearer, is_token
+from airflow_mcp.airflow.identities.way import EARLY, LONGEST, Proof, bearer, is_token
 from airflow_mcp.airflow.unreachable import BROKEN
 from airflow_mcp.errors import LoginError
 from airflow_mcp.redact import MASK, redact_text
@@ -24,8 +24,6 @@ from airflow_mcp.text import clean, shorten
 
 _SECONDS = 10.0  # for the whole answer: a caller waits for it
 _LARGEST = 256 * 1024  # bytes
-_LONGEST = 10**9  # seconds, beyond which numbers are no times
-_EARLY = 20.0  # seconds that a token is replaced before it expires
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class TokenEndpoint:
             raise LoginError(f"The token endpoint {self.url} answers without an access token.")
         if not isinstance(kind, str) or kind.lower() != "bearer":
             raise LoginError(f"The token endpoint {self.url} gives a token that is no bearer token.")
-        return bearer(token, began + seconds - _EARLY if (seconds := _seconds(lasts)) is not None else math.inf)
+        return bearer(token, began + seconds - EARLY if (seconds := _seconds(lasts)) is not None else math.inf)
 
 
 def _seconds(lasts: Any) -> float | None:
@@ -95,7 +93,7 @@ def _seconds(lasts: Any) -> float | None:
         lasts = int(lasts)
     if isinstance(lasts, bool) or not isinstance(lasts, int | float):
         return None
-    return float(min(lasts, _LONGEST))
+    return float(min(lasts, LONGEST))
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

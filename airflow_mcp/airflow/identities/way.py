@@ -11,6 +11,8 @@ from airflow_mcp.catalog.versions import Generation
 
 # (method, path, JSON body or None) -> status and body: one request to this Airflow, outside its API proper.
 Plain = Callable[[str, str, dict[str, str] | None], Awaitable[tuple[int, bytes]]]
+EARLY = 20.0  # seconds that a token is replaced before it expires
+LONGEST = 10**9  # seconds, beyond which numbers are no times
 ONCE = -math.inf  # the `until` of a proof that is good for one request
 
 
