@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import NextCall, next_call
 from airflow_mcp.tools.operation.ui_links import Link, ids_of, zoned
 
 _RUN_STATES = ("queued", "running", "success", "failed")
@@ -16,6 +17,22 @@ _TASK_PAGES = {
     "rendered_templates": "get_task_instance",
     "rendered-templates": "get_task_instance",
     "task": "get_task_instance",
+}
+
+_WHY = {
+    "diagnose_dag_run": "says why it failed",
+    "get_dag_overview": "shows the DAG at a glance",
+    "get_dag_run": "shows the run",
+    "get_dag_source": "shows its code",
+    "get_task_instance": "shows the task instance",
+    "list_dag_runs": "lists the runs",
+    "list_dags": "lists the DAGs",
+    "list_pools": "lists the pools",
+    "list_task_instances": "lists the task instances",
+    "list_xcoms": "lists its XComs",
+    "read_task_log": "shows its log",
+    "wait_for_dag_run": "waits until it ends",
+    "why_not_running": "says what it waits for",
 }
 
 
@@ -32,7 +49,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         hints.append(f"The link names these ids, but looking them up failed: {error}")
     if "dag_run_id" in ids:
         ids.pop("logical_date", None)
-    return {**ids, "next": _next(door, link, ids), "hint": " ".join(hints) or None}
+    return {**ids, "next": _next(door, link, ids) or None, "hint": " ".join(hints) or None}
 
 
 async def _look(door: InnerDoor, ids: Json) -> Json:
@@ -71,12 +88,13 @@ async def _asset(door: InnerDoor, ids: Json) -> Json:
     }
 
 
-def _next(door: InnerDoor, link: Link, ids: Json) -> Json | None:
+def _next(door: InnerDoor, link: Link, ids: Json) -> list[NextCall]:
     """The call that answers what somebody who sends this link mostly wants to know."""
     dag, dag_run, task = (ids.get(name) for name in ("dag_id", "dag_run_id", "task_id"))
 
-    def call(tool: str, *names: str, **others: object) -> Json:
-        return {"tool": tool, "arguments": {name: ids[name] for name in names if name in ids} | others}
+    def call(tool: str, *names: str, **others: object) -> list[NextCall]:
+        chosen = {name: ids[name] for name in names if name in ids}
+        return [next_call(tool, _WHY[tool], **chosen, **others)]
 
     if link.page in _LISTS and task is None and dag_run is None:
         states = {"state": [link.state]} if link.page == "dag_runs" and link.state in _RUN_STATES else {}
@@ -87,7 +105,7 @@ def _next(door: InnerDoor, link: Link, ids: Json) -> Json | None:
         return call("list_pools")
     if dag is None:
         shown = ids.get("dag_ids") or []
-        return call("get_dag_overview", dag_id=shown[0]) if shown else None
+        return call("get_dag_overview", dag_id=shown[0]) if shown else []
     if dag_run is None:
         if link.page == "code" and task is None:
             return call("get_dag_source", "dag_id")

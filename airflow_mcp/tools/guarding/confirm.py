@@ -20,13 +20,14 @@ from airflow_mcp.tools.guarding.guard import Guard
 from airflow_mcp.tools.guarding.plan import PLAN_SECONDS, Bound
 from airflow_mcp.tools.guarding.targets import Targets, work_out
 from airflow_mcp.tools.inner import Room
+from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.operation.operate import Operations
 
 _QUESTION_TARGETS = 20  # named in a question; the rest are counted
 _QUESTION_LINE = 200  # characters
 _HINT = (
-    "Nothing was changed. The same call with this plan (and dry_run=false where there is one) does exactly this; it "
-    f"is good once, for {PLAN_SECONDS // 60} minutes."
+    "Nothing was changed. With this plan the same call does exactly what the preview shows; it is good once, for "
+    f"{PLAN_SECONDS // 60} minutes."
 )
 
 
@@ -88,7 +89,7 @@ async def confirm(
                 return Confirmation(once=entry.plan, granted=granted)
             entry.plan, sealed = guard.plans.seal(bound)
             entry.decision = "previewed"
-            return Confirmation(preview=_preview(tool, targets, sealed, room))
+            return Confirmation(preview=_preview(tool, arguments, targets, sealed, room))
         case "human":
             await guard.rates.require(caller.name, tool.entry.access)  # nobody is asked for what is then refused
             answer = await _ask(door, tool, arguments, caller, targets, entry)
@@ -123,8 +124,9 @@ def question(tool: Tool, arguments: Json, targets: Targets, instance: str) -> st
     return "\n".join(shorten(" ".join(clean(line).split()), _QUESTION_LINE) for line in (*lines, f"(targets {digest})"))
 
 
-def _preview(tool: Tool, targets: Targets, plan: str, room: Room) -> Json:
-    size = max(room.budget - len(plan) - len(_HINT) - 60, SMALLEST_ANSWER)
+def _preview(tool: Tool, arguments: Json, targets: Targets, plan: str, room: Room) -> Json:
+    does = next_call(tool.name, "does exactly what the preview shows", **arguments | {"plan": plan})
+    size = max(room.budget - len(shape.dumps(does)) - len(plan) - len(_HINT) - 70, SMALLEST_ANSWER)
     extra: Json = {"affected": targets.count}
     if tool.entry.lost:
         extra["lost"] = tool.entry.lost
@@ -137,5 +139,5 @@ def _preview(tool: Tool, targets: Targets, plan: str, room: Room) -> Json:
         shown = shape.list_answer(
             reply.rows, reply.record, total=rows, paged=False, budget=size, ceiling=room.ceiling, extra=extra
         )
-    shown.pop("next", None)  # a larger answer would be another plan's; dry_run shows them all
-    return {"preview": shown, "plan": plan, "hint": _HINT}
+    shown.pop("more", None)  # a larger answer would be another plan's; dry_run shows them all
+    return {"preview": shown, "plan": plan, "hint": _HINT, "next": [does]}
