@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.catalog.load import Catalog
+from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import check_version
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import NotSupportedError
-from airflow_mcp.redact import redact
+from airflow_mcp.tools.guarding.arguments import shown
 from airflow_mcp.tools.shape import dumps
 
 _LONGEST = 1_500  # characters of the arguments of a call that is advised
@@ -31,6 +31,12 @@ def next_call(tool: str, why: str, /, **arguments: Any) -> NextCall:
         arguments={name: value for name, value in arguments.items() if value is not None},
         why=why,
     )
+
+
+def is_repeatable(tool: Tool, arguments: Json, catalog: Catalog) -> bool:
+    """Whether an answer may repeat these arguments: they hold no secret and nothing unseen, and are short."""
+    plain = {name: value for name, value in arguments.items() if name != "plan"}
+    return len(dumps(plain)) <= _LONGEST and shown(tool, plain, catalog) == plain
 
 
 def adapt(answer: Any, catalog: Catalog, version: Version | None, instance: str) -> Any:
@@ -55,12 +61,12 @@ def adapt(answer: Any, catalog: Catalog, version: Version | None, instance: str)
 
 
 def _can_be_made(call: NextCall, catalog: Catalog, version: Version | None) -> bool:
-    arguments: Json = call["arguments"]
-    if redact(arguments) != arguments or len(dumps(arguments)) > _LONGEST:
+    tool, arguments = catalog.tools[call["tool"]], call["arguments"]
+    if not is_repeatable(tool, arguments, catalog):
         return False
     try:
         if version is not None:
-            check_version(catalog.tools[call["tool"]], arguments, catalog, version)
+            check_version(tool, arguments, catalog, version)
     except NotSupportedError:
         return False
     return True

@@ -20,7 +20,7 @@ from airflow_mcp.tools.guarding.guard import Guard
 from airflow_mcp.tools.guarding.plan import PLAN_SECONDS, Bound
 from airflow_mcp.tools.guarding.targets import Targets, work_out
 from airflow_mcp.tools.inner import Room
-from airflow_mcp.tools.next_calls import next_call
+from airflow_mcp.tools.next_calls import NextCall, is_repeatable, next_call
 from airflow_mcp.tools.operation.operate import Operations
 
 _QUESTION_TARGETS = 20  # named in a question; the rest are counted
@@ -89,7 +89,7 @@ async def confirm(
                 return Confirmation(once=entry.plan, granted=granted)
             entry.plan, sealed = guard.plans.seal(bound)
             entry.decision = "previewed"
-            return Confirmation(preview=_preview(tool, arguments, targets, sealed, room))
+            return Confirmation(preview=_preview(tool, _repeated(door, tool, arguments, sealed), targets, sealed, room))
         case "human":
             await guard.rates.require(caller.name, tool.entry.access)  # nobody is asked for what is then refused
             answer = await _ask(door, tool, arguments, caller, targets, entry)
@@ -124,9 +124,16 @@ def question(tool: Tool, arguments: Json, targets: Targets, instance: str) -> st
     return "\n".join(shorten(" ".join(clean(line).split()), _QUESTION_LINE) for line in (*lines, f"(targets {digest})"))
 
 
-def _preview(tool: Tool, arguments: Json, targets: Targets, plan: str, room: Room) -> Json:
-    does = next_call(tool.name, "does exactly what the preview shows", **arguments | {"plan": plan})
-    size = max(room.budget - len(shape.dumps(does)) - len(plan) - len(_HINT) - 70, SMALLEST_ANSWER)
+def _repeated(door: Operations, tool: Tool, arguments: Json, plan: str) -> list[NextCall]:
+    """The same call with its plan, where its arguments may be shown."""
+    if not is_repeatable(tool, arguments, door.catalog):
+        return []
+    return [next_call(tool.name, "does exactly what the preview shows", **arguments | {"plan": plan})]
+
+
+def _preview(tool: Tool, calls: list[NextCall], targets: Targets, plan: str, room: Room) -> Json:
+    frame: Json = {"preview": {}, "plan": plan, "hint": _HINT, **({"next": calls} if calls else {})}
+    size = max(room.budget - len(shape.dumps(frame)), SMALLEST_ANSWER)
     extra: Json = {"affected": targets.count}
     if tool.entry.lost:
         extra["lost"] = tool.entry.lost
@@ -140,4 +147,4 @@ def _preview(tool: Tool, arguments: Json, targets: Targets, plan: str, room: Roo
             reply.rows, reply.record, total=rows, paged=False, budget=size, ceiling=room.ceiling, extra=extra
         )
     shown.pop("more", None)  # a larger answer would be another plan's; dry_run shows them all
-    return {"preview": shown, "plan": plan, "hint": _HINT, "next": [does]}
+    return frame | {"preview": shown}
