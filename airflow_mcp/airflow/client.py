@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
@@ -16,19 +17,26 @@ from airflow_mcp.addresses import is_sheltered
 from airflow_mcp.airflow.auth import Authenticator, Credentials
 from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.callers import Presented
-from airflow_mcp.airflow.generation import Detection, detect
+from airflow_mcp.airflow.generation import Detection
+from airflow_mcp.airflow.identities.backoff import Clock
 from airflow_mcp.airflow.identities.way import ONCE, Proof, Way, or_blind
 from airflow_mcp.airflow.network import Connections, Network
 from airflow_mcp.airflow.places import Places
 from airflow_mcp.airflow.unreachable import BROKEN, NEVER_SENT, unreachable
 from airflow_mcp.airflow.watched import watched
-from airflow_mcp.airflow.wire import Request, redirected
+from airflow_mcp.airflow.wire import Request, is_own_error, redirected
 from airflow_mcp.catalog.versions import Generation, Version
-from airflow_mcp.errors import AirflowError, AirflowUnreachableError, InvalidArgumentsError, LoginError
+from airflow_mcp.errors import (
+    AirflowError,
+    AirflowUnreachableError,
+    InvalidArgumentsError,
+    VersionChangedError,
+)
 from airflow_mcp.observe import NOBODY, Observer
 
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
+_UNKNOWN_ROUTE = frozenset({404, 405})
 _JSON = "application/json"
 _LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is streamed
 
@@ -59,10 +67,12 @@ class AirflowClient:
         transport: httpx2.AsyncBaseTransport | None = None,
         instance: str = "default",
         observer: Observer = NOBODY,
+        clock: Clock = time.monotonic,
     ) -> None:
         """`url` has no /api/vN and no credentials; `timeout` is seconds per request, `backoff` before a retry.
 
-        `instance` is what the observer, and traces, call this Airflow.
+        `instance` is what the observer, and traces, call this Airflow. `clock` gives seconds that never go back, for
+        how long a version is believed and a refused login is not repeated.
         """
         self.url = url.rstrip("/")
         self.timeout = timeout
@@ -71,8 +81,9 @@ class AirflowClient:
         self.connections = Connections(self.url, timeout, network or Network(), transport)
         self._instance = instance
         self._observer = observer
+        self._clock = clock
         self._auth = self._authenticator(identity.way if isinstance(identity, Credentials) else identity)
-        self._detection = Detection()
+        self._detection = Detection(instance, clock)
         self._places = Places(self.url, timeout)
 
     def sibling(self, way: Way) -> AirflowClient:
@@ -83,7 +94,7 @@ class AirflowClient:
         return other
 
     def _authenticator(self, way: Way) -> Authenticator:
-        return Authenticator(way, self._plain, partial(self._observer.login_renewed, self._instance))
+        return Authenticator(way, self._plain, partial(self._observer.login_renewed, self._instance), self._clock)
 
     @asynccontextmanager
     async def of(self, name: str, presented: Presented) -> AsyncGenerator[AirflowClient, None]:
@@ -102,7 +113,7 @@ class AirflowClient:
         await self._auth.way.aclose()
 
     async def version(self) -> Version:
-        """The connected Airflow's version, asked until it answers once; calls that wait for it share its failure.
+        """The connected Airflow's version, as it said it within ten minutes; see Detection.
 
         Raises AirflowUnreachableError, NotSupportedError (older than 2.7), LoginError and AirflowError.
         """
@@ -115,13 +126,27 @@ class AirflowClient:
 
     async def reach(self) -> Version:
         """The version as Airflow says it now, known before or not. Raises what `version` raises."""
-        return await detect(self._get_version)
+        return await self._detection.ask(self._get_version, self)
+
+    def watch(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever this Airflow turns out to be another version than before."""
+        self._detection.watch(listener)
+
+    def unwatch(self, listener: Callable[[], None]) -> None:
+        """Undo `watch`."""
+        self._detection.unwatch(listener)
+
+    def retry_login(self) -> None:
+        """Let a login that was refused be tried again with the next call."""
+        self._auth.retry()
 
     async def send(self, request: Request) -> Response:
         """Send one request, again where that is safe.
 
         A read is tried three times through broken connections, timeouts and 5xx. Anything else is tried again only
-        when it cannot have left. Raises AirflowUnreachableError and LoginError; other statuses are the caller's.
+        when it cannot have left. Raises AirflowUnreachableError, LoginError, and VersionChangedError where the request
+        is one of another version than Airflow is by now (a read that was answered, a change before it is sent); other
+        statuses are the caller's.
         """
         async with AsyncExitStack() as turn:
             return await self._through(request, self._read, turn)
@@ -151,7 +176,9 @@ class AirflowClient:
         `turn` takes a place at this Airflow, and has none while a login is waited for.
         """
         began = anyio.current_time()
-        generation = (await self.version()).generation
+        version = await self.version()
+        generation = version.generation
+        self._require_same(request)
         proof = await self._auth.proof(generation, began)
         await turn.enter_async_context(self._places.one())
         proof, renewed = self._auth.latest(proof), False
@@ -165,6 +192,8 @@ class AirflowClient:
             else:
                 if not await self._is_refused(response, generation, proof):
                     if response.status not in _RETRY_STATUSES or not again:
+                        self._auth.accept()
+                        await self._doubt(request, response)
                         return response
                 elif renewed:
                     break
@@ -177,7 +206,26 @@ class AirflowClient:
             await anyio.sleep(self._backoff * attempt)
             proof = await self._auth.proof(generation, began)  # one that is good for one request was used up
         advice = f"{self._auth.way.advice}{or_blind(generation)}"
-        raise LoginError(f"Airflow keeps refusing {self.describe()}, after a new login too. {advice}")
+        sentence = f"Airflow keeps refusing {self.describe()}, after a new login too. {advice}"
+        raise self._auth.refuse(proof, sentence)
+
+    async def _doubt(self, request: Request, response: Response) -> None:
+        """Ask for the version after an answer that Airflow does not give to its own routes.
+
+        Raises VersionChangedError for a read that another version's routes may answer. A change is not repeated.
+        """
+        if response.status in _UNKNOWN_ROUTE and not is_own_error(response.content):
+            await self._detection.doubt(self._get_version, self)
+            if request.repeatable:
+                self._require_same(request)
+
+    def _require_same(self, request: Request) -> None:
+        """Raise VersionChangedError for a request of another version than Airflow is."""
+        if request.version not in (None, self.known_version):
+            raise VersionChangedError(
+                f"Airflow is {self.known_version} now, and was {request.version} when this call was prepared. Nothing "
+                "more was done: call again."
+            )
 
     async def _attempt(self, request: Request, proof: Mapping[str, str], take: Take) -> Response:
         """One request and its answer, in time. Raises TimeoutError and what httpx2 and `take` raise.
@@ -257,6 +305,9 @@ class AirflowClient:
             proof = await self._auth.proof(None, anyio.current_time())
             if proof.headers:
                 answer = await self._ask("GET", path, headers=proof.headers)
+            if proof.headers and answer.status == 401:
+                sentence = f"What answers at AIRFLOW_MCP_URL wants a login, and does not accept {self.describe()} (401)."
+                raise self._auth.refuse(proof, f"{sentence} {self._auth.way.advice}")
         return _unless_redirected(answer)
 
     async def _plain(

@@ -8,7 +8,7 @@ from airflow_mcp.airflow.callers import Identify, Own, Presented
 from airflow_mcp.airflow.identities.airflow_login import log_in
 from airflow_mcp.airflow.identities.token_endpoint import TokenEndpoint
 from airflow_mcp.airflow.identities.way import Asked, Proof, Way
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginRefusedError
 
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name, RFC 8693, 3
@@ -69,7 +69,7 @@ class Exchanged(Way):
         got = await log_in(asked.plain, {"grant_type": _JWT_BEARER, "assertion": assertion})
         if isinstance(got, Proof):
             return got
-        raise LoginError(
+        raise LoginRefusedError(
             f"Airflow's login (/auth/token) refuses what the caller's token was exchanged for ({got}): the operator "
             "checks that its audience has Airflow's client, and that [keycloak_auth_manager] jwt_federated_client_ids "
             "names this server's."

@@ -18,10 +18,11 @@ from airflow_mcp.addresses import is_sheltered
 from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.identities.way import EARLY, LONGEST, Proof, bearer, is_token
 from airflow_mcp.airflow.unreachable import BROKEN
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import MASK, redact_text
 from airflow_mcp.text import clean, shorten
 
+_REFUSALS = (400, 401, 403)  # RFC 6749, 5.2, and what stands in front of some issuers
 _SECONDS = 10.0  # for the whole answer: a caller waits for it
 _LARGEST = 256 * 1024  # bytes
 
@@ -52,7 +53,8 @@ class TokenEndpoint:
         answer = _parsed(body)
         if status != 200:
             secrets = (form.get("subject_token", ""), self.client_secret, quote_plus(self.client_secret))
-            raise LoginError(f"The token endpoint {self.url} refuses ({status}): {_reason(answer, secrets)}.")
+            kind = LoginRefusedError if status in _REFUSALS else LoginError
+            raise kind(f"The token endpoint {self.url} refuses ({status}): {_reason(answer, secrets)}.")
         return self._proof(answer, began)
 
     async def _post(self, form: Mapping[str, str]) -> tuple[int, bytes]:
