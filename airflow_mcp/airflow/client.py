@@ -17,7 +17,7 @@ from airflow_mcp.addresses import is_sheltered
 from airflow_mcp.airflow.auth import Authenticator, Credentials
 from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.callers import Presented
-from airflow_mcp.airflow.generation import Detection
+from airflow_mcp.airflow.generation import Detection, Get
 from airflow_mcp.airflow.identities.backoff import Clock
 from airflow_mcp.airflow.identities.way import ONCE, Proof, Way, or_blind
 from airflow_mcp.airflow.network import Connections, Network
@@ -293,22 +293,32 @@ class AirflowClient:
         except BROKEN as error:
             raise self._unreachable(error, request) from None
 
-    async def _get_version(self, path: str) -> tuple[int, bytes]:
-        """Without a login, as Airflow allows; with one where something in front of it wants to know who is asking.
+    @property
+    def _get_version(self) -> Get:
+        """Asks for the version without a login, as Airflow allows; with one where something in front of it wants that.
 
         It may say so by the way to its sign-in page; so does an address that is not quite right, and nothing that
-        others on the way could read is sent there.
+        others on the way could read is sent there. A login that is refused is presented once.
         """
-        answer = await self._ask("GET", path)
-        signs_in = 300 <= answer.status < 400 and is_sheltered(self.url)
-        if signs_in or answer.status in (401, 403):
-            proof = await self._auth.proof(None, anyio.current_time())
-            if proof.headers:
-                answer = await self._ask("GET", path, headers=proof.headers)
-            if proof.headers and answer.status == 401:
-                sentence = f"What answers at AIRFLOW_MCP_URL wants a login, and does not accept {self.describe()} (401)."
-                raise self._auth.refuse(proof, f"{sentence} {self._auth.way.advice}")
-        return _unless_redirected(answer)
+        refused: list[Proof] = []
+
+        async def get(path: str) -> tuple[int, bytes]:
+            answer = await self._ask("GET", path)
+            signs_in = 300 <= answer.status < 400 and is_sheltered(self.url)
+            if (signs_in or answer.status in (401, 403)) and not refused:
+                proof = await self._auth.proof(None, anyio.current_time())
+                if proof.headers:
+                    answer = await self._ask("GET", path, headers=proof.headers)
+                    refused.extend([proof] if answer.status == 401 else [])
+            elif answer.status == 401:
+                raise self._auth.refuse(
+                    refused[0],
+                    "What answers at AIRFLOW_MCP_URL wants a login before it says anything, and does not accept "
+                    f"{self.describe()} (401). {self._auth.way.advice}",
+                )
+            return _unless_redirected(answer)
+
+        return get
 
     async def _plain(
         self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None

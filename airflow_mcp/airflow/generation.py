@@ -97,7 +97,9 @@ class Detection:
         self._next = self._clock() + _LASTS
         before, self.known = self.known, version
         if before not in (None, version):
-            _log.warning("%s: Airflow is %s now, and was %s: its tools and routes follow.", self._instance, version, before)
+            _log.warning(
+                "%s: Airflow is %s now, and was %s: its tools and routes follow.", self._instance, version, before
+            )
             for listener in self._listeners:
                 listener()
         return version

@@ -17,6 +17,8 @@ _NOBODY = (
 class Password(Way):
     """A user of Airflow; without a name, a visitor of an Airflow that makes every visitor an admin."""
 
+    advice = "Check AIRFLOW_MCP_USERNAME and AIRFLOW_MCP_PASSWORD."
+
     def __init__(self, username: str, password: str) -> None:
         self._username = username
         self._password = password

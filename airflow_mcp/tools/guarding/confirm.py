@@ -82,7 +82,8 @@ async def confirm(
         case "never":
             return Confirmation(granted=granted)
         case "plan":
-            bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance)
+            version = str(await door.version(caller))
+            bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance, version)
             if presented := arguments.get("plan"):
                 entry.plan = guard.plans.open(presented, bound)
                 return Confirmation(once=entry.plan, granted=granted)
@@ -91,7 +92,10 @@ async def confirm(
             return Confirmation(preview=_preview(tool, targets, sealed, room))
         case "human":
             await guard.rates.require(caller.name, tool.entry.access)  # nobody is asked for what is then refused
+            version = await door.version(caller)
             answer = await _ask(door, tool, arguments, caller, targets, entry)
+            if await door.version(caller) != version:
+                raise NotAllowedError("Nothing was done: Airflow was upgraded while the user was asked. Call again.")
             return Confirmation(once=answer, granted=granted)
 
 
