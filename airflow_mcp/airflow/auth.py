@@ -13,7 +13,7 @@ from airflow_mcp.airflow.identities.password import Password
 from airflow_mcp.airflow.identities.tokens import GivenToken, PrintedToken
 from airflow_mcp.airflow.identities.way import ONCE, Asked, Plain, Proof, Way
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.errors import AirflowMcpError, LoginRefusedError
+from airflow_mcp.errors import AirflowMcpError, LoginOnHoldError, LoginRefusedError
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Authenticator:
         """Airflow has taken a proof: what was refused before counts no more."""
         self._backoff.reset()
 
-    def refuse(self, proof: Proof, sentence: str) -> LoginRefusedError:
+    def refuse(self, proof: Proof, sentence: str) -> LoginOnHoldError:
         """Airflow has refused a new proof too: the error to raise, and nothing is presented again for a while."""
         self._proof, self._refused = None, proof
         return self._backoff.refuse(LoginRefusedError(sentence))
@@ -84,6 +84,7 @@ class Authenticator:
         """Let a login that was refused be tried again with the next call."""
         self._failure = None
         self._backoff.reset()
+        self.way.retry()
 
     def _fresh(self) -> Proof | None:
         return self._proof if self._proof and self._proof.until > anyio.current_time() else None

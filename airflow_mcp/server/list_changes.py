@@ -34,7 +34,7 @@ class ListChanges:
     async def middleware(self, context: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Promise list changes at the handshake to who has a channel for them, and remember who has shaken hands."""
         result = await call_next(context)
-        connection = context.session._connection  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        connection = context.session._connection  # pyright: ignore[reportPrivateUsage]
         if context.method == "initialize" and isinstance(result, dict) and connection.has_standalone_channel:
             tools = {**result["capabilities"].get("tools", {}), "listChanged": True}
             return {**result, "capabilities": {**result["capabilities"], "tools": tools}}

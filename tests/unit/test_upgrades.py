@@ -13,7 +13,7 @@ from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.policy.rules import parse_policy
 from tests.unit.assistant import A_TOKEN, ERAS, Assistant, Clock, assistant
 from tests.unit.fake_airflow import HTML_404, FakeAirflow, Reply, Sent
-from tests.unit.samples import dag, dag_v1, page
+from tests.unit.samples import dag, dag_v1, page, task_instance
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 30.0  # seconds after which a test gives up waiting; none measures time
@@ -76,7 +76,7 @@ async def test_a_read_that_meets_another_generation_is_repeated_once_with_its_ro
 
 
 async def test_a_version_is_asked_again_after_ten_minutes_and_not_before() -> None:
-    airflow, clock = upgraded("3.0.6", "3.3.2"), Clock()
+    airflow, clock = upgraded("3.1.8", "3.3.2"), Clock()
     async with assistant(airflow, clock=clock, toolsets=("all",)) as someone:
         before = await tools(someone)
         airflow.upgrade()
@@ -131,6 +131,24 @@ async def test_airflows_own_404_asks_for_nothing(version: str) -> None:
     async with assistant(airflow) as someone:
         await someone.refused("get_dag", dag_id="other")
     assert versions(airflow) == 1 + (version.startswith("2"))
+
+
+async def test_a_log_that_meets_another_generation_is_read_once_more_with_its_routes() -> None:
+    before, after = furnished("2.11.2"), furnished("3.3.2")
+    airflow = Upgraded(before, after)
+
+    def upgrade(sent: Sent) -> Reply:
+        airflow.upgrade()
+        return Reply(200, task_instance("t"))
+
+    place = "/dags/etl/dagRuns/r/taskInstances/t"
+    before.on("GET", place, upgrade)
+    after.on("GET", f"{place}/logs/1", Reply(200, '{"event": "it broke", "level": "error"}\n'))
+    async with assistant(airflow) as someone:
+        await someone.ask("read_task_log", dag_id="etl", dag_run_id="r", task_id="t", try_number=1)
+    assert [sent.path for sent in after.seen if "/logs/" in sent.path] == [
+        f"/api/{one}{place}/logs/1" for one in ("v1", "v2")
+    ]
 
 
 async def test_a_change_is_never_repeated() -> None:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from airflow_mcp.errors import LoginRefusedError
+from airflow_mcp.errors import LoginOnHoldError, LoginRefusedError
 
 Clock = Callable[[], float]
 _FIRST = 60.0  # seconds
@@ -32,12 +32,12 @@ class Backoff:
         return self._clock() < self._until
 
     def require_open(self) -> None:
-        """Raise LoginRefusedError, with what was refused and when it is tried again, while it is not."""
+        """Raise LoginOnHoldError, with what was refused and when it is tried again, while it is not."""
         if self.is_closed:
             raise self._error()
 
-    def refuse(self, error: LoginRefusedError) -> LoginRefusedError:
-        """Count a refusal, and give its error with the time that the login rests.
+    def refuse(self, error: LoginRefusedError) -> LoginOnHoldError:
+        """Count a refusal, and give the error to raise: what was refused, and when it is tried again.
 
         Calls that were under way together are one refusal.
         """
@@ -52,6 +52,6 @@ class Backoff:
         self._refusals = 0
         self._until = -math.inf
 
-    def _error(self) -> LoginRefusedError:
+    def _error(self) -> LoginOnHoldError:
         seconds = math.ceil(self._until - self._clock())
-        return LoginRefusedError(f"{self._reason} It is not tried again for {seconds} s, or until a reload (SIGHUP).")
+        return LoginOnHoldError(f"{self._reason} It is not tried again for {seconds} s, or until a reload (SIGHUP).")

@@ -51,6 +51,10 @@ class Exchanged(Way):
         """See Way."""
         return "the token that the caller's was exchanged for"
 
+    def retry(self) -> None:
+        """See Way."""
+        self._exchange.endpoint.backoff.reset()
+
     async def prove(self, asked: Asked) -> Proof:
         """See Way."""
         proof = await self._exchange.endpoint.ask(self._exchange.form(self._subject))

@@ -50,6 +50,9 @@ class Way(Protocol):
         """
         ...
 
+    def retry(self) -> None:
+        """Let credentials that were refused elsewhere than at Airflow be tried again."""
+
     async def aclose(self) -> None:
         """Close what it has opened."""
 
