@@ -31,14 +31,14 @@ class ListChanges:
         self.bus = InMemorySubscriptionBus()
         self._connections: WeakSet[Connection] = WeakSet()  # sessions end without anybody being told
 
-    async def middleware(self, context: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    async def middleware(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Promise list changes at the handshake to who has a channel for them, and remember who has shaken hands."""
-        result = await call_next(context)
-        connection = context.session._connection  # pyright: ignore[reportPrivateUsage]
-        if context.method == "initialize" and isinstance(result, dict) and connection.has_standalone_channel:
+        result = await call_next(ctx)
+        connection = ctx.session._connection  # pyright: ignore[reportPrivateUsage]
+        if ctx.method == "initialize" and isinstance(result, dict) and connection.has_standalone_channel:
             tools = {**result["capabilities"].get("tools", {}), "listChanged": True}
             return {**result, "capabilities": {**result["capabilities"], "tools": tools}}
-        if context.method == "notifications/initialized":
+        if ctx.method == "notifications/initialized":
             self._connections.add(connection)
         return result
 
