@@ -6,30 +6,26 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
-from urllib.parse import quote, urlencode
 
 import anyio
 import httpx2
 
 from airflow_mcp.addresses import is_sheltered
 from airflow_mcp.airflow.auth import Authenticator, Credentials
-from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.callers import Presented
 from airflow_mcp.airflow.generation import Detection, Get
 from airflow_mcp.airflow.identities.backoff import Clock
 from airflow_mcp.airflow.identities.way import ONCE, Proof, Way, or_blind
+from airflow_mcp.airflow.messages import Response, build, read, unless_redirected
 from airflow_mcp.airflow.network import Connections, Network
 from airflow_mcp.airflow.places import Places
 from airflow_mcp.airflow.unreachable import BROKEN, NEVER_SENT, unreachable
 from airflow_mcp.airflow.watched import watched
-from airflow_mcp.airflow.wire import Request, is_own_error, redirected
+from airflow_mcp.airflow.wire import Request, is_own_error
 from airflow_mcp.catalog.versions import Generation, Version
 from airflow_mcp.errors import (
-    AirflowError,
     AirflowUnreachableError,
-    InvalidArgumentsError,
     VersionChangedError,
 )
 from airflow_mcp.observe import NOBODY, Observer
@@ -38,16 +34,6 @@ _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
 _UNKNOWN_ROUTE = frozenset({404, 405})
 _JSON = "application/json"
-_LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is streamed
-
-
-@dataclass(frozen=True)
-class Response:
-    """What came back: status, the whole body, and where a redirect would have led."""
-
-    status: int
-    content: bytes
-    location: str = ""
 
 
 Take = Callable[[httpx2.Response], Awaitable[Response]]  # reads an answer
@@ -149,7 +135,7 @@ class AirflowClient:
         statuses are the caller's.
         """
         async with AsyncExitStack() as turn:
-            return await self._through(request, self._read, turn)
+            return await self._through(request, read, turn)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[tuple[int, AsyncIterator[bytes]], None]:
@@ -158,7 +144,7 @@ class AirflowClient:
 
         async def leave_open(raw: httpx2.Response) -> Response:
             if not raw.is_success:
-                return await self._read(raw)
+                return await read(raw)
             opened.append(raw)
             return Response(raw.status_code, b"")
 
@@ -232,7 +218,7 @@ class AirflowClient:
 
         A change that has begun is not broken off when its caller leaves: what came of it can be audited.
         """
-        built = self._built(request, proof)
+        built = build(self.connections.http, self.url, request, proof)
         with (
             watched(built, request.route, self._instance, self._observer) as seen,
             anyio.fail_after(self.timeout, shield=not request.repeatable),
@@ -240,18 +226,6 @@ class AirflowClient:
             response = await take(await self.connections.http.send(built, stream=True, follow_redirects=False))
             seen.status = response.status
         return response
-
-    def _built(self, request: Request, proof: Mapping[str, str]) -> httpx2.Request:
-        """The request as it is sent. Raises InvalidArgumentsError for what no request can carry."""
-        headers = {**dict(request.headers), "Accept": request.accept, **proof}
-        try:
-            query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
-            url = f"{self.url}{request.path}{query}"
-            return self.connections.http.build_request(request.method, url, headers=headers, json=request.body)
-        except httpx2.InvalidURL:
-            raise InvalidArgumentsError("The arguments are too long for an address. Shorten or drop some.") from None
-        except ValueError:  # NaN, halves of surrogate pairs
-            raise InvalidArgumentsError("The arguments hold a value that JSON cannot carry.") from None
 
     async def _is_refused(self, response: Response, generation: Generation, proof: Proof) -> bool:
         """Whether another login may help.
@@ -267,21 +241,6 @@ class AirflowClient:
             proof = await self._auth.proof(generation, anyio.current_time())
         status, _ = await self._plain("GET", "/api/v1/dags?limit=1", headers=proof.headers)
         return status in (401, 403)
-
-    @staticmethod
-    async def _read(raw: httpx2.Response) -> Response:
-        """The whole response, closed. Raises AirflowError beyond 32 MiB."""
-        try:
-            body = await read_whole(raw, _LARGEST_BODY)
-        finally:
-            await raw.aclose()
-        if body is None:
-            raise AirflowError(
-                f"Airflow's answer is larger than {_LARGEST_BODY // 2**20} MiB and was not read. Ask for less: "
-                "a lower limit, or one object.",
-                raw.status_code,
-            )
-        return Response(raw.status_code, body, raw.headers.get("location", ""))
 
     async def _pieces(self, body: httpx2.Response | bytes, request: Request) -> AsyncIterator[bytes]:
         if isinstance(body, bytes):
@@ -316,7 +275,7 @@ class AirflowClient:
                     "What answers at AIRFLOW_MCP_URL wants a login before it says anything, and does not accept "
                     f"{self.describe()} (401). {self._auth.way.advice}",
                 )
-            return _unless_redirected(answer)
+            return unless_redirected(answer)
 
         return get
 
@@ -324,14 +283,14 @@ class AirflowClient:
         self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
         """One request outside the API proper: to log in, and to find out whether that was good."""
-        return _unless_redirected(await self._ask(method, path, body, headers))
+        return unless_redirected(await self._ask(method, path, body, headers))
 
     async def _ask(
         self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> Response:
         request = Request(method, path, (), body, _JSON, True, route=path.partition("?")[0])
         try:
-            return await self._attempt(request, headers or {}, self._read)
+            return await self._attempt(request, headers or {}, read)
         except (*BROKEN, TimeoutError) as error:
             raise self._unreachable(error, request) from None
 
@@ -344,9 +303,3 @@ class AirflowClient:
             answered=self.known_version is not None,
             proxied=self.connections.are_proxied,
         )
-
-
-def _unless_redirected(response: Response) -> tuple[int, bytes]:
-    if 300 <= response.status < 400:
-        raise redirected(response.status, response.location)
-    return response.status, response.content
