@@ -43,6 +43,7 @@ class InnerDoor:
     ) -> None:
         self.budget = room.budget  # characters the composite's answer may have
         self.ceiling = room.ceiling  # and the most any answer may have
+        self.catalog = operations.catalog
         self.instance = operations.instance
         self.url = operations.client.url  # Airflow's address, for links
         self.progress = caller.progress

@@ -9,6 +9,8 @@ from functools import cached_property, partial
 
 import anyio
 
+from airflow_mcp.catalog.client_arguments import read_arguments
+from airflow_mcp.catalog.client_schemas import for_clients
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import input_schema
@@ -91,6 +93,8 @@ class Instances:
         Raises what Door.call raises, and InvalidArgumentsError for an instance that is unknown or missing.
         """
         tool = self.catalog.tools.get(name)
+        if tool is not None:
+            arguments = read_arguments(tool, arguments, self.catalog)
         if tool is not None and tool.entry.forwards:
             caller = replace(caller, through=tool)
             try:
@@ -221,7 +225,7 @@ class Instances:
 
     def _schema(self, tool: Tool, versions: dict[str, Version | None], caller: Caller) -> Json:
         single = len(self.doors) == 1
-        schema = input_schema(tool, self.catalog, next(iter(versions.values())) if single else None)
+        schema = for_clients(input_schema(tool, self.catalog, next(iter(versions.values())) if single else None))
         if tool.entry.forwards:
             return schema  # which Airflow, and a plan, stand among the arguments of the tool it runs
         if any(self._confirms_by_plan(tool, door, caller) for door in self.doors.values()):
