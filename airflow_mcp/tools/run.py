@@ -95,7 +95,7 @@ class Door:
         except BaseException as error:  # ours, a question, a cancellation, a crash
             failure = error
             if isinstance(error, AirflowMcpError) and error.next_calls:
-                error.next_calls = self._adapted([*error.next_calls], caller, self.client.known_version)
+                error.next_calls = self._adapted([*error.next_calls], caller, None)
             entry.error = present(error) if isinstance(error, AirflowMcpError) else f"ended by {type(error).__name__}"
             raise
         finally:
@@ -150,12 +150,13 @@ class Door:
             reads = InnerDoor(operations, None, caller, version, room)
             raise await explain_missing(reads, arguments, error) from None
         if links:
-            reply = with_links(reply, self.client.url, version.generation)
+            reply = with_links(reply, self.client.url, (await operations.version(caller)).generation)
         return self._adapted(self._answer(tool, arguments, reply, fields, room), caller, version)
 
     def _adapted(self, answer: Any, caller: Caller, version: Version | None) -> Any:
         """The answer with its calls to make next as this caller can make them here."""
-        return adapt(answer, self.catalog, version, self.instance if caller.names_instance else "")
+        known = self.client.known_version or version
+        return adapt(answer, self.catalog, known, self.instance if caller.names_instance else "")
 
     async def _confirmed(
         self,
