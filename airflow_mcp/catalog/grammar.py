@@ -108,11 +108,12 @@ def _parse_since(value: Any) -> Any:
 
 
 def _parse_params(value: Any) -> Any:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(use for item in value for use in parse_use(item))
-    if isinstance(value, list):
+    if not isinstance(value, list):
+        return value
+    texts = [item for item in value if isinstance(item, str)]
+    if len(texts) < len(value):
         raise ValueError("it must be a list of texts such as 'dag_id' or 'state?@3.1'")
-    return value
+    return tuple(use for text in texts for use in parse_use(text))
 
 
 class Entry(Word):

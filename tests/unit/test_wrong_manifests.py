@@ -44,9 +44,7 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "default": (),
     "const": (),
 }
-RAW = re.compile(
-    r"Input should|valid |validation|Value error|permitted|Field required|pydantic|\[type=|class '|\n"
-)
+RAW = re.compile(r"Input should|valid |validation|Value error|permitted|Field required|pydantic|\[type=|class '|\n")
 
 
 def toml(value: Any) -> str:
