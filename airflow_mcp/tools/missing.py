@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
+from airflow_mcp.near_names import near_names
 
 if TYPE_CHECKING:
     from airflow_mcp.tools.inner import InnerDoor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 async def explain_missing(door: InnerDoor, arguments: Json, error: NotFoundError) -> NotFoundError:
     """A clearer error than Airflow's own, or the same one where nothing more can be found out.
 
-    At most four more reads; only names that the caller could list are given.
+    At most two more reads; only names that the caller could list are given.
     """
     try:
         return await _find(door, arguments) or error
@@ -33,8 +33,7 @@ async def _find(door: InnerDoor, arguments: Json) -> NotFoundError | None:
     if not await _exists(door, "get_dag", dag_id=dag_id):
         start = dag_id[:3].replace("%", "").replace("_", "")
         near, _ = await door.rows("list_dags", dag_id_pattern=start)
-        rest, _ = await door.rows("list_dags")
-        return _no("DAG", dag_id, [row["dag_id"] for row in near + rest], "list_dags")
+        return _no("DAG", dag_id, [row["dag_id"] for row in near], "list_dags")
     if dag_run_id not in (None, "~") and not await _exists(door, "get_dag_run", dag_id=dag_id, dag_run_id=dag_run_id):
         runs, _ = await door.rows("list_dag_runs", dag_id=dag_id, limit=3)
         latest = ", ".join(row["dag_run_id"] for row in runs)
@@ -59,6 +58,6 @@ async def _exists(door: InnerDoor, operation: str, **ids: str) -> bool:
 def _no(kind: str, name: str, names: list[str], tool: str) -> NotFoundError | None:
     if name in names:
         return None  # it is there: something else is missing
-    near = list(dict.fromkeys(difflib.get_close_matches(name, names, n=3, cutoff=0.5)))
+    near = near_names(name, names)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"{tool} shows what there is."
     return NotFoundError(f"There is no {kind} {name[:120]!r}. {hint}", 404)
