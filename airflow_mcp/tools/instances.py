@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -36,6 +38,7 @@ class Instances:
         self.doors = doors
         self._first = next(iter(doors.values()))
         self._views: dict[frozenset[str], Instances] = {}
+        self._listeners: list[Callable[[], None]] = []
 
     def within(self, names: frozenset[str] | None) -> Instances:
         """These Airflows alone, as if there were no others. Raises InvalidArgumentsError where none of them is here."""
@@ -62,8 +65,25 @@ class Instances:
         return self._first.policy
 
     def enforce(self, policy: Policy) -> None:
-        """Replace the rules for all of them, for every call that begins from now on."""
+        """Replace the rules for all of them, for every call that begins from now on, and let them log in anew."""
         self._first.guard.enforce(policy)
+        for door in self.doors.values():
+            door.client.retry_login()
+        for listener in self._listeners:
+            listener()
+
+    @contextmanager
+    def watched(self, listener: Callable[[], None]) -> Generator[None]:
+        """Call `listener` in the block whenever other tools may be listed: another version, or other rules."""
+        self._listeners.append(listener)
+        for door in self.doors.values():
+            door.client.watch(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+            for door in self.doors.values():
+                door.client.unwatch(listener)
 
     async def call(self, name: str, arguments: Json, caller: Caller) -> Json:
         """Run one tool on the Airflow that the call names; a read may leave it out and gets the first one's.
@@ -185,16 +205,13 @@ class Instances:
         versions: dict[str, Version | None] = {name: door.client.known_version for name, door in doors.items()}
 
         async def ask(name: str, door: Door) -> None:
-            try:
+            with suppress(AirflowMcpError):  # a list is due while Airflow is down; a call will say what is wrong
                 versions[name] = await door.client.version()
-            except AirflowMcpError:
-                versions[name] = None  # a list is due while Airflow is down; a call will say what is wrong
 
         with anyio.move_on_after(_DETECTION_SECONDS):
             async with anyio.create_task_group() as group:
                 for name, door in doors.items():
-                    if versions[name] is None:
-                        group.start_soon(ask, name, door)
+                    group.start_soon(ask, name, door)
         return versions
 
     def _shown(
