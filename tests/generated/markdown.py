@@ -27,8 +27,8 @@ Every tool with its arguments and what it answers, by toolset. Written by `make 
   On an older Airflow the argument is not listed, and a call with it is refused.
 - A list answers as `columns` and `rows` with `total`; what did not fit is counted in `left_out`, and `more` holds the
   arguments that bring it when they are added to the same call. `next` lists calls to make next, each with `tool`,
-  `arguments` and `why`, in answers of any kind and in errors. `max_chars` is the size of an answer, `fields` adds fields (`"*"` is every one),
-  `links` the UI's page about each record.
+  `arguments` and `why`, in answers of any kind and in errors. `max_chars` is the size of an answer, `fields` adds
+  fields (`"*"` is every one), `links` the UI's page about each record.
 """
 
 _SETTINGS_HEAD = f"""\

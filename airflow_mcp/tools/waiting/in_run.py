@@ -113,9 +113,8 @@ async def _judge_held(question: Question, dag: Json, run: Json, held: list[Json]
     if "pools" in seen.values:
         pools, known = seen.values["pools"]
         await _judge_pools(question, pools, known, held)
-    if active is None or question.is_old:
-        active = seen.get("active_tasks", ([], 0))[1]
-    if scheduled and (limit := active_tasks_finding(dag, held, active, each_run=not question.is_old)):
+    active = active if "active_tasks" not in reads else seen.get("active_tasks", ([], 0))[1]
+    if scheduled and (limit := active_tasks_finding(dag, held, active or 0, each_run=not question.is_old)):
         question.findings.append(limit)
     reasons, _ = seen.get("task_dependencies", ([], 0))
     if waits_for_past(reasons):
