@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"console", "server", "demo", "settings"}),
     frozenset({"tools"}),
     frozenset({"policy", "airflow"}),
-    frozenset({"catalog"}),
+    frozenset({"catalog", "task_logs"}),
     frozenset({"redact", "probe"}),
     frozenset({"addresses", "errors", "observe", "text", "throttle", "tokens", "toml_lines"}),
 )

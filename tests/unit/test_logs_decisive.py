@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_mcp.tools.logs.scan import LogScan, WindowScan
-from airflow_mcp.tools.logs.telling import describe, tell
-from airflow_mcp.tools.logs.window import wanted
+from airflow_mcp.task_logs.excerpt import describe, judge
+from airflow_mcp.task_logs.log_window import read_request
+from airflow_mcp.task_logs.scan import LogScan, WindowScan
 from tests.unit.assistant import GENERATIONS, assistant
 from tests.unit.logs import FORMS, PATHS, airflow_with, line, printed, raised, read, row, word
 
@@ -308,13 +308,13 @@ _VALUES = st.recursive(
 @example([{"event": "Task exited", "level": "error", "exit_code": "\ud800", "logger": "task"}])
 def test_no_record_of_3x_whatever_its_shape_stops_the_reading(rows: list[Any]) -> None:
     log = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    scan = LogScan("v2", 600)
+    scan = LogScan("ndjson", 600)
     scan.feed(log)
     scan.finish()
-    told = tell(scan.story)
+    told = judge(scan.story)
     assert not told.text or len(describe(told, 600, scan.show)) <= 600
     assert scan.end(600).covered == scan.lines or scan.lines > scan.end(600).covered > 0
-    window = WindowScan("v2", wanted({}, {"grep": ".", "level": "debug"}), 600)
+    window = WindowScan("ndjson", read_request({}, {"grep": ".", "level": "debug"}), 600)
     window.feed(log)
     window.finish()
     assert window.window.result()[0].covered >= 0

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
 from airflow_mcp.redact import redact_text
+from airflow_mcp.task_logs.excerpt import Verdict, describe, judge, last_output, lines_before, one_line
+from airflow_mcp.task_logs.process_end import sentence_of_event
+from airflow_mcp.task_logs.scan import LogScan
+from airflow_mcp.task_logs.signature import normalised, signature, signature_of, what_of
 from airflow_mcp.text import clean, shorten
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.logs.deaths import sentence_for
-from airflow_mcp.tools.logs.scan import LogScan
-from airflow_mcp.tools.logs.signature import normalised, signature, signature_of, what_of
-from airflow_mcp.tools.logs.stream import read_log
-from airflow_mcp.tools.logs.telling import Told, around, describe, last_output, one_line, tell
+from airflow_mcp.tools.workflow.log_stream import FORMS, read_log
 
 __all__ = ["Evidence", "last_words", "read_evidence", "signature_of", "what_of"]
 _LONGEST = 300  # characters of a line, and of a key
@@ -40,13 +40,13 @@ async def read_evidence(door: InnerDoor, ids: Json, *, size: int) -> Evidence:
     Takes one request more where the log is silent. A log that Airflow does not have is evidence too; raises what the
     door raises otherwise.
     """
-    scan = LogScan(door.version.generation, size)
+    scan = LogScan(FORMS[door.version.generation], size)
     try:
         await read_log(door, ids, scan)
     except NotFoundError:
         what = await last_words(door, ids) or NO_LOG
         return Evidence(what, what, "", None, 0, died=True)
-    told = tell(scan.story)
+    told = judge(scan.story)
     if told.silent and (words := await last_words(door, ids)):
         told = replace(told, verdict=words)
     return _evidence(told, scan, size)
@@ -67,22 +67,22 @@ async def last_words(door: InnerDoor, ids: Json) -> str:
         wanted = (ids.get("map_index", -1), ids.get("try_number"))
         if all(mine in (None, theirs) for mine, theirs in zip(here, wanted, strict=True)):
             words = redact_text(clean(str(row.get("extra") or "")))
-            return sentence_for(str(row.get("event")), words)
+            return sentence_of_event(str(row.get("event")), words)
     return ""
 
 
-def _evidence(told: Told, scan: LogScan, size: int) -> Evidence:
+def _evidence(told: Verdict, scan: LogScan, size: int) -> Evidence:
     if not told.text:
         text = "\n".join(scan.end(size, own=False).lines)[-size:]
     else:
         text = describe(told, size, scan.show)
-        if before := around(told, size - len(text) - 20, scan.show):
+        if before := lines_before(told, size - len(text) - 20, scan.show):
             text = f"{text}\nlines before it:\n{before}"
     what = shorten(one_line(told, scan.show), _LONGEST)
     return Evidence(what, _signature(told, scan), text, told.line or None, scan.lines, told.died)
 
 
-def _signature(told: Told, scan: LogScan) -> str:
+def _signature(told: Verdict, scan: LogScan) -> str:
     error = told.error
     if told.died or error is None:
         last = signature(error.chain, error.message) if error else ""

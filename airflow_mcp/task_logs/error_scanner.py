@@ -17,10 +17,10 @@ from enum import IntEnum
 
 import re2
 
-from airflow_mcp.tools.logs.deaths import MARKS, Death, death_in
-from airflow_mcp.tools.logs.failures import TRACEBACK, Failure, Printed
-from airflow_mcp.tools.logs.folding import Item
-from airflow_mcp.tools.logs.records import ERROR, WARNING, Record
+from airflow_mcp.task_logs.exception_chain import TRACEBACK, LoggedException, TracebackParser
+from airflow_mcp.task_logs.process_end import MARKS, ProcessEnd, find_process_end
+from airflow_mcp.task_logs.records import ERROR, WARNING, LogRecord
+from airflow_mcp.task_logs.repeated_lines import Item
 
 # Airflow's own reports. Above every failure, so as a message they tell nothing.
 REPORTS = ("Task failed with exception",)  # 2: taskinstance.py; 3: task_runner.py
@@ -31,7 +31,7 @@ _LOUD = ('"error"', '"critical"', '"error_detail"', " ERROR - ", " CRITICAL - ")
 _TELLING = re2.compile("|".join(map(re2.escape, (*_LOUD, *_ALWAYS))))  # one pass, however many words
 _MESSAGE = 4_000  # characters of a message of several lines that are kept
 _NEAR = 60  # lines between a command's end and the error that came of it
-Around = tuple[Item, ...]
+Items = tuple[Item, ...]
 
 
 class Rank(IntEnum):
@@ -45,49 +45,49 @@ class Rank(IntEnum):
 
 
 @dataclass
-class Error:
+class LoggedError:
     """An error record: what was logged, its exceptions (the raised one first), and the lines before it."""
 
     message: str
     line: int
     rank: Rank
-    chain: list[Failure] = field(default_factory=list[Failure])
-    before: Around = ()
-    output: Around = ()  # the end of a command's output, where the error is that it failed
+    chain: list[LoggedException] = field(default_factory=list[LoggedException])
+    before: Items = ()
+    output: Items = ()  # the end of a command's output, where the error is that it failed
 
 
 @dataclass
-class _Open:
+class _OpenRecord:
     """A record whose further lines may still come."""
 
-    record: Record
+    record: LogRecord
     line: int
-    before: Around
-    printed: Printed | None = None
+    before: Items
+    printed: TracebackParser | None = None
     from_start: bool = False  # the record's own message begins the traceback: its lines may be records themselves
 
 
-def is_telling(line: str) -> bool:
+def may_matter(line: str) -> bool:
     """Whether a line may matter, and so must be read; cheap, since most lines do not."""
     return _TELLING.search(line) is not None
 
 
-class Decisive:
+class ErrorScanner:
     """Fed record by record; afterwards it knows the error, or of what the task died."""
 
-    def __init__(self, latest: Callable[[], Around]) -> None:
+    def __init__(self, latest: Callable[[], Items]) -> None:
         """`latest` gives the last lines before the present one, folded."""
-        self.death: Death | None = None
-        self.died_after: Around = ()
+        self.death: ProcessEnd | None = None
+        self.died_after: Items = ()
         self.errors = 0  # records logged as errors
         self.headed = False  # whether the log has Airflow's form, in which Airflow would report a failure
         self._latest = latest
-        self._best: dict[Rank, Error] = {}
-        self._open: _Open | None = None
-        self._command: tuple[int, Around] = (0, ())
+        self._best: dict[Rank, LoggedError] = {}
+        self._open: _OpenRecord | None = None
+        self._command: tuple[int, Items] = (0, ())
 
     @property
-    def error(self) -> Error | None:
+    def error(self) -> LoggedError | None:
         """The most telling error that was logged or reported."""
         return self._best[max(self._best)] if self._best else None
 
@@ -101,7 +101,7 @@ class Decisive:
         """Whether the next line may belong to the record before it."""
         return self._open is not None
 
-    def record(self, record: Record, line: int) -> None:
+    def record(self, record: LogRecord, line: int) -> None:
         """The next record, or its first line."""
         self.headed = self.headed or bool(record.moment)
         first, *rest = record.message.split("\n")
@@ -113,9 +113,9 @@ class Decisive:
         begins = TRACEBACK in first
         if record.level >= ERROR or begins:
             self.errors += record.level >= ERROR
-            self._open = _Open(record, line, self._latest(), from_start=begins)
+            self._open = _OpenRecord(record, line, self._latest(), from_start=begins)
             if begins:
-                self._open.printed = Printed()
+                self._open.printed = TracebackParser()
                 self._open.printed.take(first, more=False)
             record.message = first
             for text in rest:
@@ -128,7 +128,7 @@ class Decisive:
         if self._open is None:
             return
         if self._open.printed is None and TRACEBACK in text:
-            self._open.printed = Printed()
+            self._open.printed = TracebackParser()
         if self._open.printed is not None:
             # In a log of a form we do not know, nothing else says where a traceback ends.
             if not self._open.printed.take(text, more=not self._open.record.continues):
@@ -148,7 +148,7 @@ class Decisive:
         rank = _rank(record, chain)
         if rank is None:
             return
-        error = Error(record.message, opened.line, rank, chain, opened.before)
+        error = LoggedError(record.message, opened.line, rank, chain, opened.before)
         ended, output = self._command
         if ended and 0 < opened.line - ended <= _NEAR:
             error.output = output
@@ -159,12 +159,12 @@ class Decisive:
         printed = self._open.printed if self._open and self._open.from_start else None
         return printed is not None and printed.take(text, more=False)
 
-    def _spoken(self, record: Record, line: int, before: Around) -> bool:
+    def _spoken(self, record: LogRecord, line: int, before: Items) -> bool:
         """Whether Airflow says here that a command ended, or the process."""
         if COMMAND_ENDED in record.message:
             self._command = (line, before)
             return True
-        death = death_in(record, line)
+        death = find_process_end(record, line)
         if death is None:
             return False
         if self.death is None or death.rank < self.death.rank:
@@ -172,7 +172,7 @@ class Decisive:
         return True
 
 
-def _rank(record: Record, chain: list[Failure]) -> Rank | None:
+def _rank(record: LogRecord, chain: list[LoggedException]) -> Rank | None:
     if record.source.startswith("task.stderr"):
         return Rank.LOGGED if chain else Rank.STDERR
     if chain and record.level >= ERROR:

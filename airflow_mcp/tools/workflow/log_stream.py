@@ -8,8 +8,11 @@ import anyio
 import anyio.to_thread
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.versions import Generation
+from airflow_mcp.task_logs.records import LogForm
 from airflow_mcp.tools.inner import InnerDoor
 
+FORMS: dict[Generation, LogForm] = {"v1": "text", "v2": "ndjson"}
 SECONDS = 120  # for the whole log; each silence is bounded by AIRFLOW_MCP_TIMEOUT besides
 _BATCH = 512 * 1024  # bytes scanned at a time: large enough that changing threads costs nothing
 _PROGRESS_EVERY = 4 * 1024 * 1024  # bytes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from airflow_mcp.task_logs.exception_chain import LoggedException, read_traceback
+from airflow_mcp.task_logs.records import safe_text
 from airflow_mcp.text import shorten
-from airflow_mcp.tools.logs.failures import Failure, read_traceback
-from airflow_mcp.tools.logs.records import safe_text
 
 _LONGEST = 300  # characters
 _DATA = re.compile(
@@ -29,7 +29,7 @@ def normalised(message: str, *, names: bool = False) -> str:
     return _DATA.sub("#", message)  # all alike: an id may happen to have digits only
 
 
-def signature(chain: list[Failure], message: str = "") -> str:
+def signature(chain: list[LoggedException], message: str = "") -> str:
     """The key of a chain: type and message of the raised exception and of its root, and the innermost own frame."""
     if not chain:
         return shorten(normalised(_first_line(message)), _LONGEST)
@@ -52,7 +52,7 @@ def what_of(text: str) -> str:
     return shorten(_first_line(chain[0].what) if chain else _telling_line(text), _LONGEST)
 
 
-def _key(failure: Failure) -> str:
+def _key(failure: LoggedException) -> str:
     what = safe_text(_first_line(failure.what))
     return shorten(normalised(what, names=failure.kind in _NAMING), _LONGEST)
 

@@ -36,7 +36,7 @@ def bare(text: str) -> str:
 
 
 @dataclass(slots=True)
-class Run:
+class RepeatedLine:
     """Lines behind each other with the same key: the first two texts, the last one, and how many."""
 
     key: bytes
@@ -46,9 +46,9 @@ class Run:
     count: int = 1
     same: bool = True  # not even a number differs
 
-    def copy(self) -> Run:
+    def copy(self) -> RepeatedLine:
         """The run as it is now."""
-        return Run(self.key, self.first, self.last, list(self.texts), self.count, self.same)
+        return RepeatedLine(self.key, self.first, self.last, list(self.texts), self.count, self.same)
 
     def takes(self, key: bytes) -> bool:
         """Whether a line with this key continues it."""
@@ -84,16 +84,16 @@ class Run:
 
 
 @dataclass(slots=True)
-class Cycle:
+class RepeatedRound:
     """Runs that come in turn again and again, as where something is polled or retried."""
 
-    begun: list[Run]  # the first round
-    now: list[Run]  # the present one
-    before: list[Run] = field(default_factory=list[Run])  # the one before it
+    begun: list[RepeatedLine]  # the first round
+    now: list[RepeatedLine]  # the present one
+    before: list[RepeatedLine] = field(default_factory=list[RepeatedLine])  # the one before it
     count: int = 0  # lines
 
     @classmethod
-    def of(cls, runs: Sequence[Run]) -> Cycle:
+    def of(cls, runs: Sequence[RepeatedLine]) -> RepeatedRound:
         """Two whole rounds."""
         half = len(runs) // 2
         return cls(list(runs[:half]), list(runs[half:]), count=sum(run.count for run in runs))
@@ -113,10 +113,10 @@ class Cycle:
         """It is not continued by key alone."""
         return b""
 
-    def copy(self) -> Cycle:
+    def copy(self) -> RepeatedRound:
         """The cycle as it is now."""
         rounds = ([run.copy() for run in runs] for runs in (self.begun, self.now, self.before))
-        return Cycle(*rounds, count=self.count)
+        return RepeatedRound(*rounds, count=self.count)
 
     def takes(self, key: bytes) -> bool:
         """Whether a line with this key continues the round, or its last run."""
@@ -131,7 +131,7 @@ class Cycle:
             return
         if len(self.now) == len(self.begun):
             self.before, self.now = self.now, []
-        self.now.append(Run(key, number, number, [text]))
+        self.now.append(RepeatedLine(key, number, number, [text]))
 
     @property
     def size(self) -> int:
@@ -148,4 +148,4 @@ class Cycle:
         return lines + [line for run in ended for line in run.show(render, line_size)]
 
 
-Item: TypeAlias = Run | Cycle
+Item: TypeAlias = RepeatedLine | RepeatedRound

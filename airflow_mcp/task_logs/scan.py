@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.tools.logs.decisive import Decisive, is_telling
-from airflow_mcp.tools.logs.failures import TRACEBACK
-from airflow_mcp.tools.logs.folding import LINE_SIZE, OWN, TRACE, Item, normal
-from airflow_mcp.tools.logs.lines import Lines
-from airflow_mcp.tools.logs.records import Record, from_json, from_text, is_plain, render
-from airflow_mcp.tools.logs.tail import LEAST, RAW, Shown, Tail, fit
-from airflow_mcp.tools.logs.window import Wanted, Window
+from airflow_mcp.task_logs.error_scanner import ErrorScanner, may_matter
+from airflow_mcp.task_logs.exception_chain import TRACEBACK
+from airflow_mcp.task_logs.lines import LineReader
+from airflow_mcp.task_logs.log_tail import LEAST, RAW, LogLines, LogTail, fit
+from airflow_mcp.task_logs.log_window import LogWindow, WindowRequest
+from airflow_mcp.task_logs.records import LogForm, LogRecord, from_json, from_text, is_plain, render
+from airflow_mcp.task_logs.repeated_lines import LINE_SIZE, OWN, TRACE, Item, normal
 
 _AROUND = 6  # runs of lines kept from before an error
 # What Airflow says before the task's own code runs. 2: taskinstance.py, file_task_handler.py; 3: task_runner.py
@@ -25,10 +24,10 @@ _NOT_PLAIN = ("Could not", "!!!!", "rror")  # in Airflow's own lines: says somet
 class _Scan:
     """What both scans share: bytes become numbered lines, and lines records."""
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, form: LogForm) -> None:
         self.lines = 0
-        self._lines = Lines()
-        self._structured = generation == "v2"
+        self._lines = LineReader()
+        self._structured = form == "ndjson"
 
     @property
     def size(self) -> int:
@@ -50,27 +49,27 @@ class _Scan:
     def _take(self, line: str) -> None:
         raise NotImplementedError
 
-    def _read(self, line: str) -> Record:
+    def _read(self, line: str) -> LogRecord:
         return from_json(line) if self._structured else from_text(line)
 
 
 class LogScan(_Scan):
     """Feed it the log's bytes; afterwards ask `story` about its failure, and `end` for its last lines."""
 
-    def __init__(self, generation: Generation, room: int) -> None:
+    def __init__(self, form: LogForm, room: int) -> None:
         """`room` is the characters that `end` will be asked for at most."""
-        super().__init__(generation)
-        self._tail = Tail(room * RAW, LEAST)
+        super().__init__(form)
+        self._tail = LogTail(room * RAW, LEAST)
         self._in_trace = False  # in lines of a traceback behind a record, which the error tells
         self._in_own = False
-        self.story = Decisive(lambda: self._tail.latest(_AROUND, without=OWN))
+        self.story = ErrorScanner(lambda: self._tail.latest(_AROUND, without=OWN))
 
     def finish(self) -> None:
         """The log has ended."""
         super().finish()
         self.story.close()
 
-    def end(self, room: int, *, own: bool = True) -> Shown:
+    def end(self, room: int, *, own: bool = True) -> LogLines:
         """The last lines that fit into `room` characters of JSON, tracebacks and Airflow's own only counted.
 
         Without `own`, Airflow's own are not mentioned.
@@ -83,7 +82,7 @@ class LogScan(_Scan):
         return item.show(self._render, line_size)
 
     def _take(self, line: str) -> None:
-        if self._in_trace or self.story.is_open or is_telling(line) or self._unheaded():
+        if self._in_trace or self.story.is_open or may_matter(line) or self._unheaded():
             record = self._read(line)
             self._in_trace = record.continues and self.story.headed and (self._in_trace or TRACEBACK in line)
             if not record.continues or (TRACEBACK in line and not self.story.headed and not self.story.is_open):
@@ -117,10 +116,10 @@ class LogScan(_Scan):
 class WindowScan(_Scan):
     """Feed it the log's bytes; its window gets every line."""
 
-    def __init__(self, generation: Generation, wish: Wanted, room: int) -> None:
+    def __init__(self, form: LogForm, wish: WindowRequest, room: int) -> None:
         """`room` is the characters of JSON that the window's lines may take."""
-        super().__init__(generation)
-        self.window = Window(wish, room, self._read)
+        super().__init__(form)
+        self.window = LogWindow(wish, room, self._read)
 
     def _take(self, line: str) -> None:
         self.window.take(self.lines, line)

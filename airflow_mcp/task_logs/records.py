@@ -10,12 +10,13 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from airflow_mcp.redact import MASK, redact, redact_text
+from airflow_mcp.task_logs.exception_chain import LoggedException, read_error_detail, short_path
 from airflow_mcp.text import clean
-from airflow_mcp.tools.logs.failures import Failure, from_details, short_path
 
+LogForm = Literal["text", "ndjson"]  # of Airflow 2 and of Airflow 3
 DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
 LEVELS = {
     "debug": DEBUG, "info": INFO, "warning": WARNING, "warn": WARNING, "error": ERROR, "exception": ERROR,
@@ -39,14 +40,14 @@ _AIRFLOW = ("task", "supervisor")  # loggers of 3.x that the task's code has no 
 
 
 @dataclass(slots=True)
-class Record:
+class LogRecord:
     """One record as Airflow wrote it, not yet safe to show. `level` is that of `logging`, `moment` as written."""
 
     message: str
     level: int = INFO
     moment: str = ""
     source: str = ""  # the logger of 3.x, the file:line of 2.x
-    chain: list[Failure] = field(default_factory=list[Failure])  # the raised exception first, then its causes
+    chain: list[LoggedException] = field(default_factory=list[LoggedException])  # the raised exception first
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
     continues: bool = False  # a further line of the record before it
 
@@ -61,42 +62,42 @@ class Record:
         return self.source in _AIRFLOW or (".py:" in self.source and not self.printed)
 
 
-def from_text(line: str) -> Record:
+def from_text(line: str) -> LogRecord:
     """The record that starts in a line of 2.x, or the line as one that continues the record before it."""
     match = _HEADER.match(line) if line[:1] == "[" else None
     if match is None and " - ::" in line[:20]:
         match = _SHORT_HEADER.match(line)
     if match is None:
-        return Record(line, continues=True)
-    return Record(match[4], LEVELS.get(match[3].lower(), INFO), match[1], match[2])
+        return LogRecord(line, continues=True)
+    return LogRecord(match[4], LEVELS.get(match[3].lower(), INFO), match[1], match[2])
 
 
-def from_json(line: str) -> Record:
+def from_json(line: str) -> LogRecord:
     """The record in a line of 3.x; a line that is no record is its own message."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return _from_cut(line)
     if not isinstance(row, dict):
-        return Record(str(row), continues=True)
+        return LogRecord(str(row), continues=True)
     message = str(row.get("event", ""))
     if "level" not in row:  # a log of 2.x, or of a process that formats its own lines
         return from_text(message)
     level = LEVELS.get(str(row.get("level")).lower(), INFO)
-    chain = from_details(row.get("error_detail"))
+    chain = read_error_detail(row.get("error_detail"))
     fields = {key: value for key, value in row.items() if key not in _USUAL}
-    return Record(message, level, str(row.get("timestamp") or ""), str(row.get("logger") or ""), chain, fields)
+    return LogRecord(message, level, str(row.get("timestamp") or ""), str(row.get("logger") or ""), chain, fields)
 
 
-def _from_cut(line: str) -> Record:
+def _from_cut(line: str) -> LogRecord:
     """What can still be read of a record longer than we read."""
     found = {name: match[1] for name, pattern in _CUT.items() if (match := pattern.search(line))}
     if "event" not in found:
-        return Record(line, continues=True)
+        return LogRecord(line, continues=True)
     kind, value = (pattern.search(line) for pattern in _CUT_FAILURE.values())
-    chain = [Failure(f"{_plain(kind[1])}: {_plain(value[1])}" if value else _plain(kind[1]))] if kind else []
+    chain = [LoggedException(f"{_plain(kind[1])}: {_plain(value[1])}" if value else _plain(kind[1]))] if kind else []
     level = LEVELS.get(found.get("level", ""), ERROR if kind else INFO)
-    return Record(_plain(found["event"]), level, found.get("timestamp", ""), found.get("logger", ""), chain)
+    return LogRecord(_plain(found["event"]), level, found.get("timestamp", ""), found.get("logger", ""), chain)
 
 
 def _plain(text: str) -> str:
@@ -111,7 +112,7 @@ def is_plain(line: str) -> bool:
     return not any(mark in line for mark in _LOUD)
 
 
-def render(record: Record) -> str:
+def render(record: LogRecord) -> str:
     """A record as one line, safe to show: "22:58:19 ERROR message: ValueError: bad row key=value"."""
     if record.continues:
         return safe_text(record.message).rstrip()

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
-from airflow_mcp.tools.logs.folding import LINE_SIZE, Cycle, Item, Run
-from airflow_mcp.tools.shape import dumps
+from airflow_mcp.task_logs.repeated_lines import LINE_SIZE, Item, RepeatedLine, RepeatedRound
 
 LEAST = 40  # runs of lines kept from the end, however long they are
 RAW = 16  # characters of a log for one that is shown of it, at most
 _LONGEST_ROUND = 4  # runs that may come in turn
-Show = Callable[[Item, int], list[str]]
+RenderItem = Callable[[Item, int], list[str]]
 
 
-class Tail:
+class LogTail:
     """The latest lines as runs: at least `least` of these, and as many as `room` characters hold."""
 
     def __init__(self, room: int, least: int = 0) -> None:
@@ -36,7 +37,7 @@ class Tail:
             return
         if items:
             self._size += items[-1].size
-        items.append(Run(key, number, number, [text]))
+        items.append(RepeatedLine(key, number, number, [text]))
         while self._size > self._room and len(items) > max(self._least, 1):
             self._size -= items.popleft().size
 
@@ -45,13 +46,13 @@ class Tail:
         for length in range(2, _LONGEST_ROUND + 1):
             if len(self.items) < 2 * length or self.items[-length].key != key:
                 continue
-            runs = [item for item in self._last(2 * length) if isinstance(item, Run)]
+            runs = [item for item in self._last(2 * length) if isinstance(item, RepeatedLine)]
             if len(runs) == 2 * length and all(runs[at].key == runs[at + length].key for at in range(length)):
                 for run in runs[:-1]:
                     self._size -= run.size
                 for _ in runs:
                     self.items.pop()
-                self.items.append(Cycle.of(runs))
+                self.items.append(RepeatedRound.of(runs))
                 return True
         return False
 
@@ -64,7 +65,7 @@ class Tail:
 
 
 @dataclass(frozen=True)
-class Shown:
+class LogLines:
     """Lines put to show, and what they stand for."""
 
     lines: list[str]
@@ -73,15 +74,20 @@ class Shown:
     covered: int  # lines of the log that these tell
 
 
-NOTHING = Shown([], 0, 0, 0)
+NOTHING = LogLines([], 0, 0, 0)
+
+
+def compact_json(value: Any) -> str:
+    """JSON as answers carry it: no spaces, Unicode unescaped."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def cost(lines: Iterable[str]) -> int:
     """Characters that lines take in an answer's JSON, their newlines included."""
-    return sum(len(dumps(line)) for line in lines)
+    return sum(len(compact_json(line)) for line in lines)
 
 
-def spread(item: Item, room: int, show: Show, line_size: int = LINE_SIZE) -> list[str]:
+def spread(item: Item, room: int, show: RenderItem, line_size: int = LINE_SIZE) -> list[str]:
     """A run put to show in at most `room`, its lines cut as far as that needs."""
     lines = show(item, line_size)
     while cost(lines) > room and line_size > 8:
@@ -90,7 +96,7 @@ def spread(item: Item, room: int, show: Show, line_size: int = LINE_SIZE) -> lis
     return lines
 
 
-def fit(items: Iterable[Item], room: int, show: Show, line_size: int = LINE_SIZE) -> Shown:
+def fit(items: Iterable[Item], room: int, show: RenderItem, line_size: int = LINE_SIZE) -> LogLines:
     """As many runs as fit into `room`, given latest first; the latest is shown in any case, cut if need be."""
     shown: list[list[str]] = []
     first = last = covered = 0
@@ -101,4 +107,4 @@ def fit(items: Iterable[Item], room: int, show: Show, line_size: int = LINE_SIZE
             break
         shown.append(lines)
         first, last, covered = item.first, last or item.last, covered + item.count
-    return Shown([line for lines in reversed(shown) for line in lines], first, last, covered)
+    return LogLines([line for lines in reversed(shown) for line in lines], first, last, covered)

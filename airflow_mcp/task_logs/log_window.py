@@ -12,15 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import re2
 
-from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.tools.logs.folding import LINE_SIZE, Item, Run, normal
-from airflow_mcp.tools.logs.records import INFO, LEVELS, Record, render, when
-from airflow_mcp.tools.logs.tail import LEAST, NOTHING, RAW, Shown, Tail, cost, fit, spread
-from airflow_mcp.tools.shape import dumps
+from airflow_mcp.task_logs.log_tail import LEAST, NOTHING, RAW, LogLines, LogTail, compact_json, cost, fit, spread
+from airflow_mcp.task_logs.records import INFO, LEVELS, LogRecord, render, when
+from airflow_mcp.task_logs.repeated_lines import LINE_SIZE, Item, RepeatedLine, normal
 
 _CURSOR = re.compile(r"([se])(\d{1,12})\.([0-9a-f]{12})")
 _FOLDED = 5  # lines of a run from which on it takes no more room
@@ -30,7 +29,7 @@ FILTERS = ("grep", "context", "level", "since")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WindowRequest:
     """What was asked for. `at`: a window from the start begins with this line, one from the end ends before it."""
 
     from_start: bool
@@ -51,10 +50,10 @@ class Wanted:
         return f"{'s' if self.from_start else 'e'}{line}.{self.digest}"
 
 
-def wanted(ids: Json, arguments: Json) -> Wanted:
+def read_request(ids: dict[str, Any], arguments: dict[str, Any]) -> WindowRequest:
     """Read a call's arguments. Raises InvalidArgumentsError for a bad pattern and for another call's cursor."""
     told = [ids, *(arguments.get(name) for name in FILTERS)]
-    digest = hashlib.sha256(dumps(told).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(compact_json(told).encode()).hexdigest()[:12]
     direction = arguments.get("from", "end")
     at = None
     if "cursor" in arguments:
@@ -67,7 +66,7 @@ def wanted(ids: Json, arguments: Json) -> Wanted:
             )
         direction, at = side, int(match[2])
     since = arguments.get("since")
-    return Wanted(
+    return WindowRequest(
         from_start=direction == "start",
         at=at,
         pattern=_compile(arguments["grep"]) if "grep" in arguments else None,
@@ -96,20 +95,20 @@ def _compile(pattern: str) -> re2._Regexp:  # pyright: ignore[reportPrivateUsage
         ) from None
 
 
-class Window:
+class LogWindow:
     """Fed every line in order; afterwards it has the part of the log that was asked for.
 
-    Lines are kept as they came and made safe when they are matched or shown: most are neither.
+    LineReader are kept as they came and made safe when they are matched or shown: most are neither.
     """
 
-    def __init__(self, wish: Wanted, room: int, read: Callable[[str], Record]) -> None:
+    def __init__(self, wish: WindowRequest, room: int, read: Callable[[str], LogRecord]) -> None:
         """`room` is characters of JSON for the lines; `read` makes a record of a line."""
         self.wish = wish
         self.matched = 0  # lines that the filters take, in the whole log
         self._read = read
         self._room = room
         self._line_size = max(LINE_SIZE, min(2000, room // 4))
-        self._tail = Tail(room * RAW, LEAST)
+        self._tail = LogTail(room * RAW, LEAST)
         self._forward = _Forward(room, self._cost)
         self._before: deque[tuple[int, str]] = deque(maxlen=wish.context)
         self._after = 0  # lines of context that are still due
@@ -133,7 +132,7 @@ class Window:
         elif self.wish.context:
             self._before.append((number, line))
 
-    def result(self) -> tuple[Shown, int, str | None]:
+    def result(self) -> tuple[LogLines, int, str | None]:
         """The lines, how many more lie behind the cursor, and that cursor if there are any."""
         if self.wish.from_start:
             runs, going_on = self._forward.runs, self._forward.next
@@ -141,7 +140,7 @@ class Window:
                 lines = spread(runs[0], self._room, self._show, self._line_size)
             else:
                 lines = [line for run in runs for line in self._show(run, self._line_size)]
-            shown = Shown(lines, runs[0].first, runs[-1].last, sum(run.count for run in runs)) if runs else NOTHING
+            shown = LogLines(lines, runs[0].first, runs[-1].last, sum(run.count for run in runs)) if runs else NOTHING
         else:
             shown = fit(reversed(self._tail.items), self._room, self._show, self._line_size)
             going_on = shown.first
@@ -181,15 +180,15 @@ class Window:
             number, _, line = text.partition(" ")
         return f"{number} {render(self._read(line))}".strip()
 
-    def _cost(self, run: Run) -> int:
+    def _cost(self, run: RepeatedLine) -> int:
         return cost(self._show(run, self._line_size))
 
 
 class _Forward:
     """The first runs that fit."""
 
-    def __init__(self, room: int, cost_of: Callable[[Run], int]) -> None:
-        self.runs: list[Run] = []
+    def __init__(self, room: int, cost_of: Callable[[RepeatedLine], int]) -> None:
+        self.runs: list[RepeatedLine] = []
         self.next = 0  # the first line that did not fit
         self._room = room  # left behind the runs that are closed
         self._cost_of = cost_of
@@ -206,7 +205,7 @@ class _Forward:
             longer = len(text) - len(last.texts[-1])
             spent = self._cost + longer if last.count > _FOLDED else self._cost_of(run)  # only the last line changes
         else:
-            run, room = Run(key, number, number, [text]), self._room - self._cost
+            run, room = RepeatedLine(key, number, number, [text]), self._room - self._cost
             spent = self._cost_of(run)
         if last and spent > room:
             self.next = number

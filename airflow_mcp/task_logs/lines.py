@@ -17,14 +17,14 @@ _LONGEST_ESCAPE = 10
 _PLAIN = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 
 
-class Lines:
+class LineReader:
     """Feed it bytes as they come and get the lines that are whole; `finish` gives the rest."""
 
     def __init__(self) -> None:
         self.size = 0  # bytes fed
         self._pending = b""
         self._key_lines = 0  # > 0: inside a private key
-        self._unwrap: Unwrapped | None = None
+        self._unwrap: ReprReader | None = None
         self._begun = False
 
     def feed(self, piece: bytes) -> list[str]:
@@ -36,7 +36,7 @@ class Lines:
                 return []  # too little to see the form
             piece, self._pending, self._begun = self._pending, b"", True
             if piece.startswith((b"[('", b'[("')):
-                self._unwrap = Unwrapped()
+                self._unwrap = ReprReader()
         if self._unwrap:
             piece = self._unwrap.feed(piece)
         *whole, rest = (self._pending + piece).split(b"\n")
@@ -64,7 +64,7 @@ class Lines:
         return MASK if inside else text
 
 
-class Unwrapped:
+class ReprReader:
     """The text in `[('host', 'text'), ...]`, which 2.x's API gives for a log in some forms.
 
     Source: airflow/api_connexion/endpoints/log_endpoint.py of 2.11.2, `str(logs)` in the JSON form. Each host and

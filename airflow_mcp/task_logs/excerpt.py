@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from airflow_mcp.task_logs.error_scanner import LATE_REPORTS, REPORTS, ErrorScanner, Items, LoggedError, Rank
+from airflow_mcp.task_logs.exception_chain import LoggedException, dag_frames, is_dag_frame, short_path
+from airflow_mcp.task_logs.log_tail import RenderItem, cost
+from airflow_mcp.task_logs.records import safe_text
+from airflow_mcp.task_logs.repeated_lines import LINE_SIZE, untimed
 from airflow_mcp.text import shorten
-from airflow_mcp.tools.logs.decisive import LATE_REPORTS, REPORTS, Around, Decisive, Error, Rank
-from airflow_mcp.tools.logs.failures import Failure, is_own, own_frames, short_path
-from airflow_mcp.tools.logs.folding import LINE_SIZE, untimed
-from airflow_mcp.tools.logs.records import safe_text
-from airflow_mcp.tools.logs.tail import Show, cost
 
 _CAUSES = 4  # exceptions of a chain that are told with their place, beside the raised one
 _FRAMES = 4
@@ -25,14 +25,14 @@ STRANGE = "Nothing in the log is an error that could be recognised."
 
 
 @dataclass(frozen=True)
-class Told:
+class Verdict:
     """What is known about a failure. `verdict` is there where an exception of the task's own does not explain it."""
 
-    error: Error | None
+    error: LoggedError | None
     verdict: str
     words: str = ""  # of Airflow, about how the process died
     line: int = 0  # where; 0 for nowhere
-    before: Around = ()
+    before: Items = ()
     silent: bool = False  # Airflow says nothing in this log about how it ended
 
     @property
@@ -46,22 +46,22 @@ class Told:
         return bool(self.error or self.words)
 
 
-def tell(story: Decisive) -> Told:
+def judge(story: ErrorScanner) -> Verdict:
     """The decisive error of a try that failed, or how its process died, as far as the log tells."""
     error, death = story.error, story.death
     if error and story.reported:  # behind which every process ends, and says so: a weak death is none here
         verdict = death.sentence if death and not death.weak and death.line <= error.line else ""
-        return Told(error, verdict, "", error.line, error.before)
+        return Verdict(error, verdict, "", error.line, error.before)
     if death:
         # An error logged as the very words of the death would say the same twice.
         last = error if error and error.rank > Rank.STDERR and error.line < death.line and death.weak else None
-        return Told(last, death.sentence, death.words, death.line, story.died_after)
+        return Verdict(last, death.sentence, death.words, death.line, story.died_after)
     if error:
-        return Told(error, SILENT_AFTER if story.headed else "", "", error.line, error.before, silent=True)
-    return Told(None, SILENT if story.headed else STRANGE, silent=True)
+        return Verdict(error, SILENT_AFTER if story.headed else "", "", error.line, error.before, silent=True)
+    return Verdict(None, SILENT if story.headed else STRANGE, silent=True)
 
 
-def one_line(told: Told, show: Show) -> str:
+def one_line(told: Verdict, show: RenderItem) -> str:
     """The failure in one line: "ValueError: bad row 3", or the verdict."""
     if told.died:
         return told.verdict
@@ -72,7 +72,7 @@ def one_line(told: Told, show: Show) -> str:
     return f"{what} Last output: {output[-1]}" if output else what
 
 
-def describe(told: Told, size: int, show: Show) -> str:
+def describe(told: Verdict, size: int, show: RenderItem) -> str:
     """The failure in at most `size` characters: exception, frames, causes; or Airflow's words and the last error."""
     if not told.words:
         assert told.error is not None
@@ -84,7 +84,7 @@ def describe(told: Told, size: int, show: Show) -> str:
     return shorten("\n".join(parts), size)
 
 
-def describe_error(error: Error, size: int, show: Show) -> str:
+def describe_error(error: LoggedError, size: int, show: RenderItem) -> str:
     """The raised exception with its innermost frames (the DAG's own before libraries'), its causes, its root."""
     message = safe_text(error.message)
     output = [f"  output: {line}" for line in last_output(error, show)]
@@ -108,7 +108,7 @@ def describe_error(error: Error, size: int, show: Show) -> str:
     return shorten("\n".join(parts), size)
 
 
-def around(told: Told, room: int, show: Show) -> str:
+def lines_before(told: Verdict, room: int, show: RenderItem) -> str:
     """The lines before the failure, at most 8, and those that fit into `room` characters of JSON.
 
     None where a command's output says the same.
@@ -123,14 +123,15 @@ def around(told: Told, room: int, show: Show) -> str:
     return "\n".join(lines)
 
 
-def last_output(error: Error, show: Show) -> list[str]:
+def last_output(error: LoggedError, show: RenderItem) -> list[str]:
     """What a command printed last, where the error only says that it failed."""
     lines = [untimed(line) for item in error.output for line in show(item, LINE_SIZE)]
     begun = max((at + 1 for at, line in enumerate(lines) if line == _OUTPUT), default=0)
     return lines[begun:][-_OUTPUT_LINES:]
 
 
-def _frames(failure: Failure, most: int) -> list[str]:
-    own = own_frames(failure.frames)
-    chosen = own[-most:] if any(is_own(frame) for frame in own) else own[-1:]  # how a library got there tells nothing
+def _frames(failure: LoggedException, most: int) -> list[str]:
+    own = dag_frames(failure.frames)
+    # How a library got there tells nothing.
+    chosen = own[-most:] if any(is_dag_frame(frame) for frame in own) else own[-1:]
     return [f"  at {shorten(short_path(safe_text(frame)), 160, keep_end=True)}" for frame in reversed(chosen)]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from airflow_mcp.tools.logs.records import Record, render
+from airflow_mcp.task_logs.records import LogRecord, render
 
 
 @dataclass(frozen=True)
-class Cause:
+class EndSign:
     """One way to die. `mark` is a part of the message; `detail`, if any, fills {0} of the sentence from the line."""
 
     mark: str
@@ -39,34 +39,34 @@ _STATE = re.compile(r"(?:set to |current_state['\"]: ['\"]?)(?:TaskInstanceState
 _SIGNAL = re.compile(r"signal_name=(\w+)|\b(SIG[A-Z]+)\b")
 
 # The more telling first: of several in one log the first in this list is the reason, the others follow from it.
-CAUSES = (
-    Cause("Detected zombie job", _NO_HEARTBEAT),  # 2: scheduler_job_runner.py
-    Cause("Detected a task instance without a heartbeat", _NO_HEARTBEAT),  # 3: scheduler_job_runner.py
-    Cause("Heartbeat time limit exceeded", _NO_HEARTBEAT),  # 2: local_task_job_runner.py
-    Cause("Too many failed heartbeats", _NO_HEARTBEAT),  # 3: supervisor.py
-    Cause("DagRun timed out after", "The run's dagrun_timeout passed, so Airflow stopped its tasks."),  # 2: local_t...
-    Cause("State of this instance has been externally set to", _OUTSIDE, _STATE),  # 2: local_task_job_runner.py
-    Cause("Server indicated the task shouldn't be running anymore", _UNWANTED, _STATE),  # 3: supervisor.py
-    Cause("job runner does not match", "Airflow found the task running elsewhere too, and stopped this one."),  # 2
-    Cause("likely due to running out of memory", _MEMORY),  # 2: standard_task_runner.py
-    Cause("Likely out of memory error (OOM)", _MEMORY),  # 3: supervisor.py
-    Cause("'reason': 'OOMKilled'", _MEMORY),  # both: cncf.kubernetes shows the pod it lost
-    Cause("'reason': 'Evicted'", "Its pod was evicted from its node."),  # both: cncf.kubernetes
-    Cause("non-zero exit code 137", "The command was killed (SIGKILL), most likely out of memory."),  # both: bash.py
-    Cause("non-zero exit code -9", "The command was killed (SIGKILL), most likely out of memory."),
-    Cause("Task exited with return code -9", _MEMORY),  # 2: local_task_job_runner.py
-    Cause("Received SIGSEGV", "A library written in C crashed (SIGSEGV, segmentation fault)."),  # both
-    Cause("Process terminated by signal", _KILLED, _SIGNAL),  # 3: supervisor.py
-    Cause("Sensor has timed out", "The sensor's condition did not come true within its timeout."),  # both: sensor.py
-    Cause("Process timed out", "It ran longer than its execution_timeout."),  # both: timeout.py
-    Cause("Received SIGTERM", _KILLED.format("SIGTERM")),  # 2: taskinstance.py, local_task_job_runner.py
-    Cause("Dag not found during start up", "Its DAG could not be loaded on the worker."),  # 3: task_runner.py
-    Cause("Task not found in Dag during start up", "Its DAG no longer has this task on the worker."),  # 3
-    Cause("Startup reschedule limit exceeded", "Its DAG could not be loaded on the worker."),  # 3: task_runner.py
-    Cause("Task failed due to SystemExit", _EXITED, _CODE, weak=True),  # 2: taskinstance.py
-    Cause("Task exited with return code", _EXITED, _CODE, weak=True),  # 2: local_task_job_runner.py
-    Cause("Task exited", _EXITED, _CODE, weak=True),  # 3: task_runner.py
-    Cause("Process exited abnormally", _EXITED, _CODE, weak=True),  # 3: supervisor.py
+SIGNS = (
+    EndSign("Detected zombie job", _NO_HEARTBEAT),  # 2: scheduler_job_runner.py
+    EndSign("Detected a task instance without a heartbeat", _NO_HEARTBEAT),  # 3: scheduler_job_runner.py
+    EndSign("Heartbeat time limit exceeded", _NO_HEARTBEAT),  # 2: local_task_job_runner.py
+    EndSign("Too many failed heartbeats", _NO_HEARTBEAT),  # 3: supervisor.py
+    EndSign("DagRun timed out after", "The run's dagrun_timeout passed, so Airflow stopped its tasks."),  # 2
+    EndSign("State of this instance has been externally set to", _OUTSIDE, _STATE),  # 2: local_task_job_runner.py
+    EndSign("Server indicated the task shouldn't be running anymore", _UNWANTED, _STATE),  # 3: supervisor.py
+    EndSign("job runner does not match", "Airflow found the task running elsewhere too, and stopped this one."),  # 2
+    EndSign("likely due to running out of memory", _MEMORY),  # 2: standard_task_runner.py
+    EndSign("Likely out of memory error (OOM)", _MEMORY),  # 3: supervisor.py
+    EndSign("'reason': 'OOMKilled'", _MEMORY),  # both: cncf.kubernetes shows the pod it lost
+    EndSign("'reason': 'Evicted'", "Its pod was evicted from its node."),  # both: cncf.kubernetes
+    EndSign("non-zero exit code 137", "The command was killed (SIGKILL), most likely out of memory."),  # both: bash.py
+    EndSign("non-zero exit code -9", "The command was killed (SIGKILL), most likely out of memory."),
+    EndSign("Task exited with return code -9", _MEMORY),  # 2: local_task_job_runner.py
+    EndSign("Received SIGSEGV", "A library written in C crashed (SIGSEGV, segmentation fault)."),  # both
+    EndSign("Process terminated by signal", _KILLED, _SIGNAL),  # 3: supervisor.py
+    EndSign("Sensor has timed out", "The sensor's condition did not come true within its timeout."),  # both: sensor.py
+    EndSign("Process timed out", "It ran longer than its execution_timeout."),  # both: timeout.py
+    EndSign("Received SIGTERM", _KILLED.format("SIGTERM")),  # 2: taskinstance.py, local_task_job_runner.py
+    EndSign("Dag not found during start up", "Its DAG could not be loaded on the worker."),  # 3: task_runner.py
+    EndSign("Task not found in Dag during start up", "Its DAG no longer has this task on the worker."),  # 3
+    EndSign("Startup reschedule limit exceeded", "Its DAG could not be loaded on the worker."),  # 3: task_runner.py
+    EndSign("Task failed due to SystemExit", _EXITED, _CODE, weak=True),  # 2: taskinstance.py
+    EndSign("Task exited with return code", _EXITED, _CODE, weak=True),  # 2: local_task_job_runner.py
+    EndSign("Task exited", _EXITED, _CODE, weak=True),  # 3: task_runner.py
+    EndSign("Process exited abnormally", _EXITED, _CODE, weak=True),  # 3: supervisor.py
 )
 # Events of the scheduler (both: scheduler_job_runner.py), where a task instance has no log that could say it.
 _EVENTS = {
@@ -75,26 +75,26 @@ _EVENTS = {
     "stuck in queued tries exceeded": "It stayed queued until Airflow gave it up: no worker took it ({0}).",
 }
 _LEARN_MORE = re.compile(r"\s*\(?(?:Learn more:|See|For more information, see)\s+https?://[^\s)]+\)?")
-MARKS = tuple(cause.mark for cause in CAUSES)
+MARKS = tuple(cause.mark for cause in SIGNS)
 
 
 @dataclass(frozen=True)
-class Death:
+class ProcessEnd:
     """A cause found in a log: where, what Airflow said, and what that means."""
 
     line: int
-    rank: int  # place in CAUSES
+    rank: int  # place in SIGNS
     words: str
     sentence: str
     weak: bool
 
 
-def death_in(record: Record, line: int) -> Death | None:
+def find_process_end(record: LogRecord, line: int) -> ProcessEnd | None:
     """What this record, which stands in that line, says about the task's death."""
     if not record.official:
         return None
     said = "\n".join([record.message, *(failure.what for failure in record.chain)])
-    for rank, cause in enumerate(CAUSES):
+    for rank, cause in enumerate(SIGNS):
         if cause.mark not in said:
             continue
         text = _LEARN_MORE.sub("", render(record))
@@ -103,11 +103,11 @@ def death_in(record: Record, line: int) -> Death | None:
         if cause.weak and detail in ("0", "100"):  # all went well; 100: deferred
             return None
         if cause.weak and detail.startswith("-"):
-            return Death(line, rank, text, _KILLED.format(f"number {detail[1:]}"), weak=False)
-        return Death(line, rank, text, cause.sentence.format(detail), cause.weak)
+            return ProcessEnd(line, rank, text, _KILLED.format(f"number {detail[1:]}"), weak=False)
+        return ProcessEnd(line, rank, text, cause.sentence.format(detail), cause.weak)
     return None
 
 
-def sentence_for(event: str, words: str) -> str:
+def sentence_of_event(event: str, words: str) -> str:
     """What the scheduler's event says about the task's death; `words` are the event's own."""
     return _EVENTS[event].format(_LEARN_MORE.sub("", words).strip(" .")) if event in _EVENTS else ""

@@ -24,7 +24,7 @@ _LONG_WHAT = 8_000  # characters of a message from which on no more lines are ad
 
 
 @dataclass
-class Failure:
+class LoggedException:
     """One exception: "Type: message", its frames outermost first as "file:line in function", and its notes.
 
     `link` says how it stands to the exception before it in its chain, which it led to.
@@ -43,16 +43,16 @@ class Failure:
     @property
     def place(self) -> str:
         """The innermost frame, the DAG's own before a library's; empty without frames."""
-        chosen = own_frames(self.frames)
+        chosen = dag_frames(self.frames)
         return chosen[-1] if chosen else ""
 
 
-def own_frames(frames: deque[str]) -> list[str]:
+def dag_frames(frames: deque[str]) -> list[str]:
     """The frames outside of libraries, or all where there are no such."""
-    return [frame for frame in frames if is_own(frame)] or list(frames)
+    return [frame for frame in frames if is_dag_frame(frame)] or list(frames)
 
 
-def is_own(frame: str) -> bool:
+def is_dag_frame(frame: str) -> bool:
     """Whether a frame is in the DAG's own code."""
     return not any(part in frame for part in _LIBRARY)
 
@@ -63,14 +63,14 @@ def short_path(frame: str) -> str:
     return f"…/{after}" if found and before.endswith(("/site", "/dist")) else frame
 
 
-def from_details(details: Any) -> list[Failure]:
+def read_error_detail(details: Any) -> list[LoggedException]:
     """The chain in `error_detail` of 3.x (structlog's tracebacks), the raised exception first."""
     chain = _dicts(details)
     return [_from_detail(item) for item in [*chain[: _CHAIN - 1], *chain[_CHAIN - 1 :][-1:]]]  # the root is the last
 
 
-def _from_detail(detail: dict[str, Any]) -> Failure:
-    failure = Failure(_what(detail))
+def _from_detail(detail: dict[str, Any]) -> LoggedException:
+    failure = LoggedException(_what(detail))
     failure.link = "caused by" if detail.get("is_cause", True) else "while handling"
     for frame in _dicts(detail.get("frames")):
         failure.frames.append(f"{frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}")
@@ -95,15 +95,15 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
     return [item for item in _list(value) if isinstance(item, dict)]
 
 
-class Printed:
+class TracebackParser:
     """A traceback as Python prints it, fed line by line from its first one ("Traceback (most recent call last):").
 
     Something may stand before every line ("[base] ", a tab): what stands before the first is taken off the others.
     """
 
     def __init__(self) -> None:
-        self.chain: list[Failure] = []  # as printed: the raised one last
-        self._now: Failure | None = None
+        self.chain: list[LoggedException] = []  # as printed: the raised one last
+        self._now: LoggedException | None = None
         self._link = "caused by"
         self._before = ""
         self._in_group = False
@@ -129,7 +129,7 @@ class Printed:
             return  # the traceback of one of its exceptions
         if not self.chain:
             self._before = line[: line.index(TRACEBACK)] if not self._in_group else ""
-        self._now = Failure(link=self._link)
+        self._now = LoggedException(link=self._link)
         self.chain.append(self._now)
         if len(self.chain) > _CHAIN:
             del self.chain[1]  # the root stays, and the last ones
@@ -139,7 +139,7 @@ class Printed:
             return _GROUP.sub("", line)
         return line[len(self._before) :] if self._before and line.startswith(self._before) else line
 
-    def _inside(self, now: Failure, line: str, more: bool) -> bool:
+    def _inside(self, now: LoggedException, line: str, more: bool) -> bool:
         frame = _FRAME.match(line)
         if not now.what:
             if frame:
@@ -161,7 +161,7 @@ class Printed:
             now.what += f"\n{line}"
         return more
 
-    def result(self) -> list[Failure]:
+    def result(self) -> list[LoggedException]:
         """The chain, the raised exception first."""
         chain = [failure for failure in reversed(self.chain) if failure.what]
         links = [failure.link for failure in chain]
@@ -170,12 +170,12 @@ class Printed:
         return chain
 
 
-def read_traceback(text: str) -> list[Failure]:
+def read_traceback(text: str) -> list[LoggedException]:
     """The chain in a text that holds a printed traceback, the raised exception first; empty without one."""
     _, found, rest = text.partition(TRACEBACK)
     if not found:
         return []
-    printed = Printed()
+    printed = TracebackParser()
     for line in f"{found}{rest}".split("\n"):
         printed.take(line, more=True)
     return printed.result()
