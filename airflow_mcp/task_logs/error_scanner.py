@@ -2,40 +2,47 @@
 
 What counts, the most telling first, and of equals the last:
 1. Airflow's own report that the task failed, with its exception;
-2. Airflow's words that the process died without one (deaths.py);
+2. Airflow's words that the process ended without one (process_end.py);
 3. an exception the task logged as an error: it may have been handled, so it is decisive only without 1 and 2;
-4. a line logged as an error, or a traceback that was printed;
+4. a line logged as an error;
 5. what went to stderr, which 3.x logs as an error and many programs use for plain messages.
-A warning, with a traceback or without, is none: its writer went on.
+A warning, with a traceback or without, is none: its writer went on. What was printed before is kept beside (output_lines.py).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 import re2
 
-from airflow_mcp.task_logs.exception_chain import TRACEBACK, LoggedException, TracebackParser
+from airflow_mcp.task_logs.exception_chain import LoggedException
+from airflow_mcp.task_logs.output_lines import OutputWindow
 from airflow_mcp.task_logs.process_end import MARKS, ProcessEnd, find_process_end
+from airflow_mcp.task_logs.python_traceback import TRACEBACK, traceback_in
 from airflow_mcp.task_logs.records import ERROR, WARNING, LogRecord
 from airflow_mcp.task_logs.repeated_lines import Item
 
-# Airflow's own reports. Above every failure, so as a message they tell nothing.
+# Airflow's own reports. Above every failure, so as a message they say nothing.
 REPORTS = ("Task failed with exception",)  # 2: taskinstance.py; 3: task_runner.py
 LATE_REPORTS = ("Failed to execute job", "Top level error")  # 2: standard_task_runner.py; 3: task_runner.py
 COMMAND_ENDED = "Command exited with return code"  # both: SubprocessHook, behind the output of a bash command
-_ALWAYS = (TRACEBACK, COMMAND_ENDED, *MARKS)
+TRIGGER_FAILED = "Trigger failed:"  # 2: baseoperator.py; 3: sdk/bases/operator.py, with the trigger's traceback
+# Airflow says that the task ended in an ordinary way. 2: taskinstance.py; 3: task_runner.py
+_ORDINARY_ENDS = ("Marking task as ", "Immediate failure requested", "::group::Post Execute", *REPORTS)
+_ALWAYS = (COMMAND_ENDED, *MARKS)
 _LOUD = ('"error"', '"critical"', '"error_detail"', " ERROR - ", " CRITICAL - ")
-_TELLING = re2.compile("|".join(map(re2.escape, (*_LOUD, *_ALWAYS))))  # one pass, however many words
-_MESSAGE = 4_000  # characters of a message of several lines that are kept
-_NEAR = 60  # lines between a command's end and the error that came of it
+_MATTERS = re2.compile("|".join(map(re2.escape, (TRACEBACK, *_LOUD, *_ALWAYS, *_ORDINARY_ENDS))))
+_LINES = 2_000  # of a record that are kept from its start, and behind them
+_LAST_LINES = 500
+_SIZE = 400_000  # characters of these
 Items = tuple[Item, ...]
 
 
 class Rank(IntEnum):
-    """How much an error tells; the highest in a log is the decisive one."""
+    """How much an error says; the highest in a log is the decisive one."""
 
     STDERR = 1
     LOGGED = 2
@@ -53,7 +60,8 @@ class LoggedError:
     rank: Rank
     chain: list[LoggedException] = field(default_factory=list[LoggedException])
     before: Items = ()
-    output: Items = ()  # the end of a command's output, where the error is that it failed
+    # Raw lines that were printed before it, of a reported one.
+    output: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
 
 @dataclass
@@ -63,28 +71,45 @@ class _OpenRecord:
     record: LogRecord
     line: int
     before: Items
-    printed: TracebackParser | None = None
-    from_start: bool = False  # the record's own message begins the traceback: its lines may be records themselves
+    output: list[tuple[int, str]]
+    lines: list[str] = field(default_factory=list[str])
+    last: deque[str] = field(default_factory=lambda: deque[str](maxlen=_LAST_LINES))
+    size: int = 0
+
+    def add(self, text: str) -> None:
+        """Take a further line; of very many the first and the last are kept."""
+        self.size += len(text)
+        if len(self.lines) < _LINES and self.size < _SIZE:
+            self.lines.append(text)
+        else:
+            self.last.append(text[: _SIZE // _LAST_LINES])
+
+    @property
+    def text(self) -> str:
+        """The whole message."""
+        return "\n".join([self.record.message, *self.lines, *self.last])
 
 
 def may_matter(line: str) -> bool:
-    """Whether a line may matter, and so must be read; cheap, since most lines do not."""
-    return _TELLING.search(line) is not None
+    """Whether a line must be read; cheap, since most need not."""
+    return _MATTERS.search(line) is not None
 
 
 class ErrorScanner:
-    """Fed record by record; afterwards it knows the error, or of what the task died."""
+    """Fed record by record; afterwards it knows the error, or how the process ended."""
 
     def __init__(self, latest: Callable[[], Items]) -> None:
-        """`latest` gives the last lines before the present one, folded."""
-        self.death: ProcessEnd | None = None
-        self.died_after: Items = ()
+        """Take `latest`, which gives the last lines before the present one, folded."""
+        self.end: ProcessEnd | None = None
+        self.before_end: Items = ()
         self.errors = 0  # records logged as errors
         self.headed = False  # whether the log has Airflow's form, in which Airflow would report a failure
+        self.ordinary = False  # whether Airflow says that it handled the task's end
+        self.window = OutputWindow()  # what was printed since the last report
         self._latest = latest
         self._best: dict[Rank, LoggedError] = {}
         self._open: _OpenRecord | None = None
-        self._command: tuple[int, Items] = (0, ())
+        self._trigger: list[LoggedException] = []
 
     @property
     def error(self) -> LoggedError | None:
@@ -102,73 +127,53 @@ class ErrorScanner:
         return self._open is not None
 
     def record(self, record: LogRecord, line: int) -> None:
-        """The next record, or its first line."""
-        self.headed = self.headed or bool(record.moment)
-        first, *rest = record.message.split("\n")
-        if self._goes_on(first):
-            for text in rest:
-                self.more(text)
-            return
+        """Take the next record, or its first line."""
         self.close()
-        begins = TRACEBACK in first
-        if record.level >= ERROR or begins:
-            self.errors += record.level >= ERROR
-            self._open = _OpenRecord(record, line, self._latest(), from_start=begins)
-            if begins:
-                self._open.printed = TracebackParser()
-                self._open.printed.take(first, more=False)
-            record.message = first
-            for text in rest:
-                self.more(text)
+        self.headed = self.headed or bool(record.moment)
+        if record.official and record.message.startswith(_ORDINARY_ENDS):
+            self.ordinary = True
+        if record.level >= ERROR:
+            self.errors += 1
+            reported = record.message.startswith(REPORTS + LATE_REPORTS) and not record.printed
+            output = self.window.take_all() if reported else []
+            self._open = _OpenRecord(record, line, self._latest(), output)
         elif any(mark in record.message for mark in _ALWAYS):
-            self._spoken(record, line, self._latest())
+            self._find_end(record, line, self._latest())
 
     def more(self, text: str) -> None:
-        """A line that continues the record."""
-        if self._open is None:
-            return
-        if self._open.printed is None and TRACEBACK in text:
-            self._open.printed = TracebackParser()
-        if self._open.printed is not None:
-            # In a log of a form we do not know, nothing else says where a traceback ends.
-            if not self._open.printed.take(text, more=not self._open.record.continues):
-                self.close()
-        elif len(self._open.record.message) < _MESSAGE:
-            self._open.record.message += f"\n{text}"
+        """Take a line that continues the record."""
+        if self._open is not None:
+            self._open.add(text)
 
     def close(self) -> None:
-        """The record is whole."""
+        """Take note that the record is whole."""
         opened, self._open = self._open, None
         if opened is None:
             return
-        record = opened.record
-        chain = record.chain = record.chain or (opened.printed.result() if opened.printed else [])
-        if self._spoken(record, opened.line, opened.before) and not chain:
+        record, text = opened.record, opened.text
+        chain = record.chain or (traceback_in(text) if TRACEBACK in text else [])
+        record.chain = chain
+        if TRACEBACK in text:
+            text = text.partition(TRACEBACK)[0].rpartition("\n")[0] or text.partition("\n")[0]
+        record.message = text
+        if text.startswith(TRIGGER_FAILED):
+            self._trigger = chain
+        if self._find_end(record, opened.line, opened.before) and not chain:
             return
         rank = _rank(record, chain)
         if rank is None:
             return
-        error = LoggedError(record.message, opened.line, rank, chain, opened.before)
-        ended, output = self._command
-        if ended and 0 < opened.line - ended <= _NEAR:
-            error.output = output
-        self._best[rank] = error
+        if chain and chain[0].text.endswith("Trigger failure") and self._trigger:
+            chain = [*chain, *self._trigger]
+        self._best[rank] = LoggedError(text, opened.line, rank, chain, opened.before, opened.output)
 
-    def _goes_on(self, text: str) -> bool:
-        """Whether this begins a record of its own and yet is a line of the traceback that is being printed."""
-        printed = self._open.printed if self._open and self._open.from_start else None
-        return printed is not None and printed.take(text, more=False)
-
-    def _spoken(self, record: LogRecord, line: int, before: Items) -> bool:
-        """Whether Airflow says here that a command ended, or the process."""
-        if COMMAND_ENDED in record.message:
-            self._command = (line, before)
-            return True
-        death = find_process_end(record, line)
-        if death is None:
+    def _find_end(self, record: LogRecord, line: int, before: Items) -> bool:
+        """Whether Airflow says here that the process ended."""
+        end = find_process_end(record, line)
+        if end is None:
             return False
-        if self.death is None or death.rank < self.death.rank:
-            self.death, self.died_after = death, before
+        if self.end is None or end.rank < self.end.rank:
+            self.end, self.before_end = end, before
         return True
 
 

@@ -6,7 +6,11 @@ import re
 
 from airflow_mcp.redact import MASK
 
-LONGEST_LINE = 64 * 1024  # bytes of one line that are looked at
+LONGEST_LINE = 64 * 1024  # bytes of one line that are read: of a longer one its two ends
+_END = 16 * 1024  # of these at its end, where a long message says why
+_HEAD = LONGEST_LINE - _END
+_SLACK = 64  # bytes before the end, which say whether it begins inside an escape
+_CUT = "…"
 _LONGEST_KEY = 250  # lines: an RSA key of 16,384 bits has about 200, so what follows is no key any more
 _KEY = re.compile(r"-----(BEGIN|END) [A-Z ]*PRIVATE KEY-----")
 _ESCAPE = re.compile(
@@ -14,6 +18,8 @@ _ESCAPE = re.compile(
     rb"|[^\\'\"]+|['\"]|\\"  # text, a quote, or an escape whose rest has not come yet
 )
 _LONGEST_ESCAPE = 10
+_TORN = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:u[0-9a-fA-F]{0,3})?$")  # an escape that goes on behind the cut
+_WORD = re.compile(rb"[^\s\"'\\,;&]{1,4096}(?=[\s\"'\\,;&])")
 _PLAIN = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 
 
@@ -23,12 +29,13 @@ class LineReader:
     def __init__(self) -> None:
         self.size = 0  # bytes fed
         self._pending = b""
+        self._head = b""  # of a line that is too long, whose end `_pending` then is
         self._key_lines = 0  # > 0: inside a private key
         self._unwrap: ReprReader | None = None
         self._begun = False
 
     def feed(self, piece: bytes) -> list[str]:
-        """The lines that end in this piece."""
+        """Return the lines that end in this piece."""
         self.size += len(piece)
         if not self._begun:
             self._pending += piece
@@ -40,16 +47,24 @@ class LineReader:
         if self._unwrap:
             piece = self._unwrap.feed(piece)
         *whole, rest = (self._pending + piece).split(b"\n")
-        self._pending = rest[:LONGEST_LINE] if len(rest) > LONGEST_LINE else rest
-        return [self._decode(line) for line in whole]
+        lines = [self._decode(line) for line in whole]
+        self._pending = rest
+        if len(rest) > LONGEST_LINE + _SLACK or (self._head and len(rest) > _END + _SLACK):
+            self._head = self._head or rest[:_HEAD]
+            self._pending = rest[-_END - _SLACK :]
+        return lines
 
     def finish(self) -> list[str]:
-        """The last line, if it had no newline."""
+        """Return the last line, if it had no newline."""
         rest, self._pending, self._begun = self._pending, b"", True
-        return [self._decode(line) for line in rest.split(b"\n")] if rest else []
+        return [self._decode(line) for line in rest.split(b"\n")] if rest or self._head else []
 
     def _decode(self, line: bytes) -> str:
-        text = line[:LONGEST_LINE].decode("utf-8", "replace").rstrip("\r")
+        head, self._head = self._head, b""
+        if not head and len(line) > LONGEST_LINE + _SLACK:
+            head, line = line[:_HEAD], line[-_END - _SLACK :]
+        text = _joined(head, line) if head else line.decode("utf-8", "replace")
+        text = text.rstrip("\r")
         if not self._key_lines and "PRIVATE KEY-----" not in text:
             return text
         return self._without_key(text)
@@ -62,6 +77,21 @@ class LineReader:
         if marks:
             self._key_lines = 1 if marks[-1] == "BEGIN" else 0
         return MASK if inside else text
+
+
+def _joined(head: bytes, end: bytes) -> str:
+    """Join the two ends of a line: no escape is torn, so JSON whose longest string was cut stays JSON.
+
+    The end begins with a whole word: half a secret is not known as one.
+    """
+    torn = _TORN.search(head, max(len(head) - _SLACK, 0))
+    head = head[: torn.start()] if torn else head
+    slack, end = end[:-_END], end[-_END:]
+    if (len(slack) - len(slack.rstrip(b"\\"))) % 2:
+        end = end[1:]  # what an escape stands for
+    word = _WORD.match(end)
+    end = end[word.end() :] if word else end
+    return f"{head.decode('utf-8', 'ignore')}{_CUT}{end.decode('utf-8', 'ignore')}"
 
 
 class ReprReader:

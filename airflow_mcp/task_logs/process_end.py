@@ -1,4 +1,4 @@
-"""Why a task died, from the words in which Airflow says so: killed, lost, stopped from outside, out of time.
+"""How a task's process ended, from the words in which Airflow says so: killed, lost, stopped, out of time.
 
 The words are those of Airflow 2.11.2 and 3.3.2; where they are found in the source stands behind each. A task that
 printed the same words itself is not believed.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from airflow_mcp.task_logs.records import LogRecord, render
+from airflow_mcp.task_logs.records import LogRecord, render, safe_text
 
 
 @dataclass(frozen=True)
 class EndSign:
-    """One way to die. `mark` is a part of the message; `detail`, if any, fills {0} of the sentence from the line."""
+    """Words of Airflow: `mark` is a part of the message; `detail`, if any, fills {0} of the sentence from the line."""
 
     mark: str
     sentence: str
@@ -27,23 +27,25 @@ _UNWANTED = (
     "Stopped from outside: Airflow's API said that it should no longer run (state {0}), because somebody set its "
     "state, cleared it, or its heartbeat came too late."
 )
-_NO_HEARTBEAT = (
+NO_HEARTBEAT = (
     "Its heartbeat stopped, so Airflow gave it up: the worker, pod or node died or was out of memory or CPU, or could "
     "not reach Airflow."
 )
 _MEMORY = "Killed (SIGKILL), most likely because the worker ran out of memory."
 _KILLED = "Killed by a signal ({0}) from outside its own code."
 _EXITED = "The process ended itself with exit code {0} (sys.exit or os._exit), without an exception."
-_CODE = re.compile(r"(-?\d+)\)?\W*(?:$|\s)")
+_EXITED_WITH_TEXT = "The process ended itself with the words: {0}"
+# 2: "SystemExit(3)", "return code 3"; 3: the field exit_code, which is the text that sys.exit was given
+_CODE = re.compile(r"(?:SystemExit\(|return code |exit_code=)(.*?)\)?$", re.DOTALL)
 _STATE = re.compile(r"(?:set to |current_state['\"]: ['\"]?)(?:TaskInstanceState\.)?(\w+)", re.IGNORECASE)
 _SIGNAL = re.compile(r"signal_name=(\w+)|\b(SIG[A-Z]+)\b")
 
 # The more telling first: of several in one log the first in this list is the reason, the others follow from it.
 SIGNS = (
-    EndSign("Detected zombie job", _NO_HEARTBEAT),  # 2: scheduler_job_runner.py
-    EndSign("Detected a task instance without a heartbeat", _NO_HEARTBEAT),  # 3: scheduler_job_runner.py
-    EndSign("Heartbeat time limit exceeded", _NO_HEARTBEAT),  # 2: local_task_job_runner.py
-    EndSign("Too many failed heartbeats", _NO_HEARTBEAT),  # 3: supervisor.py
+    EndSign("Detected zombie job", NO_HEARTBEAT),  # 2: scheduler_job_runner.py
+    EndSign("Detected a task instance without a heartbeat", NO_HEARTBEAT),  # 3: scheduler_job_runner.py
+    EndSign("Heartbeat time limit exceeded", NO_HEARTBEAT),  # 2: local_task_job_runner.py
+    EndSign("Too many failed heartbeats", NO_HEARTBEAT),  # 3: supervisor.py
     EndSign("DagRun timed out after", "The run's dagrun_timeout passed, so Airflow stopped its tasks."),  # 2
     EndSign("State of this instance has been externally set to", _OUTSIDE, _STATE),  # 2: local_task_job_runner.py
     EndSign("Server indicated the task shouldn't be running anymore", _UNWANTED, _STATE),  # 3: supervisor.py
@@ -68,46 +70,55 @@ SIGNS = (
     EndSign("Task exited", _EXITED, _CODE, weak=True),  # 3: task_runner.py
     EndSign("Process exited abnormally", _EXITED, _CODE, weak=True),  # 3: supervisor.py
 )
-# Events of the scheduler (both: scheduler_job_runner.py), where a task instance has no log that could say it.
-_EVENTS = {
-    "heartbeat timeout": _NO_HEARTBEAT,
-    "state mismatch": "The executor lost it: it ended before Airflow heard that it started ({0}).",
-    "stuck in queued tries exceeded": "It stayed queued until Airflow gave it up: no worker took it ({0}).",
-}
 _LEARN_MORE = re.compile(r"\s*\(?(?:Learn more:|See|For more information, see)\s+https?://[^\s)]+\)?")
-MARKS = tuple(cause.mark for cause in SIGNS)
+MARKS = tuple(sign.mark for sign in SIGNS)
 
 
 @dataclass(frozen=True)
 class ProcessEnd:
-    """A cause found in a log: where, what Airflow said, and what that means."""
+    """The end of a process as a log has it: where, what Airflow said, and what that means."""
 
     line: int
     rank: int  # place in SIGNS
     words: str
     sentence: str
     weak: bool
+    text: str = ""  # that the task gave sys.exit
 
 
 def find_process_end(record: LogRecord, line: int) -> ProcessEnd | None:
-    """What this record, which stands in that line, says about the task's death."""
+    """Return what this record, which stands in that line, says of the process's end."""
     if not record.official:
         return None
-    said = "\n".join([record.message, *(failure.what for failure in record.chain)])
-    for rank, cause in enumerate(SIGNS):
-        if cause.mark not in said:
+    message = "\n".join([record.message, *(exception.text for exception in record.chain)])
+    for rank, sign in enumerate(SIGNS):
+        if sign.mark not in message:
             continue
         text = _LEARN_MORE.sub("", render(record))
-        found = cause.detail.search(text, max(text.find(cause.mark), 0)) if cause.detail else None
+        found = sign.detail.search(text, max(text.find(sign.mark), 0)) if sign.detail else None
         detail = next((part for part in found.groups() if part), "") if found else "unknown"
-        if cause.weak and detail in ("0", "100"):  # all went well; 100: deferred
-            return None
-        if cause.weak and detail.startswith("-"):
-            return ProcessEnd(line, rank, text, _KILLED.format(f"number {detail[1:]}"), weak=False)
-        return ProcessEnd(line, rank, text, cause.sentence.format(detail), cause.weak)
+        if sign.weak:
+            return _exit(record, line, rank, text, detail)
+        return ProcessEnd(line, rank, text, sign.sentence.format(detail), sign.weak)
     return None
 
 
-def sentence_of_event(event: str, words: str) -> str:
-    """What the scheduler's event says about the task's death; `words` are the event's own."""
-    return _EVENTS[event].format(_LEARN_MORE.sub("", words).strip(" .")) if event in _EVENTS else ""
+def _exit(record: LogRecord, line: int, rank: int, words: str, detail: str) -> ProcessEnd | None:
+    """Return how a process that ended itself did: with a code, by a signal, or with the text it gave sys.exit."""
+    given = record.fields.get("exit_code")
+    if given is not None and not isinstance(given, int):
+        said = words_of(str(given))
+        return ProcessEnd(line, rank, words, _EXITED_WITH_TEXT.format(said), weak=True, text=said)
+    detail = words_of(detail)
+    if not (number := re.match(r"(-?\d+)\.?(?:\s*(?:For more|$)|$)", detail)):
+        return ProcessEnd(line, rank, words, _EXITED_WITH_TEXT.format(detail), weak=True, text=detail)
+    if number[1] in ("0", "100"):  # all went well; 100: deferred
+        return None
+    if number[1].startswith("-"):
+        return ProcessEnd(line, rank, words, _KILLED.format(f"number {number[1][1:]}"), weak=False)
+    return ProcessEnd(line, rank, words, _EXITED.format(number[1]), weak=True)
+
+
+def words_of(text: str) -> str:
+    """Return a text safe to show, without links for more."""
+    return _LEARN_MORE.sub("", safe_text(text)).strip()

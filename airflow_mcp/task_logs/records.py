@@ -20,7 +20,8 @@ LogForm = Literal["text", "ndjson"]  # of Airflow 2 and of Airflow 3
 DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
 LEVELS = {
     "debug": DEBUG, "info": INFO, "warning": WARNING, "warn": WARNING, "error": ERROR, "exception": ERROR,
-    "critical": CRITICAL, "fatal": CRITICAL,
+    "critical": CRITICAL, "fatal": CRITICAL, "severe": ERROR, "alert": CRITICAL, "emerg": CRITICAL, "panic": CRITICAL,
+    "trace": DEBUG, "notice": INFO,
 }  # fmt: skip
 _NAMES = {DEBUG: "DEBUG", WARNING: "WARNING", ERROR: "ERROR", CRITICAL: "CRITICAL"}  # info goes without saying
 _HEADER = re.compile(r"\[(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\]]*)\] \{([^}]*)\} (\w+) - (.*)", re.DOTALL)
@@ -95,7 +96,8 @@ def _from_cut(line: str) -> LogRecord:
     if "event" not in found:
         return LogRecord(line, continues=True)
     kind, value = (pattern.search(line) for pattern in _CUT_FAILURE.values())
-    chain = [LoggedException(f"{_plain(kind[1])}: {_plain(value[1])}" if value else _plain(kind[1]))] if kind else []
+    text = f"{_plain(kind[1])}: {_plain(value[1])}" if kind and value else _plain(kind[1]) if kind else ""
+    chain = [LoggedException(text)] if text else []
     level = LEVELS.get(found.get("level", ""), ERROR if kind else INFO)
     return LogRecord(_plain(found["event"]), level, found.get("timestamp", ""), found.get("logger", ""), chain)
 
@@ -120,7 +122,7 @@ def render(record: LogRecord) -> str:
     parts = [record.moment[11:19], label or "", record.message.strip("\n")]
     text = " ".join(part for part in parts if part)
     if record.chain:
-        text = f"{text}: {' <- '.join(failure.what for failure in record.chain)}"
+        text = f"{text}: {' <- '.join(exception.text for exception in record.chain)}"
         if place := record.chain[0].place:
             text = f"{text} ({short_path(place)})"
     if record.fields:

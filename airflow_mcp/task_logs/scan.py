@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from airflow_mcp.task_logs.error_scanner import ErrorScanner, may_matter
-from airflow_mcp.task_logs.exception_chain import TRACEBACK
+from airflow_mcp.task_logs.excerpt import Verdict, judge
 from airflow_mcp.task_logs.lines import LineReader
 from airflow_mcp.task_logs.log_tail import LEAST, RAW, LogLines, LogTail, fit
 from airflow_mcp.task_logs.log_window import LogWindow, WindowRequest
+from airflow_mcp.task_logs.python_traceback import TRACEBACK
 from airflow_mcp.task_logs.records import LogForm, LogRecord, from_json, from_text, is_plain, render
 from airflow_mcp.task_logs.repeated_lines import LINE_SIZE, OWN, TRACE, Item, normal
 
@@ -19,6 +20,18 @@ _HOST = re.compile(r"[\w.:-]+")  # alone on the first line of 2.x: where the log
 _OWN_LINES = 80  # from a log's start, in which that may stand
 _FORM_KNOWN = 300  # lines, after which a log without a header will have none
 _NOT_PLAIN = ("Could not", "!!!!", "rror")  # in Airflow's own lines: says something after all
+
+
+# Who writes what a task printed, and what its own words around a command are. 2: logging_mixin.py, subprocess.py;
+# 3: supervisor.py, hooks/subprocess.py
+_PRINTED = (
+    '"logger":"task.stdout"',
+    '"logger":"task.stderr"',
+    '.SubprocessHook"',
+    "{logging_mixin.py:",
+    "{subprocess.py:",
+)
+_COMMANDS = ("Tmp dir root location", "Running command: ", "Command exited with return code", "Output:")
 
 
 class _Scan:
@@ -54,20 +67,29 @@ class _Scan:
 
 
 class LogScan(_Scan):
-    """Feed it the log's bytes; afterwards ask `story` about its failure, and `end` for its last lines."""
+    """Feed it the log's bytes; afterwards ask `verdict` about its failure, and `end` for its last lines."""
 
     def __init__(self, form: LogForm, room: int) -> None:
-        """`room` is the characters that `end` will be asked for at most."""
+        """Take `room`, the characters that `end` will be asked for at most."""
         super().__init__(form)
+        self.printed = 0  # lines that the task's own code, or a command it ran, printed
         self._tail = LogTail(room * RAW, LEAST)
         self._in_trace = False  # in lines of a traceback behind a record, which the error tells
         self._in_own = False
-        self.story = ErrorScanner(lambda: self._tail.latest(_AROUND, without=OWN))
+        self._verdict: Verdict | None = None
+        self.scanner = ErrorScanner(lambda: self._tail.latest(_AROUND, without=OWN))
 
     def finish(self) -> None:
-        """The log has ended."""
+        """Take note that the log has ended."""
         super().finish()
-        self.story.close()
+        self.scanner.close()
+
+    @property
+    def verdict(self) -> Verdict:
+        """What ended a try that failed; known once the log has ended."""
+        if self._verdict is None:
+            self._verdict = judge(self.scanner, self._read)
+        return self._verdict
 
     def end(self, room: int, *, own: bool = True) -> LogLines:
         """The last lines that fit into `room` characters of JSON, tracebacks and Airflow's own only counted.
@@ -82,20 +104,22 @@ class LogScan(_Scan):
         return item.show(self._render, line_size)
 
     def _take(self, line: str) -> None:
-        if self._in_trace or self.story.is_open or may_matter(line) or self._unheaded():
+        if self._in_trace or self.scanner.is_open or may_matter(line) or self._unheaded():
             record = self._read(line)
-            self._in_trace = record.continues and self.story.headed and (self._in_trace or TRACEBACK in line)
-            if not record.continues or (TRACEBACK in line and not self.story.headed and not self.story.is_open):
-                self.story.record(record, self.lines)
+            self._in_trace = record.continues and self.scanner.headed and (self._in_trace or TRACEBACK in line)
+            if record.continues:
+                self.scanner.more(record.message)
             else:
-                self.story.more(record.message)
+                self.scanner.record(record, self.lines)
         else:
             self._in_trace = False
+        self.scanner.window.add(self.lines, line)
+        self.printed += any(mark in line for mark in _PRINTED) and not any(mark in line for mark in _COMMANDS)
         self._tail.add(self.lines, line, TRACE if self._in_trace else OWN if self._is_own(line) else normal(line))
 
     def _unheaded(self) -> bool:
         """Whether it is not yet known that this log has Airflow's form."""
-        return not self.story.headed and self.lines < _FORM_KNOWN
+        return not self.scanner.headed and self.lines < _FORM_KNOWN
 
     def _is_own(self, line: str) -> bool:
         if self.lines == 1 and not self._structured and _HOST.fullmatch(line):

@@ -1,76 +1,165 @@
-"""One key for errors that are the same but for their data, and the one line that says what an error is."""
+"""One key for texts that say the same of other data, and the data in which they differ.
+
+Taken out are numbers, times, ids, hosts, paths, addresses and quoted values. A quoted name stays where it is the error
+("column \\"amount\\" does not exist"), a quoted sentence since it may say why, and a code of a status or an exit since
+another code is another cause.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable, Sequence
 
-from airflow_mcp.task_logs.exception_chain import LoggedException, read_traceback
-from airflow_mcp.task_logs.records import safe_text
-from airflow_mcp.text import shorten
-
-_LONGEST = 300  # characters
-_DATA = re.compile(
-    r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b"  # a UUID
-    r"|\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"  # a date
-    r"|\b0x[0-9a-f]+\b|\b[0-9a-f]{8,}\b|\b(?=[a-f]*\d)[0-9a-f]{6,7}\b"  # hexadecimal ids
-    r"|-?\d+(?:[.,_]\d+)*",  # a number
+_LONGEST = 300  # characters of a key
+_DIGEST = 12
+_NAMING_TYPES = frozenset(
+    (
+        "KeyError",
+        "NameError",
+        "AttributeError",
+        "ImportError",
+        "ModuleNotFoundError",
+        "UndefinedError",
+        "UnboundLocalError",
+    )
+)
+_NAMING = re.compile(
+    r"(?:^|[^\w])(?:columns?|table|view|relation|schema|database|catalog|function|procedure|operator|index|sequence|role|user"
+    r"|group|module|package|library|import|key|attribute|argument|parameter|param|option|flag|variable|setting|env|field|name"
+    r"|property|type|class|method|model|macro|source|target|task|script|command|identifier|constraint|extension|symbol|feature"
+    r"|permission|action|scope|secret|topic|queue|bucket|dataset|resource|entity|object|label|connection|conn_id|pool|dag"
+    r"|certificate|license|driver|plugin|codec|format|encoding|locale|currency|region|kind|namespace|on|for|missing|undefined"
+    r"|unknown|named|called|reference to)s?(?: with)?(?: name)?[ =:]*\(?$",
     re.IGNORECASE,
 )
-_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`")
-# Here the quoted name is the error: a missing column is not a missing package.
-_NAMING = frozenset(("KeyError", "NameError", "AttributeError", "ImportError", "ModuleNotFoundError", "UndefinedError"))
-_LINE = re.compile(r":\d+(?= in |$)")
+_CODE = re.compile(
+    r"(?:\b(?:codes?|status|errno|error|exit|returned|http|signal|rc|state|level|msg|failure|sqlstate|return code|exit status"
+    r"|exit code)(?:\s+(?:of|is|was|code|status|number))?[\s:=#(\[]*|\[Errno |HTTP/\d\.\d )$",
+    re.IGNORECASE,
+)
+_HEXADECIMAL = re.compile(r"(?=[a-f]*\d)[0-9a-f]{6,}$|[0-9a-f]{8,}$", re.IGNORECASE)
+_STATUS = re.compile(r"[1-5]\d\d$")  # of HTTP, where it begins a message
+_STATUS_AT = re.compile(r"(?:^|: |\()$")
+_CODES = re.compile(r"[A-Z][A-Z_]*-?\d{2,}\w*$|E\d{3,4}$|[A-Z]{1,4}\d{1,3}[A-Z]?\d*$")  # ORA-00942, SQL0204N, TS2322
+_TLDS = (
+    "com|net|org|io|internal|local|localdomain|cluster|svc|lan|corp|cloud|dev|app|intra|example|test|invalid|edu|gov|biz|info"
+    "|de|eu|uk|fr|us|in|br|nl|ch|at|pl|es|se|no|dk|fi|cz|jp|cn|au|ca|ru|be|ie|nz|za"
+)
+_DATA = re.compile(
+    "|".join(
+        (
+            r"(?P<quoted>'(?:[^'\n\\]|\\.)*'|\"(?:[^\"\n\\]|\\.)*\"|`[^`\n]*`)",
+            r"(?P<url>\b[a-z][a-z0-9+.-]{1,20}://[^\s'\"<>,;)\]]+)",
+            r"(?P<uuid>\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b)",
+            r"(?P<time>\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?)?"
+            r"|\b\d{1,2}/\d{1,2}/\d{2,4}\b|\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b)",
+            rf"(?P<host>\b(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?::\d+)?\b|(?<![\w.])(?:[a-z0-9-]+\.)+(?:{_TLDS})(?::\d+)?\b(?![.(])"
+            r"|(?<![\w.])[a-z][\w.-]*:\d{2,5}\b(?!:)"
+            r"|(?<=host )[a-z0-9][\w.-]*\b|(?<=host: )[a-z0-9][\w.-]*\b|(?<=hostname )[a-z0-9][\w.-]*\b"
+            r"|(?<=route to )[a-z0-9][\w.-]*\b|(?<=connect to )[a-z0-9][\w.-]*\b|(?<=resolve )[a-z0-9][\w.-]*\b"
+            r"|(?<=\w@)[\w.-]+)",
+            r"(?P<path>(?<![\w<])(?:[A-Za-z]:)?(?:~|\.{1,2})?[/\\][\w.@%+=~-]+(?:[/\\][\w.@%+=~-]*)*"
+            r"|(?<![\w./])[\w.-]+/[\w./-]*\.\w{1,5}\b|(?<![\w.])[\w-]+\.(?:csv|json|jsonl|parquet|avro|orc|xml|xlsx?|txt|log|gz|zip"
+            r"|sql|py|ya?ml|toml|sh|jar|tar|tgz|bz2|dat|tmp|lock|pem|crt)\b)",
+            r"(?P<id>\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{6,}\b|\b[0-9a-f]{8,}\b"
+            r"|\b(?=[A-Za-z_-]*\d)[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*\b|\b(?=\w*\d)\w+\b)",
+            r"(?P<number>-?\d+(?:[.,_]\d+)*)",
+        )
+    ),
+    re.IGNORECASE,
+)
+_DIGITS = re.compile(r"\d+(?:[.,_]\d+)*")
+_SENTENCE = re.compile(r"[^\W\d_]{2,}\W+[^\W\d_]{2,}\W+[^\W\d_]{2,}")
+_LABEL = re.compile(r"([\w.-]+)[\s=:#('\"`\[]*$")
 
 
-def normalised(message: str, *, names: bool = False) -> str:
-    """A message without its data: numbers, dates, ids and (unless `names`) quoted values."""
-    if not names:
-        message = _QUOTED.sub("'…'", message)
-    return _DATA.sub("#", message)  # all alike: an id may happen to have digits only
+def normalise(text: str, *, names: bool = False) -> str:
+    """Take the data out of a text; `names` keeps quoted values, which then are the error."""
+    return _split(text, names)[0]
 
 
-def signature(chain: list[LoggedException], message: str = "") -> str:
-    """The key of a chain: type and message of the raised exception and of its root, and the innermost own frame."""
-    if not chain:
-        return shorten(normalised(_first_line(message)), _LONGEST)
-    raised, root = chain[0], chain[-1]
-    parts = [_key(raised)] if root is raised else [_key(raised), _key(root)]
-    place = root.place or raised.place
-    return f"{' <- '.join(parts)}{f' @ {_where(place)}' if place else ''}"
+def values_of(text: str, *, names: bool = False) -> list[tuple[str, str]]:
+    """Return what `normalise` takes out of a text, each with the word before it: [("partner", "2")]."""
+    return _split(text, names)[1]
 
 
-def signature_of(text: str) -> str:
-    """The key of an error's text: a whole traceback (such as an import error's) or a message."""
-    text = safe_text(text)
-    return signature(read_traceback(text), _telling_line(text))
+def _split(text: str, names: bool) -> tuple[str, list[tuple[str, str]]]:
+    parts: list[str] = []
+    values: list[tuple[str, str]] = []
+    at = 0
+    for match in _DATA.finditer(text):
+        before = text[at : match.start()]
+        parts.append(before)
+        at = match.end()
+        value = match[0]
+        kept = _kept(match, text, names)
+        if kept is None:
+            parts.append(_PLACEHOLDERS.get(match.lastgroup or "", "#"))
+            label = _LABEL.search(text[max(match.start() - 60, 0) : match.start()])
+            values.append((label[1] if label else "", value.strip("'\"`")))
+        else:
+            parts.append(kept)
+            values += [("", number) for number in _DIGITS.findall(value)] if kept != value else []
+    parts.append(text[at:])
+    return "".join(parts), values
 
 
-def what_of(text: str) -> str:
-    """The one line, at most 300 characters, that says what an error's text is about: "ValueError: bad row 3"."""
-    text = safe_text(text)
-    chain = read_traceback(text)
-    return shorten(_first_line(chain[0].what) if chain else _telling_line(text), _LONGEST)
+_PLACEHOLDERS = {"quoted": "'…'", "url": "…/…", "host": "<host>", "path": "…/…"}
 
 
-def _key(failure: LoggedException) -> str:
-    what = safe_text(_first_line(failure.what))
-    return shorten(normalised(what, names=failure.kind in _NAMING), _LONGEST)
+def _kept(match: re.Match[str], text: str, names: bool) -> str | None:
+    """Return what of a value stays in the key, or None where it is data."""
+    value, kind = match[0], match.lastgroup
+    before = text[max(match.start() - 60, 0) : match.start()]
+    if kind == "quoted":
+        if names or _SENTENCE.search(value) or (_NAMING.search(before) and not re.search(r"[/\\:]", value)):
+            return _DIGITS.sub("#", value)
+        return None
+    if kind in ("id", "number"):
+        if _STATUS.match(value) and _STATUS_AT.search(before):
+            return value
+        if _CODES.match(value) or (value.isdigit() and len(value) < 6 and _CODE.search(before)):
+            return value
+        if kind == "id" and _HEXADECIMAL.match(value):
+            return None
+        if kind == "id" and not value[0].isdigit() and not _looks_random(value):
+            return _DIGITS.sub("#", value)  # a name with a number: orders_2026, Step7
+    return None
 
 
-def _where(frame: str) -> str:
-    """ "/opt/airflow/dags/etl.py:20 in transform" -> "etl.py:transform"."""
-    path, _, function = frame.partition(" in ")
-    return f"{_LINE.sub('', path).replace(chr(92), '/').rpartition('/')[2]}:{function or '<module>'}"
+def _looks_random(value: str) -> bool:
+    """Whether letters and digits are mixed as in an id of a machine: x7k2p, j-2AXXGAPLF."""
+    return bool(re.search(r"\d[A-Za-z]+\d|[a-z]\d[a-z]\d?|\d[A-Z]{2}", value)) or len(_DIGITS.findall(value)) > 2
 
 
-def _first_line(text: str) -> str:
-    return next((line for line in text.strip().splitlines() if line.strip()), "")
+def join_key(parts: Iterable[str]) -> str:
+    """Join parts to a key of at most 300 characters; what is cut off stands in it as a digest."""
+    key = " ".join(" <- ".join(parts).split())
+    if len(key) <= _LONGEST:
+        return key
+    digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:_DIGEST]
+    return f"{key[: _LONGEST - _DIGEST - 2]}… {digest}"[:_LONGEST]
 
 
-def _telling_line(text: str) -> str:
-    """The last line that is not indented, where Python puts the exception; else the first."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    outer = [line for line in lines if line[:1] not in (" ", "\t")]
-    return (
-        outer[-1] if outer and lines and lines[0].lstrip().startswith(("File ", "Traceback")) else ""
-    ) or _first_line(text)
+def is_naming(kind: str) -> bool:
+    """Whether a type's quoted value is the error: a missing key is another error than another missing key."""
+    return kind in _NAMING_TYPES
+
+
+def differences(texts: Sequence[str], most: int = 5) -> str:
+    """Say in which data texts with one key differ: "partner 2, partner 5 and 3 more"; empty where they do not."""
+    rows = [values_of(text) for text in texts]
+    if len(rows) < 2 or len({len(row) for row in rows}) > 1:
+        return ""
+    differing = [at for at in range(len(rows[0])) if len({row[at][1] for row in rows}) > 1]
+    if not differing:
+        return ""
+    said = dict.fromkeys(", ".join(_named(*row[at]) for at in differing[:2]) for row in rows)
+    names = list(said)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more if len(differing) > 1 else ", ".join(names[:most]) + more
+
+
+def _named(label: str, value: str) -> str:
+    return f"{label} {value}" if label and label.lower() != value.lower() else value

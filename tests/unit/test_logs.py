@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.task_logs.excerpt import describe, judge
+from airflow_mcp.task_logs.excerpt import describe
 from airflow_mcp.task_logs.scan import LogScan
 from airflow_mcp.tools.workflow.log_stream import FORMS as FORM_OF
 from tests.unit.assistant import GENERATIONS, assistant, talking, text_of
@@ -129,8 +129,8 @@ def scanned(generation: Generation, pieces: list[bytes]) -> tuple[Any, ...]:
     for piece in pieces:
         scan.feed(piece)
     scan.finish()
-    told = judge(scan.story)
-    return scan.lines, scan.size, told, told.text and describe(told, 5000, scan.show), scan.end(50_000)
+    told = scan.verdict
+    return scan.lines, scan.size, told, told.text and describe(told, 5000), scan.end(50_000)
 
 
 WHOLE: dict[Generation, bytes] = {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_mcp.task_logs.excerpt import describe, judge
+from airflow_mcp.task_logs.excerpt import describe
 from airflow_mcp.task_logs.log_window import read_request
 from airflow_mcp.task_logs.scan import LogScan, WindowScan
 from tests.unit.assistant import GENERATIONS, assistant
@@ -109,7 +109,7 @@ async def test_a_command_that_failed_is_told_with_what_it_printed_last(version: 
     answer = await read(version, "".join(log) + form.say("mail sent"))
     first, *rest = answer["error"].splitlines()
     assert first.startswith("AirflowException: Bash command failed.")
-    assert rest[:2] == ["  output: dumping sales", '  output: error: no database "sales_eu"']
+    assert rest[0] == '  output, line 4: error: no database "sales_eu"'
     assert "Running command" not in answer["error"]
 
 
@@ -311,8 +311,8 @@ def test_no_record_of_3x_whatever_its_shape_stops_the_reading(rows: list[Any]) -
     scan = LogScan("ndjson", 600)
     scan.feed(log)
     scan.finish()
-    told = judge(scan.story)
-    assert not told.text or len(describe(told, 600, scan.show)) <= 600
+    told = scan.verdict
+    assert not told.text or len(describe(told, 600)) <= 600
     assert scan.end(600).covered == scan.lines or scan.lines > scan.end(600).covered > 0
     window = WindowScan("ndjson", read_request({}, {"grep": ".", "level": "debug"}), 600)
     window.feed(log)

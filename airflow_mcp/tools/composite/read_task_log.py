@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import InvalidArgumentsError, NotFoundError
-from airflow_mcp.task_logs.excerpt import Verdict, describe, judge, lines_before
+from airflow_mcp.task_logs.cause import Cause
+from airflow_mcp.task_logs.excerpt import Verdict, describe, lines_before
 from airflow_mcp.task_logs.log_tail import cost
 from airflow_mcp.task_logs.log_window import FILTERS, WindowRequest, read_request
 from airflow_mcp.task_logs.scan import LogScan, WindowScan
@@ -72,18 +73,18 @@ async def _story(door: InnerDoor, ids: Json, wish: WindowRequest, room: int, sta
     answer: Json = {}
     if not await read_log(door, ids, scan):
         answer["hint"] = _too_long()
-    told = judge(scan.story)
+    told = scan.verdict
     if state in _WENT_WELL:
-        told = Verdict(None, "")
-        if scan.story.errors:
-            answer["hint"] = f"It did not fail. {scan.story.errors} records say error: level='error' shows them."
+        told = Verdict(None, Cause())
+        if scan.scanner.errors:
+            answer["hint"] = f"It did not fail. {scan.scanner.errors} records say error: level='error' shows them."
     elif told.silent:  # only of a try that is known to have failed may be said that it died
-        told = replace(told, verdict=(await last_words(door, ids) or told.verdict) if state in _FAILED else "")
-    if told.verdict:
-        answer["verdict"] = told.verdict
+        told = replace(told, sentence=(await last_words(door, ids) or told.sentence) if state in _FAILED else "")
+    if told.sentence:
+        answer["verdict"] = told.sentence
     if told.text:
         size = room // 2
-        while cost([error := describe(told, size, scan.show)]) > room * 3 // 5 and size > 100:
+        while cost([error := describe(told, size)]) > room * 3 // 5 and size > 100:
             size = size * 2 // 3  # what is written escaped takes more room
         answer |= {"error": error, "error_at_line": told.line}
     room -= len(dumps(answer)) + 12
