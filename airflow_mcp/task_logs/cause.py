@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from airflow_mcp.task_logs.exception_chain import LoggedException, leaves, unwrap_groups
 from airflow_mcp.task_logs.message import describe_exception, nested_exceptions
@@ -31,11 +33,13 @@ class Cause:
     output: OutputError | None = None
 
     def line(self, size: int = 300) -> str:
-        """Say the cause in one line: `ValueError: bad row <- KeyError: 'id'`, or an output's error and what wraps it."""
+        """Say the cause in one line: `ValueError: bad <- KeyError: 'id'`, or an output's error and what wraps it."""
         behind = [_cut(describe_exception(one), 160) for one in self.wrappers[:1]]
         if self.output is not None:
             return _fit(self._output_texts(), behind, size)
-        texts = [_texts(one) for one in self.chain] or [describe_exception(one) for one in self.wrappers[:1]]
+        texts = _without_repeats([_texts(one) for one in self.chain]) or [
+            describe_exception(one) for one in self.wrappers[:1]
+        ]
         if not texts:
             return ""
         return _fit([_ARROW.join(_middle_out(texts, size))], behind if self.chain else [], size)
@@ -43,10 +47,8 @@ class Cause:
     def _output_texts(self) -> list[str]:
         assert self.output is not None
         if self.output.tier is Tier.LAST_LINE:
-            return [f"Last output: {self.output.root.text}"]
-        chain = [
-            describe_exception(one) if not one.members else _texts(one) for one in unwrap_groups(self.output.chain)
-        ]
+            return [f"Last output: {self.output.root.text}", *self.output.more]
+        chain = _without_repeats([_texts(one) for one in unwrap_groups(self.output.chain)])
         if len(chain) > 1 and self.output.chain[1].link == "while handling":
             texts = [_ARROW.join(chain[:2])]
         else:
@@ -61,7 +63,7 @@ class Cause:
             parts += [_key(one) for one in self.output.chain]
             parts += sorted({normalise(text) for text in self.output.more})
         if not parts or self.output is not None:
-            parts += [_key(one) for one in self.wrappers]
+            parts += [_wrapper_key(one, self.output) for one in self.wrappers]
         root = self.chain[-1] if self.chain else None
         place = root.place or self.chain[0].place if root else ""
         key = join_key([part for part in parts if part])
@@ -127,12 +129,26 @@ def _texts(exception: LoggedException) -> str:
     return f"{describe_exception(exception)} [{'; '.join(said[:_LEAVES])}{rest}]"
 
 
+def _without_repeats(texts: list[str]) -> list[str]:
+    """Leave out what only repeats its cause, as "ExecutionException: java.io.IOException: disk full" does."""
+    kept = [text for text, cause in pairwise(texts) if cause.partition(": ")[2] not in text]
+    return [*kept, *texts[-1:]]
+
+
 def _key(exception: LoggedException) -> str:
     """Return the key of one exception: all that its line says, and of a group every leaf."""
     said = describe_exception(exception, _LONGEST_KEY)
     key = normalise(safe_text(said), names=is_naming(exception.kind))
     members = sorted({" <- ".join(_key(one) for one in chain) for chain in leaves(exception)})
     return f"{key} [{'; '.join(members)}]" if members else key
+
+
+def _wrapper_key(exception: LoggedException, output: OutputError | None) -> str:
+    """Return the key of a wrapper: its name where the output says what failed, since its words hold the command."""
+    found = find_wrapper(exception)
+    if found is not None and output is not None and output.tier > Tier.LAST_LINE:
+        return f"[{found[0].operator}]"
+    return _key(exception)
 
 
 def _where(frame: str) -> str:
@@ -143,7 +159,9 @@ def _where(frame: str) -> str:
 
 
 def _middle_out(texts: list[str], size: int) -> list[str]:
-    """Leave out the middle of a chain that is too long: the raised one and the root stay."""
+    """Leave out the middle of a chain that is too long: the raised one and the root stay, if it says more."""
+    if len(texts) == 2 and sum(map(len, texts)) > size and len(_words(texts[1]) - _words(texts[0])) < 3:
+        return [_cut(texts[0], size)]
     if len(texts) > 2 and sum(map(len, texts)) + len(_ARROW) * len(texts) > size:
         texts = [texts[0], f"({len(texts) - 2} more)", texts[-1]]
     if len(texts) > 1 and sum(map(len, texts)) + len(_ARROW) * len(texts) > size:
@@ -151,6 +169,10 @@ def _middle_out(texts: list[str], size: int) -> list[str]:
         first = max(room - len(texts[-1]), room // 2)
         texts = [_cut(texts[0], first), *texts[1:-1], _cut(texts[-1], max(room - min(first, len(texts[0])), _LEAST))]
     return texts
+
+
+def _words(text: str) -> set[str]:
+    return {word.lower() for word in re.findall(r"[^\W\d_]{3,}", text)}
 
 
 def _fit(texts: list[str], behind: list[str], size: int) -> str:

@@ -6,7 +6,8 @@ What counts, the most telling first, and of equals the last:
 3. an exception the task logged as an error: it may have been handled, so it is decisive only without 1 and 2;
 4. a line logged as an error;
 5. what went to stderr, which 3.x logs as an error and many programs use for plain messages.
-A warning, with a traceback or without, is none: its writer went on. What was printed before is kept beside (output_lines.py).
+A warning, with a traceback or without, is none: its writer went on. What was printed before is kept beside
+(output_lines.py).
 """
 
 from __future__ import annotations

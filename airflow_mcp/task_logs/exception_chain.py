@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ _FRAMES = 40  # of one exception that are kept, the innermost
 MOST_MEMBERS = 50  # of a group that are kept
 MOST_LINKS = 12  # exceptions of a chain that are kept
 _DEEPEST = 12  # groups within groups that are read
-GROUP_TYPES = ("ExceptionGroup", "BaseExceptionGroup")
+_TYPE = re.compile(r"(?:[\w$]+\.)*([A-Za-z_][\w$]*)(?: ?\[\w+\])?(?::|\s*$)")
 
 
 @dataclass
@@ -33,8 +34,9 @@ class LoggedException:
 
     @property
     def kind(self) -> str:
-        """The exception's type without its module."""
-        return self.text.partition(":")[0].rpartition(".")[2].strip()
+        """The exception's type without its module; empty for a tool's line."""
+        match = _TYPE.match(self.text)
+        return match[1] if match else ""
 
     @property
     def message(self) -> str:

@@ -166,7 +166,7 @@ def key_of(verdict: Verdict) -> str:
 
 
 def describe(verdict: Verdict, size: int) -> str:
-    """Describe the failure in at most `size` characters: exceptions and frames, or Airflow's words and the last error."""
+    """Describe the failure in at most `size` characters: exceptions and frames, or Airflow's words, the last error."""
     if not verdict.words:
         assert verdict.error is not None
         return describe_error(verdict.error, verdict.cause, size)

@@ -1,4 +1,4 @@
-"""Which texts say only that something failed, and not what: "Job failed with exit code 1.", "3 errors found:", "ERROR"."""
+"""Which texts say only that something failed, and not what: "Job failed with exit code 1.", "3 errors found:"."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import re
 
 _WORDS = frozenset(
     """
-    a an the this that it its is was were has have had been be being are of in on at to for from by with and or as not
-    did does do can could cannot while when during after before due because since so then there which one more some any
-    see check view look refer please find us
-    log logs output details detail information info above below following full previous stack trace traceback
-    error errors err fatal severe critical warning failed fail failing fails failure failures unsuccessful unsuccessfully
-    exception exceptions exited exit exits exiting ended ending terminated terminating aborted aborting abort stopped
-    stopping cancelled canceled completed complete finished finish finishing done
-    status state states code codes exitcode statuscode returned return returns returncode returning non zero nonzero
-    job jobs task tasks step steps stage run runs running script commands command cmd process processes program
-    application app pipeline workflow container containers pod pods build batch query statement operation operator
-    execution executing execute executed driver worker cluster remote local subprocess child notebook flow node nodes
-    unexpected unexpectedly unknown internal occurred happened encountered caught raised thrown got badly abnormally
-    final terminal last id name airflow bash shell ssh docker spark dbt glue emr ecs databricks beam dataflow invocation
-    kubernetes yarn java python something went wrong sorry oops bye goodbye true false none null result results message
-    reason giving up gave retry retries retrying attempts attempt tries try again now
+    a an the this that it its is was were has have had been be being are of in on at to for from by with and or
+    as not did does do can could cannot while when during after before due because since so then there which one
+    more some any see check view look refer please find us log logs output details detail information info above
+    below following full previous stack trace traceback error errors err fatal severe critical warning failed
+    fail failing fails failure failures unsuccessful unsuccessfully exception exceptions exited exit exits
+    exiting ended ending terminated terminating aborted aborting abort stopped stopping cancelled canceled
+    completed complete finished finish finishing done status state states code codes exitcode statuscode
+    returned return returns returncode returning non zero nonzero job jobs task tasks step steps stage run runs
+    running script commands command cmd process processes program application app pipeline workflow container
+    containers pod pods build batch query statement operation operator execution executing execute executed
+    driver worker cluster remote local subprocess child notebook flow workload node nodes unexpected
+    unexpectedly unknown internal occurred happened encountered caught raised thrown got badly abnormally final
+    terminal last id name airflow bash shell ssh docker spark dbt glue emr ecs databricks beam dataflow
+    invocation kubernetes yarn java python something went wrong sorry oops bye goodbye true false none null
+    result results message reason giving up gave retry retries retrying attempts attempt tries try again now
     partial successes warnings passed skipped total seconds second minutes ms
     """.split()  # noqa: SIM905 - read as prose
 )
 _GENERIC = frozenset(
     (
-        "",
         "AirflowException",
         "AirflowFailException",
         "Exception",
@@ -60,8 +59,14 @@ def is_hollow(text: str) -> bool:
     text = text.strip()
     if not text or text.endswith((":", ": [")) or _COUNT.fullmatch(text) or _CODE.fullmatch(text):
         return True
-    words = re.findall(r"[A-Za-z]+", _DATA.sub(" ", text[:400]))
+    words = re.findall(r"[A-Za-z]+", _DATA.sub(_said, text[:400]))
     return len(text) <= 400 and all(word.lower() in _WORDS for word in words)
+
+
+def _said(data: re.Match[str]) -> str:
+    """Return what a value says: a quoted sentence is no value."""
+    words = re.findall(r"[A-Za-z]{2,}", data[0])
+    return f" {' '.join(words)} " if len(words) > 2 and data[0][0] in "'\"`" else " "
 
 
 def is_about(text: str) -> bool:

@@ -20,6 +20,10 @@ from airflow_mcp.task_logs.runtimes import read_frames
 from airflow_mcp.task_logs.wrappers import find_wrapper
 
 _LONGEST = 600  # characters of what is told of one message
+_LONG_BODY = 200  # characters from which on a body hides the words before it
+_INFORMS = 12  # characters of words before a body that may say enough
+_BODIES = 8  # of a message that are looked at
+_TOKEN = re.compile(r"\\\\.|['\"{}\[\]()]")
 _LONGEST_BODY = 64 * 1024  # characters of a body that is parsed
 _FEW, _FEW_LONG = 4, 200  # lines of a message that is told whole, and characters of each
 _LINES = 400  # of a message that are looked at, of each end half
@@ -27,7 +31,7 @@ _BODY = re.compile(r"[{\[]\s*[{\"'\[]")
 # Where the bodies of APIs say what is wrong, the most telling first.
 _CAUSES = ("root_cause", "caused_by", "cause", "error", "errors", "Error", "failure", "fault", "exception", "details")
 _TEXTS = (
-    "message", "Message", "error_message", "errorMessage", "error_description", "reason", "state_message", "detail",
+    "message", "Reason", "Message", "error_message", "errorMessage", "error_description", "reason", "state_message", "detail",
     "details", "description", "msg", "statusReason", "stoppedReason", "failureReason", "FailureReason", "ErrorMessage",
     "StateChangeReason", "faultstring", "exceptionMessage", "title", "error", "stderr", "Cause", "cause",
 )  # fmt: skip
@@ -39,6 +43,7 @@ _ELEMENT = re.compile(
     r"<(?:\w+:)?(Message|message|faultstring|title|Description|reason)>\s*(.{1,300}?)\s*</", re.DOTALL
 )
 _ERRORS_OF = re.compile(r"\s*(?:STDERR|stderr|Standard error|Error output)\s*:\s*$", re.IGNORECASE)
+_TYPE = re.compile(r"(?:[\w$]+\.)*_?[A-Z][\w$]*(?: ?\[\w+\])?")  # an exception's
 _JAVA = re.compile(r"^\s+at \S+\(|^Caused by: ", re.MULTILINE)
 _EMPTY = frozenset(("", "None", "null", "none", "{}", "[]"))
 
@@ -61,7 +66,7 @@ def nested_exceptions(exception: LoggedException) -> list[LoggedException]:
 def describe_exception(exception: LoggedException, size: int = _LONGEST) -> str:
     """Say in one line of at most `size` characters what an exception says: "Type: what happened"."""
     kind, found, message = exception.text.partition(":")
-    if not found or " " in kind.strip() or exception.members:
+    if not found or not _TYPE.fullmatch(kind.strip()) or exception.members:
         return _one_line(telling_text(exception.text, size), size)
     if (wrapper := find_wrapper(exception)) is not None and not is_hollow(wrapper[1]):
         words = exception.text[: len(exception.text) - len(wrapper[1])].strip()
@@ -125,25 +130,50 @@ def _following(lines: list[str]) -> str:
 
 def _with_bodies(message: str) -> str:
     """Put what a JSON, Python or XML body says in place of the body; a body that says nothing goes."""
-    match = _BODY.search(message)
-    if match is not None:
-        start = match.start()
-        end = max(message.rfind("}"), message.rfind("]")) + 1
+    parts: list[str] = []
+    at = 0
+    for start, end in _bodies(message):
         body = message[start:end]
-        before, behind = message[:start], message[end:]
         known = _parse(body)
+        before = message[at:start]
         said = _body_texts(known) if known is not None else _pairs(body)
-        informs = not is_hollow(before.strip().removesuffix(":")) and len(before.strip()) > 12
-        if said:
-            text = ": ".join(said)
-            return f"{before}{text}{behind}" if not informs or len(body) > 200 else f"{message}"
-        if known is not None and not informs:
-            return f"{before}{behind}" if _is_empty(known) else message
+        head = message[:start].rpartition("\n")[2].strip()
+        informs = len(head) > _INFORMS and not is_hollow(head)  # nor where it ends with a colon
+        if said and (not informs or len(body) > _LONG_BODY):
+            parts += [before, ": ".join(said)]
+            at = end
+        elif known is not None and _is_empty(known) and not informs:
+            parts.append(before)
+            at = end
+    message = "".join([*parts, message[at:]])
     if "</" in message and (elements := _ELEMENT.findall(message)):
-        start = message.index("<")
         said = list(dict.fromkeys(text for _, text in elements))
-        return f"{message[:start]}{': '.join(said[:3])}"
+        return f"{message[: message.index('<')]}{': '.join(said[:3])}"
     return message
+
+
+def _bodies(text: str) -> list[tuple[int, int]]:
+    """Find the outermost brackets that hold JSON or Python values; one that is not closed ends with the text."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    while (match := _BODY.search(text, at)) is not None and len(found) < _BODIES:
+        depth, quote, end = 0, "", len(text)
+        for token in _TOKEN.finditer(text, match.start(), match.start() + _LONGEST_BODY):
+            mark = token[0]
+            if quote:
+                quote = "" if mark == quote else quote
+            elif mark in "'\"":
+                quote = mark
+            elif mark in "{[(":
+                depth += 1
+            elif mark in "}])":
+                depth -= 1
+                if depth == 0:
+                    end = token.end()
+                    break
+        found.append((match.start(), end))
+        at = end
+    return found
 
 
 def _parse(body: str) -> Any:

@@ -1,6 +1,6 @@
 """The error in what a command or a remote job printed: what its runtime, its tools or its own log say, the last of it.
 
-A crash or a tool's error beats a line that is only logged as an error, and the later beats the earlier, unless the later
+A crash or a tool's error beats a line that is only logged as an error, and the later beats the earlier, unless it
 follows from it: lines that say no more than "failed" are left out, and of errors that stand together the first is told.
 """
 
@@ -17,7 +17,7 @@ from airflow_mcp.task_logs.output_lines import OutputLine
 from airflow_mcp.task_logs.python_traceback import TRACEBACK, read_traceback
 from airflow_mcp.task_logs.records import ERROR, WARNING
 from airflow_mcp.task_logs.runtimes import CRASHES
-from airflow_mcp.task_logs.tool_errors import BLOCKS, FOLLOWS, GENERIC, read_line
+from airflow_mcp.task_logs.tool_errors import BLOCKS, FOLLOWS, GENERIC, SUMMARIES, read_line
 from airflow_mcp.task_logs.wrappers import says_nothing
 
 _IGNORED = re.compile(
@@ -26,13 +26,16 @@ _IGNORED = re.compile(
 _UNCAUGHT = re.compile(
     r"Exception in thread \"main\"|panic: |fatal error: |thread 'main' panicked|Unhandled exception|PHP Fatal"
 )
+_HELP = re.compile(r" -> \[Help \d+\]$")  # Maven's
+_NOTES = 2  # lines behind a traceback at the end of an output, which are its notes (PEP 678)
 _CLOSE = 4  # lines between errors of one tool that stand together
 _CLOSE_OF = {"compiler": 10, "rustc": 12, "tsc": 10, "dbt": 8, "terraform": 6}  # which quote the source below
 _SURVIVED = 25  # lines of other output behind an error that is only printed, from which on a later one counts more
+_CRASHES = ("crash", "c++")
 _MORE = 20  # further errors that are kept
 _CRASH_START = re.compile(
     r"Exception|Error|Throwable|Fault|panic|fatal error|thread '|Caused by|Uncaught|Unhandled|\.rb:\d|-e:\d+:in|PHP "
-    r"| line \d+\.$| line \d+, <|Fatal|^[A-Z][\w.]*: "
+    r"| line \d+\.$| line \d+, [<n]|Fatal|^[A-Z][\w.]*: "
 )
 
 
@@ -81,8 +84,8 @@ def _choose(printed: list[OutputError], findings: list[OutputError], lines: Sequ
     finals = [one for one in printed if one.final]
     if finals and chosen is not finals[-1] and chosen.tool in GENERIC | {"log"} and chosen.first >= finals[-1].first:
         chosen = finals[-1]  # what a dying program says about itself
-    crashes = [one for one in printed if one.tool == "crash" and one is not chosen and one.first < chosen.first]
-    if crashes and chosen.tool in GENERIC and _quiet(lines, crashes[-1].last, chosen.first) < _SURVIVED:
+    crashes = [one for one in printed if one.tool in _CRASHES and one is not chosen and one.first < chosen.first]
+    if crashes and chosen.tool in GENERIC | {"signal"} and _quiet(lines, crashes[-1].last, chosen.first) < _SURVIVED:
         chosen = crashes[-1]
     later = [one for one in findings if one.tier is Tier.LOGGED and one.first > chosen.last]
     if later and not chosen.final and _quiet(lines, chosen.last, later[0].first) >= _SURVIVED:
@@ -101,7 +104,7 @@ def _first_together(findings: list[OutputError]) -> OutputError:
     while at > 0:
         before, now = findings[at - 1], findings[at]
         close = _CLOSE_OF.get(before.tool, _CLOSE)
-        if before.tool != now.tool or before.tool == "crash" or now.first - before.last > close:
+        if before.tool != now.tool or before.tool in _CRASHES or now.first - before.last > close:
             break
         at -= 1
     chosen = findings[at]
@@ -118,7 +121,7 @@ def _findings(lines: Sequence[OutputLine]) -> Iterator[OutputError]:
         text = texts[number]
         if _IGNORED.match(text):
             ignored = number
-        found = _read(texts, number) if text.strip() else None
+        found = _read(texts, number) if text.strip() and not FOLLOWS.match(text) else None
         if found is None:
             found = _logged(lines[number], number)
         if found is None:
@@ -141,6 +144,7 @@ def _read(texts: list[str], number: int) -> OutputError | None:
     text = texts[number]
     if TRACEBACK in text:
         chain, end = read_traceback(texts, number)
+        end = _add_notes(chain, texts, end)
         return OutputError(chain, 0, Tier.PRINTED, "crash", number, end) if chain else None
     if _CRASH_START.search(text):
         for read in CRASHES:
@@ -150,10 +154,22 @@ def _read(texts: list[str], number: int) -> OutputError | None:
     for tool, read_block in BLOCKS:
         if (crash := read_block(texts, number)) is not None:
             return OutputError(crash[0], 0, Tier.PRINTED, tool, number, crash[1])
-    if (found := read_line(text)) is not None:
+    end = number + 1
+    if text.rstrip().endswith(":") and end < len(texts) and texts[end].strip():
+        end += 1  # the next line says which
+    if (found := read_line(" ".join(texts[number:end]))) is not None:
         tool, what = found
-        return OutputError([LoggedException(what)], 0, Tier.PRINTED, tool, number, number + 1)
+        return OutputError([LoggedException(what)], 0, Tier.PRINTED, tool, number, end)
     return None
+
+
+def _add_notes(chain: list[LoggedException], texts: list[str], end: int) -> int:
+    """Take the lines between a traceback and the end of the output, where they are few, as the exception's notes."""
+    rest = [text for text in texts[end:] if text.strip()]
+    if not chain or not 0 < len(rest) <= _NOTES or any(is_hollow(text) or read_line(text) for text in rest):
+        return end
+    chain[0].text = "\n".join([chain[0].text, *rest])
+    return len(texts)
 
 
 def _logged(line: OutputLine, number: int) -> OutputError | None:
@@ -162,8 +178,13 @@ def _logged(line: OutputLine, number: int) -> OutputError | None:
     if line.chain_text:
         chain = [LoggedException(part) for part in line.chain_text.split("\n") if part]
         return OutputError(chain[:1] or [LoggedException(text)], 0, Tier.LOGGED, "log", number, number + 1)
+    if summary := SUMMARIES.match(text):
+        said = summary["npm"] or text
+        if not is_hollow(said):
+            return OutputError([LoggedException(said)], 0, Tier.LOGGED, "summary", number, number + 1)
     if line.level < WARNING or is_hollow(text) or FOLLOWS.match(text):
         return None
+    text = _HELP.sub("", text)
     tier = Tier.LOGGED if line.level >= ERROR else Tier.WARNING
     return OutputError([LoggedException(text)], 0, tier, "log", number, number + 1)
 
@@ -174,10 +195,10 @@ def _last_line(lines: Sequence[OutputLine]) -> OutputError | None:
     follows = [number for number in filled if FOLLOWS.match(lines[number].text)]
     for number in range(len(lines) - 1, max(len(lines) - 60, -1), -1):
         text = lines[number].text.strip()
-        if follows and number < follows[0]:
-            break
         if not is_hollow(text) and not is_about(text) and not FOLLOWS.match(text) and re.search(r"\w{3}", text):
-            return _line_error(lines, number)
+            found = _line_error(lines, number)
+            found.more = [lines[place].text.strip() for place in follows[-1:]]
+            return found
     return _line_error(lines, [*filled, *follows][-1]) if filled else None
 
 

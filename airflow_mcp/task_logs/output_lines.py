@@ -1,6 +1,6 @@
 """What a program printed, without what others put before its lines: time, level, container; and the lines kept of it.
 
-Only the last stretch of a log is kept, in bounded memory, and of what lies before it the places that look like an error.
+Only the last stretch of a log is kept, in bounded memory, and of what lies before the places that look like an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Crashes as runtimes other than Python print them: the exceptions of a program that ended, the raised one first.
 
-Java, Scala and Kotlin, JavaScript and C# print "Type: message" with lines of frames below; Go, Rust, R, Ruby and PHP have
-forms of their own. Each reader takes lines and the number of one, and returns the chain with the line behind it, or None.
+Java, Scala and Kotlin, JavaScript and C# print "Type: message" with lines of frames below; Go, Rust, R, Ruby and PHP
+have forms of their own. Each reader takes lines and the number of one, and returns the chain with the line behind it,
+or None.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ _HEAD = re.compile(
     rf"(?P<what>(?P<kind>{_TYPE})(?: \[\w+\]| \(\d+\))?(?:: (?P<message>.*))?)$"
 )
 _AT = re.compile(r"\s+at (?:async |new )?[\w$.<>\[\]#@/`~ -]+[(:].*|\s+at [^\s]+:\d+(?::\d+)?|\s+at [\w.<>`]+\(.*")
-_MORE = re.compile(r"\s+\.\.\. \d+ (?:more|common frames omitted)|\s+--- End of (?:inner|stack)|Driver stacktrace:")
+_MORE = re.compile(
+    r"\s+\.\.\. \d+ (?:more|common frames omitted|lines? matching)|\s+--- End of (?:inner|stack)|Driver stacktrace:"
+)
 _CAUSE = re.compile(r"\s*(?:Caused by: |---> |\[cause\]: )")
 _SUPPRESSED = re.compile(r"\s+Suppressed: ")
 _MESSAGE_LINES = 40
@@ -38,7 +41,9 @@ _RUBY_FRAME = re.compile(r"\s+(?:\d+: )?from ")
 _PHP = re.compile(
     r"(?:PHP )?(?P<level>Fatal|Parse|Recoverable fatal) error:\s+(?P<message>.*?)(?: in (?P<place>\S+?(?::\d+| on line \d+)))?$"
 )
-_PERL = re.compile(r"(?P<message>\S.*) at (?P<place>(?:\S+\.(?:pl|pm|t)|-e|\S*/\S+)) line \d+(?:, <\w+> line \d+)?\.$")
+_PERL = re.compile(
+    r"(?P<message>\S.*) at (?P<place>(?:\S+\.(?:pl|pm|t)|-e|\S*/\S+)) line \d+(?:, <\w+> line \d+|, near \".*)?\.?$"
+)
 
 
 def read_frames(lines: Sequence[str], start: int) -> Crash | None:

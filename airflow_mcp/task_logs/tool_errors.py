@@ -57,7 +57,6 @@ LINE_ERRORS: tuple[tuple[str, str], ...] = (
     ("compiler", r"\S[^:]*:\d+(?::\d+)?: (?:fatal )?[Ee]rror:? .+|.*undefined reference to .+|ld: .+|\S+\.go:\d+:\d+: .+"),
     ("rustc", r"error(?:\[\w+\])?: (?!aborting due|could not compile).+"),
     ("maven", r"/\S+:\[\d+,\d+\] .+"),
-    ("maven goal", r"(?P<what>Failed to execute goal .+?)(?: -> \[Help \d+\])?$"),
     ("pytest", r"E {3,}(?P<what>\w[\w.]*(?:Error|Exception|Failed|Exit)\b.*)|FAILED \S+ - .+"),
     ("spark", r".*?(?P<what>(?:User class threw exception|Job aborted due to stage failure|Container killed (?:by YARN|on request)|ExecutorLostFailure).+)"),
     ("dataflow", r".*Workflow failed\. Causes: .+"),
@@ -66,14 +65,24 @@ LINE_ERRORS: tuple[tuple[str, str], ...] = (
     ("pnpm", r"\s*ERR_PNPM_\w+\s+.+"),
     ("elixir", r"\*\* \(\w[\w.]*\) .+"),
     ("julia", r"ERROR: (?:LoadError: )?\w+(?:Error|Exception)?: .+"),
-    ("shell", r"(?:\S*(?:sh|ksh|dash)|\S+\.\w+|\S*/\S+|main|environment): (?:line )?\d+: (?P<what>.+)"),
+    ("shell", r"(?:\S*(?:sh|ksh|dash)|\S+\.\w+|\S*/\S+|main|environment): (?:-c: )?(?:line )?\d+: (?P<what>.+)"),
     ("shell", r".*: command not found(?:\.\.\.)?$|\S+: not found$|.*: unbound variable$|.*: parameter (?:null or )?not set$"),
     ("errno", rf".*(?:^|[:(] ?|\b)(?:{_ERRNO})(?:[.)!]| \(.*\)|, .*|: .*)?$"),
     ("program", r"[\w./+-]+: (?:\([^)]*\) )?(?:fatal |runtime |internal |syntax )?(?:error|fatal|cannot|can't|could not|couldn't|unable to|failed to|failed|invalid|illegal|unknown|unrecognized|unrecognised|missing|no such|bad|not a|option|unexpected|undefined|refusing|access denied|permission denied|authentication failed|connection)\b.+"),
-    ("exception", r"(?:[\w$]+\.)*(?P<what>[A-Z][\w$]*(?:Error|Exception|Fault|Failure|Timeout|Interrupt)(?: \[\w+\])?: .+)"),
+    ("exception", r"\[?(?:[\w$]+\.)*(?P<what>[A-Z][\w$]*(?:Error|Exception|Fault|Failure|Timeout|Interrupt|Rejection)(?: \[\w+\])?: .+?)(?:\] \{)?$"),
     ("generic", r"(?:\S+ )?(?:Error|ERROR|error|Fatal|FATAL|fatal|PANIC|FATAL ERROR|Fatal error|Critical|CRITICAL|ERREUR|FEHLER)(?: \w+)?(?: \[\w+\])?: .+"),
 )  # fmt: skip
 GENERIC = frozenset(("errno", "program", "exception", "generic", "terraform", "git"))  # that also others print
+# What tools say in summaries, which count only where no program says more.
+SUMMARIES = re.compile(
+    r"npm (?:ERR!|error) (?!code|errno|syscall|path|command|cwd|cmd |lifecycle|workspace|location|dest|spawnargs|prefix|node |npm "
+    r"|A complete log|Failed at the|This is probably|To see a list|Exit status|Lifecycle script|\S+@\S+ \w+: |\s|Tell the author"
+    r"|There is likely|not with npm|If you |errno)(?P<npm>.+)"
+    r"|(?!(?:INFO|DEBUG|NOTE|note|info|debug|warning|Warning|WARNING)\b)[\w./+-]+: (?:.*\b)?(?:no module named|not (?:found|in|a|such"
+    r"|set|supported|allowed|permitted|recogni[sz]ed|valid|exist)|does not exist|missing|failed|denied|refused|invalid|cannot|unable"
+    r"|unexpected|unknown|exceeded|expired|corrupt(?:ed)?|truncated|no such|timed out|aborted|too (?:large|many|long|old|small))\b.*",
+    re.IGNORECASE,
+)
 # Lines that follow from an error named before them.
 FOLLOWS = re.compile(
     "|".join(
@@ -84,6 +93,8 @@ FOLLOWS = re.compile(
             r"exit status \d+|Execution halted|rsync error: |.*tar: (?:Exiting with failure|Error is not recoverable)|lost connection$",
             r"collect2: error:|error: (?:aborting due to|could not compile)|For more information about (?:this|an) error",
             r"\[Help \d+\]|To see the full stack trace|Re-run Maven|After correcting|BUILD FAIL|FAILURE: Build failed|\* (?:Try|Get more help)",
+            r"BEGIN failed--compilation aborted|Execution of \S+ aborted due to|Node\.js v\d|Child returned status"
+            r"|tar: Child returned status",
             r"(?:psql:\S*: )?ERROR:\s+current transaction is aborted",
             r"Done\. PASS=|Completed with \d+ error|Error: Process completed with exit code|\S*: error: externally-managed",
             r"Connection to \S+ closed|Exception ignored in|Error in (?:atexit|sys\.excepthook)",
@@ -160,14 +171,14 @@ def _read_terraform(lines: Sequence[str], start: int) -> Crash | None:
             break
         text = _BOX.sub("", text, count=1).strip() if boxed else text.strip()
         placed = placed or re.match(r"on \S+ line \d+|with \S+,$", text) is not None
-        if not boxed and not placed and text and number > start + 2:
+        if not boxed and not placed and text and (number == start + 1 or len(said) > 4):
             break
         if text and not _TERRAFORM_PLACE.match(text):
             said.append(text)
         elif said and not text:
             break
         number += 1
-    if not boxed and not placed:
+    if not boxed and not placed and not (start + 1 < len(lines) and not lines[start + 1].strip() and said):
         return None
     return [LoggedException(f"{summary}: {' '.join(said)}" if said else summary)], number
 

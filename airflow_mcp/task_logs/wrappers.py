@@ -80,6 +80,8 @@ def says_nothing(exception: LoggedException) -> bool:
         return False
     if found := find_wrapper(exception):
         return is_hollow(found[1])
+    if not exception.text.strip():
+        return True
     if names_no_fault(exception.kind):
         return is_hollow(exception.message) and "\n" not in exception.message.strip()
     return False
