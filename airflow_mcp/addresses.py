@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 _LONGEST_ADDRESS = 64  # characters: an IPv6 address with its zone
 
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine answers at a host, or reaches it."""
     if host == "localhost":

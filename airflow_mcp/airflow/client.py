@@ -26,6 +26,7 @@ from airflow_mcp.airflow.wire import Request, redirected
 from airflow_mcp.catalog.versions import Generation, Version
 from airflow_mcp.errors import AirflowError, AirflowUnreachableError, InvalidArgumentsError, LoginError
 from airflow_mcp.observe import NOBODY, Observer
+from airflow_mcp.shares import ALONE
 
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
@@ -74,6 +75,7 @@ class AirflowClient:
         self._auth = self._authenticator(identity.way if isinstance(identity, Credentials) else identity)
         self._detection = Detection()
         self._places = Places(self.url, timeout)
+        self._share = ALONE  # whose share of the places the requests take
 
     def sibling(self, way: Way) -> AirflowClient:
         """A client of the same Airflow for somebody else: the login is its own, and only that needs to be closed."""
@@ -87,9 +89,17 @@ class AirflowClient:
 
     @asynccontextmanager
     async def of(self, name: str, presented: Presented) -> AsyncGenerator[AirflowClient, None]:
-        """The client for what this caller asks: this one, whoever it is."""
-        del name, presented
-        yield self
+        """The client for what this caller asks: this one, whoever it is, within the caller's share of the places."""
+        del name
+        yield self.within(presented.share)
+
+    def within(self, share: str) -> AirflowClient:
+        """The same client, whose requests take places of this share."""
+        if share == self._share:
+            return self
+        other = copy(self)
+        other._share = share
+        return other
 
     def describe(self) -> str:
         """Who this client says it is, for a person."""
@@ -138,14 +148,14 @@ class AirflowClient:
             return Response(raw.status_code, b"")
 
         async with AsyncExitStack() as turn:
-            response = await self._through(request, leave_open, turn)
+            response = await self._through(request, leave_open, turn, stream=True)
             try:
                 yield response.status, self._pieces(opened[0] if opened else response.content, request)
             finally:
                 for raw in opened:
                     await raw.aclose()
 
-    async def _through(self, request: Request, take: Take, turn: AsyncExitStack) -> Response:
+    async def _through(self, request: Request, take: Take, turn: AsyncExitStack, *, stream: bool = False) -> Response:
         """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout.
 
         `turn` takes a place at this Airflow, and has none while a login is waited for.
@@ -153,7 +163,7 @@ class AirflowClient:
         began = anyio.current_time()
         generation = (await self.version()).generation
         proof = await self._auth.proof(generation, began)
-        await turn.enter_async_context(self._places.one())
+        await turn.enter_async_context(self._places.one(self._share, stream=stream))
         proof, renewed = self._auth.latest(proof), False
         for attempt in range(1, _ATTEMPTS + 2):  # one more than the retries: a new login uses one up
             again = request.repeatable and attempt < _ATTEMPTS
@@ -171,7 +181,7 @@ class AirflowClient:
                 else:
                     await turn.aclose()
                     proof = await self._auth.renew(proof, generation, began)
-                    await turn.enter_async_context(self._places.one())
+                    await turn.enter_async_context(self._places.one(self._share, stream=stream))
                     proof, renewed = self._auth.latest(proof), True
                     continue
             await anyio.sleep(self._backoff * attempt)

@@ -66,10 +66,10 @@ class Admission:
         if isinstance(identity, Identity):
             sender, whose = f"caller {identity.name}", "one caller"
         headers = Headers(scope=scope)
-        if scope["path"] not in OPEN or "authorization" in headers:
-            if limited := self._refusals.take(sender, whose):
-                await self._refusals.refuse(limited, scope, receive, send)
-                return
+        is_probe = scope["path"] in OPEN and "authorization" not in headers
+        if not is_probe and (limited := self._refusals.take(sender, whose)):
+            await self._refusals.refuse(limited, scope, receive, send)
+            return
         if scope["path"] in OPEN or not self._is_known(identity):
             await self._app(scope, receive, send)  # which answers 401 or 403 where it wants a token
             return
@@ -89,9 +89,7 @@ class Admission:
             return True
         return isinstance(identity, Identity) and set(self._known.scopes) <= set(identity.scopes)
 
-    async def _let_in(
-        self, wanted: Narrowed, whose: str, scope: Scope, receive: Receive, send: Send
-    ) -> Refusal | None:
+    async def _let_in(self, wanted: Narrowed, whose: str, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
         token = narrowed.set(wanted)
         try:
             if _listens(scope):

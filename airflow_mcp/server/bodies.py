@@ -39,9 +39,7 @@ class Bodies:
         self._seconds = seconds
         self._waiting: dict[_Body, None] = {}  # the longest waited for first
 
-    async def hand_over(
-        self, app: ASGIApp, holder: str, scope: Scope, receive: Receive, send: Send
-    ) -> Refusal | None:
+    async def hand_over(self, app: ASGIApp, holder: str, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
         """Run the application on the request once its body is whole; the refusal where it never was.
 
         Where the body is not whole in time, or its sender has left by then, the application has seen nothing.
@@ -64,7 +62,8 @@ class Bodies:
         if not body.scope.cancelled_caught:
             return None
         if body.gave_way:
-            return Refusal("slow", 408, "The body of this request gave way to newer requests of its sender. Send it again.")
+            sentence = "The body of this request gave way to newer requests of its sender. Send it again."
+            return Refusal("slow", 408, sentence)
         sentence = f"The body of this request did not come within {self._seconds:g} seconds. Send it again."
         return Refusal("slow", 408, sentence)
 

@@ -22,9 +22,9 @@ from airflow_mcp.airflow.identities.caller import header_of
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.server.access import Access, StaticTokens, access_of
+from airflow_mcp.server.admission import Admission, Known
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.server.challenge import ScopeChallenge
-from airflow_mcp.server.admission import Admission, Known
 from airflow_mcp.server.gate import LARGEST_HEADERS, Gate, Limits
 from airflow_mcp.server.health import add_health
 from airflow_mcp.server.logs import set_up_logging, tell

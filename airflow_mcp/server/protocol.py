@@ -77,6 +77,7 @@ class BoundedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Let the application refuse what could not be read, so that it is counted and said like any refusal."""
+        del msg
         self._refused = True
         error = sys.exception()
         is_answering = self.cycle is not None and not self.cycle.response_complete

@@ -1,4 +1,4 @@
-"""Sessions of the older protocol (MCP before 2026-07-28): how many one caller may have, and which of them end for others.
+"""Sessions of the older protocol (MCP before 2026-07-28): how many one caller may have, and which end for others.
 
 A client that was started anew leaves its session behind. So a caller that opens more than its share loses its own
 session that was not used for longest; its client gets 404 and opens another (MCP 2025-11-25, session management).

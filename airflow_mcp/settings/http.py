@@ -66,9 +66,7 @@ class HttpSettings(BaseModel):
     http_max_calls: int = Field(
         default=256, ge=1, description="Requests a process answers at once, shared out between callers; more get 503"
     )
-    http_max_sessions: int = Field(
-        default=1000, ge=1, description="Sessions of a process, shared out between callers"
-    )
+    http_max_sessions: int = Field(default=1000, ge=1, description="Sessions of a process, shared out between callers")
     http_per_minute: int = Field(
         default=1200, ge=1, description="Requests a minute of one caller, and from one address without a token"
     )

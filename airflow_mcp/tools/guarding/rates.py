@@ -38,8 +38,12 @@ class RecentCalls:
         self._most = most
         self._calls: dict[str, deque[float]] = {}
 
+    def __len__(self) -> int:
+        """How many callers are remembered."""
+        return len(self._calls)
+
     def wait(self, whose: str, limit: int, *, count: bool) -> float:
-        """0 where another call fits into `limit`, and it is then counted if `count`; else the seconds until one does."""
+        """0 where another call fits into `limit`, which is then counted if `count`; else seconds until one does."""
         now = self._clock()
         if whose not in self._calls and len(self._calls) >= self._most:
             self._calls = {name: times for name, times in self._calls.items() if times and times[-1] > now - WINDOW}
