@@ -80,12 +80,13 @@ class BoundedProtocol(H11Protocol):
         del msg
         self._refused = True
         error = sys.exception()
-        is_answering = self.cycle is not None and not self.cycle.response_complete
+        cycle: Any = self.cycle  # None before the first request
+        is_answering = cycle is not None and not cycle.response_complete
         if is_answering or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()
             return
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
-        self.scope = {
+        scope: Any = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
             "http_version": "1.1",
@@ -100,9 +101,11 @@ class BoundedProtocol(H11Protocol):
             "headers": [],
             "state": self.app_state.copy(),
             UNREAD: status,
-        }  # type: ignore[typeddict-unknown-key]
+        }
+        app: Any = self.app
+        self.scope = scope
         self.cycle = RequestResponseCycle(
-            scope=self.scope,
+            scope=scope,
             conn=self.conn,
             transport=self.transport,
             flow=self.flow,
@@ -115,7 +118,7 @@ class BoundedProtocol(H11Protocol):
         )
         self.cycle.more_body = False
         self.cycle.keep_alive = False
-        task = self.loop.create_task(self.cycle.run_asgi(self.app))
+        task = self.loop.create_task(self.cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
