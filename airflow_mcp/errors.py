@@ -11,8 +11,9 @@ AirflowMcpError                 a sentence to act on; `server` turns it into an 
 ├── LoginError                  Airflow does not accept who we say we are
 ├── FetchError                  a document that the server itself needs cannot be had
 └── AirflowError                Airflow answered with an error status
-    ├── NotFoundError           404
-    └── ForbiddenError          403: known, but without the permission
+    ├── NotFoundError           404, in Airflow's own words
+    ├── ForbiddenError          403: known, but without the permission
+    └── UnusableAnswerError     an answer that does not say what became of a request
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 
 
 class AirflowMcpError(Exception):
-    """Base of all our exceptions; `str()` is the sentence to show."""
+    """Base of all our exceptions; `str()` is the sentence to show.
+
+    `answered` is the HTTP status that Airflow gave to the operation itself, where it was asked; `outcome` is what is
+    known of a change whose answer could not be used (tools/operation/settlement.py).
+    """
+
+    answered: int | None = None
+    outcome: str = ""
 
 
 class SettingsError(AirflowMcpError):
@@ -85,11 +93,17 @@ class UnhealthyError(AirflowMcpError):
 
 
 class NotFoundError(AirflowError):
-    """Airflow has no such object (HTTP 404)."""
+    """Airflow has no such object (HTTP 404). `is_own` is whether it said so in words, and not with an empty body."""
+
+    is_own: bool = True
 
 
 class ForbiddenError(AirflowError):
     """Airflow knows the identity but refuses it this operation (HTTP 403)."""
+
+
+class UnusableAnswerError(AirflowError):
+    """What answered does not say what became of the request: a proxy's page, cut JSON, a redirect, 429, 5xx."""
 
 
 def chief(errors: Sequence[ErrorDetails]) -> ErrorDetails:

@@ -22,9 +22,9 @@ from airflow_mcp.airflow.network import Connections, Network
 from airflow_mcp.airflow.places import Places
 from airflow_mcp.airflow.unreachable import BROKEN, NEVER_SENT, unreachable
 from airflow_mcp.airflow.watched import watched
-from airflow_mcp.airflow.wire import Request, redirected
+from airflow_mcp.airflow.wire import Request, is_own_error, redirected
 from airflow_mcp.catalog.versions import Generation, Version
-from airflow_mcp.errors import AirflowError, AirflowUnreachableError, InvalidArgumentsError, LoginError
+from airflow_mcp.errors import AirflowUnreachableError, InvalidArgumentsError, LoginError, UnusableAnswerError
 from airflow_mcp.observe import NOBODY, Observer
 
 _ATTEMPTS = 3
@@ -121,7 +121,8 @@ class AirflowClient:
         """Send one request, again where that is safe.
 
         A read is tried three times through broken connections, timeouts and 5xx. Anything else is tried again only
-        when it cannot have left. Raises AirflowUnreachableError and LoginError; other statuses are the caller's.
+        when it cannot have left, or when Airflow itself refuses who asks. Raises AirflowUnreachableError, LoginError
+        and UnusableAnswerError; other statuses are the caller's.
         """
         async with AsyncExitStack() as turn:
             return await self._through(request, self._read, turn)
@@ -163,7 +164,8 @@ class AirflowClient:
                 if not again and not (isinstance(error, NEVER_SENT) and attempt < _ATTEMPTS):
                     raise self._unreachable(error, request) from None
             else:
-                if not await self._is_refused(response, generation, proof):
+                foreign = not request.repeatable and not is_own_error(response.content)
+                if foreign or not await self._is_refused(response, generation, proof):
                     if response.status not in _RETRY_STATUSES or not again:
                         return response
                 elif renewed:
@@ -222,13 +224,13 @@ class AirflowClient:
 
     @staticmethod
     async def _read(raw: httpx2.Response) -> Response:
-        """The whole response, closed. Raises AirflowError beyond 32 MiB."""
+        """The whole response, closed. Raises UnusableAnswerError beyond 32 MiB."""
         try:
             body = await read_whole(raw, _LARGEST_BODY)
         finally:
             await raw.aclose()
         if body is None:
-            raise AirflowError(
+            raise UnusableAnswerError(
                 f"Airflow's answer is larger than {_LARGEST_BODY // 2**20} MiB and was not read. Ask for less: "
                 "a lower limit, or one object.",
                 raw.status_code,

@@ -13,9 +13,8 @@ from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
-from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, NotAllowedError, NotFoundError
-from airflow_mcp.policy.decide import Asker, Decision, Within, decide, offers, refusal, reveals_secrets, touched_by
+from airflow_mcp.policy.decide import Asker, Decision, Within, decide, offers, refusal, touched_by
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
@@ -31,6 +30,7 @@ from airflow_mcp.tools.missing import explain_missing
 from airflow_mcp.tools.operation.operate import Operations
 from airflow_mcp.tools.operation.reply import PLAIN, Reply, reached
 from airflow_mcp.tools.operation.rows import read_allowed
+from airflow_mcp.tools.operation.settlement import READ_BACK
 from airflow_mcp.tools.operation.ui_links import with_links
 
 DEFAULT_BUDGET = 8_000  # characters of an answer
@@ -136,8 +136,17 @@ class Door:
                 granted = confirmation.granted
                 arguments = signed(tool, arguments, caller.name, version)
             if tool.entry.python:
-                return await self._composite(operations, tool, arguments, caller, version, room, granted)
-            reply = await read_allowed(operations, tool, arguments, caller, decision, fields)
+                inner = InnerDoor(operations, Within(tool, touched_by(tool, arguments)), caller, version, room, granted)
+                try:
+                    return await self._composite(tool, arguments, inner)
+                finally:
+                    entry.status, entry.outcome = inner.status, inner.outcome
+            try:
+                reply = await read_allowed(operations, tool, arguments, caller, decision, fields)
+            except AirflowMcpError as error:
+                entry.status, entry.outcome = error.answered, error.outcome
+                raise
+            entry.status, entry.outcome = reply.status, READ_BACK if reply.hint else ""
             if dry:
                 found = decide(policy, tool, touched | reached(touched, reply.rows or []), asker)
                 if not found.allowed:
@@ -180,29 +189,19 @@ class Door:
             raise
         return confirmation
 
-    async def _composite(
-        self,
-        operations: Operations,
-        tool: Tool,
-        arguments: Json,
-        caller: Caller,
-        version: Version,
-        room: Room,
-        granted: tuple[Json, ...],
-    ) -> Json:
-        wire.check_ids(tool, arguments, self.catalog, version.generation)
+    async def _composite(self, tool: Tool, arguments: Json, inner: InnerDoor) -> Json:
+        wire.check_ids(tool, arguments, self.catalog, inner.version.generation)
         function = import_module(f"airflow_mcp.tools.composite.{tool.name}").run
-        within = Within(tool, touched_by(tool, arguments))
-        answer: Json = await function(InnerDoor(operations, within, caller, version, room, granted), arguments)
+        answer: Json = await function(inner, arguments)
+        if inner.hints:
+            answer["hint"] = " ".join([*filter(None, [answer.get("hint")]), *inner.hints])
         record = self.catalog.records[tool.entry.record] if tool.entry.record else PLAIN
-        answer = shape.normalise(
-            answer, record, "v2", reveal=reveals_secrets(operations.policy, operations.asker(caller))
-        )
+        answer = shape.normalise(answer, record, "v2", reveal=inner.reveals)
         kept = {name: value for name, value in answer.items() if value is not None}
-        return shape.fit(kept, budget=room.budget, ceiling=room.ceiling, tail=record.tail)
+        return shape.fit(kept, budget=inner.budget, ceiling=inner.ceiling, tail=record.tail)
 
     def _answer(self, tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room) -> Json:
-        extra: Json = {}
+        extra: Json = {"hint": reply.hint} if reply.hint else {}
         if tool.entry.preview == "flag":
             dry_run = tool.entry.is_dry(arguments)
             hint = "Nothing was changed. The same call with dry_run=false does it, or first asks to confirm."
@@ -210,13 +209,13 @@ class Door:
                 hint = "Nothing matches, so there is nothing to do."
                 if any(use.name == "only_failed" for use in tool.entry.params):
                     hint += " only_failed=true leaves out all that did not fail."
-            extra = {"dry_run": True, "hint": hint} if dry_run else {"done": True}
+            extra |= {"dry_run": True, "hint": hint} if dry_run else {"done": True}
         if reply.rows is not None and reply.total is None:
             extra["hint"] = "Policy hides rows here, so there is no total."
         if reply.rows is None:
             ids = {name: value for name, value in arguments.items() if name in self._slots(tool)}
             if not reply.one:
-                return {"done": True, **ids}
+                return {"done": True, **ids, **extra}
             one = {**ids, **{name: value for name, value in reply.one.items() if value is not None}}
             answer = shape.record_answer(
                 one, reply.record, budget=room.budget, ceiling=room.ceiling, fields=fields, extra=extra
