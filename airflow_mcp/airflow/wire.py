@@ -177,9 +177,8 @@ def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
-            if (
-                _is_of_fab(tool) and tool.entry.access == "read"
-            ):  # Airflow 3 shows its login page at any path of an auth manager that it has not
+            # Airflow 3 shows its login page at any path of an auth manager that it has not.
+            if _is_of_fab(tool) and tool.entry.access == "read":
                 raise _without_fab(tool.name) from None
             raise UnusableAnswerError(
                 f"Airflow answered {tool.name} with something that is not JSON. Is AIRFLOW_MCP_URL the address of "

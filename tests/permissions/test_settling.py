@@ -106,7 +106,7 @@ def test_a_refusal_in_airflows_own_words_is_taken_at_its_word(version: str, stat
             words = answer(tool)
             assert not any(word in words for word in (DOUBT, NOT_SO_FAR, READ_BACK)), f"{tool.name}: {words}"
             assert len(changes(world.airflow)) == 1
-            if status != 404:  # of what is missing it is looked up which part that is
+            if status not in (403, 404):  # whether a login ended (2.x), and what is missing, is looked up
                 assert is_change(world.airflow.seen[-1]), f"{tool.name} was read back"
 
 
