@@ -22,21 +22,27 @@ AirflowMcpError                 a sentence to act on; `server` turns it into an 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
 class AirflowMcpError(Exception):
-    """Base of all our exceptions; `str()` is the sentence to show.
+    """Base of all our exceptions; `str()` is the sentence to show, `next_calls` the calls that help.
 
     `answered` is the HTTP status that Airflow gave to the operation itself, where it was asked; `outcome` is what is
     known of a change whose answer could not be used (tools/operation/settlement.py).
     """
 
+    next_calls: Sequence[dict[str, Any]] = ()
     answered: int | None = None
     outcome: str = ""
+
+    def advise(self, *calls: dict[str, Any]) -> Self:
+        """Add the calls to make next (tools/next_calls.py), which the sentence does not name."""
+        self.next_calls = (*self.next_calls, *calls)
+        return self
 
 
 class SettingsError(AirflowMcpError):

@@ -79,6 +79,7 @@ class Bulk(Word):
 
     read: str  # what shows one entity before it is changed or deleted
     ids: dict[str, str]  # field of an entity -> the argument of `read`; the last is what names it
+    alias: dict[str, str] = {}  # field of an entity -> its name on the wire
     default: dict[str, Any] = {}  # sent where an entity does not say: else Airflow reaches further
     holds: dict[str, str] = {}  # field of what `read` answers -> the entity's field, where that is called otherwise
     fill: tuple[str, ...] = ()  # fields that Airflow wants in an update: as it holds them where the caller names none

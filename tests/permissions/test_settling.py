@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -61,7 +61,7 @@ class Faulty(World):
 
 
 @contextmanager
-def called(version: str) -> Iterator[tuple[Faulty, Any]]:
+def called(version: str) -> Generator[tuple[Faulty, Any]]:
     world = Faulty(version)
     with talking_to(world.airflow, ALL) as call:
 
@@ -123,7 +123,7 @@ TASK: Json = {**RUN, "task_id": "load"}
 HAPPENED: list[tuple[str, Json, str, str, Any, Any]] = [
     (
         "create_pool",
-        {"name": "small", "slots": 3, "description": "x"},
+        {"pool_name": "small", "slots": 3, "description": "x"},
         "POST /pools",
         "GET /pools/small",
         SMALL,
@@ -188,7 +188,7 @@ HAPPENED: list[tuple[str, Json, str, str, Any, Any]] = [
     ),
     (
         "bulk_pools",
-        {"update": [{"name": "small", "slots": 3}]},
+        {"update": [{"pool_name": "small", "slots": 3}]},
         "PATCH /pools",
         "GET /pools/small",
         SMALL,
@@ -217,7 +217,7 @@ async def test_what_airflow_holds_otherwise_has_not_happened_so_far(row: tuple[A
 
 async def test_what_cannot_be_read_may_or_may_not_have_happened_and_its_id_is_told() -> None:
     airflow = FakeAirflow().on("POST", "/pools", LOST).on("GET", "/pools/small", Reply(503, HTML))
-    words = await settled(airflow, "create_pool", name="small", slots=3)
+    words = await settled(airflow, "create_pool", pool_name="small", slots=3)
     assert DOUBT in words
     assert "get_pool with pool_name 'small'" in words
 
@@ -275,7 +275,9 @@ async def test_a_backfill_is_told_from_an_older_one_by_when_it_was_made(made: st
 
 async def test_of_many_objects_those_that_are_not_as_asked_are_named() -> None:
     airflow = FakeAirflow().on("PATCH", "/pools", LOST).on("GET", "/pools/small", SMALL)
-    new = [SMALL, {**SMALL, "name": "large"}]
+    new = [
+        {"pool_name": name, "slots": 3, "description": "x", "include_deferred": False} for name in ("small", "large")
+    ]
     words = await settled(airflow, "bulk_pools", create=new)
     assert NOT_SO_FAR in words
     assert "create large" in words
