@@ -266,11 +266,11 @@ async def _find_unfinished(door: Operations, call: Call, label: str, reply: Repl
         rows = [{**row, "state": states.get(name_of(row), "unknown")} for row in rows]
     ended = [row for row in rows if row.get("state") in _ENDED]
     if any(row.get("state") == "unknown" for row in rows):
-        return Finding(None, f"list_task_instances with {label} shows their states.")
+        return Finding(None, f"the states of task instances with {label} show it.")
     if not ended:
         return Finding(True, f"of the task instances that match {label}, none has ended.", reply)
     names = ", ".join(f"{row.get('task_id')} is {row.get('state')}" for row in ended[:_MOST_NAMES])
-    words = f"list_task_instances with {label} shows which run again; {len(ended)} have ended ({names})."
+    words = f"the states of task instances with {label} show which run again; {len(ended)} have ended ({names})."
     return Finding(None, words)
 
 
