@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
+
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool, unknown_tool
 from airflow_mcp.catalog.schema import validate
@@ -20,6 +22,8 @@ from airflow_mcp.tools.operation.reply import Reply, name_of, reached
 from airflow_mcp.tools.operation.rows import read_allowed
 from airflow_mcp.tools.operation.settlement import READ_BACK
 from airflow_mcp.tools.search import Found
+
+_LOGS = 2  # read at once by one call: each keeps a place at Airflow for as long as it streams
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class InnerDoor:
         self.outcome = ""  # of a change whose answer could not be used (operation/settlement.py)
         self.hints: list[str] = []  # what reading such a change back showed
         self.cut = False  # whether behind such a list more rows may follow, which its count leaves out
+        self.logs = anyio.CapacityLimiter(_LOGS)  # that this call reads at once
         self._version = version
         self._operations = operations
         self._within = within
