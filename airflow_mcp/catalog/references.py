@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-from airflow_mcp.catalog.grammar import Entry, Json, Parameter, Record
+from airflow_mcp.catalog.grammar import Entry, Json, Parameter, ReadBack, Record
 from airflow_mcp.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ def _of_nested(entry: Entry, arguments: set[str], catalog: Catalog) -> Iterator[
         yield "instead.when", instead.when, arguments
         yield "instead.lists", instead.lists, arguments
         yield "instead.lists", instead.lists.values(), of(instead.operation)
+    if isinstance(entry.read_back, ReadBack):
+        yield "read_back.operation", [entry.read_back.operation], operations
     if look_up := entry.look_up:
         yield "look_up.operation", [look_up.operation], operations
 

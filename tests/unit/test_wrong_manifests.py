@@ -33,6 +33,7 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "summary": ("nope",),
     "words": ("nope",),
     "lost": ("nope",),
+    "read_back": ("nope",),  # a text says why nothing shows the change
     "rows": ("nope",),  # a key of Airflow's reply, of which the loader knows nothing
     "rows_v1": ("nope",),
     "python": (True,),
