@@ -1,0 +1,182 @@
+"""Telling names in text, and where the value of each is to be looked for.
+
+`name = value` and `name: value` in any notation, options, XML, SQL, prompts, and a name that is itself a value with its
+secret beside it: `("password", "x")`, `name: password, value: x`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from airflow_mcp.redact import headers
+from airflow_mcp.redact.elements import Elements
+from airflow_mcp.redact.names import is_sensitive
+from airflow_mcp.redact.neighbours import Neighbours
+from airflow_mcp.redact.operands import Operands, type_end
+from airflow_mcp.redact.scan import Scan
+
+_NAME_REST = re.compile(r"[\w.-]*")
+_LONGEST = 160  # characters at the end of a name
+_ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}|\\[nrtbf]|\\u[0-9A-Fa-f]{4}")
+_CLOSE = re.compile(r"""(?P<quote>\\{0,63}["'`])[\])]{0,2}|\](?=[\])]?\s?=)""")
+_SEPARATOR = re.compile(
+    r"(?i)(?:[*_`]{1,3}|\s?\([^()\n]{0,40}\)|[ \t]+(?:again|for|of)\b[^\n:=]{0,60}(?:://[^\n:=]{0,80})?)?"  # of a prompt
+    r"\s{0,16}(?P<sign>=>|->|:=|[+?|]{0,2}={1,2}|(?<!:):(?!:)|%3d|%3a|\\u003[ad]|&\#(?:61|58);)(?:\*{1,2}(?!\*))?"
+)
+_BLANK = re.compile(r"(?:[ \t]|\\\r?\n)*")
+_TAG = re.compile(r"(?:[&!][\w!./:-]*[ \t]+){1,3}")
+_EMPHASIS = re.compile(r"\*{1,2}[ \t]+(?=[^\s*])")
+_KEY_OF_LINE = re.compile(r"""(?:^|\n)([ \t]*(?:-[ \t]+)*)["']?$""")
+_DOCUMENTED = re.compile(r":(?:param|type|keyword|arg|raises?|var|ivar|cvar|attr)\b[^\n:]{0,60}$")
+_SET = re.compile(r"(?i)(?:^|[\s;&|])(?:export|setenv|setx|env|arg|(?:variables|connections|config|configure) set)[ \t]+[\"']?$")
+_SQL = re.compile(r"(?i)(?:password|passwd|passphrase|credentials?|secret|pwd|keytab|identified by)$")
+_SPACE_AND_QUOTE = re.compile(r"[ \t]{1,16}(?=\\{0,63}[\"'])")
+_SPACE_AND_VALUE = re.compile(r"(?:[ \t]|\\\r?\n|%20)+(?=[^\s=:|>])")
+_SETTER = re.compile(r"(?i)(?:set|with|use|change|reset|update|new)?_?(?:password|passwd|passphrase|pwd|secret_?str|secret)$")
+_CALLED = re.compile(r"""\(\s{0,9}(?=[rbfuRBFU]{0,2}\\{0,63}["'])""")
+_ITEM = re.compile(r"""[ \t]*(?:-[ \t]+|[\w."'-]{1,64}\s?:(?:\s|$)|["']|\S+\s*$)""")
+
+
+class Assignments:
+    """Reader of the values of telling names."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.scan = scan
+        self.operands = Operands(scan)
+        self._neighbours = Neighbours(scan, self.operands)
+        self._elements = Elements(scan, self.operands)
+        self._name_end = 0  # names before it have been read
+
+    def read(self, start: int, end: int) -> None:
+        """Mask the value of the name around a telling word, if it is one and has one."""
+        if start < self._name_end:
+            return
+        start, end = self._name(start, end)
+        self._name_end = end
+        text = self.scan.text
+        name = text[max(start, end - _LONGEST) : end].strip(".-")
+        if not is_sensitive(name):
+            return
+        close = _CLOSE.match(text, end)
+        after = close.end() if close else end
+        if self._elements.read(start, end) or self._separated(start, after, name, close):
+            return
+        if self._neighbours.read(start, end, after, name):
+            return
+        self._spaced(start, end, after, name)
+
+    def read_masked_name(self, end: int) -> None:
+        """Mask the value behind a name in which Airflow has masked a word: `db_***: x`."""
+        text = self.scan.text
+        rest = _NAME_REST.match(text, end)
+        end = rest.end() if rest else end
+        if text[end : end + 1] not in ("=", ":") or text.startswith("://", end):
+            return
+        end += 1
+        self.operands.read(end + (text[end : end + 1] in (" ", "\t")), "", prose=False)
+
+    def _name(self, start: int, end: int) -> tuple[int, int]:
+        """Widen a telling word to the name that it stands in."""
+        text = self.scan.text
+        rest = _NAME_REST.match(text, end)
+        end = rest.end() if rest else end
+        first = max(self.scan.position, self._name_end)
+        while start > first and (text[start - 1].isalnum() or text[start - 1] in "_-."):
+            start -= 1
+        if start and (escaped := _ESCAPED.match(text, start - 1)) and escaped.end() < end:
+            start = escaped.end()
+        return start, end
+
+    def _separated(self, start: int, after: int, name: str, close: re.Match[str] | None) -> bool:
+        text = self.scan.text
+        separator = _SEPARATOR.match(text, after)
+        if separator is None or text.startswith("//", separator.end()) and separator["sign"] == ":":
+            return False
+        sign, low = separator["sign"], name.lower()
+        if sign == "->" or (low.endswith("sig") and not (sign[0] in "=%" and separator.end() - after == len(sign) or close)):
+            return True
+        if sign == ":" and not close and _DOCUMENTED.search(text, max(0, start - 80), start):
+            return True
+        blank = _BLANK.match(text, separator.end())
+        position = blank.end() if blank else separator.end()
+        if emphasis := _EMPHASIS.match(text, position):
+            position = emphasis.end()
+        if sign == ":" and (annotated := type_end(text, position)) is not None:
+            assigned = re.compile(r"\s{0,9}=(?!=)\s{0,9}").match(text, annotated)
+            if assigned is None:
+                if re.compile(r"[ \t]*(?:[,)\n]|$)").match(text, annotated):
+                    return True
+            else:
+                position = assigned.end()
+        if text.startswith(("\n", "\r\n"), position) or position >= len(text):
+            return self._below(start, position, sign, name)
+        if not close or not close["quote"]:
+            if headers.is_authorization(low) and not text.startswith(("'", '"', "\\"), position):
+                self.scan.mask(position, headers.authorization_end(self.scan.values, position))
+                return True
+            if headers.is_cookie(low) and not text.startswith(("'", '"', "\\", "{", "["), position):
+                self.scan.mask(position, headers.cookie_end(self.scan.values, position))
+                return True
+        tag = _TAG.match(text, position) if sign == ":" else None
+        value = tag.end() if tag else position
+        indent = self._indent(start)
+        if sign in (":", "=") and (end := self.scan.values.block(value, indent)) is not None:
+            self.scan.mask(value, end)
+            return True
+        if text.startswith(("|", ">"), value) and re.compile(r"[|>][+-]?\d?\\n").match(text, value):
+            self.scan.mask(value, self._escaped_block_end(value))
+            return True
+        if sign == "==" and not text.startswith(("'", '"'), position):
+            return True
+        if self.operands.read(value, name, prose=sign == ":") and tag and value <= self.scan.position:
+            if self.scan.spans and self.scan.spans[-1][0] >= value:
+                self.scan.mask(position, value)
+        return True
+
+    def _escaped_block_end(self, position: int) -> int:
+        """Find the end of a YAML block in a string of one line, at its closing quote or the end of the line."""
+        match = re.compile(r"""[^"'\n]*""").match(self.scan.text, position)
+        return match.end() if match else position
+
+    def _indent(self, start: int) -> int:
+        """Count the blanks before the key that stands here, list marks included."""
+        text = self.scan.text
+        first = text.rfind("\n", max(0, start - 256), start) + 1
+        line = text[first:start]
+        return len(line) - len(line.lstrip(" \t"))
+
+    def _below(self, start: int, position: int, sign: str, name: str) -> bool:
+        """Mask a value that stands on the next lines: a string, a YAML list or a block of items and single words."""
+        text = self.scan.text
+        blank = re.compile(r"\s{0,256}").match(text, position)
+        value = blank.end() if blank else position
+        if value >= len(text):
+            return True
+        if sign in (":", "=", "=>") and text[value] in "\"'([{" and self._quoted_before(start):
+            self.operands.read(value, name)
+            return True
+        key = _KEY_OF_LINE.search(text, max(0, start - 128), start)
+        if sign != ":" or key is None or text[value] in "\"'" and len(key[1]) == 0 and not name:
+            return True
+        indent = self._indent(start)
+        first = text.find("\n", position) + 1
+        end = self.scan.values.deeper_lines(first, indent, items=True)
+        lines = text[first:end].split("\n")
+        if end > first and all(_ITEM.fullmatch(line.rstrip("\r")) or _ITEM.match(line) or not line.strip() for line in lines[:1]):
+            self.scan.mask(value, end)
+        return True
+
+    def _quoted_before(self, start: int) -> bool:
+        return self.scan.text[start - 1 : start] in ('"', "'")
+
+    def _spaced(self, start: int, end: int, after: int, name: str) -> None:
+        """Mask a value behind white space: of an option, of SQL, of `setenv`; and the string given to a setter."""
+        text = self.scan.text
+        if text[start : start + 1] == "-" or _SET.search(text, max(0, start - 64), start):
+            value = _SPACE_AND_VALUE.match(text, after)
+            if value and not re.compile(r"--|-\w?(?!\S)").match(text, value.end()):
+                self.operands.read(value.end(), name)
+        elif _SQL.search(name) and (value := _SPACE_AND_QUOTE.match(text, end)):
+            self.operands.read(value.end(), name)
+        elif _SETTER.search(name) and (value := _CALLED.match(text, end)):
+            self.operands.read(value.end(), name)

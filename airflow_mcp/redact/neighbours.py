@@ -1,0 +1,104 @@
+"""A name that is itself a value, with its secret beside it: pairs, arguments, and objects of a name and a value."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_mcp.redact.names import is_sensitive
+from airflow_mcp.redact.operands import Operands
+from airflow_mcp.redact.scan import Scan
+
+NAME_KEYS = (
+    "name", "key", "id", "option", "field", "parameter", "param", "variable", "var", "property", "prop", "header", "env",
+    "type", "label", "title", "attribute", "attr", "setting", "argument", "arg", "k", "n",
+)  # fmt: skip
+VALUE_KEYS = (
+    "value", "values", "val", "default", "content", "contents", "data", "text", "string", "secretstring", "secret_string",
+    "v",
+)  # fmt: skip
+
+_WINDOW = 400  # characters between a name and its value
+_IS_NAME_KEY = re.compile(rf"(?i)(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(NAME_KEYS)})")
+_IS_VALUE_KEY = re.compile(rf"(?i)(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(VALUE_KEYS)})")
+_NAMED_BEFORE = re.compile(rf"""(?i)(?<![\w-])(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(NAME_KEYS)})\\*["']?\s*(?:=>|[:=])\s*[a-z]?\\*["']?$""")
+_VALUE_AHEAD = re.compile(rf"""(?i)(?<![\w-])(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(VALUE_KEYS)})\\*["']?\s*(?:=>|[:=])\s*(?=\S)""")
+_OBJECT_END = re.compile(r"[{}]|\n\s*-\s|>(?!-)|\n\s*\n")
+_FIRST_OF_PAIR = re.compile(r"""([\w.]?)([(\[])\s*[rbuRBU]{0,2}$""")
+_PAIR_COMMA = re.compile(r"""\s{0,16},\s{0,64}(?=[rbfuRBFU]{0,2}\\{0,63}["']|[\d({\[])""")
+_PAIR_END = re.compile(r"\s{0,16},?\s{0,16}[)\]]")
+_TAGGED = re.compile(r"""["']?\s{0,4}(?:\s[\w:-]{1,64}\s?=\s?(?:"[^"<>\n]{0,99}"|'[^'<>\n]{0,99}')){0,4}\s{0,9}>(?=[^<\s])""")
+
+
+def is_name_key(key: str) -> bool:
+    """Decide whether a value under this key names what stands beside it, as in {"name": ..., "value": ...}."""
+    return _IS_NAME_KEY.fullmatch(key) is not None
+
+
+def is_value_key(key: str) -> bool:
+    """Decide whether what stands under this key is what the name beside it names."""
+    return _IS_VALUE_KEY.fullmatch(key) is not None
+
+
+class Neighbours:
+    """Reader of the values beside a telling name."""
+
+    def __init__(self, scan: Scan, operands: Operands) -> None:
+        self.scan = scan
+        self._operands = operands
+
+    def read(self, start: int, end: int, after: int, name: str) -> bool:
+        """Mask what stands beside the name; say whether it is a name with a value beside it."""
+        text = self.scan.text
+        named = _NAMED_BEFORE.search(text, max(0, start - 64), start)
+        if named:
+            return self._beside(named.start(), start, after, name)
+        if after > end and text[start - 1 : start] in ('"', "'"):
+            return self._behind_comma(start, after, name)
+        return False
+
+    def _beside(self, key: int, start: int, after: int, name: str) -> bool:
+        text = self.scan.text
+        if tagged := _TAGGED.match(text, after - 1 if text[after - 1 : after] in "\"'" else after):  # <x key="password">
+            closing = text.find("<", tagged.end(), tagged.end() + 4096)
+            self.scan.mask(tagged.end(), closing if closing >= 0 else self.scan.values.line_end(tagged.end()))
+            return True
+        limit = _OBJECT_END.search(text, after, after + _WINDOW)
+        last = limit.start() if limit else min(len(text), after + _WINDOW)
+        value = _VALUE_AHEAD.search(text, after, last + 1)
+        if value and value.end() <= last + 1:
+            return self._operands.read(value.end(), name, prose=False)
+        first = max(0, key - _WINDOW)
+        for limit in _OBJECT_END.finditer(text, first, key):
+            first = limit.end()
+        for value in _VALUE_AHEAD.finditer(text, first, key):
+            string = self.scan.values.quoted(value.end())
+            if string and string.end < key:
+                self.scan.mask(string.start, string.end)
+                return True
+        return False
+
+    def _behind_comma(self, start: int, after: int, name: str) -> bool:
+        text = self.scan.text
+        opening = start - 1
+        while opening > 0 and text[opening - 1] == "\\":
+            opening -= 1
+        first = _FIRST_OF_PAIR.search(text, max(0, opening - 8), opening)
+        comma = _PAIR_COMMA.match(text, after)
+        option = text[start : start + 1] == "-"
+        if comma is None or not (option or first):
+            return False
+        if not option and text[comma.end()] not in "0123456789({[":
+            quote = re.compile(r"[rbfuRBFU]{0,2}").match(text, comma.end())
+            string = self.scan.values.quoted(quote.end() if quote else comma.end())
+            if string is None:
+                return False
+            content = text[string.start : min(string.end, string.start + 64)]
+            called = first and first[1] and first[2] == "("
+            if not called and not _PAIR_END.match(text, string.after):
+                return False
+            if content.replace("_", "").isalpha() and is_sensitive(content):
+                return False
+        elif option and text.startswith(("--", "-"), comma.end() + 1) and len(text) > comma.end() + 2:
+            if text.startswith("--", comma.end() + 1):
+                return False
+        return self._operands.read(comma.end(), name, prose=False)
