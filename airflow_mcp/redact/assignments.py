@@ -18,7 +18,7 @@ from airflow_mcp.redact.scan import Scan
 _NAME_REST = re.compile(r"[\w.-]*")
 _LONGEST = 160  # characters at the end of a name
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}|\\[nrtbf]|\\u[0-9A-Fa-f]{4}")
-_CLOSE = re.compile(r"""(?P<quote>\\{0,63}["'`])[\])]{0,2}|\](?=[\])]?\s?=)""")
+_CLOSE = re.compile(r"""(?P<quote>\\{0,63}["'`]|%2[27]|&(?:quot|apos|\#3[49]);|\\u002[27])[\])]{0,2}|\](?=[\])]?\s?=)""")
 _SEPARATOR = re.compile(
     r"(?i)(?:[*_`]{1,3}|\s?\([^()\n]{0,40}\)|[ \t]+(?:again|for|of)\b[^\n:=]{0,60}(?:://[^\n:=]{0,80})?)?"  # of a prompt
     r"\s{0,16}(?P<sign>=>|->|:=|[+?|]{0,2}={1,2}|(?<!:):(?!:)|%3d|%3a|\\u003[ad]|&\#(?:61|58);)(?:\*{1,2}(?!\*))?"
@@ -26,10 +26,10 @@ _SEPARATOR = re.compile(
 _BLANK = re.compile(r"(?:[ \t]|\\\r?\n)*")
 _TAG = re.compile(r"(?:[&!][\w!./:-]*[ \t]+){1,3}")
 _EMPHASIS = re.compile(r"\*{1,2}[ \t]+(?=[^\s*])")
-_KEY_OF_LINE = re.compile(r"""(?:^|\n)([ \t]*(?:-[ \t]+)*)["']?$""")
+_STATEMENT = re.compile(r"\s*(?:async|def|class|if|elif|else|for|while|with|try|except|case|match|return|lambda|:)\b")
 _DOCUMENTED = re.compile(r":(?:param|type|keyword|arg|raises?|var|ivar|cvar|attr)\b[^\n:]{0,60}$")
 _SET = re.compile(r"(?i)(?:^|[\s;&|])(?:export|setenv|setx|env|arg|(?:variables|connections|config|configure) set)[ \t]+[\"']?$")
-_SQL = re.compile(r"(?i)(?:password|passwd|passphrase|credentials?|secret|pwd|keytab|identified by)$")
+_SQL = re.compile(r"(?:[Pp]ass(?:word|wd|phrase)|[Cc]redentials?|[Ss]ecret|pwd|[A-Z_]+)$")
 _SPACE_AND_QUOTE = re.compile(r"[ \t]{1,16}(?=\\{0,63}[\"'])")
 _SPACE_AND_VALUE = re.compile(r"(?:[ \t]|\\\r?\n|%20)+(?=[^\s=:|>])")
 _SETTER = re.compile(r"(?i)(?:set|with|use|change|reset|update|new)?_?(?:password|passwd|passphrase|pwd|secret_?str|secret)$")
@@ -57,6 +57,7 @@ class Assignments:
         name = text[max(start, end - _LONGEST) : end].strip(".-")
         if not is_sensitive(name):
             return
+        name = name.lower() if text[start - 1 : start] == ";" else name  # the PWD of a connection, and no folder
         close = _CLOSE.match(text, end)
         after = close.end() if close else end
         if self._elements.read(start, end) or self._separated(start, after, name, close):
@@ -126,7 +127,7 @@ class Assignments:
         if text.startswith(("|", ">"), value) and re.compile(r"[|>][+-]?\d?\\n").match(text, value):
             self.scan.mask(value, self._escaped_block_end(value))
             return True
-        if sign == "==" and not text.startswith(("'", '"'), position):
+        if sign == "==" and position > separator.end() and not text.startswith(("'", '"'), position):
             return True
         if self.operands.read(value, name, prose=sign == ":") and tag and value <= self.scan.position:
             if self.scan.spans and self.scan.spans[-1][0] >= value:
@@ -155,8 +156,8 @@ class Assignments:
         if sign in (":", "=", "=>") and text[value] in "\"'([{" and self._quoted_before(start):
             self.operands.read(value, name)
             return True
-        key = _KEY_OF_LINE.search(text, max(0, start - 128), start)
-        if sign != ":" or key is None or text[value] in "\"'" and len(key[1]) == 0 and not name:
+        line = text[text.rfind("\n", max(0, start - 256), start) + 1 : start]
+        if sign != ":" or _STATEMENT.match(line):
             return True
         indent = self._indent(start)
         first = text.find("\n", position) + 1

@@ -8,6 +8,7 @@ from airflow_mcp.redact.operands import Operands
 from airflow_mcp.redact.scan import Scan
 
 _OPENING = re.compile(r"<(?:[\w-]{1,64}:)?$")
+_ESCAPED_OPENING = re.compile(r"(?:\s[^<>;]{0,300})?&gt;")
 _TAG_REST = re.compile(r"(?:\s[^<>]{0,300})?(?<!/)>")
 _NEXT_ELEMENT = re.compile(r"\s{0,99}</[\w:.-]{1,64}>\s{0,200}<([\w:.-]{1,64})(?:\s[^<>]{0,200})?(?<!/)>")
 _VALUE_ATTRIBUTE = re.compile(r"""\bvalue\s?=\s?(?=["'])""")
@@ -24,6 +25,10 @@ class Elements:
     def read(self, start: int, end: int) -> bool:
         """Mask the content of the element whose name stands here; say whether there is one."""
         text = self.scan.text
+        if escaped := _ESCAPED_OPENING.match(text, end) if text.endswith("&lt;", 0, start) else None:
+            closing = self.scan.values.find("&lt;", escaped.end())
+            self.scan.mask(escaped.end(), closing if closing >= 0 else self.scan.values.line_end(escaped.end()))
+            return True
         opening = _OPENING.search(text, max(0, start - 66), start)
         if opening is not None:
             rest = _TAG_REST.match(text, end)
@@ -52,7 +57,7 @@ class Elements:
 
     def _content_end(self, start: int, name: str) -> int:
         low = self.scan.low
-        first = low.find("</", start)
+        first = self.scan.values.find("</", start)
         if first < 0:
             self._unclosed = True
         if not self._unclosed:

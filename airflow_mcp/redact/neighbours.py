@@ -13,9 +13,9 @@ NAME_KEYS = (
     "type", "label", "title", "attribute", "attr", "setting", "argument", "arg", "k", "n",
 )  # fmt: skip
 VALUE_KEYS = (
-    "value", "values", "val", "default", "content", "contents", "data", "text", "string", "secretstring", "secret_string",
-    "v",
+    "value", "values", "val", "default", "content", "contents", "string", "secretstring", "secret_string",
 )  # fmt: skip
+_IN_VALUE_KEYS = ("val", "default", "content", "string")  # one of which is in each of them
 
 _WINDOW = 400  # characters between a name and its value
 _IS_NAME_KEY = re.compile(rf"(?i)(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(NAME_KEYS)})")
@@ -23,9 +23,10 @@ _IS_VALUE_KEY = re.compile(rf"(?i)(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(VALUE_KEYS
 _NAMED_BEFORE = re.compile(rf"""(?i)(?<![\w-])(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(NAME_KEYS)})\\*["']?\s*(?:=>|[:=])\s*[a-z]?\\*["']?$""")
 _VALUE_AHEAD = re.compile(rf"""(?i)(?<![\w-])(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(VALUE_KEYS)})\\*["']?\s*(?:=>|[:=])\s*(?=\S)""")
 _OBJECT_END = re.compile(r"[{}]|\n\s*-\s|>(?!-)|\n\s*\n")
-_FIRST_OF_PAIR = re.compile(r"""([\w.]?)([(\[])\s*[rbuRBU]{0,2}$""")
+_PATH_BEFORE = re.compile(r"[\"'][\w./: -]{1,120}$")
+_FIRST_OF_PAIR = re.compile(r"""([\w.]?)([(\[{])\s*[rbuRBU]{0,2}$""")
 _PAIR_COMMA = re.compile(r"""\s{0,16},\s{0,64}(?=[rbfuRBFU]{0,2}\\{0,63}["']|[\d({\[])""")
-_PAIR_END = re.compile(r"\s{0,16},?\s{0,16}[)\]]")
+_PAIR_END = re.compile(r"\s{0,16},?\s{0,16}[)\]}]")
 _TAGGED = re.compile(r"""["']?\s{0,4}(?:\s[\w:-]{1,64}\s?=\s?(?:"[^"<>\n]{0,99}"|'[^'<>\n]{0,99}')){0,4}\s{0,9}>(?=[^<\s])""")
 
 
@@ -49,6 +50,8 @@ class Neighbours:
     def read(self, start: int, end: int, after: int, name: str) -> bool:
         """Mask what stands beside the name; say whether it is a name with a value beside it."""
         text = self.scan.text
+        if path := _PATH_BEFORE.search(text, max(0, start - 128), start):  # /prod/db/password
+            start = path.start() + 1
         named = _NAMED_BEFORE.search(text, max(0, start - 64), start)
         if named:
             return self._beside(named.start(), start, after, name)
@@ -64,10 +67,12 @@ class Neighbours:
             return True
         limit = _OBJECT_END.search(text, after, after + _WINDOW)
         last = limit.start() if limit else min(len(text), after + _WINDOW)
-        value = _VALUE_AHEAD.search(text, after, last + 1)
+        value = _VALUE_AHEAD.search(text, after, last + 1) if self._has_value_key(after, last) else None
         if value and value.end() <= last + 1:
             return self._operands.read(value.end(), name, prose=False)
         first = max(0, key - _WINDOW)
+        if not self._has_value_key(first, key):
+            return False
         for limit in _OBJECT_END.finditer(text, first, key):
             first = limit.end()
         for value in _VALUE_AHEAD.finditer(text, first, key):
@@ -76,6 +81,9 @@ class Neighbours:
                 self.scan.mask(string.start, string.end)
                 return True
         return False
+
+    def _has_value_key(self, start: int, end: int) -> bool:
+        return any(self.scan.low.find(word, start, end) >= 0 for word in _IN_VALUE_KEYS)
 
     def _behind_comma(self, start: int, after: int, name: str) -> bool:
         text = self.scan.text

@@ -12,10 +12,13 @@ from airflow_mcp.redact.neighbours import is_name_key, is_value_key
 from airflow_mcp.redact.scanner import mask_text, may_hold_secret
 from airflow_mcp.text import clean, in_strings
 
+_DECODER = json.JSONDecoder()
 _DEEPEST = 200  # levels of nesting; what is further in is masked
 _OPTION = re.compile(r"--?[A-Za-z][\w.-]{0,99}")
 _SHORT_OPTION = re.compile(r"--.*|-\w?")
-_NAME = re.compile(r"[\w.-]{1,100}")
+_NAME = re.compile(r"[\w./:-]{1,120}(?: [\w.-]{1,32}){0,2}")
+_FRAGMENT = re.compile(r"""\{\s{0,99}"|\[\s{0,99}["{\[]""")
+_MOST_READ = 8  # times the length of a text that is read in search of JSON in it
 # A mask as redaction leaves it: alone, or as a value in running text, an address or a connection string.
 _MASKED = re.compile(r"(?:^|[=:/\"'\s])\*{3}(?=$|[@\s\"',;&)\]}])")
 
@@ -78,8 +81,27 @@ def redact_text(text: str) -> str:
         except (ValueError, RecursionError):  # no JSON, or nested deeper than anything honest: read as text
             pass
     plain = clean(text)
-    masked = mask_text(plain)
+    masked = mask_text(_redact_fragments(plain))
     return text if masked == plain else masked
+
+
+def _redact_fragments(text: str) -> str:
+    """Redact the JSON objects and lists that stand in a text as JSON, since their strings are escaped there."""
+    parts: list[str] = []
+    written = position = 0
+    left = _MOST_READ * len(text)
+    while left > 0 and (opening := _FRAGMENT.search(text, position)):
+        start = opening.start()
+        try:
+            parsed, position = _DECODER.raw_decode(text, start)
+            left -= position - start
+            if (masked := redact(in_strings(parsed, clean))) != parsed:
+                parts += (text[written:start], json.dumps(masked, ensure_ascii=False))
+                written = position
+        except (ValueError, RecursionError) as error:
+            position = start + 1
+            left -= error.pos - start if isinstance(error, json.JSONDecodeError) else len(text)
+    return "".join((*parts, text[written:]))
 
 
 def is_masked(value: Any) -> bool:

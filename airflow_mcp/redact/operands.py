@@ -74,7 +74,7 @@ class Operands:
         if prefix and (string := values.quoted(prefix.end())):
             if string.end > string.start:
                 self._mask_string(string.start, string.end, string.after, name)
-            return max(string.after, scan.position), text[prefix.end() : string.start]
+            return self._chained(max(string.after, scan.position)), text[prefix.end() : string.start]
         if match := _PLACEHOLDER.match(text, position) or _NOTHING.match(text, position):
             if values.whole(match.end()) == match.end() and not text.startswith(("{", "["), match.end()):
                 return match.end(), ""
@@ -113,7 +113,11 @@ class Operands:
         for string in literals:
             if string.end > string.start:
                 scan.mask(string.start, string.end)
-        end = closing
+        return self._chained(closing)
+
+    def _chained(self, end: int) -> int:
+        """Go on over `.strip("x")` and `["x"]`; a `"".join(...)` is given the secret in parts."""
+        scan, values, text = self.scan, self.scan.values, self.scan.text
         for _ in range(9):
             chain = _CHAIN.match(text, end)
             if chain is None:
@@ -123,6 +127,8 @@ class Operands:
                 closing = values.balanced(end)
                 if closing is None:
                     break
+                for string in values.strings(end, closing) if chain[0].endswith("join") else ():
+                    scan.mask(string.start, string.end)
                 end = closing
         return end
 
@@ -137,7 +143,7 @@ class Operands:
         attribute = _ATTRIBUTE.fullmatch(word)
         if attribute and is_sensitive(attribute[1]):
             return end
-        if is_harmless_word(name, word) or (name.lower().endswith("auth") and _IDENTIFIER.fullmatch(word)):
+        if (is_harmless_word(name, word) and text[end : end + 1] != ";") or (name.lower().endswith("auth") and _IDENTIFIER.fullmatch(word)):
             return end
         scan.mask(position, end)
         return end

@@ -26,7 +26,7 @@ _PUTTY = "private-lines:"
 _IDENTIFIED = "identified "
 _PLACES = "|".join(
     [re.escape(one) for one in (_ADDRESS, _ENCODED_ADDRESS, MASK, *_KEY_BLOCKS, _PUTTY, _IDENTIFIED)]
-    + [re.escape(one) for one in (*_SCHEMES, *COMMANDS, *TOKEN_FORMS)]
+    + [re.escape(one) for one in sorted((*_SCHEMES, *COMMANDS, *TOKEN_FORMS), key=len, reverse=True)]
     + list(ANCHORS)
 )
 _BEGIN = re.compile(r"-* ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{0,5}")
@@ -139,5 +139,6 @@ class _Scanner:
             return
         if end < len(text) and not (text[end].isspace() or text[end] in "'\","):
             return
-        spans, self._command_end = find_passwords(text, start)
+        first = start - 1 if text[start - 1 : start] in ("'", '"') else start
+        spans, self._command_end = find_passwords(text, first)
         self.scan.spans += [span for span in spans if text[slice(*span)] != MASK]

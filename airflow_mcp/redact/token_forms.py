@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TABLE = Path(__file__).with_name("token_forms.toml")
+_IN_WORD = re.compile(r"[\w~.-]*")
 _WORD = re.compile(r"[\w-]*+")
 
 
@@ -21,10 +22,13 @@ class TokenForm:
 
     def span(self, text: str, position: int) -> tuple[int, int] | None:
         """Find the secret part of a credential whose literal stands at `position`, up to the end of its word."""
-        match = self.form.match(text, position)
         start = position - self.before
-        inside_word = self.public is None and start > 0 and text[start - 1].isalnum()
-        if match is None or start < 0 or inside_word or " " in text[start:position]:
+        if start < 0 or not _IN_WORD.fullmatch(text, start, position):
+            return None
+        if self.public is None and start and text[start - 1].isalnum():
+            return None
+        match = self.form.match(text, position)
+        if match is None:
             return None
         if self.public and (readable := self.public.match(text, position)):
             start = readable.end()

@@ -57,7 +57,7 @@ class Values:
         token = "\\" * _escapes(depth) + quote
         if text.startswith(token * 2, start):
             inside = start + 2 * len(token)
-            end = self._find(token * 3, inside)
+            end = self.find(token * 3, inside)
             if end >= 0:
                 return Quoted(inside, end, end + 3 * len(token))
             if quote != "'":  # in SQL three may be an opening and a doubled quote
@@ -223,7 +223,7 @@ class Values:
                 break
         return end
 
-    def _find(self, literal: str, position: int) -> int:
+    def find(self, literal: str, position: int) -> int:
         """Find a literal from here on, and search for it no more once it does not come."""
         if literal in self._absent:
             return -1
