@@ -1,4 +1,4 @@
-"""Secrets in XML and HTML: `<password>x</password>`, `<name>password</name><value>x</value>`, `name="password" value="x"`."""
+"""Secrets in XML and HTML: `<password>x</password>`, `<name>password</name><value>x</value>`."""
 
 from __future__ import annotations
 

@@ -38,10 +38,12 @@ _ANYWHERE = re.compile(f"(?:{AIRFLOWS_WORDS})[^=:]{{0,{_LONGEST_TAIL}}}$")
 _WORDS = "|".join(word.replace("_", "_?") for word in (*WHOLE_WORDS, *(f"{word}_key(?:s|_?content)?" for word in KEYS)))
 _WHOLE = re.compile(rf"(?:^|_)(?:(?:{_WORDS})(?:_|\d*$)|(?:{'|'.join(LAST_WORDS)})$)")
 _NO_SECRET = re.compile(rf"(?:^|_)(?:{'|'.join(NO_SECRET_KEYS)})_?keys?(?:_|$)")
+_MASKED_NAME = re.compile(r"[\w.-]*\*{3}[\w.-]*")
 _CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[-. /:\[\]]+")
-_COUNTED = re.compile(r"(?:^|_)tokens(?:_|$)|(?:^|_)tokens?_(?:count|limit|usage|used|budget|total)(?:_|$)|^pass(?:es|ed)?$")
+_COUNTED = re.compile(r"(?:^|_)(?:tokens|tokens?_(?:count|limit|usage|used|budget|total))(?:_|$)|^pass(?:es|ed)?$")
 _NUMBER = re.compile(r"[+-]?\d[\d,_]*(?:\.\d+)?%?")
+_KIND = re.compile(r"[A-Za-z]?[a-z]{0,15}(?:[_-][a-z]{1,15})?\d?")
 _PATH = re.compile(r"(?:~?/|[A-Za-z]:[\\/])[^;]*")
 _FOLDS = str.maketrans({"ſ": "s", "İ": "i", "K": "k"})
 
@@ -61,7 +63,7 @@ def is_sensitive(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_sensitive(name: str) -> bool:
-    if MASK in name:  # Airflow masked a word of the name, as where somebody's password is "password"
+    if _MASKED_NAME.fullmatch(name):  # Airflow masked a word of it, as where somebody's password is "password"
         return True
     if _ANYWHERE.search(fold_case(name)):
         return True
@@ -87,10 +89,20 @@ def is_working_directory(name: str, value: str) -> bool:
     return name in ("PWD", "OLDPWD") and _PATH.fullmatch(value) is not None
 
 
+def is_kind_of_login(name: str, value: str) -> bool:
+    """Decide whether `auth = "kerberos"` says how somebody logs in, and not with what."""
+    return name.lower().endswith("auth") and _KIND.fullmatch(value) is not None
+
+
+def is_harmless_word(name: str, word: str) -> bool:
+    """Decide whether a word says how many, where or how, and so no secret under this name."""
+    return is_count(name, word) or is_working_directory(name, word) or is_kind_of_login(name, word)
+
+
 def is_harmless(name: str, value: Any) -> bool:
     """Decide whether a JSON value is nothing to hide even under the name of a secret."""
     if value is None or isinstance(value, bool) or value in ("", [], {}):
         return True
     if isinstance(value, int | float | str):
-        return is_count(name, str(value)) or is_working_directory(name, str(value))
+        return is_harmless_word(name, str(value))
     return False

@@ -9,8 +9,8 @@ from airflow_mcp.redact.operands import Operands
 from airflow_mcp.redact.scan import Scan
 
 NAME_KEYS = (
-    "name", "key", "id", "option", "field", "parameter", "param", "variable", "var", "property", "prop", "header", "env",
-    "type", "label", "title", "attribute", "attr", "setting", "argument", "arg", "k", "n",
+    "name", "key", "id", "option", "field", "parameter", "param", "variable", "var", "property", "prop", "header",
+    "env", "type", "label", "title", "attribute", "attr", "setting", "argument", "arg", "k", "n",
 )  # fmt: skip
 VALUE_KEYS = (
     "value", "values", "val", "default", "content", "contents", "string", "secretstring", "secret_string",
@@ -18,26 +18,28 @@ VALUE_KEYS = (
 _IN_VALUE_KEYS = ("val", "default", "content", "string")  # one of which is in each of them
 
 _WINDOW = 400  # characters between a name and its value
-_IS_NAME_KEY = re.compile(rf"(?i)(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(NAME_KEYS)})")
-_IS_VALUE_KEY = re.compile(rf"(?i)(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(VALUE_KEYS)})")
-_NAMED_BEFORE = re.compile(rf"""(?i)(?<![\w-])(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(NAME_KEYS)})\\*["']?\s*(?:=>|[:=])\s*[a-z]?\\*["']?$""")
-_VALUE_AHEAD = re.compile(rf"""(?i)(?<![\w-])(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(VALUE_KEYS)})\\*["']?\s*(?:=>|[:=])\s*(?=\S)""")
+_NAME_KEY = rf"(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(NAME_KEYS)})"
+_VALUE_KEY = rf"(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(VALUE_KEYS)})"
+_SIGN = r"""\\*["']?\s*(?:=>|[:=])\s*"""
+_NAMED_BEFORE = re.compile(rf"""(?i)(?<![\w-]){_NAME_KEY}{_SIGN}[a-z]?\\*["']?$""")
+_VALUE_AHEAD = re.compile(rf"(?i)(?<![\w-]){_VALUE_KEY}{_SIGN}(?=\S)")
 _OBJECT_END = re.compile(r"[{}]|\n\s*-\s|>(?!-)|\n\s*\n")
 _PATH_BEFORE = re.compile(r"[\"'][\w./: -]{1,120}$")
 _FIRST_OF_PAIR = re.compile(r"""([\w.]?)([(\[{])\s*[rbuRBU]{0,2}$""")
 _PAIR_COMMA = re.compile(r"""\s{0,16},\s{0,64}(?=[rbfuRBFU]{0,2}\\{0,63}["']|[\d({\[])""")
 _PAIR_END = re.compile(r"\s{0,16},?\s{0,16}[)\]}]")
-_TAGGED = re.compile(r"""["']?\s{0,4}(?:\s[\w:-]{1,64}\s?=\s?(?:"[^"<>\n]{0,99}"|'[^'<>\n]{0,99}')){0,4}\s{0,9}>(?=[^<\s])""")
+_ATTRIBUTE = r"""\s[\w:-]{1,64}\s?=\s?(?:"[^"<>\n]{0,99}"|'[^'<>\n]{0,99}')"""
+_TAG_END = re.compile(rf"""["']?\s{{0,4}}(?:{_ATTRIBUTE}){{0,4}}\s{{0,9}}>(?=[^<\s])""")  # <x key="password">
 
 
 def is_name_key(key: str) -> bool:
     """Decide whether a value under this key names what stands beside it, as in {"name": ..., "value": ...}."""
-    return _IS_NAME_KEY.fullmatch(key) is not None
+    return re.fullmatch(_NAME_KEY, key, re.IGNORECASE) is not None
 
 
 def is_value_key(key: str) -> bool:
     """Decide whether what stands under this key is what the name beside it names."""
-    return _IS_VALUE_KEY.fullmatch(key) is not None
+    return re.fullmatch(_VALUE_KEY, key, re.IGNORECASE) is not None
 
 
 class Neighbours:
@@ -54,16 +56,16 @@ class Neighbours:
             start = path.start() + 1
         named = _NAMED_BEFORE.search(text, max(0, start - 64), start)
         if named:
-            return self._beside(named.start(), start, after, name)
+            return self._beside(named.start(), after, name)
         if after > end and text[start - 1 : start] in ('"', "'"):
             return self._behind_comma(start, after, name)
         return False
 
-    def _beside(self, key: int, start: int, after: int, name: str) -> bool:
+    def _beside(self, key: int, after: int, name: str) -> bool:
         text = self.scan.text
-        if tagged := _TAGGED.match(text, after - 1 if text[after - 1 : after] in "\"'" else after):  # <x key="password">
-            closing = text.find("<", tagged.end(), tagged.end() + 4096)
-            self.scan.mask(tagged.end(), closing if closing >= 0 else self.scan.values.line_end(tagged.end()))
+        if tag := _TAG_END.match(text, after - 1 if text[after - 1 : after] in "\"'" else after):
+            closing = self.scan.values.find("<", tag.end())
+            self.scan.mask(tag.end(), closing if closing >= 0 else self.scan.values.line_end(tag.end()))
             return True
         limit = _OBJECT_END.search(text, after, after + _WINDOW)
         last = limit.start() if limit else min(len(text), after + _WINDOW)
@@ -106,7 +108,6 @@ class Neighbours:
                 return False
             if content.replace("_", "").isalpha() and is_sensitive(content):
                 return False
-        elif option and text.startswith(("--", "-"), comma.end() + 1) and len(text) > comma.end() + 2:
-            if text.startswith("--", comma.end() + 1):
-                return False
+        elif option and text.startswith("--", comma.end() + 1):
+            return False
         return self._operands.read(comma.end(), name, prose=False)

@@ -39,10 +39,12 @@ def _redact(value: Any, name: str, depth: int) -> Any:
         return MASK
     if isinstance(value, dict):
         beside = _named_secret(value)
-        return {
-            redact_text(key): _redact(item, beside if beside and is_value_key(key) else key, depth + 1)
-            for key, item in value.items()
-        }
+        masked: dict[str, Any] = {}
+        for key, item in value.items():
+            safe = redact_text(key)
+            name = beside if beside and is_value_key(key) else key
+            masked[safe] = _redact(item, name if is_sensitive(name) else safe, depth + 1)
+        return masked
     return _redact_list(value, depth)
 
 
@@ -105,7 +107,7 @@ def _redact_fragments(text: str) -> str:
 
 
 def is_masked(value: Any) -> bool:
-    """Decide whether a value is, or holds, our mask (which is Airflow's too): stored, it would destroy what it hides."""
+    """Decide whether a value is, or holds, our mask (and Airflow's): stored, it would destroy what it hides."""
     if isinstance(value, dict):
         return any(map(is_masked, value.values()))
     if isinstance(value, list):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from airflow_mcp.redact.names import is_count, is_sensitive, is_working_directory
+from airflow_mcp.redact.names import is_harmless_word, is_sensitive
 from airflow_mcp.redact.scan import Scan
 
 _PREFIX = re.compile(r"""[rbfuRBFU@$]{0,2}(?=\\{0,63}["'`“‘])""")
@@ -75,9 +75,9 @@ class Operands:
             if string.end > string.start:
                 self._mask_string(string.start, string.end, string.after, name)
             return self._chained(max(string.after, scan.position)), text[prefix.end() : string.start]
-        if match := _PLACEHOLDER.match(text, position) or _NOTHING.match(text, position):
-            if values.whole(match.end()) == match.end() and not text.startswith(("{", "["), match.end()):
-                return match.end(), ""
+        nothing = _PLACEHOLDER.match(text, position) or _NOTHING.match(text, position)
+        if nothing and values.whole(end := nothing.end()) == end and not text.startswith(("{", "["), end):
+            return end, ""
         if (template := _TEMPLATE.match(text, position)) and is_sensitive(template[1]):
             return template.end(), ""
         if text.startswith(("{", "[", "("), position):
@@ -87,7 +87,7 @@ class Operands:
             return end, ""
         if match := _REFERENCE.match(text, position):
             return match.end(), ""
-        if (call := _CALL.match(text, position)) and (end := self._call(call, name)):
+        if (call := _CALL.match(text, position)) and (end := self._call(call)):
             return end, ""
         return self._bare(position, name, prose), ""
 
@@ -100,7 +100,7 @@ class Operands:
         elif not (content and (_is_harmless_text(content) or is_harmless_word(name, content))):
             self.scan.mask(start, end)
 
-    def _call(self, call: re.Match[str], name: str) -> int | None:
+    def _call(self, call: re.Match[str]) -> int | None:
         """Mask the strings that a call is given, except the name that a reader of secrets asks for."""
         scan, values, text = self.scan, self.scan.values, self.scan.text
         closing = values.balanced(call.end() - 1)
@@ -143,7 +143,9 @@ class Operands:
         attribute = _ATTRIBUTE.fullmatch(word)
         if attribute and is_sensitive(attribute[1]):
             return end
-        if (is_harmless_word(name, word) and text[end : end + 1] != ";") or (name.lower().endswith("auth") and _IDENTIFIER.fullmatch(word)):
+        if (is_harmless_word(name, word) and text[end : end + 1] != ";") or (
+            name.lower().endswith("auth") and _IDENTIFIER.fullmatch(word)
+        ):
             return end
         scan.mask(position, end)
         return end
@@ -153,11 +155,6 @@ def type_end(text: str, position: int) -> int | None:
     """Find the end of a type annotation, which is no value."""
     match = _TYPE.match(text, position)
     return match.end() if match else None
-
-
-def is_harmless_word(name: str, word: str) -> bool:
-    """Decide whether a word says a number of things or a folder, and so no secret under this name."""
-    return is_count(name, word) or is_working_directory(name, word)
 
 
 def _is_harmless_text(content: str) -> bool:

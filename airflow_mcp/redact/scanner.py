@@ -1,7 +1,7 @@
 """Find secrets in running text: one linear pass over the places where one may begin, then the grammar of each.
 
-RE2 finds the places in one pass, however many there are; most texts have none and are done with. What is read as a value
-is not looked at again.
+RE2 finds the places in one pass, however many there are; most texts have none and are done with. What is read as a
+value is not looked at again.
 """
 
 from __future__ import annotations

@@ -14,7 +14,10 @@ _CLOSES = {"“": "”", "‘": "’"}
 _OPENS_BRACKET = "{[("
 _BRACKET_PART = re.compile(r"""\\*["'`]|[\[\]{}()]""")
 _RAW = re.compile(r"""[^\s,\[\]{}"'`;&\\)]+""")
-_NEXT_PAIR = re.compile(r"(?:amp;)?[ \t]{0,4}[\w.-]{1,64}(?: [\w.-]{1,32}){0,3}[ \t]{0,4}=(?!=|\s|$)|[;&]?(?:\s|$|[\"'`)\]}<\\])")
+_NEXT_PAIR = re.compile(
+    r"(?:amp;)?[ \t]{0,4}[\w.-]{1,64}(?: [\w.-]{1,32}){0,3}[ \t]{0,4}=(?!=|\s|$)"  # what ends a value: the next pair,
+    r"|[;&]?(?:\s|$|[\"'`)\]}<\\])"  # or the end of the whole
+)
 _AFTER_QUOTE = re.compile(r"""[\s,;:)\]}<>&|+"'`\\]|/>|\.(?:\s|["'`]|[A-Za-z_]+\(|$)|$""")
 _AFTER_BRACKET = re.compile(r"""[^\w@#$%!~^*-]|$""")
 _WORD = re.compile(r"[\w@#$%!~^*/-]")
