@@ -8,7 +8,10 @@ AirflowMcpError                 a sentence to act on; `server` turns it into an 
 ├── NotAllowedError             policy refuses: nothing was sent
 ├── NotSupportedError           the connected Airflow lacks the operation or the argument
 ├── AirflowUnreachableError     no HTTP answer: refused, unresolved, timed out, TLS
+├── VersionChangedError         Airflow became another version while a call was under way
 ├── LoginError                  Airflow does not accept who we say we are
+│   ├── LoginRefusedError       what proves it was presented, and refused
+│   └── LoginOnHoldError        and so it is not presented again for a while
 ├── FetchError                  a document that the server itself needs cannot be had
 └── AirflowError                Airflow answered with an error status
     ├── NotFoundError           404
@@ -18,14 +21,21 @@ AirflowMcpError                 a sentence to act on; `server` turns it into an 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
 class AirflowMcpError(Exception):
-    """Base of all our exceptions; `str()` is the sentence to show."""
+    """Base of all our exceptions; `str()` is the sentence to show, `next_calls` the calls that help."""
+
+    next_calls: Sequence[dict[str, Any]] = ()
+
+    def advise(self, *calls: dict[str, Any]) -> Self:
+        """Add the calls to make next (tools/next_calls.py), which the sentence does not name."""
+        self.next_calls = (*self.next_calls, *calls)
+        return self
 
 
 class SettingsError(AirflowMcpError):
@@ -66,6 +76,18 @@ class AirflowUnreachableError(AirflowMcpError):
 
 class LoginError(AirflowMcpError):
     """Airflow does not accept the configured identity."""
+
+
+class LoginRefusedError(LoginError):
+    """Credentials were presented and refused; presenting them again and again may lock an account."""
+
+
+class LoginOnHoldError(LoginError):
+    """Credentials were refused a moment ago and are not presented yet."""
+
+
+class VersionChangedError(AirflowMcpError):
+    """Airflow became another version after a request was built for the one before."""
 
 
 class FetchError(AirflowMcpError):

@@ -25,6 +25,7 @@ from airflow_mcp.text import clean, shorten
 _OPTIONAL_SEGMENT = re.compile(r"\[/\{(\w+)\}\]")
 _SLOT = re.compile(r"\{(\w+)\}")
 _DETAIL_SIZE = 300  # characters of Airflow's own words in an error
+_REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422})  # by which a request is refused, and not done
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Request:
     repeatable: bool  # safe to send again when no answer came (RFC 9110, 9.2.2: reads)
     headers: tuple[tuple[str, str], ...] = ()
     route: str = ""  # the path with names in place of ids, for who counts and traces
+    version: Version | None = None  # that this is a request of; None where it is one of every version
 
 
 def build(
@@ -89,6 +91,7 @@ def build(
         repeatable=entry.access == "read",
         headers=tuple(headers),
         route=f"{base}{route.path}",
+        version=version,
     )
 
 
@@ -98,26 +101,36 @@ def check_ids(tool: Tool, arguments: dict[str, Any], catalog: Catalog, generatio
     routes = (catalog.operations[name].entry.route(generation) for name in tool.entry.steps)
     for name in {slot for route in routes if route for slot in route.slots} & described.keys() & arguments.keys():
         parameter = catalog.parameters[described[name]]
-        quote_id(name, arguments[name], slash=generation in parameter.slash, uri=parameter.uri)
+        _quote(name, arguments[name], parameter, generation)
 
 
-def quote_id(name: str, value: Any, *, slash: bool = False, uri: bool = False) -> str:
+def quote_id(name: str, value: Any, *, slash: bool = False, uri: bool = False, merged: bool = False) -> str:
     """One id as one path segment: everything but unreserved characters percent-encoded (RFC 3986, 2.3).
 
     Raises InvalidArgumentsError for what no segment can carry: empty, "." and "..", and "/" unless the route takes
-    it (`slash`) or it is a `uri`, whose parts between slashes may be empty.
+    it (`slash`) or it is a `uri`. `merged` is whether the web server makes one of several slashes, and drops an outer
+    one, as werkzeug does under Airflow 2 (answered with a redirect to another id).
     """
     text = str(value)
-    if text in ("", ".", ".."):
+    if text.strip("/") in ("", ".", ".."):
         raise InvalidArgumentsError(f"{name} must not be {text!r}." if text else f"{name} must not be empty.")
     if "/" in text and not slash and not uri:
         raise InvalidArgumentsError(f"{name} must not contain '/': Airflow's API cannot address {text[:80]!r}.")
-    if any(part in (".", "..") or (slash and not part) for part in text.split("/")):
-        raise InvalidArgumentsError(f"{name} {text[:80]!r} has an empty, '.' or '..' part between its slashes.")
+    if any(part in (".", "..") for part in text.split("/")):
+        raise InvalidArgumentsError(f"{name} {text[:80]!r} has a '.' or '..' part between its slashes.")
+    if merged and slash and not all(text.split("/")):
+        raise InvalidArgumentsError(
+            f"{name} must not begin or end with '/' or hold '//': Airflow 2 reads {text[:80]!r} as another name."
+        )
     try:
         return quote(text, safe="")
     except UnicodeEncodeError:
         raise InvalidArgumentsError(f"{name} is not valid Unicode.") from None
+
+
+def _quote(name: str, value: Any, parameter: Parameter, generation: Generation) -> str:
+    slash = generation in parameter.slash
+    return quote_id(name, value, slash=slash, uri=parameter.uri, merged=generation == "v1")
 
 
 def _fill(
@@ -130,7 +143,7 @@ def _fill(
 
     def slot(match: re.Match[str]) -> str:
         parameter = catalog.parameters.get(described.get(match[1], match[1]), Parameter())
-        return quote_id(match[1], values[match[1]], slash=generation in parameter.slash, uri=parameter.uri)
+        return _quote(match[1], values[match[1]], parameter, generation)
 
     return _SLOT.sub(slot, _OPTIONAL_SEGMENT.sub(optional, path)), used
 
@@ -181,6 +194,25 @@ def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
                 status,
             ) from None
     raise failure(tool, status, content, location=location)
+
+
+def is_own_error(content: bytes) -> bool:
+    """Whether an error is in Airflow's own form, and not that of a proxy, a gateway or a login page.
+
+    Airflow 3 answers `detail` (FastAPI), Airflow 2 an object with `title` and `type` (connexion, RFC 7807).
+    """
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(body, dict):
+        return False
+    return body.get("detail") is not None or {"title", "type"} <= body.keys()
+
+
+def is_refusal(status: int, content: bytes) -> bool:
+    """Whether Airflow itself says that it did not do what it was asked for."""
+    return status in _REFUSALS and is_own_error(content)
 
 
 def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> AirflowMcpError:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from .harness import CANARY, Json, Row, Site, lacks, rows_of
 from .stored import stored
 
-KEYS = ("oven/temperature", "oven_password", "oven_parts", "oven_new")
+KEYS = ("oven/temperature", *("/oven/lead", "oven//double", "oven/trail/"), "oven_password", "oven_parts", "oven_new")
 PARTS: Json = {"doors": 2, "api_key": CANARY}
 MASKED_PARTS = '{"doors": 2, "api_key": "***"}'
 
@@ -66,6 +66,17 @@ def get_variable(site: Site) -> None:
         revealed = site.revealing.ask("get_variable", variable_key="oven_password")["value"]
         assert revealed == (CANARY if site.is_old else "***"), "what Airflow itself masks cannot be shown"
     assert "(404)" in site.admin.refusal("get_variable", variable_key="oven_new")
+    for key in ("/oven/lead", "oven//double", "oven/trail/"):
+        if site.is_old:
+            assert "Airflow 2 reads" in site.admin.refusal("create_variable", variable_key=key, value="1")
+            assert key not in keys(site)
+            continue
+        with variables(site):
+            assert site.admin.ask("create_variable", variable_key=key, value="1")["key"] == key
+            assert site.admin.ask("get_variable", variable_key=key)["value"] == "1"
+            assert site.admin.ask("update_variable", variable_key=key, value="2")["value"] == "2"
+            site.admin.ask("delete_variable", variable_key=key)
+            assert key not in keys(site)
 
 
 def create_variable(site: Site) -> None:
@@ -187,17 +198,20 @@ def bulk_pools(site: Site) -> None:
         held = site.held(f"/pools/{quote(name)}")
         return held["slots"], held["description"], held["include_deferred"]
 
-    first: Json = {"name": "many 1", "slots": 2, "description": "one", "include_deferred": True}
-    second: Json = {"name": "many 2", "slots": 3, "description": "two"}
+    first: Json = {"pool_name": "many 1", "slots": 2, "description": "one", "include_deferred": True}
+    second: Json = {"pool_name": "many 2", "slots": 3, "description": "two"}
     try:
         assert bulk(site, tool, create=[first, second]) == {"created": [*names]}
         assert (pool("many 1"), pool("many 2")) == ((2, "one", True), (3, "two", False))
-        change: list[Json] = [{"name": "many 1", "slots": 5}, {"name": "many 2", "description": "neu"}]
+        change: list[Json] = [
+            {"pool_name": "many 1", "slots": 5},
+            {"pool_name": "many 2", "description": "neu"},
+        ]
         assert set(bulk(site, tool, update=change)["updated"]) == {*names}
         assert (pool("many 1"), pool("many 2")) == ((5, "one", True), (3, "neu", False))
         assert "already exist. (409)" in bulk_fails(site, tool, create=[first])
-        assert "(404)" in bulk_fails(site, tool, update=[{"name": "many 3", "slots": 1}])
-        change = [{"name": "many 3", "slots": 1}, {"name": "many 2", "slots": 7}]
+        assert "(404)" in bulk_fails(site, tool, update=[{"pool_name": "many 3", "slots": 1}])
+        change = [{"pool_name": "many 3", "slots": 1}, {"pool_name": "many 2", "slots": 7}]
         assert bulk(site, tool, update=change, on_missing="skip") == {"updated": ["many 2"]}
         assert pool("many 2") == (7, "neu", False)
         preview = site.admin.result(tool, {"create": [first], "on_existing": "overwrite"}).structured_content

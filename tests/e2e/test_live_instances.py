@@ -96,7 +96,7 @@ def test_each_airflow_has_its_own_rules(both: Both) -> None:
     assert "or on other Airflows" in both.talker.refusal("trigger_dag_run", **run, instance="old")
     assert "or on other Airflows" in both.talker.refusal("pause_dag", dag_id="still", instance="new")
     preview = both.previewed("trigger_dag_run", **run, instance="new")
-    assert set(preview) == {"instance", "preview", "plan", "hint"}
+    assert set(preview) == {"instance", "preview", "plan", "hint", "next"}
     done = both.talker.ask("trigger_dag_run", **run, instance="new")
     assert (done["instance"], done["state"]) == ("new", "queued")
     assert both.sites["new"].held("/dags/still/dagRuns/of-two")["state"] == "queued"
@@ -110,7 +110,7 @@ def test_what_one_airflow_hides_the_other_shows(both: Both) -> None:
         site.ended("leaking", "leak-1")
     run: Json = {"dag_id": "leaking", "dag_run_id": "leak-1"}
     assert both.talker.ask("get_dag_run", **run, instance="new")["instance"] == "new"
-    assert "policy.deny[0]" in both.talker.refusal("get_dag_run", **run, instance="old")
+    assert "deny rule 1 (" in both.talker.refusal("get_dag_run", **run, instance="old")
     seen = {
         name: {row["dag_id"] for row in both.talker.rows("list_dag_runs", dag_id="~", instance=name)} for name in NAMES
     }

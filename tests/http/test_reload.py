@@ -19,7 +19,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.context import ClientRequestContext
 from mcp.client.stdio import stdio_client
-from mcp.types import ElicitRequestParams, ElicitResult
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import ElicitRequestParams, ElicitResult, ToolListChangedNotification
 
 from tests.http.conftest import furnished
 from tests.http.serving import PATIENCE, Served, accepted, environment_of, serving
@@ -70,6 +71,33 @@ async def test_new_rules_hold_for_the_next_call_of_a_connection(
             await someone.ask("pause_dag", dag_id="payroll")
 
 
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_client_with_a_stream_open_hears_that_tools_changed(
+    airflow: FakeAirflow, tmp_path: Path, mode: str
+) -> None:
+    heard = anyio.Event()
+
+    async def note(message: Any) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            heard.set()
+
+    async def listen(client: Client) -> None:
+        async with client.listen(tools_list_changed=True) as changes:
+            async for _ in changes:
+                heard.set()
+
+    with serving(airflow, tmp_path, config=PAUSING) as served:
+        transport = streamable_http_client(f"{served.url}/mcp")
+        async with Client(transport, mode=mode, message_handler=note) as client, anyio.create_task_group() as group:
+            if mode == "auto":
+                group.start_soon(listen, client)
+            with anyio.fail_after(PATIENCE):
+                while not heard.is_set():  # which stream is open already, only its end knows
+                    await anyio.to_thread.run_sync(reload, served, tmp_path, NO_PAYROLL)
+                    await client.list_tools(cache_mode="bypass")
+            group.cancel_scope.cancel()
+
+
 async def test_a_limit_of_calls_is_new_too(airflow: FakeAirflow, tmp_path: Path) -> None:
     with serving(airflow, tmp_path, config="[policy.per_minute]\nread = 1\n") as served:
         async with served.assistant() as someone:
@@ -112,13 +140,13 @@ def test_a_server_that_was_open_to_its_machine_stays_so_until_a_restart(airflow:
     [
         (
             '[[policy.allow]]\n\ntools = ["pause_dga"]\n',
-            "airflow-mcp.toml, line 3: policy.allow.0: 'pause_dga' matches",
+            "airflow-mcp.toml, line 3: allow rule 1: 'pause_dga' matches",
         ),
         ("[policy\n", "is not TOML"),
         (f"allow = {'[' * 5000}", "stay in force"),
         (
             '[[policy.deny]]\ntools = ["*"]\ndag = ["x"]\n',
-            "airflow-mcp.toml, line 3: policy.deny.0.dag: dag is not a key",
+            "airflow-mcp.toml, line 3: deny rule 1: dag is not a key",
         ),
         ('[tokens.bob]\nsha256 = "short"\n', "airflow-mcp.toml, line 2: tokens.bob.sha256"),
     ],
@@ -181,7 +209,7 @@ async def test_rules_of_one_of_several_airflows_are_new_too(airflow: FakeAirflow
         async with served.assistant() as someone:
             await someone.ask("pause_dag", dag_id="etl", instance="one")
             said = reload(served, tmp_path, config("pause_dga"), "SIGHUP")
-            assert "line 4: instances.one.allow.0" in said
+            assert "line 4: one: allow rule 1: " in said
             reload(served, tmp_path, config("unpause_dag"))
             assert "not allowed" in await someone.refused("pause_dag", dag_id="etl", instance="one")
 
@@ -310,7 +338,7 @@ async def test_workers_change_their_rules_together_and_none_ends(airflow: FakeAi
         await each_of(served, 4, lambda someone: someone.refused("get_dag", dag_id="payroll"))
         before = len(served.said)
         said = reload(served, tmp_path, '[[policy.deny]]\ntools = ["no_such_tool"]\n', "SIGHUP")
-        assert "airflow-mcp.toml, line 2: policy.deny.0: 'no_such_tool' matches no tool" in said
+        assert "airflow-mcp.toml, line 2: deny rule 1: 'no_such_tool' matches no tool" in said
         await each_of(served, 4, lambda someone: someone.refused("get_dag", dag_id="payroll"))
         assert workers_of(served) == processes
         assert sum("SIGHUP" in line for line in served.said[before:]) == 1

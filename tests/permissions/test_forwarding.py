@@ -99,8 +99,8 @@ async def test_what_changes_is_not_run_as_a_read_nor_a_read_as_a_change() -> Non
 WRONG: list[tuple[Json, str]] = [
     ({}, "tool is required"),
     ({"tool": 3}, "tool is required"),
-    ({"tool": "get_dag", "arguments": '{"dag_id":"etl_a"}'}, "arguments must be an object"),
-    ({"tool": "get_dag", "arguments": None}, "arguments must be an object"),
+    ({"tool": "get_dag", "arguments": '{"dag_id":"etl_a"'}, "arguments must be an object"),
+    ({"tool": "get_dag", "arguments": ["etl_a"]}, "arguments must be an object"),
     ({"tool": "get_dag", "dag_id": "etl_a"}, "dag_id must stand in `arguments`"),
     ({"tool": "get_dag", "instance": "prod", "plan": "x"}, "instance, plan must stand in `arguments`"),
     ({"tool": "get_dags"}, "Did you mean get_dag or"),
@@ -141,7 +141,7 @@ async def test_a_rule_may_deny_the_way_and_leave_the_tools_themselves(way: str, 
         assert way not in await someone.tools()
         sentence = await someone.refused(way, tool=tool, arguments={"dag_id": "etl_a"})
         assert f"{way} is not allowed here" in sentence
-        assert "policy.deny[0]" in sentence
+        assert "deny rule 1" in sentence
         assert world.airflow.sent == []
         await someone.ask(tool, dag_id="etl_a")
 
@@ -198,7 +198,7 @@ async def test_a_plan_goes_among_the_inner_arguments_and_works_once(version: str
     world = World(version)
     async with connected(world.airflow, {"allow": [{"tools": ["*"], "confirm": "plan"}]}, mode=mode) as someone:
         answer = await changed(someone, "clear_dag_run", **CLEAR)
-        assert set(answer) == {"preview", "plan", "hint"}
+        assert answer.keys() - {"next"} == {"preview", "plan", "hint"}
         assert changes(world.airflow) == []
         again: Json = {"tool": "clear_dag_run", "arguments": {**CLEAR, "plan": answer["plan"]}}
         assert "must stand in `arguments`" in await someone.refused(
@@ -270,7 +270,7 @@ async def test_the_trail_names_the_tool_that_was_run_and_the_way_it_came(tmp_pat
     ]
     assert lines[0]["arguments"] == {"dag_id": "etl_a"}
     assert (lines[0]["class"], lines[1]["class"]) == ("read", "write")
-    assert "policy.deny[0]" in lines[3]["rule"]
+    assert "deny rule 1" in lines[3]["rule"]
     assert "Unknown tool" in lines[4]["error"]
 
 

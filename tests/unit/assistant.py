@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.offer import parse_toolsets
 from airflow_mcp.tools.run import Door
+from tests.unit.advice import check_advice
 from tests.unit.fake_airflow import FakeAirflow
 
 Json = dict[str, Any]
@@ -27,23 +29,43 @@ GENERATIONS = ("2.11.2", "3.3.2")
 A_TOKEN = Credentials(token="a-token-of-the-operator")
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        """Let this time pass."""
+        self.now += seconds
+
+
 class Assistant:
     """Calls tools; a test says beforehand whether it expects an answer or a refusal."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, instances: Instances | None = None, airflow: FakeAirflow | None = None) -> None:
+        """With the one Airflow behind the server, what is advised must be right there."""
         self.client = client
+        self.instances = instances
+        self._airflow = airflow
 
     async def ask(self, tool: str, /, **arguments: Any) -> Json:
         """The answer of a call that works."""
         result = await self.client.call_tool(tool, arguments)
         assert not result.is_error, text_of(result)
         assert result.structured_content is not None
+        check_advice(result.structured_content, self._airflow.version if self._airflow else "")
         return result.structured_content
 
     async def refused(self, tool: str, /, **arguments: Any) -> str:
         """The sentence of a call that does not."""
         result = await self.client.call_tool(tool, arguments)
         assert result.is_error, f"{tool} answered {text_of(result)[:500]}"
+        check_advice(result.structured_content, self._airflow.version if self._airflow else "")
         return text_of(result)
 
     async def tools(self) -> list[str]:
@@ -67,6 +89,7 @@ def open_door(
     max_chars: int = 100_000,
     catalog: Catalog | None = None,
     timeout: float = 30.0,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Door:
     """The real door before a stand-in for Airflow; it retries without a pause.
 
@@ -74,7 +97,9 @@ def open_door(
     about that.
     """
     catalog = catalog or load_catalog()
-    client = AirflowClient(airflow.url, credentials, transport=airflow.transport, backoff=0, timeout=timeout)
+    client = AirflowClient(
+        airflow.url, credentials, transport=airflow.transport, backoff=0, timeout=timeout, clock=clock
+    )
     table: Json = {"allow": [{"tools": list(allow), "confirm": "never"}]} if allow else {}
     table |= {"deny": [{"tools": ["*"], "dags": list(deny)}]} if deny else {}
     return Door(catalog, parse_policy((), catalog, table=table), client, ceiling=max_chars)
@@ -82,15 +107,16 @@ def open_door(
 
 @asynccontextmanager
 async def assistant(
-    airflow: FakeAirflow, *, mode: str = "auto", toolsets: tuple[str, ...] = (), **door: Any
+    airflow: FakeAirflow, *, mode: str = "auto", toolsets: tuple[str, ...] = (), heard: Any = None, **door: Any
 ) -> AsyncGenerator[Assistant]:
-    """An assistant connected to the real server, which talks to that stand-in."""
+    """An assistant connected to the real server, which talks to that stand-in; `heard` is told of notifications."""
     opened = open_door(airflow, **door)
-    server = AirflowServer(Instances({"default": opened}), parse_toolsets(toolsets, opened.catalog))
+    instances = Instances({"default": opened})
+    server = AirflowServer(instances, parse_toolsets(toolsets, opened.catalog))
     failure: Exception | None = None
-    async with Client(server, mode=mode) as client:
+    async with Client(server, mode=mode, message_handler=heard) as client:
         try:
-            yield Assistant(client)
+            yield Assistant(client, instances, airflow)
         except Exception as error:  # noqa: BLE001 - raised below, outside the client's group of tasks
             failure = error
     if failure is not None:
@@ -112,6 +138,11 @@ def talking(airflow: FakeAirflow, **options: Any) -> Generator[Call]:
             return portal.call(partial(someone.client.call_tool, tool, arguments))
 
         yield call
+
+
+def calls_of(answer: Json) -> list[tuple[str, Json]]:
+    """The calls to make next as an answer advises them, without why."""
+    return [(call["tool"], call["arguments"]) for call in answer.get("next", ())]
 
 
 def table(answer: Json) -> list[Json]:

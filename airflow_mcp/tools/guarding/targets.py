@@ -69,9 +69,9 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
                 else:
                     facts[step.entry.rows or name] = reply.total
                     totals += [f"{step.entry.rows}: {reply.total}", *(name_of(row) for row in reply.rows or [])]
-            return Targets((*_named(door, tool, arguments), *totals), count, touched, None, facts)
+            return Targets((*named(door, tool, arguments), *totals), count, touched, None, facts)
         case "itself":
-            return Targets(_named(door, tool, arguments), 1, touched, None, {})
+            return Targets(named(door, tool, arguments), 1, touched, None, {})
         case "bulk":
             ids, count, held = await find_targets(door, tool, arguments, caller)
             return Targets(ids, count, touched, None, {"now": held} if held else {})
@@ -85,8 +85,8 @@ def names_in(touched: Touched) -> tuple[str, ...]:
     return tuple(sorted(f"{noun} {one}" for noun, ones in touched.items() for one in ones or ("~",)))
 
 
-def _named(door: Operations, tool: Tool, arguments: Json) -> tuple[str, ...]:
-    """The call's own arguments, without secrets."""
+def named(door: Operations, tool: Tool, arguments: Json) -> tuple[str, ...]:
+    """What a call names, in its own arguments, without secrets."""
     return tuple(f"{key}={value}" for key, value in sorted(shown(tool, arguments, door.catalog).items()))
 
 
