@@ -25,9 +25,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"console", "server", "demo", "settings"}),
     frozenset({"tools"}),
     frozenset({"policy", "airflow"}),
-    frozenset({"catalog"}),
+    frozenset({"catalog", "task_logs"}),
     frozenset({"redact", "probe"}),
-    frozenset({"addresses", "errors", "near_names", "observe", "text", "throttle", "tokens", "toml_lines"}),
+    frozenset({"addresses", "errors", "near_names", "observe", "shares", "text", "throttle", "tokens", "toml_lines"}),
 )
 ONLY = {"settings": {"addresses", "errors", "tokens", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it
