@@ -14,6 +14,7 @@ from airflow_mcp.redact.names import is_sensitive
 from airflow_mcp.redact.neighbours import Neighbours
 from airflow_mcp.redact.operands import Operands, type_end
 from airflow_mcp.redact.scan import Scan
+from airflow_mcp.redact.schemas import find_values
 
 _NAME_REST = re.compile(r"[\w.-]*")
 _LONGEST = 160  # characters at the end of a name
@@ -45,6 +46,7 @@ _SPACE_AND_VALUE = re.compile(r"(?:[ \t]|\\\r?\n|%20)+(?=[^\s=:|>])")
 _SETTER = re.compile(
     r"(?i)(?:set|with|use|change|reset|update|new)?_?(?:password|passwd|passphrase|pwd|secret_?str|secret)$"
 )
+_CALL = re.compile(r"[A-Za-z_][\w.]{0,99}\(")
 _CALLED = re.compile(r"""\(\s{0,9}(?=[rbfuRBFU]{0,2}\\{0,63}["'])""")
 _ITEM = re.compile(r"""[ \t]*(?:-[ \t]+|[\w."'-]{1,64}\s?:(?:\s|$)|["']|\S+[ \t\r]*(?:\n|$))""")
 
@@ -109,6 +111,12 @@ class Assignments:
         if separator["prompt"] and not _ASKED_FOR.search(name):
             return False
         sign = separator["sign"]
+        before = text[after : separator.start("sign")]
+        if sign == "->" and before.startswith("("):  # what a function gives
+            return True
+        following = text[separator.end() : separator.end() + 1]
+        if "\n" in before and ((sign == ":" and following.isalpha()) or sign == "=="):  # :param, and a title's line
+            return False
         spaced = separator.end() - after > len(sign)
         if name.lower().endswith("sig") and (spaced or sign[0] not in "=%") and not close:  # sig = SIGTERM
             return True
@@ -140,7 +148,7 @@ class Assignments:
         return position
 
     def _header(self, position: int, name: str, close: re.Match[str] | None) -> bool:
-        if (close and close["quote"]) or self.scan.text[position] in "'\"\\{[":
+        if (close and close["quote"]) or self.scan.text[position] in "'\"\\{[" or _CALL.match(self.scan.text, position):
             return False
         if headers.is_authorization(name.lower()):
             self.scan.mask(position, headers.authorization_end(self.scan.values, position))
@@ -190,7 +198,13 @@ class Assignments:
         line = text[text.rfind("\n", max(0, start - 256), start) + 1 : start]
         first = text.rfind("\n", position, value) + 1
         if sign == ":" and not _STATEMENT.match(line) and _ITEM.match(text, first):
-            self.scan.mask(value, self.scan.values.deeper_lines(first, self._indent(start), items=True))
+            self._lines(value, first, self.scan.values.deeper_lines(first, self._indent(start), items=True))
+
+    def _lines(self, value: int, first: int, end: int) -> None:
+        """Mask a block of lines, or only the values in it where it describes the secret."""
+        values = find_values(self.scan.text[first:end])
+        for start, stop in [(value - first, end - first)] if values is None else values:
+            self.scan.mask(first + start, first + stop)
 
     def _quoted_before(self, start: int) -> bool:
         return self.scan.text[start - 1 : start] in ('"', "'")
