@@ -40,6 +40,7 @@ _ASKED_FOR = re.compile(r"(?i)pass(?:word|phrase|code)$")
 _SET = re.compile(
     r"(?i)(?:^|[\s;&|])(?:export|setenv|setx|env|arg|(?:variables|connections|config|configure) set)[ \t]+[\"']?$"
 )
+_SETTERS = ("export", "setenv", "setx", "env", "arg", " set")
 _SQL = re.compile(r"(?:[Pp]ass(?:word|wd|phrase)|[Cc]redentials?|[Ss]ecret|pwd|[A-Z_]+)$")
 _SPACE_AND_QUOTE = re.compile(r"[ \t]{1,16}(?=\\{0,63}[\"'])")
 _SPACE_AND_VALUE = re.compile(r"(?:[ \t]|\\\r?\n|%20)+(?=[^\s=:|>])")
@@ -209,10 +210,18 @@ class Assignments:
     def _quoted_before(self, start: int) -> bool:
         return self.scan.text[start - 1 : start] in ('"', "'")
 
+    def _is_set(self, start: int) -> bool:
+        """Decide whether a command that sets a variable stands before its name."""
+        text = self.scan.text
+        before = text[max(0, start - 32) : start].rstrip("\"'")
+        if before[-1:] not in (" ", "\t") or not before.rstrip(" \t").lower().endswith(_SETTERS):
+            return False
+        return _SET.search(text, max(0, start - 64), start) is not None
+
     def _spaced(self, start: int, end: int, after: int, name: str) -> None:
         """Mask a value behind white space: of an option, of SQL, of `setenv`; and the string given to a setter."""
         text = self.scan.text
-        if text[start : start + 1] == "-" or _SET.search(text, max(0, start - 64), start):
+        if text[start : start + 1] == "-" or self._is_set(start):
             value = _SPACE_AND_VALUE.match(text, after)
             if value and not _SHORT_OPTION.match(text, value.end()):
                 self.operands.read(value.end(), name)

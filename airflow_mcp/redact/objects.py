@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 from airflow_mcp.redact.command_lines import COMMANDS, mask_arguments
@@ -14,6 +15,7 @@ from airflow_mcp.redact.scanner import mask_text, may_hold_secret
 from airflow_mcp.redact.schemas import is_description, is_schema
 from airflow_mcp.text import clean, in_strings
 
+_LONGEST_KEY = 64  # characters of a key that is remembered
 _DECODER = json.JSONDecoder()
 _DEEPEST = 200  # levels of nesting; what is further in is masked
 _OPTION = re.compile(r"--?[A-Za-z][\w.-]{0,99}")
@@ -45,11 +47,17 @@ def _redact(value: Any, name: str, depth: int) -> Any:
         beside = _named_secret(value)
         masked: dict[str, Any] = {}
         for key, item in value.items():
-            safe = redact_text(key)
+            safe = _redact_key(key) if len(key) <= _LONGEST_KEY else redact_text(key)
             name = beside if beside and is_value_key(key) else key
             masked[safe] = _redact(item, name if is_sensitive(name) else safe, depth + 1)
         return masked
     return _redact_list(value, depth)
+
+
+@lru_cache(maxsize=1024)
+def _redact_key(key: str) -> str:
+    """Redact a key, which comes again in each object of a list."""
+    return redact_text(key)
 
 
 def _redact_schema(value: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
