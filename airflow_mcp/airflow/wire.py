@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from airflow_mcp.airflow.json_body import parse_json
 from airflow_mcp.catalog.grammar import Parameter
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Generation, Version
@@ -19,12 +20,13 @@ from airflow_mcp.errors import (
     NotFoundError,
     NotSupportedError,
 )
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean, shorten
+from airflow_mcp.excerpt import excerpt_text
+from airflow_mcp.text import shorten
 
 _OPTIONAL_SEGMENT = re.compile(r"\[/\{(\w+)\}\]")
 _SLOT = re.compile(r"\{(\w+)\}")
 _DETAIL_SIZE = 300  # characters of Airflow's own words in an error
+_LARGEST_DETAIL = 256 * 1024  # bytes of an error's body that are read for them
 
 
 @dataclass(frozen=True)
@@ -165,14 +167,19 @@ def _query_values(value: Any, comma: bool) -> list[str]:
     return [] if value is None else [str(value)]
 
 
-def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
+async def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
     """The JSON value of a response (None for an empty one). Raises what `failure` gives for anything but 2xx."""
     if 200 <= status < 300:
-        if not content.strip():
+        if not content or content.isspace():
             return None
         try:
-            return json.loads(content)
-        except (ValueError, RecursionError):
+            return await parse_json(content)
+        except RecursionError:
+            raise AirflowError(
+                f"Airflow answered {tool.name} with JSON that is nested too deeply to be read. Its UI may show it.",
+                status,
+            ) from None
+        except ValueError:
             if _is_of_fab(tool):  # Airflow 3 shows its login page at any path of an auth manager that it has not
                 raise _without_fab(tool.name) from None
             raise AirflowError(
@@ -236,7 +243,7 @@ def _without_fab(name: str) -> NotSupportedError:
 
 def redirected(status: int, location: str) -> AirflowError:
     """The error for a redirect, which could lead credentials anywhere."""
-    place = shorten(redact_text(clean(location)), 120) or "nowhere"
+    place = shorten(excerpt_text(location, 120), 120) or "nowhere"
     return AirflowError(
         f"Airflow answered with a redirect to {place}, which is never followed. "
         "Set AIRFLOW_MCP_URL to the final address of Airflow.",
@@ -245,7 +252,9 @@ def redirected(status: int, location: str) -> AirflowError:
 
 
 def _detail(content: bytes) -> str:
-    """Airflow's own words, whichever of its error forms they come in; HTML has none worth showing."""
+    """Airflow's own words, whichever of its error forms they come in; HTML has none worth showing, nor has a flood."""
+    if len(content) > _LARGEST_DETAIL:
+        return ""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
@@ -263,4 +272,4 @@ def _detail(content: bytes) -> str:
             for item in detail
             if isinstance(item, dict)
         )
-    return shorten(redact_text(" ".join(clean(str(detail)).split())), _DETAIL_SIZE)  # a cut secret is a secret still
+    return shorten(excerpt_text(" ".join(str(detail).split()), _DETAIL_SIZE), _DETAIL_SIZE)

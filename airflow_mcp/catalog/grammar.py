@@ -232,6 +232,7 @@ class Parameter(Word):
     json_text: tuple[Generation, ...] = ()  # generations that take any value but a text as JSON in a text
     slash: tuple[Generation, ...] = ()  # generations whose route takes "/" in it (sent as %2F)
     uri: bool = False  # a URI as an id: it holds "/" anywhere, and "//"
+    id: bool = False  # an id, some, or a part of one: read back from the form in which answers show ids
     secret: bool = False  # masked wherever a call's arguments are shown
 
     def wire_name(self, name: str, generation: Generation) -> str:

@@ -12,13 +12,14 @@ from airflow_mcp.airflow import wire
 from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.ids import read_ids, require_sendable
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, NotAllowedError, NotFoundError
+from airflow_mcp.excerpt import excerpt_text
 from airflow_mcp.policy.decide import Asker, Decision, Within, decide, offers, refusal, reveals_secrets, touched_by
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean, shorten
+from airflow_mcp.text import escape_unseen, shorten
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.guarding import audit
@@ -82,6 +83,7 @@ class Door:
         if tool is None:
             raise unknown_tool(name, self.catalog)
         access = tool.entry.access
+        arguments = read_ids(tool, arguments, self.catalog)
         through = caller.through.name if caller.through else ""
         told = shown(tool, arguments, self.catalog)
         entry = audit.Entry.of(caller, name, access, self.instance, told, through)
@@ -108,6 +110,7 @@ class Door:
                 entry.rule = never.rule
                 raise refusal(policy, one, never, asker)
         schema.validate(tool, arguments, self.catalog)
+        require_sendable(tool, arguments, self.catalog)
         if tool.entry.access != "read":
             schema.refuse_masks(tool, arguments)
         touched = await operations.touched(tool, arguments, caller)
@@ -137,7 +140,8 @@ class Door:
                 arguments = self._signed(tool, arguments, caller, version)
             if tool.entry.python:
                 return await self._composite(operations, tool, arguments, caller, version, room, granted)
-            reply = await read_allowed(operations, tool, arguments, caller, decision, fields)
+            size = room.budget if tool.entry.rows is None or tool.entry.single else 4 * shape.CELL
+            reply = await read_allowed(operations, tool, arguments, caller, decision, fields, size=size)
             if dry:
                 found = decide(policy, tool, touched | reached(touched, reply.rows or []), asker)
                 if not found.allowed:
@@ -205,11 +209,8 @@ class Door:
         within = Within(tool, touched_by(tool, arguments))
         answer: Json = await function(InnerDoor(operations, within, caller, version, room, granted), arguments)
         record = self.catalog.records[tool.entry.record] if tool.entry.record else PLAIN
-        answer = shape.normalise(
-            answer, record, "v2", reveal=reveals_secrets(operations.policy, operations.asker(caller))
-        )
-        kept = {name: value for name, value in answer.items() if value is not None}
-        return shape.fit(kept, budget=room.budget, ceiling=room.ceiling, tail=record.tail)
+        reveal = reveals_secrets(operations.policy, operations.asker(caller))
+        return shape.composite_answer(answer, record, budget=room.budget, ceiling=room.ceiling, reveal=reveal)
 
     def _answer(self, tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room) -> Json:
         extra: Json = {}
@@ -225,11 +226,18 @@ class Door:
             extra["hint"] = "Policy hides rows here, so there is no total."
         if reply.rows is None:
             ids = {name: value for name, value in arguments.items() if name in self._slots(tool)}
+            record = reply.record.model_copy(update={"ids": (*reply.record.ids, *ids)})
             if not reply.one:
-                return {"done": True, **ids}
+                return {"done": True, **shape.show_ids(ids, record)[0]}
             one = {**ids, **{name: value for name, value in reply.one.items() if value is not None}}
             answer = shape.record_answer(
-                one, reply.record, budget=room.budget, ceiling=room.ceiling, fields=fields, extra=extra
+                one,
+                record,
+                budget=room.budget,
+                ceiling=room.ceiling,
+                fields=fields,
+                extra=extra,
+                sizes=reply.sizes,
             )
             return answer if tool.entry.access == "read" else _without_next(answer)
         cursor = arguments.get("cursor")
@@ -257,8 +265,8 @@ class Door:
 
 
 def present(error: AirflowMcpError) -> str:
-    """An error as it may leave: redacted, without unseen characters, at most 600 characters."""
-    return shorten(redact_text(clean(str(error))), _ERROR_SIZE)
+    """An error as it may leave: redacted, unseen characters of its ids written out, at most 600 characters."""
+    return shorten(excerpt_text(escape_unseen(str(error)), _ERROR_SIZE), _ERROR_SIZE)
 
 
 def _without_next(answer: Json) -> Json:

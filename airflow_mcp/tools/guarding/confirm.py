@@ -9,8 +9,8 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.catalog.schema import SMALLEST_ANSWER
 from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.excerpt import show_id
 from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal, stricter
-from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
@@ -114,7 +114,7 @@ def question(tool: Tool, arguments: Json, targets: Targets, instance: str) -> st
     """
     where = "" if instance == "default" else f" on {instance}"
     asked = [f"{name} = {shape.dumps(value)}" for name, value in arguments.items() if name != "dry_run"]
-    named = [f"- {redact_text(clean(one))}" for one in targets.ids[:_QUESTION_TARGETS]]
+    named = [f"- {show_id(one)}" for one in targets.ids[:_QUESTION_TARGETS]]
     more = len(targets.ids) - _QUESTION_TARGETS
     lines = [f"{tool.entry.title}{where}: {targets.count} affected.", *asked, *named]
     lines += [f"- and {more} more"] if more > 0 else []
@@ -130,7 +130,7 @@ def _preview(tool: Tool, targets: Targets, plan: str, room: Room) -> Json:
         extra["lost"] = tool.entry.lost
     reply = targets.reply
     if reply is None or reply.rows is None:
-        ids = [redact_text(clean(one)) for one in targets.ids]
+        ids = [show_id(one) for one in targets.ids]
         shown = shape.fit(extra | {"targets": ids} | targets.facts, budget=size, ceiling=room.ceiling)
     else:
         rows, extra = len(reply.rows), extra | targets.facts

@@ -19,9 +19,9 @@ from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, LoginError, NotFoundError
 from airflow_mcp.policy.decide import Asker, Touched, decide, depends_on, reveals_secrets, touched_by
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.guarding import audit
+from airflow_mcp.tools.normalize import WHOLE, texts_at
 from airflow_mcp.tools.operation import bulk
 from airflow_mcp.tools.operation.files import dags_by_file
 from airflow_mcp.tools.operation.prepare import patched, require_new, require_written, resolve
@@ -63,19 +63,21 @@ class Operations:
         fields: tuple[str, ...] = ("*",),
         *,
         look_up: bool = True,
+        size: int = WHOLE,
     ) -> Reply:
         """Prepare, build, send, read, normalise.
 
-        `fields` are what will be shown beside the record's own: the rest need not be made safe. `look_up` is whether an
-        empty list may mean that its DAG or run does not exist.
+        `fields` are what will be shown beside the record's own: the rest need not be made safe; and `size` is how many
+        characters of a value are needed. `look_up` is whether an empty list may mean that its DAG or run does not
+        exist.
         """
         entry, version = tool.entry, await self.version(caller)
         schema.check_version(tool, arguments, self.catalog, version)
         if entry.dry and entry.is_dry(arguments):
             asked = {name: value for name, value in arguments.items() if name not in ("dry_run", "plan")}
-            return await self.operate(self.catalog.operations[entry.dry], asked, caller, fields)
+            return await self.operate(self.catalog.operations[entry.dry], asked, caller, fields, size=size)
         if other := self._instead(tool, arguments, version):
-            return await self.operate(*other, caller, fields, look_up=look_up)
+            return await self.operate(*other, caller, fields, look_up=look_up, size=size)
         if entry.instead and self.catalog.operations[entry.instead.operation].entry.route(version.generation):
             arguments = {name: value for name, value in arguments.items() if name not in entry.instead.when}
         send = partial(self._send, version=version, caller=caller)
@@ -100,7 +102,7 @@ class Operations:
         if entry.bulk:
             return bulk.outcome(tool, raw)
         reveal = reveals_secrets(self.policy, self.asker(caller))
-        reply = read_reply(tool, raw, arguments, self.catalog, version, fields=fields, reveal=reveal)
+        reply = await read_reply(tool, raw, arguments, self.catalog, version, fields=fields, reveal=reveal, size=size)
         if entry.patch:
             require_written(tool, arguments, raw, self.catalog, version)
         if look_up and reply.rows == [] and not arguments.get("offset"):
@@ -128,7 +130,7 @@ class Operations:
         source = self.catalog.operations[look_up.operation]
         names = {use.name for use in source.entry.params}
         reply = await self.operate(source, {key: arguments[key] for key in arguments if key in names}, caller)
-        touched["dag"] = shape.texts_at(reply.one or {}, look_up.paths) or None
+        touched["dag"] = texts_at(reply.one or {}, look_up.paths) or None
         return touched
 
     def _instead(self, tool: Tool, arguments: Json, version: Version) -> tuple[Tool, Json] | None:
@@ -216,7 +218,7 @@ class Operations:
             response = await client.send(request)
         if entry := audit.current.get():
             entry.status = response.status
-        return wire.read(tool, response.status, response.content, location=response.location)
+        return await wire.read(tool, response.status, response.content, location=response.location)
 
     def _with_page(self, tool: Tool, arguments: Json, version: Version) -> Json:
         """Say the page's size ourselves: the generations' defaults differ."""
