@@ -230,7 +230,7 @@ async def test_what_cannot_be_sent_is_refused_in_words(sign: str, mode: str) -> 
         ("get_dag", {"dag_id": f"etl{sign}"}),
         ("get_dag", {"dag_id": escape(f"etl{sign}")}),
         ("list_dags", {"tags": ["a", escape(sign)]}),
-        ("trigger_dag_run", {"dag_id": "etl", "conf": {"a": [{f"b{sign}": 1}]}}),
+        ("trigger_dag_run", {"dag_id": "etl", "conf": {"a": [{"b": [f"c{sign}"]}]}}),
         ("bulk_pools", {"delete": [escape(sign)]}),
     ]
     async with assistant(airflow, allow=("*",), mode=mode) as someone:

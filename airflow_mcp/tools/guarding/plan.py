@@ -6,6 +6,7 @@ remembered behind `UsedPlans`, so that replicas can share it.
 
 from __future__ import annotations
 
+import hmac
 import json
 import secrets
 import time
@@ -84,8 +85,9 @@ class Plans:
                 "one, a plan would be good once on each of them. Leave the key out, or name the store."
             )
         self.used = used or UsedInMemory()
+        self._key = keys[0].encode() if keys else secrets.token_bytes(32)
         self._serializer = URLSafeTimedSerializer(
-            [*reversed(keys)] or secrets.token_bytes(32),  # the library signs with the last
+            [*reversed(keys)] or self._key,  # the library signs with the last
             salt="airflow-mcp plan",
         )
 
@@ -111,6 +113,10 @@ class Plans:
         if (given.caller, given.instance) != (bound.caller, bound.instance):
             raise _refused("was given to another caller or for another Airflow")
         raise _refused("is for other targets: they changed since the preview")
+
+    def digest(self, text: str) -> str:
+        """A keyed digest (HMAC-SHA256, hexadecimal): what stands for a text that others might guess by trying."""
+        return hmac.digest(self._key, b"airflow-mcp digest" + text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
     async def use(self, plan_id: str) -> None:
         """Use a plan up. Raises NotAllowedError when it was used before."""

@@ -7,13 +7,15 @@ from importlib import import_module
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
+from airflow_mcp.pace import paced
 from airflow_mcp.policy.decide import Touched, Within, decide, touched_by
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.guarding.arguments import shown
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.operation.bulk import find_targets
 from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.operation.reply import Reply, name_of, reached
+from airflow_mcp.tools.operation.reply import NAME_FIELDS, Reply, name_of, reached
+from airflow_mcp.tools.shape import CELL
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,13 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
             if tool.entry.python:
                 reply, facts = await _of_composite(door, tool, arguments, caller)
             else:
-                reply = await door.operate(tool, {**arguments, "dry_run": True}, caller)
+                reply = await door.operate(tool, {**arguments, "dry_run": True}, caller, NAME_FIELDS, size=4 * CELL)
             if tool.entry.counts:
                 numbers = {name: (reply.one or {}).get(name) or 0 for name in tool.entry.counts}
                 ids = tuple(f"{name}: {number}" for name, number in numbers.items())
                 return Targets(ids, sum(numbers.values()), touched, None, numbers)
             rows = [reply.one] if reply.rows is None and reply.one else reply.rows or []
-            ids = tuple(sorted(name_of(row) for row in rows))
+            ids = tuple(sorted([name_of(row) async for row in paced(rows)]))
             touched = touched | reached(touched, rows)
             return Targets(ids, len(ids), touched, reply, facts)
         case "read":
@@ -69,9 +71,9 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
                 else:
                     facts[step.entry.rows or name] = reply.total
                     totals += [f"{step.entry.rows}: {reply.total}", *(name_of(row) for row in reply.rows or [])]
-            return Targets((*_named(door, tool, arguments), *totals), count, touched, None, facts)
+            return Targets((*named(door, tool, arguments), *totals), count, touched, None, facts)
         case "itself":
-            return Targets(_named(door, tool, arguments), 1, touched, None, {})
+            return Targets(named(door, tool, arguments), 1, touched, None, {})
         case "bulk":
             ids, count, held = await find_targets(door, tool, arguments, caller)
             return Targets(ids, count, touched, None, {"now": held} if held else {})
@@ -85,8 +87,8 @@ def names_in(touched: Touched) -> tuple[str, ...]:
     return tuple(sorted(f"{noun} {one}" for noun, ones in touched.items() for one in ones or ("~",)))
 
 
-def _named(door: Operations, tool: Tool, arguments: Json) -> tuple[str, ...]:
-    """The call's own arguments, without secrets."""
+def named(door: Operations, tool: Tool, arguments: Json) -> tuple[str, ...]:
+    """What a call names, in its own arguments, without secrets."""
     return tuple(f"{key}={value}" for key, value in sorted(shown(tool, arguments, door.catalog).items()))
 
 

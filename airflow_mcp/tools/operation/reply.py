@@ -14,6 +14,7 @@ from airflow_mcp.policy.decide import Touched
 from airflow_mcp.tools.normalize import WHOLE, normalise, sizes_of
 
 PLAIN = Record(keep=())
+_RUN_NAMES = ("dag_id", "dag_run_id", "task_id")
 _OTHER_NAMES = (
     "dag_id",
     "task_id",
@@ -23,6 +24,7 @@ _OTHER_NAMES = (
     "uri",
     "key",
 )  # of what belongs to no run
+NAME_FIELDS = (*_RUN_NAMES, "map_index", *_OTHER_NAMES)  # what `name_of` needs
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,6 @@ def reached(touched: Touched, rows: list[Json]) -> Touched:
 def name_of(row: Json) -> str:
     """One target in a few words, the same for the same object: etl/r1/load[3], or etl/2026-01-01T00:00:00Z."""
     index = row.get("map_index")
-    keys = ("dag_id", "dag_run_id", "task_id") if row.get("dag_run_id") else _OTHER_NAMES
+    keys = _RUN_NAMES if row.get("dag_run_id") else _OTHER_NAMES
     place = "/".join(str(row[key]) for key in keys if row.get(key) is not None)
     return place if index is None else f"{place}[{index}]"
