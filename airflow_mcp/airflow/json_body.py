@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from airflow_mcp.pace import Pace
 
@@ -20,7 +19,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _BEHIND = {"{": "},", "[": "],", '"': '",'}  # a value's first character: what most likely stands before the next value
 _BEGUN = object()  # instead of a value: a container has begun whose elements are read one by one
 _DECODER = json.JSONDecoder(parse_constant=str)
-_scan = cast(Callable[[str, int], tuple[Any, int]], _DECODER.scan_once)  # raises StopIteration where no value begins
+_scan = _DECODER.raw_decode  # the value that begins at a place, and where it ends
 
 
 async def parse_json(content: bytes) -> Any:
@@ -72,7 +71,7 @@ class _Parser:
         source = f"[{piece}]" if isinstance(container, list) else f"{{{json.dumps(self._keys[-1])}:{piece}}}"
         try:
             several, stop = _scan(source, 0)
-        except (StopIteration, ValueError):
+        except ValueError:
             stop, several = 0, None
         if stop < len(source) or not several:
             self._singly_until = self._at + _AT_ONCE
@@ -89,7 +88,7 @@ class _Parser:
         while True:
             try:
                 value, stop = _scan(self._window, self._at - self._base)
-            except (StopIteration, ValueError):
+            except ValueError:
                 stop = len(self._window) + 1
                 value = None
             whole = self._base + len(self._window) == len(self._text)
@@ -102,10 +101,7 @@ class _Parser:
             self._base, self._window = self._at, self._text[self._at : self._at + _AT_ONCE]
         if self._text[self._at : self._at + 1] in ("[", "{"):
             return self._begin()
-        try:
-            value, self._at = _scan(self._text, self._at)
-        except StopIteration:
-            raise self._wrong("expecting a value") from None
+        value, self._at = _scan(self._text, self._at)
         self._skip(0)
         return value
 

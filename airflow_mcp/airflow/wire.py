@@ -42,6 +42,7 @@ class Request:
     repeatable: bool  # safe to send again when no answer came (RFC 9110, 9.2.2: reads)
     headers: tuple[tuple[str, str], ...] = ()
     route: str = ""  # the path with names in place of ids, for who counts and traces
+    version: Version | None = None  # that this is a request of; None where it is one of every version
 
 
 def build(
@@ -92,6 +93,7 @@ def build(
         repeatable=entry.access == "read",
         headers=tuple(headers),
         route=f"{base}{route.path}",
+        version=version,
     )
 
 

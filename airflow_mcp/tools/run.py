@@ -150,7 +150,7 @@ class Door:
             reads = InnerDoor(operations, None, caller, version, room)
             raise await explain_missing(reads, arguments, error) from None
         if links:
-            reply = with_links(reply, self.client.url, version.generation)
+            reply = with_links(reply, self.client.url, (await operations.version(caller)).generation)
         return self._answer(tool, arguments, reply, fields, room)
 
     async def _confirmed(

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client
+from mcp.types import CallToolResult
 
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.server.app import AirflowServer
@@ -23,9 +24,10 @@ from tests.unit.samples import dag_run, page, task_instance
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:ping is removed")]
 CATALOG = load_catalog()
-# How much longer than beside an idle server somebody else's ping may take, in CPU time of this process, which the load
-# of the machine does not change: beside calls that hold the event loop it was some thousand times as long.
-MOST_TIMES = 100
+# How much longer than beside an idle server somebody else's ping may take, in CPU time of this process, which depends
+# little on what else the machine does: Python's collector alone takes a hundred times as long, and calls that hold the
+# event loop take some thousand times.
+MOST_TIMES = 400
 IDLE_PINGS = 50
 
 
@@ -100,7 +102,7 @@ async def longest_ping(client: Client, until: anyio.Event | None = None) -> floa
     count = 0
     while count < IDLE_PINGS if until is None else not until.is_set():
         began = time.process_time()
-        await client.send_ping()
+        await client.send_ping()  # pyright: ignore[reportDeprecated]
         longest = max(longest, time.process_time() - began)
         count += 1
     return longest
@@ -112,21 +114,21 @@ async def test_ping_of_another_caller_is_answered_while_a_heavy_call_runs(name: 
     door = open_door(heavy.airflow(), catalog=CATALOG, confirm="plan", allow=("clear_task_instances",))
     server = AirflowServer(Instances({"default": door}), parse_toolsets((), CATALOG))
     async with Client(server, mode="legacy") as other, Client(server, mode="legacy") as caller:
-        await other.send_ping()
+        await caller.call_tool("get_health", {})  # what is imported at the first call is no part of this
         idle = await longest_ping(other)
         ended = anyio.Event()
-        beside: list[float] = []
+        results: list[CallToolResult] = []
 
-        async def ping() -> None:
-            beside.append(await longest_ping(other, ended))
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(ping)
-            began = time.process_time()
-            result = await caller.call_tool(heavy.tool, heavy.arguments)
-            spent = time.process_time() - began
+        async def call() -> None:
+            results.append(await caller.call_tool(heavy.tool, heavy.arguments))
             ended.set()
-    print(f"{name}: idle {idle:.4f} s, beside it {beside[0]:.4f} s, the call {spent:.2f} s")
+
+        beside = 0.0
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            beside = await longest_ping(other, ended)
+    (result,) = results
+    print(f"{name}: idle {idle:.4f} s, beside it {beside:.4f} s")
     assert not result.is_error, text_of(result)
     assert len(text_of(result)) <= 8_000
-    assert beside[0] <= idle * MOST_TIMES
+    assert beside <= idle * MOST_TIMES

@@ -80,7 +80,8 @@ async def confirm(
         case "never":
             return Confirmation(granted=granted)
         case "plan":
-            bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance)
+            version = str(await door.version(caller))
+            bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance, version)
             if presented := arguments.get("plan"):
                 entry.plan = guard.plans.open(presented, bound)
                 return Confirmation(once=entry.plan, granted=granted)
@@ -96,7 +97,8 @@ async def confirm(
 
 async def _ask(door: Operations, guard: Guard, tool: Tool, arguments: Json, caller: Caller, targets: Targets) -> str:
     """The answer's name, to be used once. Raises NotAllowedError for any answer but yes."""
-    bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance)
+    version = await door.version(caller)
+    bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance, str(version))
     text = await _question(door, guard, tool, arguments, caller, targets)
     answer = await caller.ask(Question(text, guard.plans.digest(json.dumps(asdict(bound)))))
     if not answer.yes:
@@ -104,6 +106,8 @@ async def _ask(door: Operations, guard: Guard, tool: Tool, arguments: Json, call
     # Where an answer has a name, the whole call ran again with it, so that the targets are those of now.
     if not answer.once and (await work_out(door, tool, arguments, caller)).ids != targets.ids:
         raise NotAllowedError("Nothing was done: the targets changed while the user was asked. Call again.")
+    if await door.version(caller) != version:
+        raise NotAllowedError("Nothing was done: Airflow was upgraded while the user was asked. Call again.")
     return answer.once
 
 
