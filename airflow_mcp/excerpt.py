@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any, cast
 
 from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean, escape
+from airflow_mcp.text import Escaped, clean, escape
 
 _MARGIN = 4096  # characters: longer than the keys and tokens that are known by their form
 _DEEPEST = 60  # containers in each other; an answer's own and its client's parsers end at some hundred
@@ -36,6 +36,8 @@ def excerpt_text(text: str, size: int, *, keep_end: bool = False) -> str:
 
 def show_id(text: str) -> str:
     """Write an id with every character seen; one that holds a credential has a mask instead of it."""
+    if isinstance(text, Escaped):
+        return text
     cleaned = clean(text)
     masked = redact_text(cleaned)
     return escape(text) if masked == cleaned else masked

@@ -42,14 +42,20 @@ def clean(text: str) -> str:
     return _UNSEEN.sub("", _ANSI.sub("", text))
 
 
+class Escaped(str):
+    """An id as it is shown: it is not escaped once more."""
+
+    __slots__ = ()
+
+
 def escape(text: str) -> str:
     """Write an id so that each character of it is seen; a backslash before `u{` is written as `\\u{5C}`."""
-    return _UNSEEN_IN_ID.sub(_escaped, text)
+    return text if isinstance(text, Escaped) else Escaped(_UNSEEN_IN_ID.sub(_escaped, text))
 
 
 def escape_in_sentence(text: str) -> str:
     """The same for a text that holds ids among words of this server: its newlines and spaces stay."""
-    return _UNSEEN_IN_SENTENCE.sub(_escaped, text)
+    return text if isinstance(text, Escaped) else _UNSEEN_IN_SENTENCE.sub(_escaped, text)
 
 
 def escape_unseen(text: str) -> str:

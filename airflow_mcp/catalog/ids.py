@@ -12,7 +12,7 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.redact import MASK, is_masked
-from airflow_mcp.text import in_strings, unescape, unsendable
+from airflow_mcp.text import escape, in_strings, unescape, unsendable
 
 BULK_WORDS = frozenset({"create", "update", "delete"})
 
@@ -28,6 +28,16 @@ def read_ids(tool: Tool, arguments: Json, catalog: Catalog) -> Json:
     if inner and isinstance(read.get("arguments"), dict):
         read["arguments"] = read_ids(inner, read["arguments"], catalog)
     return read
+
+
+def write_ids(tool: Tool, arguments: Json, catalog: Catalog) -> Json:
+    """The arguments of a call that an answer advises, with their ids as `read_ids` reads them."""
+    names = id_arguments(tool, catalog)
+    written = {name: in_strings(value, escape) if name in names else value for name, value in arguments.items()}
+    inner = catalog.tools.get(written["tool"]) if isinstance(written.get("tool"), str) else None
+    if inner and isinstance(written.get("arguments"), dict):
+        written["arguments"] = write_ids(inner, written["arguments"], catalog)
+    return written
 
 
 def id_arguments(tool: Tool, catalog: Catalog) -> frozenset[str]:

@@ -22,7 +22,7 @@ _STRICTNESS: dict[Confirm, int] = {"never": 0, "plan": 1, "human": 2}
 NO_NAMES = ("role:", "scope:")  # what a rule's `callers` may start with and a caller's name may not
 _ARGUMENTS: dict[Noun, tuple[str, ...]] = {  # where a call's ids of a noun stand
     "dag": ("dag_id", "dag_ids"),
-    "pool": ("pool_name", "name"),
+    "pool": ("pool_name",),
     "variable": ("variable_key", "key"),
     "connection": ("connection_id",),
 }

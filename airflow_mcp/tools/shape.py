@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.excerpt import ANY_SIZE, Room, excerpt, show_id
+from airflow_mcp.excerpt import show_id
 from airflow_mcp.redact import is_masked, redact
 from airflow_mcp.text import clean, escape_in_sentence, escape_unseen, in_strings, shorten
+from airflow_mcp.tools.next_calls import NextCall
 from airflow_mcp.tools.normalize import MOMENT, dumps, tidy
 
 CELL = 300  # characters of one cell in a list
@@ -33,7 +34,7 @@ def list_answer(
 ) -> Json:
     """Records as columns and rows, cut at whole rows to `budget` characters.
 
-    `left_out` counts the rows after these; `next` holds the argument that brings them: an offset where the list is
+    `left_out` counts the rows after these; `more` holds the argument that brings them: an offset where the list is
     paged, else a larger max_chars (at most `ceiling`). Columns that are empty, or repeat the caller's own argument
     (`given`), are dropped. Raises InvalidArgumentsError for a field that no record has.
     """
@@ -52,17 +53,17 @@ def list_answer(
 
 
 def by_cursor(answer: Json, *, fetched: int, total: int | None, given: str, following: str | None) -> Json:
-    """A list's answer whose `next` is the cursor behind its rows, or this page again for as many as fit.
+    """A list's answer whose `more` is the cursor behind its rows, or this page again for as many as fit.
 
     `total` is Airflow's count, which it stops at some bound.
     """
-    kept = {name: value for name, value in answer.items() if name not in ("total", "next", "left_out")}
+    kept = {name: value for name, value in answer.items() if name not in ("total", "more", "left_out")}
     shown = len(answer["rows"])
     if total is not None:
         kept["total"] = total
     if shown < fetched:
-        return {**kept, "next": {"cursor": given, "limit": max(shown, 1)}, "left_out": fetched - shown}
-    return {**kept, "next": {"cursor": following}} if following else kept
+        return {**kept, "more": {"cursor": given, "limit": max(shown, 1)}, "left_out": fetched - shown}
+    return {**kept, "more": {"cursor": following}} if following else kept
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ def _fit_rows(table: _Table, rest: _Rest, budget: int, ceiling: int, extra: Json
     def more(left: int) -> Json:
         if rest.paged and (rows or not count):
             if rest.total is None:  # how many more there are is not told, so neither is how many are left out
-                return {"next": {"offset": rest.after[len(rows) - 1]}}
-            return {"next": {"offset": rest.offset + len(rows)}, "left_out": left}
+                return {"more": {"offset": rest.after[len(rows) - 1]}}
+            return {"more": {"offset": rest.offset + len(rows)}, "left_out": left}
         return {**_more(_size_of_rows(table, ceiling) + 400, budget, ceiling), "left_out": left}
 
     def answer() -> Json:
@@ -129,7 +130,7 @@ def _fit_rows(table: _Table, rest: _Rest, budget: int, ceiling: int, extra: Json
         if left > 0:
             built |= more(left)
         elif len(rest.after) > count:
-            built["next"] = {"offset": rest.after[-1]}
+            built["more"] = {"offset": rest.after[-1]}
         if table.shortened:
             built["shortened"] = sorted(table.shortened)
         if table.masked:
@@ -207,16 +208,13 @@ def composite_answer(answer: Json, record: Record, *, budget: int, ceiling: int,
     and calls too, and are written so that they can be given back.
     """
 
-    def shown(name: str, text: str) -> str:
-        return escape_unseen(text) if name in record.text else escape_in_sentence(text)
-
     kept: Json = {}
     for name, value in answer.items():
-        if value is None:
+        if value is None or name not in record.keep:
             continue
-        value = excerpt(value, Room(ANY_SIZE))
         if name not in record.ids:
-            value = in_strings(redact(value, name) if not reveal else value, partial(shown, name))
+            value = _written(value, escape_unseen if name in record.text else escape_in_sentence)
+            value = value if reveal else redact(value, name)
             value = value if name in record.text else tidy(value)
         kept[name] = value
     return fit(show_ids(kept, record)[0], budget=budget, ceiling=ceiling, tail=record.tail)
@@ -224,8 +222,19 @@ def composite_answer(answer: Json, record: Record, *, budget: int, ceiling: int,
 
 def show_ids(fields: Json, record: Record) -> tuple[Json, set[str]]:
     """The same fields with ids as they can be shown, and which of them hold a credential."""
-    shown = {name: in_strings(value, show_id) if name in record.ids else value for name, value in fields.items()}
+    shown = {name: _written(value, show_id) if name in record.ids else value for name, value in fields.items()}
     return shown, {name for name, value in shown.items() if value != fields[name] and is_masked(value)}
+
+
+def _written(value: Any, change: Callable[[str], str]) -> Any:
+    """The same value with `change` applied to every string, but to those of calls to make next: they are ready."""
+    if isinstance(value, NextCall):
+        return value
+    if isinstance(value, list):
+        return [_written(item, change) for item in value]
+    if isinstance(value, dict):
+        return {change(key): _written(item, change) for key, item in value.items()}
+    return change(value) if isinstance(value, str) else value
 
 
 def fit(
@@ -233,8 +242,8 @@ def fit(
 ) -> Json:
     """The answer itself if it fits, else with its long values cut; `left_out` says how many characters of which.
 
-    Where cutting is not enough, fields are left out from the last one on. `sizes` has the whole size of values that
-    were cut before.
+    Calls to make next are never cut. Where cutting is not enough, fields are left out from the last one on. `sizes` has
+    the whole size of values that were cut before.
     """
     sizes = {name: size for name, size in (sizes or {}).items() if name in answer}
     whole = len(dumps(answer))
@@ -247,12 +256,10 @@ def fit(
     def cut(size: int, fields: int) -> Json:
         kept = {name: answer[name] for name in list(answer)[:fields]}
         for name in kept:
-            if len(texts[name]) > size:
+            if len(texts[name]) > size and name != "next":
                 kept[name] = shorten(texts[name], size, keep_end=name in tail)
-        left_out = {
-            name: sizes.get(name, len(text)) - (min(size, len(text)) if name in kept else 0)
-            for name, text in texts.items()
-        }
+        said = {name: len(texts[name]) if name == "next" else min(size, len(texts[name])) for name in kept}
+        left_out = {name: sizes.get(name, len(text)) - said.get(name, 0) for name, text in texts.items()}
         return {**kept, **more, "left_out": {name: left for name, left in left_out.items() if left > 0}}
 
     low, high = _SMALLEST_CELL, max(_SMALLEST_CELL, *map(len, texts.values()))
@@ -278,7 +285,7 @@ def fitting(items: list[Any], room: int) -> list[Any]:
 def _more(whole: int, budget: int, ceiling: int) -> Json:
     """How to get an answer of `whole` characters: a larger max_chars, as far as the operator lets it grow."""
     if budget < ceiling:
-        return {"next": {"max_chars": min(ceiling, whole)}}
+        return {"more": {"max_chars": min(ceiling, whole)}}
     hint = f"The operator's ceiling is {ceiling} characters (AIRFLOW_MCP_MAX_CHARS): ask for less, by limit or fields."
     return {"hint": hint}
 

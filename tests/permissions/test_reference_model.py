@@ -20,11 +20,15 @@ from tests.permissions.support import CATALOG, Json, patient
 # Where a call names what it touches, as a reader of the tools' manifests finds it.
 PLACES = {
     "dag": ("dag_id", "dag_ids"),
-    "pool": ("pool_name", "name"),
+    "pool": ("pool_name",),
     "variable": ("variable_key", "key"),
     "connection": ("connection_id",),
 }
-NAMES = {"pool": "name", "variable": "key", "connection": "connection_id"}  # what an entity of a bulk call is called by
+NAMES = {
+    "pool": "pool_name",
+    "variable": "key",
+    "connection": "connection_id",
+}  # of an entity of a bulk call
 KEYS = {"dag": "dags", "pool": "pools", "variable": "variables", "connection": "connections"}
 UNIVERSE = ("etl_a", "etl_b", "payroll_a", "ops", "x[1]", "Etl_a", "")
 GLOBS = ("*", "etl_*", "payroll_*", "etl_a", "?tl_a", "*_a", "ops", "[eE]tl_a", "nobody")
