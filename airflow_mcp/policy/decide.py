@@ -43,7 +43,7 @@ class Decision:
     """The verdict on one call, and the rule that made it."""
 
     allowed: bool
-    rule: str  # "policy.deny[0] (tools *; dags payroll_*)", "policy.default", or "no rule"
+    rule: str  # "deny rule 1 (airflow-mcp.toml, line 12)", "policy.default", or "no rule"
     confirm: Confirm = "never"
     max_affected: int | None = None
     by_row: frozenset[Noun] = frozenset()  # decide every row of the reply again by these nouns
@@ -108,9 +108,9 @@ def decide(policy: Policy, tool: Tool, touched: Touched, asker: Asker, within: W
     actors = (tool, within.tool) if within else (tool,)
     if not tool.entry.forwards and (left_out := asker.narrowing.refuses(tool, within.tool if within else None)):
         return Decision(False, left_out, within=within)
-    for index, rule in enumerate(policy.deny):
+    for rule in policy.deny:
         if any(_is_about(rule, one, asker, every=True) for one in actors) and _denies(rule, touched, changing):
-            return Decision(False, f"policy.deny[{index}] ({rule.words()})", within=within)
+            return Decision(False, rule.name, within=within)
     alone = None if changing and within else tool  # a changing step has no leave but the composite's
 
     def allows(rule: Allow) -> bool:
@@ -119,7 +119,7 @@ def decide(policy: Policy, tool: Tool, touched: Touched, asker: Asker, within: W
         about = within is not None and _is_about(rule, within.tool, asker, every=False)
         return within is not None and about and _covers(rule, within.touched | touched, changing)
 
-    matching = [(index, rule) for index, rule in enumerate(policy.allow) if allows(rule)]
+    matching = [rule for rule in policy.allow if allows(rule)]
     if not matching and (changing or policy.default == "none"):
         return Decision(False, "no rule", within=within)
     by_row: frozenset[Noun] = frozenset()
@@ -129,12 +129,12 @@ def decide(policy: Policy, tool: Tool, touched: Touched, asker: Asker, within: W
         )
     if not matching:
         return Decision(True, "policy.default", by_row=by_row, within=within)
-    confirms: list[Confirm] = [_confirm(rule, tool) for _, rule in matching]
+    confirms: list[Confirm] = [_confirm(rule, tool) for rule in matching]
     confirm: Confirm = max(confirms, key=lambda one: _STRICTNESS[one]) if changing else "never"
-    caps = [rule.max_affected for _, rule in matching if rule.max_affected is not None]
+    caps = [rule.max_affected for rule in matching if rule.max_affected is not None]
     return Decision(
         True,
-        ", ".join(f"policy.allow[{index}] ({rule.words()})" for index, rule in matching),
+        ", ".join(rule.name for rule in matching),
         confirm=confirm,
         max_affected=min(caps, default=None),
         by_row=by_row,
@@ -185,19 +185,20 @@ def reveals_secrets(policy: Policy, asker: Asker) -> bool:
 
 
 def refusal(policy: Policy, tool: Tool, decision: Decision, asker: Asker) -> NotAllowedError:
-    """The sentence for a call that is not allowed: by which rule, and what would change it."""
+    """The sentence for a call that is not allowed: by which rule, and what would change it.
+
+    Rules are named, and neither their patterns nor their callers told: those may be what a reader must not know of.
+    """
     access = tool.entry.access
     start = f"{tool.name} is not allowed here, and nothing was changed"
     if decision.rule != "no rule":
         return NotAllowedError(f"{start}: {decision.rule} denies it, and no permission lifts a denial.")
-    narrower = [
-        f"policy.allow[{index}] ({rule.words()})"
-        for index, rule in enumerate(policy.allow)
-        if _is_about(rule, tool, asker, every=False)
-    ]
+    narrower = [rule for rule in policy.allow if _is_about(rule, tool, asker, every=False)]
     if narrower:
+        nouns = " and ".join(word for noun, word in NOUNS.items() if any(rule.patterns(noun) for rule in narrower))
+        names = " and ".join(rule.name for rule in narrower)
         return NotAllowedError(
-            f"{start}: it is allowed only by {' and '.join(narrower)}, and this call reaches further."
+            f"{start}: it is allowed only by {names}, for some {nouns} alone, and this call reaches further."
         )
     if any(rule.reaches(tool, every=False) for rule in policy.allow):
         return NotAllowedError(

@@ -218,12 +218,16 @@ class Door:
             extra = self._dry_run(tool, arguments, reply) if tool.entry.is_dry(arguments) else {"done": True}
         if reply.rows is not None and reply.total is None:
             extra["hint"] = "Policy hides rows here, so there is no total."
+        if reply.rows == [] and (wrong := _foreign_wildcards(arguments)):
+            extra["hint"] = (
+                f"In {' and '.join(wrong)} % stands for any characters and _ for one; * and ? stand for nothing."
+            )
         if reply.rows is None:
             ids = {name: value for name, value in arguments.items() if name in self._slots(tool)}
             record = reply.record.model_copy(update={"ids": (*reply.record.ids, *ids)})
             if not reply.one:
                 return {"done": True, **shape.show_ids(ids, record)[0]}
-            one = {**ids, **{name: value for name, value in reply.one.items() if value is not None}}
+            one = {**ids, **{name: value for name, value in reply.one.items() if value is not None or name == "value"}}
             answer = shape.record_answer(
                 one,
                 record,
@@ -274,6 +278,12 @@ class Door:
 def present(error: AirflowMcpError) -> str:
     """An error as it may leave: redacted, unseen characters of its ids written out, at most 600 characters."""
     return shorten(excerpt_text(escape_unseen(str(error)), _ERROR_SIZE), _ERROR_SIZE)
+
+
+def _foreign_wildcards(arguments: Json) -> list[str]:
+    """The patterns that are written in a shell's syntax: Airflow's are SQL's LIKE."""
+    given = ((name, value) for name, value in arguments.items() if name.endswith("_pattern"))
+    return [name for name, value in given if isinstance(value, str) and {"*", "?"} & set(value)]
 
 
 def error_answer(error: AirflowMcpError) -> Json:

@@ -189,10 +189,12 @@ def record_answer(
 ) -> Json:
     """One record: its kept fields without nulls, long texts cut to fit `budget` characters.
 
-    `sizes` has the whole size of those that were cut before.
+    Of a `value` null is one too; of any other field it only says that there is none. `sizes` has the whole size of
+    those that were cut before.
     """
     names = _wanted([record_fields], record.keep, fields)
-    kept = {name: record_fields[name] for name in names if record_fields.get(name) is not None}
+    given = (name for name in names if name in record_fields)
+    kept = {name: record_fields[name] for name in given if record_fields[name] is not None or name == "value"}
     answer, masked = show_ids(kept, record)
     if masked:
         said = [str(extra["hint"])] if extra and "hint" in extra else []

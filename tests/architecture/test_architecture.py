@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"catalog"}),
     frozenset({"excerpt"}),
     frozenset({"redact", "probe"}),
-    frozenset({"addresses", "errors", "observe", "pace", "text", "throttle", "tokens", "toml_lines"}),
+    frozenset({"addresses", "errors", "near_names", "observe", "pace", "text", "throttle", "tokens", "toml_lines"}),
 )
 ONLY = {"settings": {"addresses", "errors", "tokens", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it
