@@ -8,7 +8,7 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.errors import AirflowError
+from airflow_mcp.errors import UnusableAnswerError
 from airflow_mcp.pace import Pace
 from airflow_mcp.policy.decide import Touched
 from airflow_mcp.tools.normalize import WHOLE, normalise, sizes_of
@@ -42,6 +42,8 @@ class Reply:
     after: tuple[int, ...] = ()
     cursor: str | None = None  # behind these rows, where Airflow pages by cursor
     sizes: dict[str, int] = field(default_factory=dict[str, int])  # of the one record's fields that are not here whole
+    status: int | None = None  # the HTTP status that the operation itself got
+    hint: str = ""  # of a change: that its answer could not be used, and what reading back showed
 
 
 async def read_reply(
@@ -57,7 +59,7 @@ async def read_reply(
 ) -> Reply:
     """Airflow's answer in our vocabulary, at least `size` characters of each value, read in pieces.
 
-    Raises AirflowError for one that is not what it should be.
+    Raises UnusableAnswerError for one that is not what it should be.
     """
     entry, generation = tool.entry, version.generation
     record = catalog.records[entry.record] if entry.record else PLAIN
@@ -68,17 +70,17 @@ async def read_reply(
     if key is None or (entry.single and isinstance(raw, dict) and key not in raw):
         record = catalog.records[entry.single] if entry.single else record
         if not isinstance(raw, dict):
-            raise AirflowError(f"{start} without a record.", 200)
+            raise UnusableAnswerError(f"{start} without a record.", 200)
         one, cut = normalise(raw, record, generation, reveal=reveal, size=size)
         return Reply(None, 0, one, record, sizes=await sizes_of(cut))
     if not isinstance(raw, dict) or not isinstance(raw.get(key), list):
-        raise AirflowError(f"{start} without the list {key!r}.", 200)
+        raise UnusableAnswerError(f"{start} without the list {key!r}.", 200)
     total, cursor = raw.get("total_entries"), raw.get("next_cursor")
     if not isinstance(total, int | None) or not isinstance(cursor, str | None):
-        raise AirflowError(f"{start} with a total_entries or next_cursor that is none.", 200)
+        raise UnusableAnswerError(f"{start} with a total_entries or next_cursor that is none.", 200)
     items = _unnested(raw[key], record.unnest)
     if not record.scalar and not all(isinstance(item, dict) for item in items):
-        raise AirflowError(f"{start} with a row in {key!r} that is no object.", 200)
+        raise UnusableAnswerError(f"{start} with a row in {key!r} that is no object.", 200)
     is_paged = any(use.name == "offset" and use.since.has(version) for use in entry.params)
     offset = 0 if is_paged else arguments.get("offset", 0)
     page = slice(offset, None if is_paged else offset + arguments.get("limit", len(items)))
