@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from airflow_mcp.airflow.error_detail import detail_of
 from airflow_mcp.airflow.json_body import parse_json
 from airflow_mcp.catalog.grammar import Parameter
 from airflow_mcp.catalog.load import Catalog, Tool
@@ -26,8 +27,6 @@ from airflow_mcp.text import shorten
 
 _OPTIONAL_SEGMENT = re.compile(r"\[/\{(\w+)\}\]")
 _SLOT = re.compile(r"\{(\w+)\}")
-_DETAIL_SIZE = 300  # characters of Airflow's own words in an error
-_LARGEST_DETAIL = 256 * 1024  # bytes of an error's body that are read for them
 _REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422})  # by which a request is refused, and not done
 
 
@@ -189,10 +188,8 @@ async def read(tool: Tool, status: int, content: bytes, *, location: str = "") -
         try:
             return await parse_json(content)
         except RecursionError:
-            raise UnusableAnswerError(
-                f"Airflow answered {tool.name} with JSON that is nested too deeply to be read. Its UI may show it.",
-                status,
-            ) from None
+            said = f"Airflow answered {tool.name} with JSON that is nested too deeply to be read. Its UI may show it."
+            raise UnusableAnswerError(said, status) from None
         except ValueError:
             # Airflow 3 shows its login page at any path of an auth manager that it has not.
             if _is_of_fab(tool) and tool.entry.access == "read":
@@ -230,7 +227,7 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
     Of a change it is UnusableAnswerError unless Airflow itself refuses it: then nothing tells whether it happened.
     """
     name = tool.entry.part_of or tool.name
-    detail = _detail(content)
+    detail = detail_of(content)
     said = f" Airflow says: {detail.rstrip('.')}." if detail else ""
     if tool.entry.access != "read" and not is_refusal(status, content):
         return _unusable(name, status, said, location)
@@ -243,7 +240,7 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
                 "that permission, or use another login.",
                 status,
             )
-        case 404 if _is_of_fab(tool) and _detail(content) in ("", "Not Found"):  # FAB's own names what is missing
+        case 404 if _is_of_fab(tool) and detail_of(content) in ("", "Not Found"):  # FAB's own names what is missing
             return _without_fab(name)
         case 405 if _is_of_fab(tool):
             return _without_fab(name)
@@ -303,27 +300,3 @@ def redirected(status: int, location: str) -> AirflowError:
         "Set AIRFLOW_MCP_URL to the final address of Airflow.",
         status,
     )
-
-
-def _detail(content: bytes) -> str:
-    """Airflow's own words, whichever of its error forms they come in; HTML has none worth showing, nor has a flood."""
-    if len(content) > _LARGEST_DETAIL:
-        return ""
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(body, dict):
-        return ""
-    detail = body.get("detail") or body.get("title") or body.get("error") or ""
-    if isinstance(detail, dict):  # a database error: the reason is all there is, the rest is hidden by Airflow
-        detail = detail.get("reason") or detail.get("message") or ""
-        if "Unique constraint" in str(detail):
-            detail = "an object with this id or logical date already exists"
-    if isinstance(detail, list):  # FastAPI's validation errors
-        detail = "; ".join(
-            f"{'.'.join(str(part) for part in item.get('loc', ()) if part not in ('body', 'query'))}: {item.get('msg')}"
-            for item in detail
-            if isinstance(item, dict)
-        )
-    return shorten(excerpt_text(" ".join(str(detail).split()), _DETAIL_SIZE), _DETAIL_SIZE)
