@@ -262,10 +262,8 @@ class Parameter(Word):
     each: str | None = None  # texts in this list go as objects that hold them under this key
     json_text: tuple[Generation, ...] = ()  # generations that take any value but a text as JSON in a text
     slash: tuple[Generation, ...] = ()  # generations whose route takes "/" in it (sent as %2F)
-    uri: bool = False  # a URI as an id: it holds "/" anywhere, and "//"
-    id: bool = False  # an id, some, or a part of one: read back from the form in which answers show ids
-    secret: bool = False  # masked wherever a call's arguments are shown
     uri: StrictBool = False  # a URI as an id: it holds "/" anywhere, and "//"
+    id: StrictBool = False  # an id, some, or a part of one: read back from the form in which answers show ids
     secret: StrictBool = False  # masked wherever a call's arguments are shown
 
     def wire_name(self, name: str, generation: Generation) -> str:
