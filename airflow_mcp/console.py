@@ -20,7 +20,7 @@ from airflow_mcp.errors import AirflowMcpError, ForbiddenError, InvalidArguments
 from airflow_mcp.policy.decide import NO_NAMES, Asker, offers, reveals_secrets
 from airflow_mcp.policy.explain import explain
 from airflow_mcp.tokens import LOCAL, NAME, digest, new_token
-from airflow_mcp.tools.caller import Answer, Caller, nobody
+from airflow_mcp.tools.caller import Answer, Caller, Question, nobody
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.offer import listed, parse_toolsets
 from airflow_mcp.tools.open import open_instances
@@ -70,10 +70,10 @@ def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: 
         side.print(question, markup=False, highlight=False)
         return await anyio.to_thread.run_sync(lambda: Confirm.ask("Do it?", console=side, default=False))
 
-    async def ask(question: str) -> Answer:
+    async def ask(question: Question) -> Answer:
         if not sys.stdin.isatty():
             return await nobody(question)
-        agrees = await agreed(question)
+        agrees = await agreed(question.text)
         return Answer(agrees, "accept" if agrees else "decline")
 
     async def job() -> Any:

@@ -8,7 +8,10 @@ AirflowMcpError                 a sentence to act on; `server` turns it into an 
 ├── NotAllowedError             policy refuses: nothing was sent
 ├── NotSupportedError           the connected Airflow lacks the operation or the argument
 ├── AirflowUnreachableError     no HTTP answer: refused, unresolved, timed out, TLS
+├── VersionChangedError         Airflow became another version while a call was under way
 ├── LoginError                  Airflow does not accept who we say we are
+│   ├── LoginRefusedError       what proves it was presented, and refused
+│   └── LoginOnHoldError        and so it is not presented again for a while
 ├── FetchError                  a document that the server itself needs cannot be had
 └── AirflowError                Airflow answered with an error status
     ├── NotFoundError           404
@@ -66,6 +69,18 @@ class AirflowUnreachableError(AirflowMcpError):
 
 class LoginError(AirflowMcpError):
     """Airflow does not accept the configured identity."""
+
+
+class LoginRefusedError(LoginError):
+    """Credentials were presented and refused; presenting them again and again may lock an account."""
+
+
+class LoginOnHoldError(LoginError):
+    """Credentials were refused a moment ago and are not presented yet."""
+
+
+class VersionChangedError(AirflowMcpError):
+    """Airflow became another version after a request was built for the one before."""
 
 
 class FetchError(AirflowMcpError):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
 
+from airflow_mcp.airflow.identities.backoff import Backoff, Clock
 from airflow_mcp.airflow.identities.password import Password
 from airflow_mcp.airflow.identities.tokens import GivenToken, PrintedToken
 from airflow_mcp.airflow.identities.way import ONCE, Asked, Plain, Proof, Way
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.errors import AirflowMcpError
+from airflow_mcp.errors import AirflowMcpError, LoginOnHoldError, LoginRefusedError
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,11 @@ class Credentials:
 
 
 class Authenticator:
-    """The current proof of one identity at one Airflow."""
+    """The current proof of one identity at one Airflow, and the rest of a login that was refused."""
 
-    def __init__(self, way: Way, plain: Plain, renewing: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, way: Way, plain: Plain, renewing: Callable[[], None] = lambda: None, clock: Clock = time.monotonic
+    ) -> None:
         """`renewing` is told whenever Airflow has refused a proof and another is about to be made."""
         self.way = way
         self._plain = plain
@@ -46,6 +50,8 @@ class Authenticator:
         self._lock = anyio.Lock()
         self._failure: AirflowMcpError | None = None
         self._failed_at = 0.0
+        self._backoff = Backoff(clock)
+        self._refused: Proof | None = None  # what Airflow refused last
 
     async def proof(self, generation: Generation | None, since: float) -> Proof:
         """The proof to send with a call that began at `since` (the event loop's clock, seconds).
@@ -65,6 +71,21 @@ class Authenticator:
         """The proof that is in use by now, where this one was waiting: it may have been refused to others meanwhile."""
         return proof if proof.until == ONCE or self._proof is None else self._proof
 
+    def accept(self) -> None:
+        """Airflow has taken a proof: what was refused before counts no more."""
+        self._backoff.reset()
+
+    def refuse(self, proof: Proof, sentence: str) -> LoginOnHoldError:
+        """Airflow has refused a new proof too: the error to raise, and nothing is presented again for a while."""
+        self._proof, self._refused = None, proof
+        return self._backoff.refuse(LoginRefusedError(sentence))
+
+    def retry(self) -> None:
+        """Let a login that was refused be tried again with the next call."""
+        self._failure = None
+        self._backoff.reset()
+        self.way.retry()
+
     def _fresh(self) -> Proof | None:
         return self._proof if self._proof and self._proof.until > anyio.current_time() else None
 
@@ -76,14 +97,30 @@ class Authenticator:
                 return shared
             if self._failure and since <= self._failed_at:  # many wrong logins in a row may lock the account
                 raise self._failure.with_traceback(None)
+            if not self.way.changes_by_itself:
+                self._backoff.require_open()
             if stale is not None:
                 self._renewing()
             try:
-                self._proof = await self.way.prove(Asked(generation, stale is not None, self._plain))
+                self._proof = await self._another(stale, Asked(generation, stale is not None, self._plain))
                 self._made_at = anyio.current_time()
             except AirflowMcpError as failure:
-                self._proof, self._failure = None, failure
+                self._proof, self._refused = None, stale or self._refused
+                self._failure = self._backoff.refuse(failure) if isinstance(failure, LoginRefusedError) else failure
                 self._failed_at = anyio.current_time()
-                raise
+                raise self._failure from None
             self._failure = None
             return self._proof
+
+    async def _another(self, stale: Proof | None, asked: Asked) -> Proof:
+        """A new proof. Where its secret changes by itself, one that was just refused is not presented again."""
+        proof = await self.way.prove(asked)
+        if not self.way.changes_by_itself:
+            return proof
+        if stale is not None and proof == stale:
+            raise LoginRefusedError(f"Airflow refuses {self.way.describe()}. {self.way.advice}")
+        if proof == self._refused:
+            self._backoff.require_open()
+        else:
+            self._backoff.reset()
+        return proof

@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
-from urllib.parse import quote, urlencode
 
 import anyio
 import httpx2
 
 from airflow_mcp.addresses import is_sheltered
 from airflow_mcp.airflow.auth import Authenticator, Credentials
-from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.callers import Presented
-from airflow_mcp.airflow.generation import Detection, detect
+from airflow_mcp.airflow.generation import Detection, Get
+from airflow_mcp.airflow.identities.backoff import Clock
 from airflow_mcp.airflow.identities.way import ONCE, Proof, Way, or_blind
+from airflow_mcp.airflow.messages import Response, build, read, unless_redirected
 from airflow_mcp.airflow.network import Connections, Network
 from airflow_mcp.airflow.places import Places
 from airflow_mcp.airflow.unreachable import BROKEN, NEVER_SENT, unreachable
 from airflow_mcp.airflow.watched import watched
-from airflow_mcp.airflow.wire import Request, redirected
+from airflow_mcp.airflow.wire import Request, is_own_error
 from airflow_mcp.catalog.versions import Generation, Version
-from airflow_mcp.errors import AirflowError, AirflowUnreachableError, InvalidArgumentsError, LoginError
+from airflow_mcp.errors import (
+    AirflowUnreachableError,
+    VersionChangedError,
+)
 from airflow_mcp.observe import NOBODY, Observer
 
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
+_UNKNOWN_ROUTE = frozenset({404, 405})
 _JSON = "application/json"
-_LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is streamed
-
-
-@dataclass(frozen=True)
-class Response:
-    """What came back: status, the whole body, and where a redirect would have led."""
-
-    status: int
-    content: bytes
-    location: str = ""
 
 
 Take = Callable[[httpx2.Response], Awaitable[Response]]  # reads an answer
@@ -59,10 +53,12 @@ class AirflowClient:
         transport: httpx2.AsyncBaseTransport | None = None,
         instance: str = "default",
         observer: Observer = NOBODY,
+        clock: Clock = time.monotonic,
     ) -> None:
         """`url` has no /api/vN and no credentials; `timeout` is seconds per request, `backoff` before a retry.
 
-        `instance` is what the observer, and traces, call this Airflow.
+        `instance` is what the observer, and traces, call this Airflow. `clock` gives seconds that never go back, for
+        how long a version is believed and a refused login is not repeated.
         """
         self.url = url.rstrip("/")
         self.timeout = timeout
@@ -71,8 +67,9 @@ class AirflowClient:
         self.connections = Connections(self.url, timeout, network or Network(), transport)
         self._instance = instance
         self._observer = observer
+        self._clock = clock
         self._auth = self._authenticator(identity.way if isinstance(identity, Credentials) else identity)
-        self._detection = Detection()
+        self._detection = Detection(instance, clock)
         self._places = Places(self.url, timeout)
 
     def sibling(self, way: Way) -> AirflowClient:
@@ -83,7 +80,7 @@ class AirflowClient:
         return other
 
     def _authenticator(self, way: Way) -> Authenticator:
-        return Authenticator(way, self._plain, partial(self._observer.login_renewed, self._instance))
+        return Authenticator(way, self._plain, partial(self._observer.login_renewed, self._instance), self._clock)
 
     @asynccontextmanager
     async def of(self, name: str, presented: Presented) -> AsyncGenerator[AirflowClient, None]:
@@ -102,7 +99,7 @@ class AirflowClient:
         await self._auth.way.aclose()
 
     async def version(self) -> Version:
-        """The connected Airflow's version, asked until it answers once; calls that wait for it share its failure.
+        """The connected Airflow's version, as it said it within ten minutes; see Detection.
 
         Raises AirflowUnreachableError, NotSupportedError (older than 2.7), LoginError and AirflowError.
         """
@@ -115,16 +112,30 @@ class AirflowClient:
 
     async def reach(self) -> Version:
         """The version as Airflow says it now, known before or not. Raises what `version` raises."""
-        return await detect(self._get_version)
+        return await self._detection.ask(self._get_version, self)
+
+    def watch(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever this Airflow turns out to be another version than before."""
+        self._detection.watch(listener)
+
+    def unwatch(self, listener: Callable[[], None]) -> None:
+        """Undo `watch`."""
+        self._detection.unwatch(listener)
+
+    def retry_login(self) -> None:
+        """Let a login that was refused be tried again with the next call."""
+        self._auth.retry()
 
     async def send(self, request: Request) -> Response:
         """Send one request, again where that is safe.
 
         A read is tried three times through broken connections, timeouts and 5xx. Anything else is tried again only
-        when it cannot have left. Raises AirflowUnreachableError and LoginError; other statuses are the caller's.
+        when it cannot have left. Raises AirflowUnreachableError, LoginError, and VersionChangedError where the request
+        is one of another version than Airflow is by now (a read that was answered, a change before it is sent); other
+        statuses are the caller's.
         """
         async with AsyncExitStack() as turn:
-            return await self._through(request, self._read, turn)
+            return await self._through(request, read, turn)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[tuple[int, AsyncIterator[bytes]], None]:
@@ -133,7 +144,7 @@ class AirflowClient:
 
         async def leave_open(raw: httpx2.Response) -> Response:
             if not raw.is_success:
-                return await self._read(raw)
+                return await read(raw)
             opened.append(raw)
             return Response(raw.status_code, b"")
 
@@ -151,7 +162,9 @@ class AirflowClient:
         `turn` takes a place at this Airflow, and has none while a login is waited for.
         """
         began = anyio.current_time()
-        generation = (await self.version()).generation
+        version = await self.version()
+        generation = version.generation
+        self._require_same(request)
         proof = await self._auth.proof(generation, began)
         await turn.enter_async_context(self._places.one())
         proof, renewed = self._auth.latest(proof), False
@@ -165,6 +178,8 @@ class AirflowClient:
             else:
                 if not await self._is_refused(response, generation, proof):
                     if response.status not in _RETRY_STATUSES or not again:
+                        self._auth.accept()
+                        await self._doubt(request, response)
                         return response
                 elif renewed:
                     break
@@ -177,14 +192,33 @@ class AirflowClient:
             await anyio.sleep(self._backoff * attempt)
             proof = await self._auth.proof(generation, began)  # one that is good for one request was used up
         advice = f"{self._auth.way.advice}{or_blind(generation)}"
-        raise LoginError(f"Airflow keeps refusing {self.describe()}, after a new login too. {advice}")
+        sentence = f"Airflow keeps refusing {self.describe()}, after a new login too. {advice}"
+        raise self._auth.refuse(proof, sentence)
+
+    async def _doubt(self, request: Request, response: Response) -> None:
+        """Ask for the version after an answer that Airflow does not give to its own routes.
+
+        Raises VersionChangedError for a read that another version's routes may answer. A change is not repeated.
+        """
+        if response.status in _UNKNOWN_ROUTE and not is_own_error(response.content):
+            await self._detection.doubt(self._get_version, self)
+            if request.repeatable:
+                self._require_same(request)
+
+    def _require_same(self, request: Request) -> None:
+        """Raise VersionChangedError for a request of another version than Airflow is."""
+        if request.version not in (None, self.known_version):
+            raise VersionChangedError(
+                f"Airflow is {self.known_version} now, and was {request.version} when this call was prepared. Nothing "
+                "more was done: call again."
+            )
 
     async def _attempt(self, request: Request, proof: Mapping[str, str], take: Take) -> Response:
         """One request and its answer, in time. Raises TimeoutError and what httpx2 and `take` raise.
 
         A change that has begun is not broken off when its caller leaves: what came of it can be audited.
         """
-        built = self._built(request, proof)
+        built = build(self.connections.http, self.url, request, proof)
         with (
             watched(built, request.route, self._instance, self._observer) as seen,
             anyio.fail_after(self.timeout, shield=not request.repeatable),
@@ -192,18 +226,6 @@ class AirflowClient:
             response = await take(await self.connections.http.send(built, stream=True, follow_redirects=False))
             seen.status = response.status
         return response
-
-    def _built(self, request: Request, proof: Mapping[str, str]) -> httpx2.Request:
-        """The request as it is sent. Raises InvalidArgumentsError for what no request can carry."""
-        headers = {**dict(request.headers), "Accept": request.accept, **proof}
-        try:
-            query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
-            url = f"{self.url}{request.path}{query}"
-            return self.connections.http.build_request(request.method, url, headers=headers, json=request.body)
-        except httpx2.InvalidURL:
-            raise InvalidArgumentsError("The arguments are too long for an address. Shorten or drop some.") from None
-        except ValueError:  # NaN, halves of surrogate pairs
-            raise InvalidArgumentsError("The arguments hold a value that JSON cannot carry.") from None
 
     async def _is_refused(self, response: Response, generation: Generation, proof: Proof) -> bool:
         """Whether another login may help.
@@ -220,21 +242,6 @@ class AirflowClient:
         status, _ = await self._plain("GET", "/api/v1/dags?limit=1", headers=proof.headers)
         return status in (401, 403)
 
-    @staticmethod
-    async def _read(raw: httpx2.Response) -> Response:
-        """The whole response, closed. Raises AirflowError beyond 32 MiB."""
-        try:
-            body = await read_whole(raw, _LARGEST_BODY)
-        finally:
-            await raw.aclose()
-        if body is None:
-            raise AirflowError(
-                f"Airflow's answer is larger than {_LARGEST_BODY // 2**20} MiB and was not read. Ask for less: "
-                "a lower limit, or one object.",
-                raw.status_code,
-            )
-        return Response(raw.status_code, body, raw.headers.get("location", ""))
-
     async def _pieces(self, body: httpx2.Response | bytes, request: Request) -> AsyncIterator[bytes]:
         if isinstance(body, bytes):
             yield body
@@ -245,32 +252,45 @@ class AirflowClient:
         except BROKEN as error:
             raise self._unreachable(error, request) from None
 
-    async def _get_version(self, path: str) -> tuple[int, bytes]:
-        """Without a login, as Airflow allows; with one where something in front of it wants to know who is asking.
+    @property
+    def _get_version(self) -> Get:
+        """Asks for the version without a login, as Airflow allows; with one where something in front of it wants that.
 
         It may say so by the way to its sign-in page; so does an address that is not quite right, and nothing that
-        others on the way could read is sent there.
+        others on the way could read is sent there. A login that is refused is presented once.
         """
-        answer = await self._ask("GET", path)
-        signs_in = 300 <= answer.status < 400 and is_sheltered(self.url)
-        if signs_in or answer.status in (401, 403):
-            proof = await self._auth.proof(None, anyio.current_time())
-            if proof.headers:
-                answer = await self._ask("GET", path, headers=proof.headers)
-        return _unless_redirected(answer)
+        refused: list[Proof] = []
+
+        async def get(path: str) -> tuple[int, bytes]:
+            answer = await self._ask("GET", path)
+            signs_in = 300 <= answer.status < 400 and is_sheltered(self.url)
+            if (signs_in or answer.status in (401, 403)) and not refused:
+                proof = await self._auth.proof(None, anyio.current_time())
+                if proof.headers:
+                    answer = await self._ask("GET", path, headers=proof.headers)
+                    refused.extend([proof] if answer.status == 401 else [])
+            elif answer.status == 401:
+                raise self._auth.refuse(
+                    refused[0],
+                    "What answers at AIRFLOW_MCP_URL wants a login before it says anything, and does not accept "
+                    f"{self.describe()} (401). {self._auth.way.advice}",
+                )
+            return unless_redirected(answer)
+
+        return get
 
     async def _plain(
         self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
         """One request outside the API proper: to log in, and to find out whether that was good."""
-        return _unless_redirected(await self._ask(method, path, body, headers))
+        return unless_redirected(await self._ask(method, path, body, headers))
 
     async def _ask(
         self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> Response:
         request = Request(method, path, (), body, _JSON, True, route=path.partition("?")[0])
         try:
-            return await self._attempt(request, headers or {}, self._read)
+            return await self._attempt(request, headers or {}, read)
         except (*BROKEN, TimeoutError) as error:
             raise self._unreachable(error, request) from None
 
@@ -283,9 +303,3 @@ class AirflowClient:
             answered=self.known_version is not None,
             proxied=self.connections.are_proxied,
         )
-
-
-def _unless_redirected(response: Response) -> tuple[int, bytes]:
-    if 300 <= response.status < 400:
-        raise redirected(response.status, response.location)
-    return response.status, response.content

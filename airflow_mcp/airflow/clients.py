@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -81,6 +81,19 @@ class OwnClients:
     async def reach(self) -> Version:
         """See AirflowClient."""
         return await self._shared.reach()
+
+    def watch(self, listener: Callable[[], None]) -> None:
+        """See AirflowClient."""
+        self._shared.watch(listener)
+
+    def unwatch(self, listener: Callable[[], None]) -> None:
+        """See AirflowClient."""
+        self._shared.unwatch(listener)
+
+    def retry_login(self) -> None:
+        """See AirflowClient; of every caller."""
+        for client in (self._shared, *(kept.client for kept in self._kept.values())):
+            client.retry_login()
 
     @property
     def known_version(self) -> Version | None:

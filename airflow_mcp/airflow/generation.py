@@ -1,9 +1,13 @@
-"""Which Airflow this is: generation v1 (2.x) or v2 (3.x), and its version."""
+"""Which Airflow this is: generation v1 (2.x) or v2 (3.x), and its version, which an upgrade changes under way."""
 
 from __future__ import annotations
 
 import json
+import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import anyio
 
@@ -11,33 +15,94 @@ from airflow_mcp.catalog.versions import OLDEST, Generation, Version
 from airflow_mcp.errors import AirflowError, AirflowMcpError, LoginError, NotSupportedError
 
 Get = Callable[[str], Awaitable[tuple[int, bytes]]]
+_log = logging.getLogger(__name__)
+_LASTS = 600.0  # seconds that a version is taken for the present one
+_PAUSE = 60.0  # seconds between two questions because of doubt, or after one that failed
 
 
 class Detection:
-    """The version of one Airflow, asked until it answers once, for all the clients of it."""
+    """The version of one Airflow, for all the clients of it: asked when it is needed, old, or in doubt."""
 
-    def __init__(self) -> None:
+    def __init__(self, instance: str = "default", clock: Callable[[], float] = time.monotonic) -> None:
+        """`instance` is what the log calls this Airflow; `clock` gives seconds that never go back."""
         self.known: Version | None = None
+        self._instance = instance
+        self._clock = clock
+        self._next = -math.inf  # when to ask again
+        self._next_doubt = -math.inf  # when doubt may ask again
         self._asking = anyio.Lock()
         self._failure: AirflowMcpError | None = None
-        self._failed_at = 0.0
+        self._failed_at = 0.0  # by the event loop's clock, as calls that wait for an answer compare it
         self._failed_for: object = None
+        self._login_rests_until = -math.inf  # of that asker
+        self._listeners: list[Callable[[], None]] = []
+
+    def watch(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever this Airflow turns out to be another version than before."""
+        self._listeners.append(listener)
+
+    def unwatch(self, listener: Callable[[], None]) -> None:
+        """Undo `watch`."""
+        self._listeners.remove(listener)
 
     async def version(self, get: Get, asker: object) -> Version:
-        """What `detect` says; calls that wait for it share its failure, but for a login that is another asker's."""
-        if self.known is None:
-            began = anyio.current_time()
+        """The version, asked for if none is known or the last answer is ten minutes old. Raises what `detect` raises.
+
+        Calls that wait for the first answer share its failure, but for a login that is another asker's. When a later
+        question fails, the version of before holds: the call itself will say what is wrong.
+        """
+        began = anyio.current_time()
+        while self.known is None:
             async with self._asking:
-                if self.known is None:
-                    theirs = isinstance(self._failure, LoginError) and self._failed_for is not asker
-                    if self._failure and began <= self._failed_at and not theirs:
-                        raise self._failure.with_traceback(None)
-                    try:
-                        self.known = await detect(get)
-                    except AirflowMcpError as error:
-                        self._failure, self._failed_at, self._failed_for = error, anyio.current_time(), asker
-                        raise
+                if self.known is not None:
+                    break
+                theirs = isinstance(self._failure, LoginError) and self._failed_for is not asker
+                if self._failure and began <= self._failed_at and not theirs:
+                    raise self._failure.with_traceback(None)
+                return await self._ask(get, asker)
+        if self._is_due(asker):
+            async with self._asking:
+                if self._is_due(asker):
+                    with suppress(AirflowMcpError):
+                        await self._ask(get, asker)
         return self.known
+
+    async def doubt(self, get: Get, asker: object) -> None:
+        """Ask now, since an answer did not look like one of this version's; at most once a minute."""
+        async with self._asking:
+            if self._clock() >= self._next_doubt:
+                self._next_doubt = self._clock() + _PAUSE
+                with suppress(AirflowMcpError):
+                    await self._ask(get, asker)
+
+    async def ask(self, get: Get, asker: object) -> Version:
+        """Ask now in any case. Raises what `detect` raises."""
+        async with self._asking:
+            return await self._ask(get, asker)
+
+    def _is_due(self, asker: object) -> bool:
+        now = self._clock()
+        return now >= self._next and (self._failed_for is not asker or now >= self._login_rests_until)
+
+    async def _ask(self, get: Get, asker: object) -> Version:
+        due, self._next = self._next, self._clock() + _PAUSE  # whoever asks may leave before the answer
+        try:
+            version = await detect(get)
+        except AirflowMcpError as error:
+            self._failure, self._failed_at, self._failed_for = error, anyio.current_time(), asker
+            if isinstance(error, LoginError):  # another asker's login may be good enough
+                self._next, self._login_rests_until = due, self._next
+            raise
+        self._failure = None
+        self._next = self._clock() + _LASTS
+        before, self.known = self.known, version
+        if before not in (None, version):
+            _log.warning(
+                "%s: Airflow is %s now, and was %s: its tools and routes follow.", self._instance, version, before
+            )
+            for listener in self._listeners:
+                listener()
+        return version
 
 
 async def detect(get: Get) -> Version:

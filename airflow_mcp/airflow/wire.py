@@ -25,6 +25,7 @@ from airflow_mcp.text import clean, shorten
 _OPTIONAL_SEGMENT = re.compile(r"\[/\{(\w+)\}\]")
 _SLOT = re.compile(r"\{(\w+)\}")
 _DETAIL_SIZE = 300  # characters of Airflow's own words in an error
+_REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422})  # by which a request is refused, and not done
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Request:
     repeatable: bool  # safe to send again when no answer came (RFC 9110, 9.2.2: reads)
     headers: tuple[tuple[str, str], ...] = ()
     route: str = ""  # the path with names in place of ids, for who counts and traces
+    version: Version | None = None  # that this is a request of; None where it is one of every version
 
 
 def build(
@@ -89,6 +91,7 @@ def build(
         repeatable=entry.access == "read",
         headers=tuple(headers),
         route=f"{base}{route.path}",
+        version=version,
     )
 
 
@@ -181,6 +184,25 @@ def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
                 status,
             ) from None
     raise failure(tool, status, content, location=location)
+
+
+def is_own_error(content: bytes) -> bool:
+    """Whether an error is in Airflow's own form, and not that of a proxy, a gateway or a login page.
+
+    Airflow 3 answers `detail` (FastAPI), Airflow 2 an object with `title` and `type` (connexion, RFC 7807).
+    """
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(body, dict):
+        return False
+    return body.get("detail") is not None or {"title", "type"} <= body.keys()
+
+
+def is_refusal(status: int, content: bytes) -> bool:
+    """Whether Airflow itself says that it did not do what it was asked for."""
+    return status in _REFUSALS and is_own_error(content)
 
 
 def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> AirflowMcpError:

@@ -133,6 +133,11 @@ def check_version(tool: Tool, arguments: Json, catalog: Catalog, version: Versio
                 raise NotSupportedError(f"{tool.name}: {use.name} {value!r} needs {since}; this is Airflow {version}.")
 
 
+def validated_schema(tool: Tool, catalog: Catalog) -> Json:
+    """The schema that `validate` holds a tool's arguments to: whatever the version, made once."""
+    return cast(Json, _validator(tool, catalog).schema)
+
+
 def _validator(tool: Tool, catalog: Catalog) -> Draft202012Validator:
     if (validator := catalog.validators.get(tool.name)) is None:
         from jsonschema import Draft202012Validator  # 0.1 s to import: not on the way to the first list

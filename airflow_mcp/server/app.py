@@ -38,6 +38,7 @@ from airflow_mcp.errors import AirflowMcpError, UnknownToolError
 from airflow_mcp.server.asking import QuestionPending, asker
 from airflow_mcp.server.completions import add_completions
 from airflow_mcp.server.identity import current_caller
+from airflow_mcp.server.list_changes import ListChanges
 from airflow_mcp.server.prompts import add_prompts, require_prompt
 from airflow_mcp.server.resources import Resources
 from airflow_mcp.server.tracing import flush
@@ -77,6 +78,7 @@ class AirflowServer(MCPServer[None]):
     ) -> None:
         self._instances = instances
         self._toolsets = toolsets
+        self._list_changes = ListChanges()
         super().__init__(
             "airflow-mcp",
             title="Apache Airflow",
@@ -89,6 +91,8 @@ class AirflowServer(MCPServer[None]):
             token_verifier=access.verifier if access else None,
             auth=access.settings if access else None,
             request_state_security=RequestStateSecurity(keys=[*map(_for_questions, keys)]) if keys else None,
+            subscriptions=self._list_changes.bus,
+            middleware=[self._list_changes.middleware],
         )
         add_prompts(self)
         add_completions(self, instances)
@@ -133,7 +137,8 @@ class AirflowServer(MCPServer[None]):
     async def _closing(self, server: MCPServer[None]) -> AsyncGenerator[None, None]:
         del server
         try:
-            yield
+            async with self._list_changes.following(self._instances):
+                yield
         finally:
             await self._instances.aclose()
             await flush()

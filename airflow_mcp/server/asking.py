@@ -16,7 +16,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
 
 from airflow_mcp.errors import NotAllowedError
-from airflow_mcp.tools.caller import Answer, Ask, nobody
+from airflow_mcp.tools.caller import Answer, Ask, Question, nobody
 from airflow_mcp.tools.guarding.plan import PLAN_SECONDS
 
 _MODERN = "2026-07-28"
@@ -39,14 +39,14 @@ class QuestionPending(Exception):
 def asker(ctx: Context[None, Any]) -> Ask:
     """How this call's human is asked. Nothing is asked before it is used."""
 
-    async def ask(question: str) -> Answer:
+    async def ask(question: Question) -> Answer:
         if not _can_ask(ctx):
             return await nobody(question)
         if (ctx.protocol_version or "") < _MODERN:
             related = ctx.request_context.request_id
             try:
                 with anyio.fail_after(PLAN_SECONDS):
-                    return _answer(await ctx.session.elicit_form(question, _FORM, related_request_id=related))
+                    return _answer(await ctx.session.elicit_form(question.text, _FORM, related_request_id=related))
             except TimeoutError:
                 time = f"{PLAN_SECONDS // 60} minutes"
                 raise NotAllowedError(f"Nothing was done: nobody answered within {time}. Call again.") from None
@@ -64,8 +64,8 @@ def _can_ask(ctx: Context[None, Any]) -> bool:
     return (ctx.protocol_version or "") >= _MODERN or ctx.session.can_send_request
 
 
-def _resumed(ctx: Context[None, Any], question: str) -> Answer:
-    """The answer to exactly this question; other targets make another question, which is asked anew.
+def _resumed(ctx: Context[None, Any], question: Question) -> Answer:
+    """The answer to exactly this question; another call, or other targets, make another one, which is asked anew.
 
     The state is sealed by the SDK, but good for several calls within its time: its number makes it good for one.
     """
@@ -75,10 +75,10 @@ def _resumed(ctx: Context[None, Any], question: str) -> Answer:
     except ValueError:
         state = None
     given = answers.get(_KEY)
-    if isinstance(state, dict) and state.get("question") == question and isinstance(given, ElicitResult):
+    if isinstance(state, dict) and state.get("question") == question.digest and isinstance(given, ElicitResult):
         return _answer(given, once=str(state["number"]))
-    request = ElicitRequest(params=ElicitRequestFormParams(message=question, requested_schema=_FORM))
-    sealed = json.dumps({"question": question, "number": secrets.token_hex(8)})
+    request = ElicitRequest(params=ElicitRequestFormParams(message=question.text, requested_schema=_FORM))
+    sealed = json.dumps({"question": question.digest, "number": secrets.token_hex(8)})
     raise QuestionPending(InputRequiredResult(input_requests={_KEY: request}, request_state=sealed))
 
 

@@ -25,8 +25,16 @@ class Answer:
     once: str = ""
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a human is asked, and the digest of the call and targets that an answer to it is good for."""
+
+    text: str
+    digest: str
+
+
 # Asks the caller's human one question. Raises NotAllowedError where the client cannot show one.
-Ask = Callable[[str], Awaitable[Answer]]
+Ask = Callable[[Question], Awaitable[Answer]]
 
 
 # Finds tools for a question in plain words, among those that this caller may use.
@@ -37,7 +45,7 @@ async def _unheard(done: float, total: float | None, message: str) -> None:
     """Nobody asked for progress."""
 
 
-async def nobody(question: str) -> Answer:
+async def nobody(question: Question) -> Answer:
     """Ask where no human can be asked. Raises NotAllowedError."""
     del question
     raise NotAllowedError(

@@ -42,19 +42,25 @@ class InnerDoor:
         room: Room,
         granted: tuple[Json, ...] = (),
     ) -> None:
-        self.version = version
         self.budget = room.budget  # characters the composite's answer may have
         self.ceiling = room.ceiling  # and the most any answer may have
+        self.catalog = operations.catalog
         self.instance = operations.instance
         self.url = operations.client.url  # Airflow's address, for links
         self.progress = caller.progress
         self.granted = granted  # the targets that were confirmed, in the composite's order
         self.hides = False  # whether policy has hidden rows from a list, so that its count is of the shown ones only
         self.cut = False  # whether behind such a list more rows may follow, which its count leaves out
+        self._version = version
         self._operations = operations
         self._within = within
         self._found: set[tuple[str | None, str | None]] = set()  # DAGs and runs that exist: no need to look them up
         self._caller = caller
+
+    @property
+    def version(self) -> Version:
+        """Airflow's, also where it was upgraded since the call began."""
+        return self._operations.client.known_version or self._version
 
     async def one(self, name: str, **arguments: Any) -> Json:
         """The full record of an operation; empty where Airflow answers nothing."""

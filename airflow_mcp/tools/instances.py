@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 
 import anyio
 
+from airflow_mcp.catalog.client_arguments import read_arguments
+from airflow_mcp.catalog.client_schemas import for_clients
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import input_schema
@@ -34,6 +38,7 @@ class Instances:
         self.doors = doors
         self._first = next(iter(doors.values()))
         self._views: dict[frozenset[str], Instances] = {}
+        self._listeners: list[Callable[[], None]] = []
 
     def within(self, names: frozenset[str] | None) -> Instances:
         """These Airflows alone, as if there were no others. Raises InvalidArgumentsError where none of them is here."""
@@ -60,8 +65,25 @@ class Instances:
         return self._first.policy
 
     def enforce(self, policy: Policy) -> None:
-        """Replace the rules for all of them, for every call that begins from now on."""
+        """Replace the rules for all of them, for every call that begins from now on, and let them log in anew."""
         self._first.guard.enforce(policy)
+        for door in self.doors.values():
+            door.client.retry_login()
+        for listener in self._listeners:
+            listener()
+
+    @contextmanager
+    def watched(self, listener: Callable[[], None]) -> Generator[None]:
+        """Call `listener` in the block whenever other tools may be listed: another version, or other rules."""
+        self._listeners.append(listener)
+        for door in self.doors.values():
+            door.client.watch(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+            for door in self.doors.values():
+                door.client.unwatch(listener)
 
     async def call(self, name: str, arguments: Json, caller: Caller) -> Json:
         """Run one tool on the Airflow that the call names; a read may leave it out and gets the first one's.
@@ -71,6 +93,8 @@ class Instances:
         Raises what Door.call raises, and InvalidArgumentsError for an instance that is unknown or missing.
         """
         tool = self.catalog.tools.get(name)
+        if tool is not None:
+            arguments = read_arguments(tool, arguments, self.catalog)
         if tool is not None and tool.entry.forwards:
             caller = replace(caller, through=tool)
             try:
@@ -181,16 +205,13 @@ class Instances:
         versions: dict[str, Version | None] = {name: door.client.known_version for name, door in doors.items()}
 
         async def ask(name: str, door: Door) -> None:
-            try:
+            with suppress(AirflowMcpError):  # a list is due while Airflow is down; a call will say what is wrong
                 versions[name] = await door.client.version()
-            except AirflowMcpError:
-                versions[name] = None  # a list is due while Airflow is down; a call will say what is wrong
 
         with anyio.move_on_after(_DETECTION_SECONDS):
             async with anyio.create_task_group() as group:
                 for name, door in doors.items():
-                    if versions[name] is None:
-                        group.start_soon(ask, name, door)
+                    group.start_soon(ask, name, door)
         return versions
 
     def _shown(
@@ -204,7 +225,7 @@ class Instances:
 
     def _schema(self, tool: Tool, versions: dict[str, Version | None], caller: Caller) -> Json:
         single = len(self.doors) == 1
-        schema = input_schema(tool, self.catalog, next(iter(versions.values())) if single else None)
+        schema = for_clients(input_schema(tool, self.catalog, next(iter(versions.values())) if single else None))
         if tool.entry.forwards:
             return schema  # which Airflow, and a plan, stand among the arguments of the tool it runs
         if any(self._confirms_by_plan(tool, door, caller) for door in self.doors.values()):

@@ -23,7 +23,7 @@ from airflow_mcp.text import clean, shorten
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.guarding import audit
-from airflow_mcp.tools.guarding.arguments import shown
+from airflow_mcp.tools.guarding.arguments import shown, signed
 from airflow_mcp.tools.guarding.confirm import Confirmation, confirm
 from airflow_mcp.tools.guarding.guard import Guard
 from airflow_mcp.tools.inner import InnerDoor, Room
@@ -139,7 +139,7 @@ class Door:
                 if confirmation.preview is not None:
                     return confirmation.preview
                 granted, effects = confirmation.granted, confirmation.effects or effects
-                arguments = self._signed(tool, arguments, caller, version)
+                arguments = signed(tool, arguments, caller.name, version)
             if tool.entry.python:
                 return await self._composite(operations, tool, arguments, caller, version, room, granted)
             if is_by_row(tool, effects, self.catalog):
@@ -154,7 +154,7 @@ class Door:
             reads = InnerDoor(operations, None, caller, version, room)
             raise await explain_missing(reads, arguments, error) from None
         if links:
-            reply = with_links(reply, self.client.url, version.generation)
+            reply = with_links(reply, self.client.url, (await operations.version(caller)).generation)
         return self._answer(tool, arguments, reply, fields, room)
 
     async def _confirmed(
@@ -188,16 +188,6 @@ class Door:
                 await self.guard.plans.give_back(confirmation.once)
             raise
         return confirmation
-
-    def _signed(self, tool: Tool, arguments: Json, caller: Caller, version: Version) -> Json:
-        """The arguments as sent: without the plan, and with a note that names the caller where Airflow takes one."""
-        arguments = {name: value for name, value in arguments.items() if name != "plan"}
-        notes = (use for use in tool.entry.params if use.described == "note")  # of a run; other notes are people's own
-        if not any(use.since.has(version) for use in notes):
-            return arguments
-        signature = f"by {caller.name}, through airflow-mcp"
-        note = arguments.get("note")
-        return {**arguments, "note": f"{note} ({signature})" if note else signature}
 
     async def _composite(
         self,

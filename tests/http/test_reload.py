@@ -19,7 +19,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.context import ClientRequestContext
 from mcp.client.stdio import stdio_client
-from mcp.types import ElicitRequestParams, ElicitResult
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import ElicitRequestParams, ElicitResult, ToolListChangedNotification
 
 from tests.http.conftest import furnished
 from tests.http.serving import PATIENCE, Served, accepted, environment_of, serving
@@ -68,6 +69,33 @@ async def test_new_rules_hold_for_the_next_call_of_a_connection(
             assert "denies it" in await someone.refused("get_dag", dag_id="payroll")
             reload(served, tmp_path, PAUSING)
             await someone.ask("pause_dag", dag_id="payroll")
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_client_with_a_stream_open_hears_that_tools_changed(
+    airflow: FakeAirflow, tmp_path: Path, mode: str
+) -> None:
+    heard = anyio.Event()
+
+    async def note(message: Any) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            heard.set()
+
+    async def listen(client: Client) -> None:
+        async with client.listen(tools_list_changed=True) as changes:
+            async for _ in changes:
+                heard.set()
+
+    with serving(airflow, tmp_path, config=PAUSING) as served:
+        transport = streamable_http_client(f"{served.url}/mcp")
+        async with Client(transport, mode=mode, message_handler=note) as client, anyio.create_task_group() as group:
+            if mode == "auto":
+                group.start_soon(listen, client)
+            with anyio.fail_after(PATIENCE):
+                while not heard.is_set():  # which stream is open already, only its end knows
+                    await anyio.to_thread.run_sync(reload, served, tmp_path, NO_PAYROLL)
+                    await client.list_tools(cache_mode="bypass")
+            group.cancel_scope.cancel()
 
 
 async def test_a_limit_of_calls_is_new_too(airflow: FakeAirflow, tmp_path: Path) -> None:

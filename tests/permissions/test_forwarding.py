@@ -99,8 +99,8 @@ async def test_what_changes_is_not_run_as_a_read_nor_a_read_as_a_change() -> Non
 WRONG: list[tuple[Json, str]] = [
     ({}, "tool is required"),
     ({"tool": 3}, "tool is required"),
-    ({"tool": "get_dag", "arguments": '{"dag_id":"etl_a"}'}, "arguments must be an object"),
-    ({"tool": "get_dag", "arguments": None}, "arguments must be an object"),
+    ({"tool": "get_dag", "arguments": '{"dag_id":"etl_a"'}, "arguments must be an object"),
+    ({"tool": "get_dag", "arguments": ["etl_a"]}, "arguments must be an object"),
     ({"tool": "get_dag", "dag_id": "etl_a"}, "dag_id must stand in `arguments`"),
     ({"tool": "get_dag", "instance": "prod", "plan": "x"}, "instance, plan must stand in `arguments`"),
     ({"tool": "get_dags"}, "Did you mean get_dag or"),

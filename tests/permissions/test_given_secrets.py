@@ -47,7 +47,7 @@ WRONG: list[tuple[str, Json]] = [
     ("bulk_variables", {"update": [{"key": 1, "value": SECRET}]}),
     ("bulk_connections", {"create": [{**CONNECTION, "password": [SECRET]}]}),
     ("bulk_connections", {"create": [{**CONNECTION, "extra": [SECRET]}]}),
-    ("set_asset_state", {"asset_id": "7", "state_key": "k", "value": SECRET}),
+    ("set_asset_state", {"asset_id": "seven", "state_key": "k", "value": SECRET}),
 ]
 
 

@@ -139,9 +139,9 @@ async def test_a_tool_name_in_disguise_is_no_tool(mode: str, name: str) -> None:
 
 
 DISGUISED: list[tuple[str, Json]] = [
-    ("clear_dag_run", {"dag_id": "etl_a", "dag_run_id": "r1", "dry_run": "false"}),
+    ("clear_dag_run", {"dag_id": "etl_a", "dag_run_id": "r1", "dry_run": "no"}),
     ("clear_dag_run", {"dag_id": "etl_a", "dag_run_id": "r1", "dry_run": 0}),
-    ("clear_dag_run", {"dag_id": "etl_a", "dag_run_id": "r1", "dry_run": None}),
+    ("clear_dag_run", {"dag_id": "etl_a", "dag_run_id": "r1", "dry_run": [False]}),
     ("clear_dag_run", {"dag_id": "etl_a", "dag_run_id": "r1", "dryRun": False}),
     ("clear_dag_run", {"dag_id": "etl_a", "dag_run_id": "../../payroll_a/dagRuns/r1", "dry_run": False}),
     ("clear_task_instances", {"dag_id": "etl_a", "dag_run_id": "r1", "dry_run": False, "dag_ids": ["payroll_a"]}),

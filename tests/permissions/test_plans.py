@@ -32,7 +32,7 @@ from tests.unit.assistant import ERAS, GENERATIONS, table
 pytestmark = pytest.mark.anyio
 POLICY: Json = {"allow": [{"tools": ADMIN, "confirm": "plan"}]}
 CLEAR: Json = {"dag_id": "etl_a", "dag_run_id": "r1", "dry_run": False}
-BOUND = Bound.of("delete_pool", {"pool_name": "small"}, ("pool_name=small",), "local", "default")
+BOUND = Bound.of("delete_pool", {"pool_name": "small"}, ("pool_name=small",), "local", "default", "3.3")
 KEY = "k" * 32
 
 
@@ -291,13 +291,13 @@ def test_no_text_that_is_not_a_plan_is_taken_for_one_or_breaks_the_call(text: st
 async def test_a_plan_that_is_no_text_is_refused() -> None:
     world = World()
     async with connected(world.airflow, POLICY) as someone:
-        for odd in (1, ["x"], {"id": 1}, None, True):
+        for odd in (1, ["x"], {"id": 1}, True):
             await someone.refused("delete_pool", pool_name="small", plan=odd)
     assert changes(world.airflow) == []
 
 
 def test_what_a_plan_holds_tells_nothing_of_the_arguments() -> None:
-    bound = Bound.of("trigger_dag_run", {"conf": {"password": "hunter2"}}, (), "local", "default")
+    bound = Bound.of("trigger_dag_run", {"conf": {"password": "hunter2"}}, (), "local", "default", "3.3")
     _, plan = Plans(UsedInMemory(), (KEY,)).seal(bound)
     held = str(URLSafeTimedSerializer(KEY, salt="airflow-mcp plan").loads(plan))
     assert "hunter2" not in held

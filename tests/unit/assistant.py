@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -27,11 +28,27 @@ GENERATIONS = ("2.11.2", "3.3.2")
 A_TOKEN = Credentials(token="a-token-of-the-operator")
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        """Let this time pass."""
+        self.now += seconds
+
+
 class Assistant:
     """Calls tools; a test says beforehand whether it expects an answer or a refusal."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, instances: Instances | None = None) -> None:
         self.client = client
+        self.instances = instances
 
     async def ask(self, tool: str, /, **arguments: Any) -> Json:
         """The answer of a call that works."""
@@ -67,6 +84,7 @@ def open_door(
     max_chars: int = 100_000,
     catalog: Catalog | None = None,
     timeout: float = 30.0,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Door:
     """The real door before a stand-in for Airflow; it retries without a pause.
 
@@ -74,7 +92,9 @@ def open_door(
     about that.
     """
     catalog = catalog or load_catalog()
-    client = AirflowClient(airflow.url, credentials, transport=airflow.transport, backoff=0, timeout=timeout)
+    client = AirflowClient(
+        airflow.url, credentials, transport=airflow.transport, backoff=0, timeout=timeout, clock=clock
+    )
     table: Json = {"allow": [{"tools": list(allow), "confirm": "never"}]} if allow else {}
     table |= {"deny": [{"tools": ["*"], "dags": list(deny)}]} if deny else {}
     return Door(catalog, parse_policy((), catalog, table=table), client, ceiling=max_chars)
@@ -82,15 +102,16 @@ def open_door(
 
 @asynccontextmanager
 async def assistant(
-    airflow: FakeAirflow, *, mode: str = "auto", toolsets: tuple[str, ...] = (), **door: Any
+    airflow: FakeAirflow, *, mode: str = "auto", toolsets: tuple[str, ...] = (), heard: Any = None, **door: Any
 ) -> AsyncGenerator[Assistant]:
-    """An assistant connected to the real server, which talks to that stand-in."""
+    """An assistant connected to the real server, which talks to that stand-in; `heard` is told of notifications."""
     opened = open_door(airflow, **door)
-    server = AirflowServer(Instances({"default": opened}), parse_toolsets(toolsets, opened.catalog))
+    instances = Instances({"default": opened})
+    server = AirflowServer(instances, parse_toolsets(toolsets, opened.catalog))
     failure: Exception | None = None
-    async with Client(server, mode=mode) as client:
+    async with Client(server, mode=mode, message_handler=heard) as client:
         try:
-            yield Assistant(client)
+            yield Assistant(client, instances)
         except Exception as error:  # noqa: BLE001 - raised below, outside the client's group of tasks
             failure = error
     if failure is not None:

@@ -14,6 +14,7 @@ from mcp.server.mcpserver.tools import Tool as SdkTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 
+from airflow_mcp.catalog.client_schemas import for_clients
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.catalog.schema import input_schema
 from airflow_mcp.catalog.versions import Version
@@ -80,7 +81,7 @@ async def test_tools_are_listed_on_one_page_with_the_schemas_of_the_catalog(mode
     assert result.next_cursor is None
     for tool in result.tools:
         entry = CATALOG.tools[tool.name]
-        assert tool.input_schema == input_schema(entry, CATALOG, Version(3, 3))
+        assert tool.input_schema == for_clients(input_schema(entry, CATALOG, Version(3, 3)))
         assert tool.input_schema["type"] == "object"
         assert tool.input_schema["additionalProperties"] is False
         assert (tool.title, tool.description) == (entry.entry.title, entry.entry.summary)

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from airflow_mcp.airflow.auth import Credentials
-from tests.unit.assistant import GENERATIONS, assistant
+from tests.unit.assistant import GENERATIONS, Clock, assistant
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.samples import dag, dag_v1
 
@@ -142,8 +142,10 @@ async def test_eight_calls_that_wait_for_a_login_share_its_failure() -> None:
 async def test_a_login_works_again_after_the_operator_mended_it() -> None:
     logins = Logins()
     logins.airflow.on("POST", "/auth/token", Reply(401), Reply(201, {"access_token": "header.token-0.signature"}))
-    async with assistant(logins.airflow, credentials=ANN) as someone:
+    clock = Clock()
+    async with assistant(logins.airflow, credentials=ANN, clock=clock) as someone:
         await someone.refused("get_dag", dag_id="etl")
+        clock.wait(60)
         await someone.ask("get_dag", dag_id="etl")
 
 

@@ -12,7 +12,7 @@ from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.airflow.clients import OwnClients
 from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer
 from airflow_mcp.airflow.wire import Request
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginOnHoldError
 from airflow_mcp.tools.caller import Caller
 from tests.unit.assistant import A_TOKEN
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
@@ -150,7 +150,7 @@ async def test_a_login_that_fails_at_the_version_is_not_told_to_who_waits_beside
         group.start_soon(ask, "good")
         await anyio.wait_all_tasks_blocked()
         waiting.set()
-    assert outcomes == {"bad": LoginError, "good": 200}
+    assert outcomes == {"bad": LoginOnHoldError, "good": 200}
 
 
 def test_nothing_that_a_caller_brings_is_shown() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_mcp.airflow.callers import Identify, Own, Presented
 from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer, or_blind
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginRefusedError
 
 HEADER = "X-Airflow-Token"
 
@@ -21,8 +21,8 @@ class CallersToken(Way):
         """See Way."""
         return f"the caller's token in {self._header}"
 
-    def _not_accepted(self, generation: Generation | None) -> LoginError:
-        return LoginError(
+    def _not_accepted(self, generation: Generation | None) -> LoginRefusedError:
+        return LoginRefusedError(
             f"Airflow does not accept the token that came with this call ({self._header}). It may have expired, or be "
             "for another Airflow. Its owner gets a new one from Airflow and puts it into the client's settings."
             f"{or_blind(generation)}"

@@ -18,6 +18,10 @@ class ClientCredentials(Way):
         """See Way."""
         return f"the OAuth client {self._endpoint.client_id!r}"
 
+    def retry(self) -> None:
+        """See Way."""
+        self._endpoint.backoff.reset()
+
     async def prove(self, asked: Asked) -> Proof:
         """See Way."""
         del asked

@@ -8,7 +8,7 @@ from airflow_mcp.airflow.callers import Identify, Own, Presented
 from airflow_mcp.airflow.identities.airflow_login import log_in
 from airflow_mcp.airflow.identities.token_endpoint import TokenEndpoint
 from airflow_mcp.airflow.identities.way import Asked, Proof, Way
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginRefusedError
 
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name, RFC 8693, 3
@@ -51,6 +51,10 @@ class Exchanged(Way):
         """See Way."""
         return "the token that the caller's was exchanged for"
 
+    def retry(self) -> None:
+        """See Way."""
+        self._exchange.endpoint.backoff.reset()
+
     async def prove(self, asked: Asked) -> Proof:
         """See Way."""
         proof = await self._exchange.endpoint.ask(self._exchange.form(self._subject))
@@ -69,7 +73,7 @@ class Exchanged(Way):
         got = await log_in(asked.plain, {"grant_type": _JWT_BEARER, "assertion": assertion})
         if isinstance(got, Proof):
             return got
-        raise LoginError(
+        raise LoginRefusedError(
             f"Airflow's login (/auth/token) refuses what the caller's token was exchanged for ({got}): the operator "
             "checks that its audience has Airflow's client, and that [keycloak_auth_manager] jwt_federated_client_ids "
             "names this server's."

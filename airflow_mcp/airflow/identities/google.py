@@ -10,7 +10,7 @@ import anyio
 from airflow_mcp.airflow.identities.extras import require_library
 from airflow_mcp.airflow.identities.threads import in_thread
 from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer, is_token
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 
@@ -40,7 +40,7 @@ class Google(Way):
     def _fetch(self) -> tuple[str, float]:
         """A new token and the seconds it lasts. Raises LoginError."""
         import google.auth  # 0.2 s, for those who use it
-        from google.auth.exceptions import GoogleAuthError
+        from google.auth.exceptions import GoogleAuthError, RefreshError
         from google.auth.transport.requests import Request
         from google.oauth2.id_token import fetch_id_token_credentials
 
@@ -55,7 +55,8 @@ class Google(Way):
         except (GoogleAuthError, ValueError, OSError) as error:
             self._credentials = None  # what the environment holds may be mended meanwhile
             why = shorten(redact_text(clean(str(error.args[0] if error.args else error))), 300).rstrip(".")
-            raise LoginError(
+            kind = LoginRefusedError if isinstance(error, RefreshError) and not error.retryable else LoginError
+            raise kind(
                 f"Google gives no token ({why}). Where this server runs, set GOOGLE_APPLICATION_CREDENTIALS to the key "
                 "file of a service account, or give it one."
             ) from None

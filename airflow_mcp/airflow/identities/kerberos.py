@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from airflow_mcp.airflow.identities.extras import require_library
 from airflow_mcp.airflow.identities.threads import in_thread
 from airflow_mcp.airflow.identities.way import ONCE, Asked, Proof, Way
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 
@@ -27,7 +27,8 @@ def _ticket(host: str, service: str) -> bytes:
         token = context.step()
     except (SpnegoError, ImportError, OSError, ValueError) as error:
         why = shorten(redact_text(clean(str(error))), 300).rstrip(".")
-        raise LoginError(
+        kind = LoginRefusedError if isinstance(error, SpnegoError) else LoginError
+        raise kind(
             f"Kerberos gives no ticket for {service}@{host}: {why}. Give this server one, as with kinit -k -t KEYTAB "
             "PRINCIPAL, or name its keytab in KRB5_CLIENT_KTNAME."
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_mcp.airflow.identities.airflow_login import log_in
 from airflow_mcp.airflow.identities.way import ONCE, Asked, Proof, Way
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginRefusedError
 
 
 class Keycloak(Way):
@@ -28,7 +28,7 @@ class Keycloak(Way):
         got = await log_in(asked.plain, {"grant_type": "client_credentials", **said})
         if isinstance(got, Proof):
             return got
-        raise LoginError(
+        raise LoginRefusedError(
             f"Airflow's login (/auth/token) refuses {self.describe()} ({got}). It takes only the client that its "
             "[keycloak_auth_manager] client_id names, with service accounts on; is Keycloak its auth manager?"
         )

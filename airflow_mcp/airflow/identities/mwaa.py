@@ -13,7 +13,7 @@ from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer, is_tok
 from airflow_mcp.airflow.network import Network
 from airflow_mcp.airflow.unreachable import BROKEN
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 
@@ -53,7 +53,7 @@ class Mwaa(Way):
             if found:
                 until = anyio.current_time() + _LASTS
                 return bearer(found, until) if generation == "v2" else Proof({"Cookie": f"session={found}"}, until)
-        raise LoginError(
+        raise LoginRefusedError(
             f"MWAA's web server at {self._url} takes no web token of the environment {self._environment!r} (it answers "
             f"{status}). Is AIRFLOW_MCP_URL that environment's address?"
         )
@@ -72,7 +72,8 @@ class Mwaa(Way):
         except (BotoCoreError, ClientError, KeyError, ValueError) as error:
             self._aws = None  # what the environment holds may be mended meanwhile
             why = shorten(redact_text(clean(str(error))), 300).rstrip(".")
-            raise LoginError(
+            kind = LoginRefusedError if isinstance(error, ClientError) else LoginError
+            raise kind(
                 f"AWS gives no web token for the MWAA environment {self._environment!r}: {why}. The identity of this "
                 "server needs airflow:CreateWebLoginToken for a role of that environment."
             ) from None

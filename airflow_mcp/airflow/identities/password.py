@@ -6,7 +6,7 @@ import base64
 
 from airflow_mcp.airflow.identities.airflow_login import log_in
 from airflow_mcp.airflow.identities.way import ONCE, Asked, Plain, Proof, Way
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginRefusedError
 
 _NOBODY = (
     "Airflow wants to know who is asking and no credentials are set. Set AIRFLOW_MCP_USERNAME and "
@@ -17,6 +17,8 @@ _NOBODY = (
 class Password(Way):
     """A user of Airflow; without a name, a visitor of an Airflow that makes every visitor an admin."""
 
+    advice = "Check AIRFLOW_MCP_USERNAME and AIRFLOW_MCP_PASSWORD."
+
     def __init__(self, username: str, password: str) -> None:
         self._username = username
         self._password = password
@@ -25,8 +27,8 @@ class Password(Way):
         """See Way."""
         return f"user {self._username!r}" if self._username else "no credentials"
 
-    def _not_accepted(self) -> LoginError:
-        return LoginError(
+    def _not_accepted(self) -> LoginRefusedError:
+        return LoginRefusedError(
             f"Airflow does not accept user {self._username!r} with the configured password. Check AIRFLOW_MCP_USERNAME "
             "and AIRFLOW_MCP_PASSWORD; on Airflow 2.x also that [api] auth_backends has basic_auth, and that this user "
             "may read DAGs."

@@ -16,12 +16,14 @@ import httpx2
 
 from airflow_mcp.addresses import is_sheltered
 from airflow_mcp.airflow.bodies import read_whole
+from airflow_mcp.airflow.identities.backoff import Backoff
 from airflow_mcp.airflow.identities.way import EARLY, LONGEST, Proof, bearer, is_token
 from airflow_mcp.airflow.unreachable import BROKEN
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import MASK, redact_text
 from airflow_mcp.text import clean, shorten
 
+_REFUSALS = (400, 403)  # RFC 6749, 5.2, and what stands in front of some issuers
 _SECONDS = 10.0  # for the whole answer: a caller waits for it
 _LARGEST = 256 * 1024  # bytes
 
@@ -35,9 +37,15 @@ class TokenEndpoint:
     client_secret: str = field(repr=False)
     ca_file: str = ""
     transport: httpx2.AsyncBaseTransport | None = None
+    backoff: Backoff = field(default_factory=Backoff)  # of the client's secret, whoever it is asked for
 
     async def ask(self, form: Mapping[str, str]) -> Proof:
-        """The access token that this form gets, good until shortly before it expires. Raises LoginError."""
+        """The access token that this form gets, good until shortly before it expires. Raises LoginError.
+
+        That is LoginRefusedError where the form is refused, and LoginOnHoldError where the client is, which then rests
+        for everybody.
+        """
+        self.backoff.require_open()
         if not is_sheltered(self.url):
             raise LoginError(f"{self.url} is neither https nor on loopback, so no secret is sent there.")
         try:
@@ -52,7 +60,11 @@ class TokenEndpoint:
         answer = _parsed(body)
         if status != 200:
             secrets = (form.get("subject_token", ""), self.client_secret, quote_plus(self.client_secret))
-            raise LoginError(f"The token endpoint {self.url} refuses ({status}): {_reason(answer, secrets)}.")
+            sentence = f"The token endpoint {self.url} refuses ({status}): {_reason(answer, secrets)}."
+            if status == 401 or answer.get("error") == "invalid_client":
+                raise self.backoff.refuse(LoginRefusedError(sentence))
+            raise LoginRefusedError(sentence) if status in _REFUSALS else LoginError(sentence)
+        self.backoff.reset()
         return self._proof(answer, began)
 
     async def _post(self, form: Mapping[str, str]) -> tuple[int, bytes]:

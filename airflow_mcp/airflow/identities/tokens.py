@@ -7,7 +7,7 @@ from subprocess import PIPE
 import anyio
 
 from airflow_mcp.airflow.identities.way import Asked, Proof, Way, bearer, is_token, or_blind
-from airflow_mcp.errors import LoginError
+from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 
@@ -27,7 +27,7 @@ class GivenToken(Way):
     async def prove(self, asked: Asked) -> Proof:
         """See Way."""
         if asked.refused:
-            raise LoginError(
+            raise LoginRefusedError(
                 "Airflow does not accept the token of AIRFLOW_MCP_TOKEN (any more): it may have expired. Put a new "
                 "one there and restart, or set AIRFLOW_MCP_TOKEN_COMMAND so that it renews itself."
                 f"{or_blind(asked.generation)}"
@@ -37,6 +37,9 @@ class GivenToken(Way):
 
 class PrintedToken(Way):
     """A token that a command prints, run again when Airflow refuses the last one."""
+
+    changes_by_itself = True
+    advice = "What the command prints is presented once; another token than that is taken at once."
 
     def __init__(self, command: tuple[str, ...]) -> None:
         self._command = command

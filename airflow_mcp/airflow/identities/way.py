@@ -36,6 +36,7 @@ class Asked:
 class Way(Protocol):
     """One way to prove who is asking. `prove` is asked once for all calls that wait for it."""
 
+    changes_by_itself: bool = False  # whether each proof may rest on a new secret, which others put where it is read
     advice: str = "Check that it is still good."  # for whoever can do something about a proof that is refused
 
     def describe(self) -> str:
@@ -43,8 +44,14 @@ class Way(Protocol):
         ...
 
     async def prove(self, asked: Asked) -> Proof:
-        """A new proof. Raises LoginError, or another AirflowMcpError, when none can be had."""
+        """A new proof. Raises LoginError, or another AirflowMcpError, when none can be had.
+
+        It is a LoginRefusedError where credentials were presented to somebody who refuses them.
+        """
         ...
+
+    def retry(self) -> None:
+        """Let credentials that were refused elsewhere than at Airflow be tried again."""
 
     async def aclose(self) -> None:
         """Close what it has opened."""

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.operation.ui_links import ids_of, zoned
+from airflow_mcp.tools.operation.ui_links import read_link, zoned
 from airflow_mcp.tools.shape import dumps
 from airflow_mcp.tools.together import Seen, look, together
 from airflow_mcp.tools.workflow.differences import brief_conf, compare_runs
@@ -73,7 +73,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
 
 async def _find(door: InnerDoor, arguments: Json) -> Json:
     """The run asked for, or the latest failed one, or else the latest. Raises InvalidArgumentsError for a link."""
-    link = ids_of(arguments["url"], door.url).ids if "url" in arguments else {}
+    link = read_link(arguments["url"], door.url).ids if "url" in arguments else {}
     dag_id = arguments.get("dag_id") or link.get("dag_id")
     if link and dag_id != link.get("dag_id"):
         raise InvalidArgumentsError("diagnose_dag_run: the link is about another DAG than dag_id. Give one of them.")
@@ -96,12 +96,12 @@ async def _find(door: InnerDoor, arguments: Json) -> Json:
 
 def _elsewhere(door: InnerDoor, arguments: Json) -> str | None:
     """What to say of a link that leads to another address than this Airflow's."""
-    return ids_of(arguments["url"], door.url).elsewhere(door.url) if "url" in arguments else None
+    return read_link(arguments["url"], door.url).elsewhere(door.url) if "url" in arguments else None
 
 
 def _linked(door: InnerDoor, arguments: Json, failed: list[Json]) -> Json | None:
     """The failed task instance that a link is about, if it is about one: its log is read whatever else is."""
-    link = ids_of(arguments["url"], door.url).ids if "url" in arguments else {}
+    link = read_link(arguments["url"], door.url).ids if "url" in arguments else {}
     meant = (link.get("task_id"), link.get("map_index"))
     return next((row for row in failed if (row["task_id"], row.get("map_index")) == meant), None)
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import AirflowMcpError, NotFoundError
-from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.operation.ui_links import Link, ids_of, zoned
+from dataclasses import replace
 
-_RUN_STATES = ("queued", "running", "success", "failed")
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
+from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.operation.ui_links import Link, read_link, typed_ids, zoned
+from airflow_mcp.tools.operation.ui_lists import LISTS, api_call, list_call
+
 _AFTER_RUN = {"failed": "diagnose_dag_run", "queued": "why_not_running", "running": "wait_for_dag_run"}
-_LISTS = {"dags": "list_dags", "dag_runs": "list_dag_runs", "task_instances": "list_task_instances"}
+_OF_ITS_OWN = {  # an operation of the API: the page of the UI that is about the same
+    "read_task_log": "logs", "get_task_instance": "details", "list_xcoms": "xcom", "get_dag": "", "get_dag_details": "",
+    "get_dag_run": "",
+}  # fmt: skip
+_DAG_PAGES = {  # behind a DAG or a run: the tool that lists the same
+    "runs": "list_dag_runs", "events": "list_event_logs", "backfills": "list_backfills",
+    "required_actions": "list_hitl_details", "asset_events": "list_upstream_asset_events",
+}  # fmt: skip
 _TASK_PAGES = {
+    "events": "list_event_logs",
+    "required_actions": "list_hitl_details",
+    "task-state-store": "list_task_states",
     "xcom": "list_xcoms",
     "details": "get_task_instance",
     "rendered_templates": "get_task_instance",
@@ -21,18 +33,45 @@ _TASK_PAGES = {
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
     """Ids, `state` where it was read, and `next`, in at most two requests. Raises InvalidArgumentsError."""
-    link = ids_of(arguments["url"], door.url)
+    link, call, lost = _call_of(door, read_link(arguments["url"], door.url))
     ids = dict(link.ids)
     if "logical_date" in ids:
         ids["logical_date"] = zoned(ids["logical_date"])
-    hints = [said] if (said := link.elsewhere(door.url)) else []
+    hints = [sentence] if (sentence := link.elsewhere(door.url)) else []
+    if lost:
+        hints.append(f"No argument stands for {', '.join(name[:60] for name in lost[:10])}: the list is wider.")
+    if link.others:
+        hints.append(f"The text holds {link.others} more of Airflow's links; this is the first.")
     try:
         ids |= await _look(door, ids)
     except AirflowMcpError as error:
         hints.append(f"The link names these ids, but looking them up failed: {error}")
     if "dag_run_id" in ids:
         ids.pop("logical_date", None)
-    return {**ids, "next": _next(door, link, ids), "hint": " ".join(hints) or None}
+    return {**ids, "next": call or _next(door, link, ids), "hint": " ".join(hints) or None}
+
+
+def _call_of(door: InnerDoor, link: Link) -> tuple[Link, Json | None, list[str]]:
+    """The link with its ids; where it is a list or an address of the API, its call, and filters without an argument."""
+    catalog, version, page = door.catalog, door.version, link.page
+    if link.api:
+        found = api_call(*link.api, link.query, catalog, version)
+        if found is None:
+            raise InvalidArgumentsError(f"resolve_url: no tool reads the API's address {link.api[1][:120]!r}.")
+        tool, arguments, lost = found
+        ids = typed_ids({name: str(value) for name, value in arguments.items() if value != "~"})
+        if tool.name in _OF_ITS_OWN:
+            return replace(link, ids=ids, page=_OF_ITS_OWN[tool.name]), None, []
+        return replace(link, ids=ids), {"tool": tool.name, "arguments": arguments}, lost
+    in_dag = "task_id" not in link.ids and "task_group_id" not in link.ids and _DAG_PAGES.get(page)
+    name = in_dag if "dag_id" in link.ids and page in _DAG_PAGES else LISTS.get(page)
+    if not name or (page in ("task_instances", "events") and "task_id" in link.ids):
+        return link, None, []
+    tool = catalog.tools[name]
+    if not tool.entry.since.has(version):
+        return link, None, []
+    arguments, lost = list_call(tool, link.ids, link.query, catalog, version)
+    return link, {"tool": name, "arguments": arguments}, lost
 
 
 async def _look(door: InnerDoor, ids: Json) -> Json:
@@ -78,13 +117,6 @@ def _next(door: InnerDoor, link: Link, ids: Json) -> Json | None:
     def call(tool: str, *names: str, **others: object) -> Json:
         return {"tool": tool, "arguments": {name: ids[name] for name in names if name in ids} | others}
 
-    if link.page in _LISTS and task is None and dag_run is None:
-        states = {"state": [link.state]} if link.page == "dag_runs" and link.state in _RUN_STATES else {}
-        every = {} if link.page == "dags" else {"dag_id": dag or "~"}
-        every |= {"dag_run_id": "~"} if link.page == "task_instances" else {}
-        return call(_LISTS[link.page], **every, **states)
-    if link.page == "pools":
-        return call("list_pools")
     if dag is None:
         shown = ids.get("dag_ids") or []
         return call("get_dag_overview", dag_id=shown[0]) if shown else None

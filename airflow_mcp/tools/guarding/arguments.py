@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.versions import Version
 from airflow_mcp.redact import MASK, mask_values, redact
 from airflow_mcp.text import clean, in_strings
 from airflow_mcp.tools.operation.bulk import WORDS
@@ -36,3 +37,21 @@ def _shown(name: str, value: Any, described: str, catalog: Catalog) -> Any:
     if parameter and parameter.secret and value not in (None, "", {}, []):
         return mask_values(value)
     return redact(in_strings(value, clean), name)
+
+
+def signed(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
+    """The arguments as sent: without the plan, and with a note that names the caller where Airflow takes one."""
+    arguments = {name: value for name, value in arguments.items() if name != "plan"}
+    notes = (use for use in tool.entry.params if use.described == "note")  # of a run; other notes are people's own
+    if not any(use.since.has(version) for use in notes):
+        return arguments
+    signature = f"by {caller}, through airflow-mcp"
+    note = arguments.get("note")
+    return {**arguments, "note": f"{note} ({signature})" if note else signature}
+
+
+def spelt_out(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
+    """All that a call sends, what it leaves to its defaults included, in the order of the tool's own arguments."""
+    sent = tool.entry.default.at(version) | signed(tool, arguments, caller, version)
+    names = [use.name for use in tool.entry.params]
+    return {name: sent[name] for name in (*names, *sorted(sent.keys() - set(names))) if name in sent}

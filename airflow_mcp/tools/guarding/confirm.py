@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
@@ -12,19 +12,18 @@ from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.policy.decide import Decision, decide_call, depends_on, refusal, stricter
 from airflow_mcp.policy.effects import Effect, strictest_class
 from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean, shorten
+from airflow_mcp.text import clean
 from airflow_mcp.tools import shape
-from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.guarding.arguments import shown
+from airflow_mcp.tools.caller import Caller, Question
+from airflow_mcp.tools.guarding.approval import Approval, question
+from airflow_mcp.tools.guarding.arguments import shown, spelt_out
 from airflow_mcp.tools.guarding.audit import Entry
 from airflow_mcp.tools.guarding.guard import Guard
 from airflow_mcp.tools.guarding.plan import PLAN_SECONDS, Bound
-from airflow_mcp.tools.guarding.targets import Targets, work_out
+from airflow_mcp.tools.guarding.targets import Targets, named, work_out
 from airflow_mcp.tools.inner import Room
 from airflow_mcp.tools.operation.operate import Operations
 
-_QUESTION_TARGETS = 20  # named in a question; the rest are counted
-_QUESTION_LINE = 200  # characters
 _HINT = (
     "Nothing was changed. The same call with this plan (and dry_run=false where there is one) does exactly this; it "
     f"is good once, for {PLAN_SECONDS // 60} minutes."
@@ -84,7 +83,8 @@ async def confirm(
         case "never":
             return Confirmation(granted=granted, effects=targets.effects)
         case "plan":
-            bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance)
+            version = str(await door.version(caller))
+            bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance, version)
             if presented := arguments.get("plan"):
                 entry.plan = guard.plans.open(presented, bound)
                 return Confirmation(once=entry.plan, granted=granted, effects=targets.effects)
@@ -92,39 +92,45 @@ async def confirm(
             entry.decision = "previewed"
             return Confirmation(preview=_preview(tool, targets, sealed, room))
         case "human":
-            await guard.rates.require(
-                caller.name, strictest_class(targets.effects)
-            )  # nobody is asked for what is then refused
-            answer = await _ask(door, tool, arguments, caller, targets, entry)
+            # Nobody is asked for what is then refused.
+            await guard.rates.require(caller.name, strictest_class(targets.effects))
+            entry.decision = "asked"
+            answer = await _ask(door, guard, tool, arguments, caller, targets)
             return Confirmation(once=answer, granted=granted, effects=targets.effects)
 
 
-async def _ask(door: Operations, tool: Tool, arguments: Json, caller: Caller, targets: Targets, entry: Entry) -> str:
+async def _ask(door: Operations, guard: Guard, tool: Tool, arguments: Json, caller: Caller, targets: Targets) -> str:
     """The answer's name, to be used once. Raises NotAllowedError for any answer but yes."""
-    entry.decision = "asked"
-    answer = await caller.ask(question(tool, shown(tool, arguments, door.catalog), targets, door.instance))
+    version = await door.version(caller)
+    bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance, str(version))
+    text = await _question(door, guard, tool, arguments, caller, targets)
+    answer = await caller.ask(Question(text, guard.plans.digest(json.dumps(asdict(bound)))))
     if not answer.yes:
         raise NotAllowedError(f"Nothing was done: the user's answer was {answer.words!r}.")
     # Where an answer has a name, the whole call ran again with it, so that the targets are those of now.
     if not answer.once and (await work_out(door, tool, arguments, caller)).ids != targets.ids:
         raise NotAllowedError("Nothing was done: the targets changed while the user was asked. Call again.")
+    if await door.version(caller) != version:
+        raise NotAllowedError("Nothing was done: Airflow was upgraded while the user was asked. Call again.")
     return answer.once
 
 
-def question(tool: Tool, arguments: Json, targets: Targets, instance: str) -> str:
-    """What a human is asked: what, where, how many, which, and what cannot be undone; the arguments as shown.
-
-    The same targets give the same words and others give other words: what is not named is in the number at the end.
-    """
-    where = "" if instance == "default" else f" on {instance}"
-    asked = [f"{name} = {shape.dumps(value)}" for name, value in arguments.items() if name != "dry_run"]
-    named = [f"- {redact_text(clean(one))}" for one in targets.ids[:_QUESTION_TARGETS]]
-    more = len(targets.ids) - _QUESTION_TARGETS
-    lines = [f"{tool.entry.title}{where}: {targets.count} affected.", *asked, *named]
-    lines += [f"- and {more} more"] if more > 0 else []
-    lines += [tool.entry.lost] if tool.entry.lost else []
-    digest = hashlib.sha256("\n".join(targets.ids).encode("utf-8", "replace")).hexdigest()[:8]
-    return "\n".join(shorten(" ".join(clean(line).split()), _QUESTION_LINE) for line in (*lines, f"(targets {digest})"))
+async def _question(
+    door: Operations, guard: Guard, tool: Tool, arguments: Json, caller: Caller, targets: Targets
+) -> str:
+    """What a human is asked: what, where, for whom, with what, which objects, and what cannot be undone."""
+    where = "" if door.instance == "default" else f" on {door.instance}"
+    sent = spelt_out(tool, arguments, caller.name, await door.version(caller))
+    of_call = set(named(door, tool, arguments))  # stands among the arguments
+    approval = Approval(
+        head=f"{tool.entry.title}{where}: {targets.count} affected.",
+        where=f"Tool {tool.name}, on the Airflow {door.instance} ({door.client.url}), for the caller {caller.name}.",
+        arguments=sent,
+        masked=shown(tool, sent, door.catalog),
+        targets=[target for target in targets.ids if target not in of_call],
+        lost=tool.entry.lost,
+    )
+    return question(approval, lambda text: guard.plans.digest(text)[:6])
 
 
 def _preview(tool: Tool, targets: Targets, plan: str, room: Room) -> Json:

@@ -1,11 +1,12 @@
 """Sealed plans: what a preview showed may be done once, soon, by the same caller, and nothing else may.
 
-A plan is signed and short-lived and bound to tool, arguments, targets, caller and instance. Which plans were used is
-remembered behind `UsedPlans`, so that replicas can share it.
+A plan is signed and short-lived and bound to tool, arguments, targets, caller, instance and Airflow's version. Which
+plans were used is remembered behind `UsedPlans`, so that replicas can share it.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 import secrets
 import time
@@ -30,12 +31,15 @@ class Bound:
     targets: str
     caller: str
     instance: str
+    version: str  # of Airflow: what another one would do was not shown
 
     @classmethod
-    def of(cls, tool: str, arguments: Json, targets: tuple[str, ...], caller: str, instance: str) -> Bound:
+    def of(
+        cls, tool: str, arguments: Json, targets: tuple[str, ...], caller: str, instance: str, version: str
+    ) -> Bound:
         """Bind to every argument but those that only say how to ask (`dry_run`, `plan`, `max_chars`)."""
         asked = {name: value for name, value in arguments.items() if name not in ("dry_run", "plan", "max_chars")}
-        return cls(tool, _digest(asked), _digest(sorted(targets)), caller, instance)
+        return cls(tool, _digest(asked), _digest(sorted(targets)), caller, instance, version)
 
 
 class UsedPlans(Protocol):
@@ -84,8 +88,9 @@ class Plans:
                 "one, a plan would be good once on each of them. Leave the key out, or name the store."
             )
         self.used = used or UsedInMemory()
+        self._key = keys[0].encode() if keys else secrets.token_bytes(32)
         self._serializer = URLSafeTimedSerializer(
-            [*reversed(keys)] or secrets.token_bytes(32),  # the library signs with the last
+            [*reversed(keys)] or self._key,  # the library signs with the last
             salt="airflow-mcp plan",
         )
 
@@ -102,15 +107,24 @@ class Plans:
             raise _refused(f"is older than {PLAN_SECONDS // 60} minutes") from None
         except (BadSignature, UnicodeError):
             raise _refused("is not one this server gave") from None
-        plan_id = str(sealed.pop("id"))
-        given = Bound(**sealed)
+        try:
+            plan_id = str(sealed.pop("id"))
+            given = Bound(**sealed)
+        except (KeyError, TypeError):  # of a replica of another release, which binds plans otherwise
+            raise _refused("is not one this server gave") from None
         if given == bound:
             return plan_id
         if (given.tool, given.arguments) != (bound.tool, bound.arguments):
             raise _refused(f"is for {given.tool} with other arguments")
         if (given.caller, given.instance) != (bound.caller, bound.instance):
             raise _refused("was given to another caller or for another Airflow")
+        if given.version != bound.version:
+            raise _refused(f"is for Airflow {given.version}, and this is Airflow {bound.version} now")
         raise _refused("is for other targets: they changed since the preview")
+
+    def digest(self, text: str) -> str:
+        """A keyed digest (HMAC-SHA256, hexadecimal): what stands for a text that others might guess by trying."""
+        return hmac.digest(self._key, b"airflow-mcp digest" + text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
     async def use(self, plan_id: str) -> None:
         """Use a plan up. Raises NotAllowedError when it was used before."""

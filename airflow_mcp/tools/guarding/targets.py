@@ -71,9 +71,9 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
                 else:
                     facts[step.entry.rows or name] = reply.total
                     totals += [f"{step.entry.rows}: {reply.total}", *(name_of(row) for row in reply.rows or [])]
-            return Targets((*_named(door, tool, arguments), *totals), count, effects, None, facts)
+            return Targets((*named(door, tool, arguments), *totals), count, effects, None, facts)
         case "itself":
-            return Targets(_named(door, tool, arguments), 1, effects, None, {})
+            return Targets(named(door, tool, arguments), 1, effects, None, {})
         case "bulk":
             ids, count, held = await find_targets(door, tool, arguments, caller)
             return Targets(ids, count, effects, None, {"now": held} if held else {})
@@ -82,8 +82,8 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
             return Targets(ids, len(ids), effects, None, {})
 
 
-def _named(door: Operations, tool: Tool, arguments: Json) -> tuple[str, ...]:
-    """The call's own arguments, without secrets."""
+def named(door: Operations, tool: Tool, arguments: Json) -> tuple[str, ...]:
+    """What a call names, in its own arguments, without secrets."""
     return tuple(f"{key}={value}" for key, value in sorted(shown(tool, arguments, door.catalog).items()))
 
 

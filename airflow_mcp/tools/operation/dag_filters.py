@@ -75,15 +75,17 @@ async def effects_by_row(
 async def operate_each(door: Operations, tool: Tool, effects: tuple[Effect, ...], caller: Caller) -> Reply:
     """Have each effect by itself, so that no DAG is reached which was not decided: one may fit since.
 
-    Raises AirflowError for the first that fails, with what was done before.
+    Raises what the first raises, and AirflowError for a later one, with what was done before.
     """
     rows: list[Json] = []
     for effect in effects:
         try:
             rows.append((await door.operate(effect.tool, effect.arguments, caller)).one or effect.arguments)
         except AirflowMcpError as error:
-            done = ", ".join(str(row.get("dag_id")) for row in rows) or "none"
+            if not rows:
+                raise
+            done = ", ".join(str(row.get("dag_id")) for row in rows)
             status = error.status if isinstance(error, AirflowError) else 0
-            sentence = f"{error} {effect.tool.name} was done to {done} of {len(effects)} DAGs before that."
+            sentence = f"{error} Of {len(effects)} DAGs, {effect.tool.name} was done to these before that: {done}."
             raise AirflowError(sentence, status) from None
     return Reply(rows, len(rows), None, door.catalog.records[tool.entry.record or ""])

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from airflow_mcp.airflow import wire
-from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, LoginError, NotFoundError
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, LoginError, NotFoundError, VersionChangedError
 from airflow_mcp.policy.decide import Asker, decide, decide_call, depends_on, reveals_secrets
 from airflow_mcp.policy.effects import Effect, effects_of, touched_by
 from airflow_mcp.policy.rules import Policy
@@ -48,13 +47,10 @@ class Operations:
 
     async def version(self, caller: Caller) -> Version:
         """Airflow's version; as the caller where it is told only to who logs in, and this server has no login."""
-        if known := self.client.known_version:
-            return known
-        if isinstance(self.client, AirflowClient):
-            return await self.client.version()
-        with suppress(LoginError):
-            return await self.client.version()
-        async with self.client.of(caller.name, caller.presented) as client:
+        async with AsyncExitStack() as stack:
+            client: Clients = self.client
+            with suppress(LoginError):  # it presents nothing: the version may be told to anybody
+                client = await stack.enter_async_context(self.client.of(caller.name, caller.presented))
             return await client.version()
 
     async def operate(
@@ -69,8 +65,19 @@ class Operations:
         """Prepare, build, send, read, normalise.
 
         `fields` are what will be shown beside the record's own: the rest need not be made safe. `look_up` is whether an
-        empty list may mean that its DAG or run does not exist.
+        empty list may mean that its DAG or run does not exist. A read that meets another version of Airflow is done
+        once more with the routes of that one.
         """
+        try:
+            return await self._operate(tool, arguments, caller, fields, look_up=look_up)
+        except VersionChangedError:
+            if tool.entry.access != "read":
+                raise
+            return await self._operate(tool, arguments, caller, fields, look_up=look_up)
+
+    async def _operate(
+        self, tool: Tool, arguments: Json, caller: Caller, fields: tuple[str, ...], *, look_up: bool
+    ) -> Reply:
         entry, version = tool.entry, await self.version(caller)
         schema.check_version(tool, arguments, self.catalog, version)
         if entry.dry and entry.is_dry(arguments):
@@ -195,11 +202,17 @@ class Operations:
         self, tool: Tool, arguments: Json, caller: Caller
     ) -> AsyncGenerator[AsyncIterator[bytes], None]:
         """The body of a read, piece by piece. Raises AirflowError for anything but 2xx."""
-        request = wire.build(tool, arguments, self.catalog, await self.version(caller))
-        async with (
-            self.client.of(caller.name, caller.presented) as client,
-            client.stream(request) as (status, pieces),
-        ):
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(self.client.of(caller.name, caller.presented))
+
+            async def begin() -> tuple[int, AsyncIterator[bytes]]:
+                request = wire.build(tool, arguments, self.catalog, await self.version(caller))
+                return await stack.enter_async_context(client.stream(request))
+
+            try:
+                status, pieces = await begin()
+            except VersionChangedError:
+                status, pieces = await begin()
             if not 200 <= status < 300:
                 raise wire.failure(tool, status, b"".join([piece async for piece in pieces]))
             yield pieces

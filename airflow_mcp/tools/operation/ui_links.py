@@ -16,10 +16,19 @@ from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.tools.operation.link_text import is_login, links_in
 from airflow_mcp.tools.operation.reply import Reply
 
-_LISTS = {"home": "dags", "dagrun": "dag_runs", "taskinstance": "task_instances", "pool": "pools"}  # 2.x: 3.x
-_LIST_PAGES = frozenset({"dags", "dag_runs", "task_instances", "pools", *_LISTS})
+_LISTS = {  # pages of 2.x that list, behind them /list/: the page of 3.x
+    "home": "dags", "dagrun": "dag_runs", "taskinstance": "task_instances", "pool": "pools", "job": "jobs",
+    "variable": "variables", "connection": "connections", "xcom": "xcoms", "provider": "providers", "plugin": "plugins",
+    "log": "events", "configuration": "configs",
+}  # fmt: skip
+_LIST_PAGES = frozenset({
+    "dags", "dag_runs", "task_instances", "pools", "events", "xcoms", "jobs", "variables", "connections", "plugins",
+    "providers", "configs", "required_actions", "backfills", "asset_events",
+})  # fmt: skip
+_API = re.compile(r"/api/(v[12])(/(?!auth/).*)")
 _VIEWS = frozenset({  # pages of 2.x that name their DAG in the query
     "audit_log", "calendar", "code", "confirm", "dag_details", "dagrun_details", "duration", "extra_links", "gantt",
     "graph", "grid", "landing_times", "log", "redirect_to_external_log", "rendered-k8s", "rendered-templates", "task",
@@ -46,13 +55,15 @@ _UNKNOWN = (
 
 @dataclass(frozen=True)
 class Link:
-    """What a link names: ids by our argument names, the page or tab, the filter on state, and whose host it is."""
+    """What a link names: ids by our argument names, the page or tab, its query, and whose host it is."""
 
     ids: Json
     page: str
-    state: str
+    query: tuple[tuple[str, str], ...]  # names and values as they stand in the link, decoded
     host: str  # with its port; empty where the link has none
     is_here: bool  # under the address that was given as ours
+    api: tuple[Generation, str] | None = None  # an address of the REST API: its generation, and the path behind that
+    others: int = 0  # further links of the same text that name something else
 
     def elsewhere(self, base_url: str) -> str | None:
         """What to say of a link that is not under this address."""
@@ -63,31 +74,57 @@ class Link:
         return f"The link leads to {self.host}, this Airflow is {here}: unless both are one, what it names is not here."
 
 
-def ids_of(url: str, base_url: str = "") -> Link:
-    """Read a link. Nothing is decoded twice, but the `uri` of 2.x's /datasets, which its page decodes twice.
+def read_link(text: str, base_url: str = "") -> Link:
+    """Read the link in a text as a chat or a mail hands it on: the first under `base_url`, else the first of Airflow.
+
+    Raises InvalidArgumentsError.
+    """
+    links: list[Link] = []
+    for url in links_in(text):
+        try:
+            links += [] if is_login(url) else [parse_link(url, base_url)]
+        except InvalidArgumentsError:
+            continue
+    if not links:
+        raise InvalidArgumentsError(_UNKNOWN)
+    first = next((link for link in links if link.is_here), links[0])
+    others = {(str(link.ids), link.page) for link in links if link.is_here == first.is_here}
+    return replace(first, others=len(others) - 1)
+
+
+def parse_link(url: str, base_url: str = "") -> Link:
+    """Read one link. Nothing is decoded twice, but the `uri` of 2.x's /datasets, which its page decodes twice.
 
     `logical_date` stands for the run where a link of 2.x has an execution_date only. Raises InvalidArgumentsError.
     """
     try:
-        parts, base = urlsplit(url.strip().strip("<>")), urlsplit(base_url)
+        parts, base = urlsplit(url.strip()), urlsplit(base_url)
         here = not parts.netloc or (_place(parts) == _place(base) and _under(parts.path, base.path))
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
         raise InvalidArgumentsError(_UNKNOWN) from None
     path = parts.path.removeprefix(base.path.rstrip("/")) if here else parts.path
-    query = _query(parts.query)
+    pairs = _query(parts.query)
+    if match := _API.search(path):
+        generation: Generation = "v1" if match[1] == "v1" else "v2"
+        return Link({}, "", pairs, host, here, api=(generation, match[2]))
+    query = dict(pairs)
     asked = {ours: query[theirs] for theirs, ours in _QUERY.items() if query.get(theirs)}
     segments = [part for part in path.split("/") if part]
     if not segments and not (here and parts.netloc):
         raise InvalidArgumentsError(_UNKNOWN)
     found, page = _read(_from_anchor(segments), query, asked)
-    ids = {name: _number(value) if name in _NUMBERS else value for name, value in found.items()}
+    return Link(typed_ids(found), page, pairs, host, here)
+
+
+def typed_ids(texts: Json) -> Json:
+    """The ids that a link names, in our order and types, without what says nothing beside the others."""
+    ids = {name: _number(value) if name in _NUMBERS else value for name, value in texts.items()}
     if ids.get("map_index") == -1 or "task_id" not in ids:
         ids.pop("map_index", None)
     if "dag_run_id" in ids:
         ids.pop("logical_date", None)
-    state = query.get("state") or query.get("_flt_3_state") or ""
-    return Link({name: ids[name] for name in _IDS if ids.get(name) is not None}, page, state, host, here)
+    return {name: ids[name] for name in _IDS if ids.get(name) is not None}
 
 
 def link_of(base_url: str, generation: Generation, ids: Json) -> str | None:
@@ -150,19 +187,19 @@ def _under(path: str, base: str) -> bool:
     return f"{path}/".startswith(f"{base.rstrip('/')}/")
 
 
-def _query(text: str) -> dict[str, str]:
+def _query(text: str) -> tuple[tuple[str, str], ...]:
     """Names and values; a "+" is a space, but in a moment's offset: whoever pasted that forgot to encode it."""
-    found: dict[str, str] = {}
-    for pair in text.split("&"):
+    pairs: list[tuple[str, str]] = []
+    for pair in text.split("&") if text else ():
         name, _, value = pair.partition("=")
         plain = unquote(value)
-        found[unquote_plus(name)] = plain if "+" in value and _OFFSET.search(plain) else unquote_plus(value)
-    return found
+        pairs.append((unquote_plus(name), plain if "+" in value and _OFFSET.search(plain) else unquote_plus(value)))
+    return tuple(pairs)
 
 
 def _from_anchor(segments: list[str]) -> list[str]:
     """The path from the first segment on that Airflow's UI knows."""
-    known = _LIST_PAGES | _VIEWS | {"assets", "datasets"}
+    known = _LIST_PAGES | _LISTS.keys() | _VIEWS | {"assets", "datasets"}
     start = next((number for number, segment in enumerate(segments) if segment in known), len(segments))
     return segments[start:] if start < len(segments) or not segments else ["?"]
 
@@ -177,11 +214,17 @@ def _read(segments: list[str], query: dict[str, str], asked: Json) -> tuple[Json
             return asked | {"dag_id": unquote(dag)} | found, query.get("tab") or page
         case ["assets", asset, *_] if asset.isdecimal():
             return {"asset_id": asset}, ""
+        case ["assets"]:
+            return {}, "assets"
         case ["datasets", *_] if query.get("uri"):
             return {"asset_uri": unquote(query["uri"])}, ""
-        case [page, *_] if page in _LIST_PAGES:
-            return asked, _LISTS.get(page, page)
+        case [page, "list", *_] if page in _LISTS:
+            return asked, _LISTS[page]
         case [page, *_] if page in _VIEWS and "dag_id" in asked:
+            return asked, page
+        case ["home", *_]:
+            return asked, "dags"
+        case [page, *_] if page in _LIST_PAGES:
             return asked, page
         case _:
             raise InvalidArgumentsError(_UNKNOWN)

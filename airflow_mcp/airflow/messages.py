@@ -1,0 +1,59 @@
+"""One HTTP message to Airflow, and one from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+import httpx2
+
+from airflow_mcp.airflow.bodies import read_whole
+from airflow_mcp.airflow.wire import Request, redirected
+from airflow_mcp.errors import AirflowError, InvalidArgumentsError
+
+_LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is streamed
+
+
+@dataclass(frozen=True)
+class Response:
+    """What came back: status, the whole body, and where a redirect would have led."""
+
+    status: int
+    content: bytes
+    location: str = ""
+
+
+def build(http: httpx2.AsyncClient, url: str, request: Request, proof: Mapping[str, str]) -> httpx2.Request:
+    """The request as it is sent. Raises InvalidArgumentsError for what no request can carry."""
+    headers = {**dict(request.headers), "Accept": request.accept, **proof}
+    try:
+        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
+        address = f"{url}{request.path}{query}"
+        return http.build_request(request.method, address, headers=headers, json=request.body)
+    except httpx2.InvalidURL:
+        raise InvalidArgumentsError("The arguments are too long for an address. Shorten or drop some.") from None
+    except ValueError:  # NaN, halves of surrogate pairs
+        raise InvalidArgumentsError("The arguments hold a value that JSON cannot carry.") from None
+
+
+async def read(raw: httpx2.Response) -> Response:
+    """The whole response, closed. Raises AirflowError beyond 32 MiB."""
+    try:
+        body = await read_whole(raw, _LARGEST_BODY)
+    finally:
+        await raw.aclose()
+    if body is None:
+        raise AirflowError(
+            f"Airflow's answer is larger than {_LARGEST_BODY // 2**20} MiB and was not read. Ask for less: "
+            "a lower limit, or one object.",
+            raw.status_code,
+        )
+    return Response(raw.status_code, body, raw.headers.get("location", ""))
+
+
+def unless_redirected(response: Response) -> tuple[int, bytes]:
+    """Status and body. Raises AirflowError for a redirect, which is never followed."""
+    if 300 <= response.status < 400:
+        raise redirected(response.status, response.location)
+    return response.status, response.content

@@ -1,0 +1,35 @@
+"""A tool's JSON Schema in the subset that clients and the models behind them take.
+
+VS Code refuses a tool, and Gemini a whole list, for an array without `items`; tuples (`prefixItems`) are no part of
+what Gemini and OpenAI's strict mode take. tests/unit/client_rules.py has the rules with their sources. Arguments are
+held to the narrower schema that this one is made from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json
+
+_ANY_ITEM: Json = {"anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "object")]}
+
+
+def for_clients(schema: Json) -> Json:
+    """The same schema where every array has `items` and none is a tuple."""
+    portable = {key: _portable(key, value) for key, value in schema.items() if key != "prefixItems"}
+    if schema.get("type") == "array" and "items" not in portable:
+        places = [for_clients(place) for place in schema.get("prefixItems", ())]
+        portable["items"] = {"anyOf": places} if places else _ANY_ITEM
+    return portable
+
+
+def _portable(key: str, value: Any) -> Any:
+    match key, value:
+        case "properties", dict():
+            return {name: for_clients(each) for name, each in value.items()}
+        case "anyOf", list():
+            return [for_clients(each) for each in value]
+        case "items", dict():
+            return for_clients(value)
+        case _:
+            return value

@@ -1,0 +1,134 @@
+"""Pure: the call that shows what a list page of Airflow's UI shows, its filters kept; and that of an API address.
+
+The names of the UI's filters are those of its search params (Airflow 3.3.2, constants/searchParams) and of Flask
+AppBuilder's filters in 2.x (_flt_3_X: X equals, _flt_2_X: X contains).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from functools import cache
+from urllib.parse import unquote
+
+from airflow_mcp.catalog.client_arguments import read_arguments
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.notation import Use
+from airflow_mcp.catalog.schema import parameter_schema, validate
+from airflow_mcp.catalog.versions import Generation, Version
+from airflow_mcp.errors import InvalidArgumentsError
+
+LISTS = {  # page: the tool that lists the same
+    "dags": "list_dags", "dag_runs": "list_dag_runs", "task_instances": "list_task_instances", "pools": "list_pools",
+    "events": "list_event_logs", "xcoms": "list_xcoms", "jobs": "list_jobs", "variables": "list_variables",
+    "connections": "list_connections", "plugins": "list_plugins", "providers": "list_providers",
+    "configs": "get_config", "assets": "list_assets", "required_actions": "list_hitl_details",
+    "backfills": "list_backfills", "asset_events": "list_asset_events",
+}  # fmt: skip
+_FILTERS = {  # a filter of the UI: our argument, where the tool does not call it the same
+    "run_id": "dag_run_id", "event_type": "event", "user": "owner", "sort": "order_by", "search": "dag_id_pattern",
+    "key_pattern": "xcom_key_pattern", "start_date": "start_date_gte", "end_date": "end_date_lte", "lastrun": "state",
+    "execution_date": "logical_date", "status": "paused", "name": "name_pattern",
+}  # fmt: skip
+_RENAMED = {  # the same where one tool's argument has another name
+    ("list_dags", "name_pattern"): "dag_id_pattern", ("list_dags", "state"): "last_dag_run_state",
+    ("list_variables", "xcom_key_pattern"): "variable_key_pattern", ("list_event_logs", "start_date_gte"): "after",
+    ("list_event_logs", "end_date_lte"): "before", ("list_connections", "name_pattern"): "connection_id_pattern",
+    ("list_pools", "name_pattern"): "pool_name_pattern", ("list_variables", "key"): "variable_key_pattern",
+}  # fmt: skip
+_VIEW = frozenset({  # how the page looks, not what it lists
+    "limit", "offset", "view", "tab", "tz", "page", "num_runs", "base_date", "root", "card", "cardView", "search_type",
+})  # fmt: skip
+_SEGMENT = re.compile(r"\[/\{(\w+)\}\]|\{(\w+)\}")
+
+
+def list_call(
+    tool: Tool, ids: Json, query: tuple[tuple[str, str], ...], catalog: Catalog, version: Version
+) -> tuple[Json, list[str]]:
+    """The tool's arguments for a page's filters, and the names of the filters that it has no argument for.
+
+    What the page does not name of the tool's required ids is "~": any.
+    """
+    uses = {use.name: use for use in tool.entry.params if use.in_schema(version) and use.name not in _VIEW}
+    arguments: Json = {name: value for name, value in ids.items() if name in uses}
+    lost: list[str] = []
+    for name, text in query:
+        argument = _argument(tool.name, name, uses.keys())
+        if not text or name in _VIEW or (argument in ids and argument in arguments):
+            continue
+        if argument is None:
+            lost.append(name)
+            continue
+        schema = parameter_schema(catalog.parameters[uses[argument].described], version)
+        several = schema.get("type") == "array"
+        given = {argument: [*arguments.get(argument, ()), text] if several else _plain(argument, text)}
+        read = read_arguments(tool, given, catalog)
+        try:
+            validate(tool, read, catalog, whole=False)
+        except InvalidArgumentsError:
+            lost.append(name)
+            continue
+        arguments |= read
+    arguments |= {use.name: "~" for use in tool.entry.params if use.required and use.name not in arguments}
+    return arguments, list(dict.fromkeys(lost))
+
+
+def api_call(
+    generation: Generation, path: str, query: tuple[tuple[str, str], ...], catalog: Catalog, version: Version
+) -> tuple[Tool, Json, list[str]] | None:
+    """The read that an address of the REST API stands for: tool, arguments, and names it has no argument for.
+
+    `path` starts behind /api/vN. None where no tool reads there.
+    """
+    for operation in catalog.operations.values():
+        route = operation.entry.route(generation)
+        if route is None or route.method != "GET" or operation.entry.access != "read":
+            continue
+        match = _route_pattern(route.path).fullmatch(path.rstrip("/"))
+        tool = catalog.tools.get(operation.entry.part_of or operation.name)
+        if match is None or tool is None:
+            continue
+        slots = {name: unquote(value) for name, value in match.groupdict().items() if value is not None}
+        names = {_wire_name(operation, use, catalog, generation): use.name for use in operation.entry.params}
+        known = {use.name for use in tool.entry.params}
+        ids = read_arguments(tool, {name: value for name, value in slots.items() if name in known}, catalog)
+        given = tuple((names.get(name, name), value) for name, value in query)
+        return tool, *list_call(tool, ids, given, catalog, version)
+    return None
+
+
+def _argument(tool: str, name: str, known: Collection[str]) -> str | None:
+    for prefix, suffix in (("_flt_3_", ""), ("_flt_0_", ""), ("_flt_2_", "_pattern")):
+        name = f"{name.removeprefix(prefix)}{suffix}" if name.startswith(prefix) else name
+    for candidate in (name, _FILTERS.get(name, name)):
+        argument = _RENAMED.get((tool, candidate), candidate)
+        if argument in known:
+            return argument
+    return None
+
+
+def _plain(argument: str, text: str) -> str:
+    return {"paused": "true", "active": "false"}.get(text, text) if argument == "paused" else text
+
+
+def _wire_name(operation: Tool, use: Use, catalog: Catalog, generation: Generation) -> str:
+    return operation.entry.alias.get(use.name) or catalog.parameters[use.described].wire_name(use.name, generation)
+
+
+@cache
+def _route_pattern(path: str) -> re.Pattern[str]:
+    """A route as a pattern of quoted paths; the index of a mapped task instance may stand behind any task."""
+    parts: list[str] = []
+    position = 0
+    for slot in _SEGMENT.finditer(path):
+        parts += [re.escape(path[position : slot.start()]), _slot(slot[1], slot[2], path)]
+        position = slot.end()
+    return re.compile("".join([*parts, re.escape(path[position:])]))
+
+
+def _slot(optional: str | None, name: str, path: str) -> str:
+    if optional:
+        return rf"(?:/(?P<{optional}>\d+))?"
+    index = name == "task_id" and "taskInstances" in path and "map_index" not in path
+    return rf"(?P<{name}>[^/]+)" + (r"(?:/(?P<map_index>\d+))?" if index else "")
