@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 from airflow_mcp.errors import AirflowMcpError
@@ -23,4 +24,6 @@ def main() -> None:
         from airflow_mcp.tools.run import present
 
         sys.stderr.write(f"airflow-mcp: {present(error)}\n")
+        for call in error.next_calls:
+            sys.stderr.write(f"  {call['tool']} {json.dumps(call['arguments'])} {call['why']}\n")
         sys.exit(1)

@@ -21,14 +21,21 @@ AirflowMcpError                 a sentence to act on; `server` turns it into an 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
 class AirflowMcpError(Exception):
-    """Base of all our exceptions; `str()` is the sentence to show."""
+    """Base of all our exceptions; `str()` is the sentence to show, `next_calls` the calls that help."""
+
+    next_calls: Sequence[dict[str, Any]] = ()
+
+    def advise(self, *calls: dict[str, Any]) -> Self:
+        """Add the calls to make next (tools/next_calls.py), which the sentence does not name."""
+        self.next_calls = (*self.next_calls, *calls)
+        return self
 
 
 class SettingsError(AirflowMcpError):

@@ -79,6 +79,7 @@ class Bulk(Word):
 
     read: str  # what shows one entity before it is changed or deleted
     ids: dict[str, str]  # field of an entity -> the argument of `read`; the last is what names it
+    alias: dict[str, str] = {}  # field of an entity -> its name on the wire
     default: dict[str, Any] = {}  # sent where an entity does not say: else Airflow reaches further
     fill: tuple[str, ...] = ()  # fields that Airflow wants in an update: as it holds them where the caller names none
     along: str | None = None  # the list of what changes or goes with one entity, and is counted with it

@@ -156,7 +156,9 @@ class EffectUse(Word):
         """Read one string of `effects`. Raises ValueError."""
         match = _EFFECT.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text!r} is not an effect such as 'delete_pool' or 'delete_pool for delete'")
+            raise ValueError(
+                f"{text!r} is not an effect, written TOOL, 'TOOL for ARGUMENT' or 'TOOL if ARGUMENT=VALUE'"
+            )
         return cls(name=match["name"], each=match["each"] or "", field=match["field"] or "", when=_condition(match))
 
 

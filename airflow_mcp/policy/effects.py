@@ -19,7 +19,7 @@ from airflow_mcp.policy.rules import NOUNS
 Touched = dict[Noun, frozenset[str] | None]  # ids, or None for everything of that noun
 ARGUMENTS: dict[Noun, tuple[str, ...]] = {  # where the ids of a noun stand, in a call or in an entity of a bulk call
     "dag": ("dag_id", "dag_ids"),
-    "pool": ("pool_name", "name"),
+    "pool": ("pool_name",),
     "variable": ("variable_key", "key"),
     "connection": ("connection_id",),
 }

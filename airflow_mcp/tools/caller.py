@@ -74,4 +74,5 @@ class Caller:
     ask: Ask = nobody
     find: Find = _nothing
     through: Tool | None = None  # the tool by which it runs this one
+    names_instance: bool = False  # whether there are several Airflows, so that a call to make next must name its own
     presented: Presented = field(default_factory=Presented, repr=False)  # what it brings to be itself at Airflow

@@ -62,11 +62,11 @@ class InnerDoor:
         """Airflow's, also where it was upgraded since the call began."""
         return self._operations.client.known_version or self._version
 
-    async def one(self, name: str, **arguments: Any) -> Json:
+    async def one(self, name: str, /, **arguments: Any) -> Json:
         """The full record of an operation; empty where Airflow answers nothing."""
         return (await self._take(name, arguments)).one or {}
 
-    async def rows(self, name: str, **arguments: Any) -> tuple[list[Json], int]:
+    async def rows(self, name: str, /, **arguments: Any) -> tuple[list[Json], int]:
         """The full records of one page of a list, and how many there are in all."""
         reply = await self._take(name, arguments)
         rows = reply.rows or []
@@ -75,7 +75,7 @@ class InnerDoor:
         return rows, len(rows) if reply.total is None else reply.total
 
     @asynccontextmanager
-    async def stream(self, name: str, **arguments: Any) -> AsyncGenerator[AsyncIterator[bytes], None]:
+    async def stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[AsyncIterator[bytes], None]:
         """The body of an operation, piece by piece."""
         step, decision = self._step(name, arguments)
         if decision.by_row:

@@ -23,7 +23,7 @@ from airflow_mcp.tools.forward import unwrap
 from airflow_mcp.tools.guarding.arguments import shown
 from airflow_mcp.tools.guarding.audit import Entry
 from airflow_mcp.tools.offer import listed
-from airflow_mcp.tools.run import DEFAULT_BUDGET, Door, present
+from airflow_mcp.tools.run import DEFAULT_BUDGET, Door, error_answer
 from airflow_mcp.tools.search import Found, Index
 
 _SMALLEST_SHARE = 600  # characters of each Airflow's answer, however many there are
@@ -100,7 +100,7 @@ class Instances:
             try:
                 tool, arguments = unwrap(tool, arguments, self.catalog)
             except InvalidArgumentsError as error:
-                raise self._misdirected(name, arguments, caller, str(error)) from None
+                raise self._misdirected(name, arguments, caller, str(error)).advise(*error.next_calls) from None
             name = tool.name
         if len(self.doors) == 1:
             return await self._first.call(name, arguments, self._finding(caller))
@@ -120,7 +120,8 @@ class Instances:
             return await next(able, self._first).call(name, arguments, self._finding(caller))
         door = self.doors[given] if given else self._first
         rest = {key: value for key, value in arguments.items() if key != "instance"}
-        return {"instance": door.instance, **await door.call(name, rest, self._finding(caller, given))}
+        named = replace(self._finding(caller, given), names_instance=True)
+        return {"instance": door.instance, **await door.call(name, rest, named)}
 
     async def _call_each(self, tool: Tool, arguments: Json, caller: Caller) -> Json:
         """Every Airflow's answer, asked for at once, within a share of the one answer's size.
@@ -135,7 +136,7 @@ class Instances:
 
         async def ask(name: str, door: Door) -> None:
             try:
-                answers[name] = await door.call(tool.name, asked, caller)
+                answers[name] = await door.call(tool.name, asked, replace(caller, names_instance=True))
             except AirflowMcpError as error:
                 errors[name] = error
 
@@ -144,7 +145,7 @@ class Instances:
                 group.start_soon(ask, name, door)
         if not answers:
             raise errors[next(name for name in self.doors)]
-        failed = {name: {"error": present(error)} for name, error in errors.items()}
+        failed = {name: error_answer(error) for name, error in errors.items()}
         return {"instances": {name: (answers | failed)[name] for name in self.doors}}
 
     def _misdirected(self, name: str, arguments: Json, caller: Caller, sentence: str) -> InvalidArgumentsError:

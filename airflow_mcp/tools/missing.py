@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
+from airflow_mcp.tools.next_calls import NextCall, next_call
 
 if TYPE_CHECKING:
     from airflow_mcp.tools.inner import InnerDoor
@@ -27,14 +28,15 @@ async def _find(door: InnerDoor, arguments: Json) -> NotFoundError | None:
     dag_id, dag_run_id = arguments.get("dag_id"), arguments.get("dag_run_id")
     if pool := arguments.get("pool_name"):
         pools, _ = await door.rows("list_pools")
-        return _no("pool", pool, [row["name"] for row in pools], "list_pools")
+        return _no("pool", pool, [row["name"] for row in pools], next_call("list_pools", "shows what there is"))
     if dag_id in (None, "~"):
         return None
     if not await _exists(door, "get_dag", dag_id=dag_id):
         start = dag_id[:3].replace("%", "").replace("_", "")
         near, _ = await door.rows("list_dags", dag_id_pattern=start)
         rest, _ = await door.rows("list_dags")
-        return _no("DAG", dag_id, [row["dag_id"] for row in near + rest], "list_dags")
+        dag_ids = [row["dag_id"] for row in near + rest]
+        return _no("DAG", dag_id, dag_ids, next_call("list_dags", "shows what there is"))
     if dag_run_id not in (None, "~") and not await _exists(door, "get_dag_run", dag_id=dag_id, dag_run_id=dag_run_id):
         runs, _ = await door.rows("list_dag_runs", dag_id=dag_id, limit=3)
         latest = ", ".join(row["dag_run_id"] for row in runs)
@@ -44,11 +46,12 @@ async def _find(door: InnerDoor, arguments: Json) -> NotFoundError | None:
         tasks, _ = await door.rows("list_tasks", dag_id=dag_id)
         names = [row["task_id"] for row in tasks]
         if task_id not in names and task_id != "~":
-            return _no(f"task of DAG {dag_id!r} named", task_id, names, "list_tasks")
+            shows = next_call("list_tasks", "shows what there is", dag_id=dag_id)
+            return _no(f"task of DAG {dag_id!r} named", task_id, names, shows)
     return None
 
 
-async def _exists(door: InnerDoor, operation: str, **ids: str) -> bool:
+async def _exists(door: InnerDoor, operation: str, /, **ids: str) -> bool:
     try:
         await door.one(operation, **ids)
     except NotFoundError:
@@ -56,9 +59,9 @@ async def _exists(door: InnerDoor, operation: str, **ids: str) -> bool:
     return True
 
 
-def _no(kind: str, name: str, names: list[str], tool: str) -> NotFoundError | None:
+def _no(kind: str, name: str, names: list[str], shows: NextCall) -> NotFoundError | None:
     if name in names:
         return None  # it is there: something else is missing
     near = list(dict.fromkeys(difflib.get_close_matches(name, names, n=3, cutoff=0.5)))
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"{tool} shows what there is."
-    return NotFoundError(f"There is no {kind} {name[:120]!r}. {hint}", 404)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return NotFoundError(f"There is no {kind} {name[:120]!r}.{hint}", 404).advise(shows)

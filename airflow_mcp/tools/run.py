@@ -7,6 +7,7 @@ redaction or the size of an answer.
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from airflow_mcp.airflow import wire
 from airflow_mcp.airflow.clients import Clients
@@ -28,9 +29,10 @@ from airflow_mcp.tools.guarding.confirm import Confirmation, confirm
 from airflow_mcp.tools.guarding.guard import Guard
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.missing import explain_missing
+from airflow_mcp.tools.next_calls import adapt, next_call
 from airflow_mcp.tools.operation.dag_filters import is_by_row, operate_each
 from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.operation.reply import PLAIN, Reply, dags_of
+from airflow_mcp.tools.operation.reply import Reply, dags_of
 from airflow_mcp.tools.operation.rows import read_allowed
 from airflow_mcp.tools.operation.ui_links import with_links
 
@@ -93,6 +95,8 @@ class Door:
             return await self._decided(self._operations(), tool, arguments, caller, entry)
         except BaseException as error:  # ours, a question, a cancellation, a crash
             failure = error
+            if isinstance(error, AirflowMcpError) and error.next_calls:
+                error.next_calls = self._adapted([*error.next_calls], caller, None)
             entry.error = present(error) if isinstance(error, AirflowMcpError) else f"ended by {type(error).__name__}"
             raise
         finally:
@@ -137,7 +141,7 @@ class Door:
                     operations, tool, arguments, caller, effects, decision, entry, room
                 )
                 if confirmation.preview is not None:
-                    return confirmation.preview
+                    return self._adapted(confirmation.preview, caller, version)
                 granted, effects = confirmation.granted, confirmation.effects or effects
                 arguments = signed(tool, arguments, caller.name, version)
             if tool.entry.python:
@@ -155,7 +159,12 @@ class Door:
             raise await explain_missing(reads, arguments, error) from None
         if links:
             reply = with_links(reply, self.client.url, (await operations.version(caller)).generation)
-        return self._answer(tool, arguments, reply, fields, room)
+        return self._adapted(self._answer(tool, arguments, reply, fields, room), caller, version)
+
+    def _adapted(self, answer: Any, caller: Caller, version: Version | None) -> Any:
+        """The answer with its calls to make next as this caller can make them here."""
+        known = self.client.known_version or version
+        return adapt(answer, self.catalog, known, self.instance if caller.names_instance else "")
 
     async def _confirmed(
         self,
@@ -203,23 +212,16 @@ class Door:
         function = import_module(f"airflow_mcp.tools.composite.{tool.name}").run
         within = Within(tool, effects_of(tool, arguments))
         answer: Json = await function(InnerDoor(operations, within, caller, version, room, granted), arguments)
-        record = self.catalog.records[tool.entry.record] if tool.entry.record else PLAIN
-        answer = shape.normalise(
-            answer, record, "v2", reveal=reveals_secrets(operations.policy, operations.asker(caller))
-        )
-        kept = {name: value for name, value in answer.items() if value is not None}
+        answer = self._adapted(answer, caller, version)
+        record = self.catalog.records[tool.entry.record or ""]
+        kept = {name: answer[name] for name in answer if name in record.keep and answer[name] is not None}
+        kept = shape.normalise(kept, record, "v2", reveal=reveals_secrets(operations.policy, operations.asker(caller)))
         return shape.fit(kept, budget=room.budget, ceiling=room.ceiling, tail=record.tail)
 
     def _answer(self, tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room) -> Json:
         extra: Json = {}
         if tool.entry.preview == "flag":
-            dry_run = tool.entry.is_dry(arguments)
-            hint = "Nothing was changed. The same call with dry_run=false does it, or first asks to confirm."
-            if reply.rows == []:
-                hint = "Nothing matches, so there is nothing to do."
-                if any(use.name == "only_failed" for use in tool.entry.params):
-                    hint += " only_failed=true leaves out all that did not fail."
-            extra = {"dry_run": True, "hint": hint} if dry_run else {"done": True}
+            extra = self._dry_run(tool, arguments, reply) if tool.entry.is_dry(arguments) else {"done": True}
         if reply.rows is not None and reply.total is None:
             extra["hint"] = "Policy hides rows here, so there is no total."
         if reply.rows is None:
@@ -230,7 +232,7 @@ class Door:
             answer = shape.record_answer(
                 one, reply.record, budget=room.budget, ceiling=room.ceiling, fields=fields, extra=extra
             )
-            return answer if tool.entry.access == "read" else _without_next(answer)
+            return answer if tool.entry.access == "read" else _without_more(answer)
         cursor = arguments.get("cursor")
         answer = shape.list_answer(
             reply.rows,
@@ -248,7 +250,20 @@ class Door:
         if cursor is not None:
             fetched = len(reply.rows)
             answer = shape.by_cursor(answer, fetched=fetched, total=reply.total, given=cursor, following=reply.cursor)
-        return answer if tool.entry.access == "read" or extra.get("dry_run") else _without_next(answer)
+        return answer if tool.entry.access == "read" or extra.get("dry_run") else _without_more(answer)
+
+    @staticmethod
+    def _dry_run(tool: Tool, arguments: Json, reply: Reply) -> Json:
+        """What stands around the rows that a change would touch: that it did nothing, and the call that does it."""
+        if reply.rows != []:
+            does = next_call(tool.name, "does it, or first asks to confirm", **arguments | {"dry_run": False})
+            return {"dry_run": True, "hint": "Nothing was changed.", "next": [does]}
+        answer: Json = {"dry_run": True, "hint": "Nothing matches, so there is nothing to do."}
+        only_failed = any(use.name == "only_failed" for use in tool.entry.params)
+        if only_failed and arguments.get("only_failed", True):
+            every = next_call(tool.name, "counts what did not fail too", **arguments | {"only_failed": False})
+            answer["next"] = [every]
+        return answer
 
     @staticmethod
     def _slots(tool: Tool) -> set[str]:
@@ -260,6 +275,11 @@ def present(error: AirflowMcpError) -> str:
     return shorten(redact_text(clean(str(error))), _ERROR_SIZE)
 
 
-def _without_next(answer: Json) -> Json:
+def error_answer(error: AirflowMcpError) -> Json:
+    """An error as data: its sentence as it may leave, and the calls to make next."""
+    return {"error": present(error), **({"next": [*error.next_calls]} if error.next_calls else {})}
+
+
+def _without_more(answer: Json) -> Json:
     """Of a change there is no more to ask for: the same call would make it again."""
-    return {name: value for name, value in answer.items() if name != "next"}
+    return {name: value for name, value in answer.items() if name != "more"}

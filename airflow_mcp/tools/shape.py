@@ -126,7 +126,7 @@ def list_answer(
 ) -> Json:
     """Records as columns and rows, cut at whole rows to `budget` characters.
 
-    `left_out` counts the rows after these; `next` holds the argument that brings them: an offset where the list is
+    `left_out` counts the rows after these; `more` holds the argument that brings them: an offset where the list is
     paged, else a larger max_chars (at most `ceiling`). Columns that are empty, or repeat the caller's own argument
     (`given`), are dropped. Raises InvalidArgumentsError for a field that no record has.
     """
@@ -150,17 +150,17 @@ def list_answer(
 
 
 def by_cursor(answer: Json, *, fetched: int, total: int | None, given: str, following: str | None) -> Json:
-    """A list's answer whose `next` is the cursor behind its rows, or this page again for as many as fit.
+    """A list's answer whose `more` is the cursor behind its rows, or this page again for as many as fit.
 
     `total` is Airflow's count, which it stops at some bound.
     """
-    kept = {name: value for name, value in answer.items() if name not in ("total", "next", "left_out")}
+    kept = {name: value for name, value in answer.items() if name not in ("total", "more", "left_out")}
     shown = len(answer["rows"])
     if total is not None:
         kept["total"] = total
     if shown < fetched:
-        return {**kept, "next": {"cursor": given, "limit": max(shown, 1)}, "left_out": fetched - shown}
-    return {**kept, "next": {"cursor": following}} if following else kept
+        return {**kept, "more": {"cursor": given, "limit": max(shown, 1)}, "left_out": fetched - shown}
+    return {**kept, "more": {"cursor": following}} if following else kept
 
 
 def _fit_rows(
@@ -178,8 +178,8 @@ def _fit_rows(
     def more(shown: int, left: int) -> Json:
         if paged and (shown or not rows):
             if total is None:  # how many more there are is not told, so neither is how many are left out
-                return {"next": {"offset": after[shown - 1]}}
-            return {"next": {"offset": offset + shown}, "left_out": left}
+                return {"more": {"offset": after[shown - 1]}}
+            return {"more": {"offset": offset + shown}, "left_out": left}
         return {**_more(len(dumps(rows)) + 400, budget, ceiling), "left_out": left}
 
     def answer(shown: int) -> Json:
@@ -192,7 +192,7 @@ def _fit_rows(
         if left > 0:
             built |= more(shown, left)
         elif len(after) > len(rows):
-            built["next"] = {"offset": after[-1]}
+            built["more"] = {"offset": after[-1]}
         if shortened:
             built["shortened"] = sorted(shortened)
         return built
@@ -225,7 +225,7 @@ def record_answer(
 def fit(answer: Json, *, budget: int, ceiling: int, tail: tuple[str, ...] = ()) -> Json:
     """The answer itself if it fits, else with its long values cut; `left_out` says how many characters of which.
 
-    Where cutting is not enough, fields are left out from the last one on.
+    Calls to make next are never cut. Where cutting is not enough, fields are left out from the last one on.
     """
     whole = len(dumps(answer))
     if whole <= budget:
@@ -236,9 +236,10 @@ def fit(answer: Json, *, budget: int, ceiling: int, tail: tuple[str, ...] = ()) 
     def cut(size: int, fields: int) -> Json:
         kept = {name: answer[name] for name in list(answer)[:fields]}
         for name in kept:
-            if len(texts[name]) > size:
+            if len(texts[name]) > size and name != "next":
                 kept[name] = shorten(texts[name], size, keep_end=name in tail)
-        left_out = {name: len(text) - (size if name in kept else 0) for name, text in texts.items()}
+        sizes = {name: len(texts[name]) if name == "next" else size for name in kept}
+        left_out = {name: len(text) - sizes.get(name, 0) for name, text in texts.items()}
         return {**kept, **more, "left_out": {name: left for name, left in left_out.items() if left > 0}}
 
     low, high = _SMALLEST_CELL, max(map(len, texts.values()))
@@ -263,7 +264,7 @@ def fitting(items: list[Any], room: int) -> list[Any]:
 def _more(whole: int, budget: int, ceiling: int) -> Json:
     """How to get an answer of `whole` characters: a larger max_chars, as far as the operator lets it grow."""
     if budget < ceiling:
-        return {"next": {"max_chars": min(ceiling, whole)}}
+        return {"more": {"max_chars": min(ceiling, whole)}}
     hint = f"The operator's ceiling is {ceiling} characters (AIRFLOW_MCP_MAX_CHARS): ask for less, by limit or fields."
     return {"hint": hint}
 

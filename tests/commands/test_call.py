@@ -49,7 +49,7 @@ def call(airflow: FakeAirflow, *words: str, typed: str | None = None) -> subproc
 def test_without_a_terminal_the_preview_is_the_answer_and_nothing_is_done(airflow: FakeAirflow) -> None:
     done = call(airflow, "delete_pool", "pool_name=small")
     assert done.returncode == 0
-    assert set(json.loads(done.stdout)) == {"preview", "plan", "hint"}
+    assert set(json.loads(done.stdout)) == {"preview", "plan", "hint", "next"}
     assert "DELETE /pools/small" not in airflow.lines()
 
 

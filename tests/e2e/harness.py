@@ -89,7 +89,7 @@ class Talker:
         """The plan of a call that must be previewed first: it says what it would touch, and does nothing."""
         answer = self.result(tool, arguments).structured_content
         assert answer is not None
-        assert set(answer) == {"preview", "plan", "hint"}
+        assert set(answer) == {"preview", "plan", "hint", "next"}
         return answer["plan"]
 
     def rows(self, tool: str, /, **arguments: Any) -> list[Json]:
@@ -127,6 +127,11 @@ def text_of(result: CallToolResult) -> str:
 def rows_of(answer: Json) -> list[Json]:
     """Columns and rows as a list of objects."""
     return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+
+
+def calls_of(answer: Json) -> list[tuple[str, Json]]:
+    """The calls to make next as an answer advises them, without why."""
+    return [(call["tool"], call["arguments"]) for call in answer["next"]]
 
 
 def basic(user: str, password: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .harness import ODD_RUNS, OK_RUNS, Json, Row, Site, lacks, rows_of
+from .harness import ODD_RUNS, OK_RUNS, Json, Row, Site, calls_of, lacks, rows_of
 
 UNICODE = {"city": "Zürich", "rocket": "🚀", "amount": 12.5, "nested": {"ключ": [1, None, True]}}
 PRODUCED: Json = {"dag_id": "ok", "dag_run_id": "ok-1", "task_id": "produce"}
@@ -42,7 +42,7 @@ def get_dag_source(site: Site) -> None:
     assert answer["content"] == (site.airflow.home / "dags" / "good.py").read_text()
     cut = site.admin.ask("get_dag_source", dag_id="ok", max_chars=600)
     assert len(cut["content"]) + cut["left_out"]["content"] == len(answer["content"])
-    again = site.admin.ask("get_dag_source", dag_id="ok", **cut["next"])
+    again = site.admin.ask("get_dag_source", dag_id="ok", **cut["more"])
     assert again["content"] == answer["content"]
 
 
@@ -51,7 +51,7 @@ def get_dag_overview(site: Site) -> None:
     mapped = site.admin.ask("get_dag_overview", dag_id="mapped")
     assert mapped["runs"]["rows"][0][:2] == ["map-1", "failed"]
     assert [row[::2] for row in mapped["tasks"]["rows"]] == [["load", ["sail"]], ["sail", []]]
-    assert mapped["next"] == {"tool": "diagnose_dag_run", "arguments": {"dag_id": "mapped", "dag_run_id": "map-1"}}
+    assert calls_of(mapped) == [("diagnose_dag_run", {"dag_id": "mapped", "dag_run_id": "map-1"})]
     params = site.admin.ask("get_dag_overview", dag_id="params")
     assert params["params"]["loaves"]["type"] == "integer"
     assert (params["params"]["loaves"]["default"], params["params"]["loaves"]["maximum"]) == (6, 12)
@@ -69,11 +69,12 @@ def resolve_url(site: Site) -> None:
             "dag_id": "mapped",
             "dag_run_id": "map-1",
             "state": "failed",
-            "next": {"tool": "diagnose_dag_run", "arguments": {"dag_id": "mapped", "dag_run_id": "map-1"}},
+            "next": run["next"],
         }
+        assert calls_of(run) == [("diagnose_dag_run", {"dag_id": "mapped", "dag_run_id": "map-1"})]
     for form in (f"{old}&task_id=load&map_index=3", f"{new}/tasks/load/mapped/3"):
         task = site.admin.ask("resolve_url", url=f"https://elsewhere.example{form}")
-        assert task["next"] == {"tool": "read_task_log", "arguments": BROKEN_CRATE}
+        assert calls_of(task) == [("read_task_log", BROKEN_CRATE)]
         assert "elsewhere.example" in task["hint"]
     if site.is_old:
         date = site.held("/dags/ok/dagRuns/ok-1")["logical_date"]
@@ -306,7 +307,7 @@ def explain_permission(site: Site) -> None:
 def why_not_running(site: Site) -> None:
     told = site.admin.ask("why_not_running", dag_id="still")
     assert (told["verdict"], told["cause"].startswith("The DAG is paused")) == ("blocked", True)
-    assert told["do"].startswith('unpause_dag {"dag_id":"still"}')
+    assert calls_of(told)[0] == ("unpause_dag", {"dag_id": "still"})
     site.ended("mapped", "map-1")
     told = site.admin.ask("why_not_running", dag_id="mapped", dag_run_id="map-1", task_id="sail")
     assert (told["verdict"], told["cause"]) == ("finished", "The task is over: upstream_failed.")

@@ -187,17 +187,20 @@ def bulk_pools(site: Site) -> None:
         held = site.held(f"/pools/{quote(name)}")
         return held["slots"], held["description"], held["include_deferred"]
 
-    first: Json = {"name": "many 1", "slots": 2, "description": "one", "include_deferred": True}
-    second: Json = {"name": "many 2", "slots": 3, "description": "two"}
+    first: Json = {"pool_name": "many 1", "slots": 2, "description": "one", "include_deferred": True}
+    second: Json = {"pool_name": "many 2", "slots": 3, "description": "two"}
     try:
         assert bulk(site, tool, create=[first, second]) == {"created": [*names]}
         assert (pool("many 1"), pool("many 2")) == ((2, "one", True), (3, "two", False))
-        change: list[Json] = [{"name": "many 1", "slots": 5}, {"name": "many 2", "description": "neu"}]
+        change: list[Json] = [
+            {"pool_name": "many 1", "slots": 5},
+            {"pool_name": "many 2", "description": "neu"},
+        ]
         assert set(bulk(site, tool, update=change)["updated"]) == {*names}
         assert (pool("many 1"), pool("many 2")) == ((5, "one", True), (3, "neu", False))
         assert "already exist. (409)" in bulk_fails(site, tool, create=[first])
-        assert "(404)" in bulk_fails(site, tool, update=[{"name": "many 3", "slots": 1}])
-        change = [{"name": "many 3", "slots": 1}, {"name": "many 2", "slots": 7}]
+        assert "(404)" in bulk_fails(site, tool, update=[{"pool_name": "many 3", "slots": 1}])
+        change = [{"pool_name": "many 3", "slots": 1}, {"pool_name": "many 2", "slots": 7}]
         assert bulk(site, tool, update=change, on_missing="skip") == {"updated": ["many 2"]}
         assert pool("many 2") == (7, "neu", False)
         preview = site.admin.result(tool, {"create": [first], "on_existing": "overwrite"}).structured_content

@@ -17,7 +17,7 @@ def walked(site: Site, tool: str, **arguments: Any) -> list[Json]:
     while page:
         answer = site.reader.ask(tool, **arguments, **{"limit": 1} | page)
         rows += rows_of(answer)
-        page = answer.get("next", {})
+        page = answer.get("more", {})
     return rows
 
 
@@ -35,7 +35,7 @@ def test_runs_of_several_dags_come_in_one_list(site: Site) -> None:
     failed = site.reader.rows("list_dag_runs", dag_id="~", dag_ids=["ok", "mapped"], state=["failed"])
     assert {row["dag_run_id"] for row in failed} == {"map-1"}
     page = site.reader.ask("list_dag_runs", dag_id="~", dag_ids=["ok"], limit=1, offset=1)
-    assert (page["total"], rows_of(page)[0]["dag_run_id"], page["next"]) == (3, "ok-2", {"offset": 2})
+    assert (page["total"], rows_of(page)[0]["dag_run_id"], page["more"]) == (3, "ok-2", {"offset": 2})
     words = site.reader.refusal("list_dag_runs", dag_id="ok", dag_ids=["mapped"])
     assert "dag_ids goes with dag_id '~' only" in words
 

@@ -82,7 +82,7 @@ CHANGES: list[tuple[str, Json]] = [
 ]
 """Previews that are not carried out, and changes that leave what is planted as it is."""
 REFUSED: list[tuple[str, Json]] = [
-    ("create_pool", {"name": "aviary", "slots": 1, "description": block("argument")}),
+    ("create_pool", {"pool_name": "aviary", "slots": 1, "description": block("argument")}),
     ("create_variable", VARIABLE | {"value": block("argument")}),
     ("create_connection", CONNECTION | {"conn_type": "http"} | SECRETS),
     ("create_xcom", MADE | {"value": tree("argument")}),

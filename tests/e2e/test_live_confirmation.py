@@ -39,7 +39,7 @@ def previewed(talker: Talker, tool: str, /, **arguments: Any) -> tuple[Json, str
     """What a call shows that it would touch, and the plan to do it."""
     answer = talker.result(tool, arguments).structured_content
     assert answer is not None
-    assert set(answer) == {"preview", "plan", "hint"}
+    assert set(answer) == {"preview", "plan", "hint", "next"}
     return answer["preview"], answer["plan"]
 
 

@@ -96,7 +96,7 @@ def test_each_airflow_has_its_own_rules(both: Both) -> None:
     assert "or on other Airflows" in both.talker.refusal("trigger_dag_run", **run, instance="old")
     assert "or on other Airflows" in both.talker.refusal("pause_dag", dag_id="still", instance="new")
     preview = both.previewed("trigger_dag_run", **run, instance="new")
-    assert set(preview) == {"instance", "preview", "plan", "hint"}
+    assert set(preview) == {"instance", "preview", "plan", "hint", "next"}
     done = both.talker.ask("trigger_dag_run", **run, instance="new")
     assert (done["instance"], done["state"]) == ("new", "queued")
     assert both.sites["new"].held("/dags/still/dagRuns/of-two")["state"] == "queued"

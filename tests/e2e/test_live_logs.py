@@ -44,8 +44,8 @@ def test_a_long_log_can_be_read_window_by_window_each_line_once(site: Site) -> N
     answer = site.reader.ask("read_task_log", **LOUD, level="info", **{"from": "start"}, max_chars=20_000)
     shown, number = answer["shown"], answer["lines"]
     assert "wave 0 passed" in answer["log"]
-    while "next" in answer:
-        answer = site.reader.ask("read_task_log", **LOUD, level="info", max_chars=20_000, **answer["next"])
+    while "more" in answer:
+        answer = site.reader.ask("read_task_log", **LOUD, level="info", max_chars=20_000, **answer["more"])
         shown += answer["shown"]
     assert shown == answer["matched"] == number
     assert "swept deck 399" in answer["log"]

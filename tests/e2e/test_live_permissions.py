@@ -61,7 +61,7 @@ def walked(talker: Talker, tool: str, **arguments: Any) -> tuple[list[Json], str
         answer = talker.ask(tool, **arguments | page, max_chars=100_000)
         rows += [{"dag_id": None, **row} for row in rows_of(answer)]
         said += json.dumps(answer)
-        page = answer.get("next")
+        page = answer.get("more")
     return rows, said
 
 
@@ -84,7 +84,7 @@ def test_a_page_is_filled_up_and_next_leads_on_past_what_is_hidden(site: Site) -
     allowed = [row["dag_id"] for row in site.reader.rows("list_dags") if row["dag_id"] not in DENIED]
     first = restricted(site).ask("list_dags", limit=1)
     assert [row["dag_id"] for row in rows_of(first)] == allowed[:1]
-    assert first["next"] == {"offset": 2}, "the first DAG of all is a hidden one"
+    assert first["more"] == {"offset": 2}, "the first DAG of all is a hidden one"
     seen, _ = walked(restricted(site), "list_dags", limit=1)
     assert [row["dag_id"] for row in seen] == allowed
 

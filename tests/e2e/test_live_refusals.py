@@ -24,7 +24,7 @@ def test_a_viewer_may_read(site: Site) -> None:
     [
         ("trigger_dag_run", {"dag_id": "still", "dag_run_id": "by-viewer"}, "POST {api}/dags/still/dagRuns"),
         ("pause_dag", {"dag_id": "ok"}, "PATCH {api}/dags/ok"),
-        ("create_pool", {"name": "by-viewer", "slots": 1}, "POST {api}/pools"),
+        ("create_pool", {"pool_name": "by-viewer", "slots": 1}, "POST {api}/pools"),
         ("clear_dag_run", {"dag_id": "ok", "dag_run_id": "ok-1", "dry_run": False}, "POST {api}/dags/ok/dagRuns/"),
         ("delete_dag", {"dag_id": "ok"}, "DELETE {api}/dags/ok"),
     ],

@@ -10,7 +10,7 @@ import pytest
 from airflow_mcp.catalog.load import load_catalog
 from tests.permissions.support import Json, connected
 from tests.permissions.world import World
-from tests.unit.assistant import ERAS, GENERATIONS, Assistant, assistant, text_of
+from tests.unit.assistant import ERAS, GENERATIONS, Assistant, assistant, calls_of, text_of
 from tests.unit.fake_airflow import FakeAirflow
 
 pytestmark = pytest.mark.anyio
@@ -133,8 +133,8 @@ async def test_an_answer_keeps_to_its_budget_and_says_what_it_left_out(query: st
         left: Json = answer.get("left_out", {})
         if max_chars >= 1500:
             assert set(best) == {*answer["schemas"], *left.get("schemas", [])}
-        if "schemas" in left and "next" in answer:
-            more = await someone.ask("find_tools", query=query, **answer["next"])
+        if "schemas" in left and "more" in answer:
+            more = await someone.ask("find_tools", query=query, **answer["more"])
             assert len(more.get("schemas", {})) > len(answer.get("schemas", {}))
 
 
@@ -148,8 +148,9 @@ async def test_what_is_found_can_be_run_as_the_answer_says() -> None:
     airflow = FakeAirflow().on("GET", "/providers", {"providers": [], "total_entries": 0})
     async with assistant(airflow) as someone:
         answer = await someone.ask("find_tools", query="installed provider packages")
-        assert "call_tool" in answer["hint"]
-        assert (await someone.ask("call_tool", tool=names_of(answer)[0]))["total"] == 0
+        ((tool, arguments),) = calls_of(answer)
+        assert (tool, arguments) == ("call_tool", {"tool": names_of(answer)[0]})
+        assert (await someone.ask(tool, **arguments))["total"] == 0
     assert airflow.lines() == ["GET /providers"]
 
 

@@ -38,7 +38,7 @@ KINDS: dict[str, set[str]] = {
 }
 _PLACES = {
     "dag": ("dag_id", "dag_ids"),
-    "pool": ("pool_name", "name"),
+    "pool": ("pool_name",),
     "variable": ("variable_key", "key"),
     "connection": ("connection_id",),
 }

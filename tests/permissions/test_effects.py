@@ -18,7 +18,7 @@ from tests.unit.fake_airflow import Sent
 
 pytestmark = pytest.mark.anyio
 WAYS = [tool for tool in CATALOG.tools.values() if tool.is_vehicle]
-POOL: Json = {"name": "small", "slots": 3}
+POOL: Json = {"pool_name": "small", "slots": 3}
 SINCE = "2026-11-21T00:00:00Z"
 
 
@@ -114,15 +114,15 @@ async def test_each_of_many_is_decided_by_the_rule_about_it() -> None:
     async with connected(world.airflow, policy) as someone:
         for refused in (
             {"delete": ["small", "payroll_pool"]},
-            {"create": [{"name": "small", "slots": 1}]},
-            {"create": [{"name": "new_a", "slots": 1}], "delete": ["new_a"]},
-            {"create": [{"name": "new_a", "slots": 1}], "on_existing": "overwrite"},
+            {"create": [{"pool_name": "small", "slots": 1}]},
+            {"create": [{"pool_name": "new_a", "slots": 1}], "delete": ["new_a"]},
+            {"create": [{"pool_name": "new_a", "slots": 1}], "on_existing": "overwrite"},
             {"update": [POOL]},
             {"create": [], "delete": ["small"]},
         ):
             assert "not allowed" in await someone.refused("bulk_pools", **refused), refused
         assert world.airflow.seen == []
-        await someone.ask("bulk_pools", create=[{"name": "new_a", "slots": 1}], delete=["small"])
+        await someone.ask("bulk_pools", create=[{"pool_name": "new_a", "slots": 1}], delete=["small"])
     assert len(changes(world.airflow)) == 1
 
 
@@ -151,13 +151,13 @@ async def test_a_cap_of_one_effect_counts_all_that_the_call_does() -> None:
         {"tools": ["create_pool"], "confirm": "never"},
         {"tools": ["delete_pool"], "confirm": "never", "max_affected": 2},
     ]
-    new = [{"name": f"p{number}", "slots": 1} for number in range(2)]
+    new = [{"pool_name": f"p{number}", "slots": 1} for number in range(2)]
     async with connected(world.airflow, {"allow": rules}) as someone:
         sentence = await someone.refused("bulk_pools", create=new, delete=["small"])
         assert "would touch 3 objects; 2 are allowed" in sentence
         assert changes(world.airflow) == []
         await someone.ask("bulk_pools", create=new[:1], delete=["small"])
-        await someone.ask("bulk_pools", create=[*new, {"name": "p3", "slots": 1}])
+        await someone.ask("bulk_pools", create=[*new, {"pool_name": "p3", "slots": 1}])
     assert len(changes(world.airflow)) == 2
 
 

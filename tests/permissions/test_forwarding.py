@@ -198,7 +198,7 @@ async def test_a_plan_goes_among_the_inner_arguments_and_works_once(version: str
     world = World(version)
     async with connected(world.airflow, {"allow": [{"tools": ["*"], "confirm": "plan"}]}, mode=mode) as someone:
         answer = await changed(someone, "clear_dag_run", **CLEAR)
-        assert set(answer) == {"preview", "plan", "hint"}
+        assert answer.keys() - {"next"} == {"preview", "plan", "hint"}
         assert changes(world.airflow) == []
         again: Json = {"tool": "clear_dag_run", "arguments": {**CLEAR, "plan": answer["plan"]}}
         assert "must stand in `arguments`" in await someone.refused(

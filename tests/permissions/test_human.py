@@ -127,7 +127,7 @@ async def test_a_name_cannot_write_lines_of_its_own_into_the_question(mode: str,
     person = Person(world, NOES["decline"])
     async with connected(world.airflow, POLICY, mode=mode, human=person) as someone:
         for one in (name, "plain"):
-            await someone.refused("create_pool", name=one, slots=1)
+            await someone.refused("create_pool", pool_name=one, slots=1)
             await someone.refused("delete_pool", pool_name=one)
     create, delete, plain_create, plain_delete = [question.splitlines() for question in person.questions]
     assert (len(create), len(delete)) == (len(plain_create), len(plain_delete)), create + delete

@@ -114,8 +114,8 @@ EITHER: dict[str, list[Json]] = {
     "bulk_task_instances": [{"update": [{"task_id": "load", "note": "n"}]}, {"delete": ["load"]}],
     "bulk_pools": [
         {"delete": ["small"]},
-        {"update": [{"name": "small", "slots": 1}], "delete": ["small"]},
-        {"create": [{"name": "small", "slots": 1}], "on_existing": "overwrite"},
+        {"update": [{"pool_name": "small", "slots": 1}], "delete": ["small"]},
+        {"create": [{"pool_name": "small", "slots": 1}], "on_existing": "overwrite"},
     ],
     "bulk_variables": [{"delete": ["limit"]}, {"update": [{"key": "limit", "value": "v"}], "delete": ["limit"]}],
     "bulk_connections": [{"delete": ["warehouse"]}],

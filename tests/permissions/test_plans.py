@@ -69,7 +69,7 @@ async def test_every_changing_tool_previews_first_and_then_does_it_once(version:
             world.airflow.seen.clear()
             arguments = whole_call(tool)
             answer = await someone.ask(tool.name, **arguments)
-            assert set(answer) == {"preview", "plan", "hint"}
+            assert answer.keys() - {"next"} == {"preview", "plan", "hint"}
             assert changes(world.airflow) == [], f"the preview of {tool.name} changed something"
             done = await someone.ask(tool.name, **arguments, plan=answer["plan"])
             assert "plan" not in done

@@ -22,7 +22,7 @@ from tests.permissions.support import CATALOG, Json, patient
 # Where a call names what it touches, as a reader of the tools' manifests finds it.
 PLACES = {
     "dag": ("dag_id", "dag_ids"),
-    "pool": ("pool_name", "name"),
+    "pool": ("pool_name",),
     "variable": ("variable_key", "key"),
     "connection": ("connection_id",),
 }

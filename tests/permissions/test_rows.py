@@ -39,7 +39,7 @@ def shown_dag(row: Json) -> str:
 
 
 async def walk(someone: Assistant, tool: str, world: World, **arguments: Any) -> list[str]:
-    """The DAG of every row, from following `next` to the end; each answer is held to its number of requests."""
+    """The DAG of every row, from following `more` to the end; each answer is held to its number of requests."""
     rows: list[str] = []
     for _ in range(400):
         before = len(world.airflow.sent)
@@ -47,7 +47,7 @@ async def walk(someone: Assistant, tool: str, world: World, **arguments: Any) ->
         pages = [sent for sent in world.airflow.sent[before:] if tool == "list_dags" or sent.path != "/dags"]
         assert len(pages) <= 5
         assert "total" not in answer
-        following = answer.get("next", {})
+        following = answer.get("more", {})
         arguments |= following
         if "max_chars" in following:
             continue  # the same page again, whole
@@ -88,10 +88,10 @@ def test_a_walk_is_right_whichever_rows_are_denied(denied: list[bool], limit: in
             answer = call(tool, **arguments).structured_content or {}
             found += [shown_dag(row) for row in table(answer)]
             assert "payroll" not in str(answer)
-            if "next" not in answer:
+            if "more" not in answer:
                 break
-            assert answer["next"]["offset"] > arguments.get("offset", 0)
-            arguments |= answer["next"]
+            assert answer["more"]["offset"] > arguments.get("offset", 0)
+            arguments |= answer["more"]
     assert found == [name for name in names if name.startswith("etl")]
 
 
@@ -139,7 +139,7 @@ async def test_one_answer_takes_at_most_five_requests_and_says_where_to_go_on(ve
     async with connected(world.airflow, DENY) as someone:
         answer = await someone.ask("list_dags", limit=4)
     assert len(world.airflow.sent) == 5
-    assert (answer["rows"], answer["next"]) == ([], {"offset": 20})
+    assert (answer["rows"], answer["more"]) == ([], {"offset": 20})
 
 
 @pytest.mark.parametrize("policy", POLICIES)

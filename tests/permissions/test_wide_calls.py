@@ -30,11 +30,11 @@ def task_of(**whose: str) -> Json:
 
 
 STRANGERS: list[tuple[str, Json]] = [
-    ("bulk_pools", {"create": [{"name": "small", "slots": 1}, {"name": "payroll_pool", "slots": 1}]}),
-    ("bulk_pools", {"update": [{"name": "small", "slots": 1}, {"name": "payroll_pool", "slots": 1}]}),
+    ("bulk_pools", {"create": [{"pool_name": "small", "slots": 1}, {"pool_name": "payroll_pool", "slots": 1}]}),
+    ("bulk_pools", {"update": [{"pool_name": "small", "slots": 1}, {"pool_name": "payroll_pool", "slots": 1}]}),
     ("bulk_pools", {"delete": ["small", "payroll_pool"]}),
     ("bulk_pools", {"delete": ["small", "~"]}),
-    ("bulk_pools", {"create": [{"name": "small", "slots": 1}], "delete": ["payroll_pool"]}),
+    ("bulk_pools", {"create": [{"pool_name": "small", "slots": 1}], "delete": ["payroll_pool"]}),
     ("bulk_variables", {"create": [{"key": "limit", "value": 1}, {"key": "payroll_limit", "value": 1}]}),
     ("bulk_variables", {"update": [{"key": "payroll_limit", "value": 1}, {"key": "limit", "value": 1}]}),
     ("bulk_variables", {"delete": ["limit", "payroll_limit"]}),
@@ -206,7 +206,7 @@ async def test_a_pattern_holds_for_every_way_to_a_variable_connection_or_pool(
                 result = await someone.client.call_tool(f"{word}_{noun}", arguments | {argument: strange})
                 assert result.is_error, (word, strange)
             assert not [sent for sent in world.airflow.sent if "payroll" in sent.path or sent.method != "GET"]
-        create = whole_call(CATALOG.tools[f"create_{noun}"], **{argument: theirs, "name": theirs})
+        create = whole_call(CATALOG.tools[f"create_{noun}"], **{argument: theirs})
         assert "not allowed" in await someone.refused(f"create_{noun}", **create)
 
 

@@ -33,7 +33,15 @@ def compare_actions(
         entities = document.items(action["entities"]) or {}
         for one in offered(schema_of(uses[word].described, catalog, version)["items"]):
             added = {*bulk.default, *(bulk.fill if word == "update" else ())}
-            yield from _entity(word, one, added, entities, catalog, document)
+            yield from _entity(word, _named(one, bulk.alias), added, entities, catalog, document)
+
+
+def _named(ours: Json, alias: dict[str, str]) -> Json:
+    """An entity's schema with its fields as they are called on the wire."""
+    if ours.get("type") != "object":
+        return ours
+    properties = {alias.get(name, name): schema for name, schema in ours["properties"].items()}
+    return {**ours, "properties": properties, "required": [alias.get(name, name) for name in ours.get("required", ())]}
 
 
 def _actions(document: Document, operation: Operation) -> dict[str, Json]:

@@ -49,7 +49,7 @@ async def _create_many(running: Fleet, mode: str) -> set[str]:
         for number in left:
             try:
                 async with running.front.assistant(mode=mode) as someone:
-                    result = await someone.client.call_tool("create_pool", {"name": f"p{number}", "slots": 1})
+                    result = await someone.client.call_tool("create_pool", {"pool_name": f"p{number}", "slots": 1})
                     if not result.is_error:
                         succeeded.add(f"p{number}")
             except Exception:  # noqa: BLE001 - the call that the killed replica had; a group of errors of any kind
@@ -73,7 +73,7 @@ async def test_a_replica_told_to_end_finishes_what_it_has_begun(tmp_path: Path, 
 
         async def create() -> Any:
             async with running.front.assistant(mode=mode) as someone:
-                return await someone.ask("create_pool", name="slow", slots=1)
+                return await someone.ask("create_pool", pool_name="slow", slots=1)
 
         call = asyncio.create_task(create())
         assert await asyncio.to_thread(begun.wait, PATIENCE)
@@ -98,7 +98,7 @@ async def test_without_redis_changes_are_refused_and_reads_go_on_until_it_is_bac
             running.store.stop()
             for tool, arguments in (
                 ("delete_pool", {"pool_name": "small", "plan": plan}),
-                ("create_pool", {"name": "new", "slots": 1}),
+                ("create_pool", {"pool_name": "new", "slots": 1}),
             ):
                 sentence = await someone.refused(tool, **arguments)
                 assert sentence.startswith("Nothing was done: what replicas share is not to be had (Redis")
@@ -107,7 +107,7 @@ async def test_without_redis_changes_are_refused_and_reads_go_on_until_it_is_bac
             assert (running.deleted(), running.made()) == (0, [])
             running.store.start()
             for _ in running.replicas:
-                await someone.ask("create_pool", name="new", slots=1)
+                await someone.ask("create_pool", pool_name="new", slots=1)
             assert (await someone.ask("delete_pool", pool_name="small", plan=plan))["done"] is True
         assert PASSWORD not in "".join(one.stderr for one in running.replicas)
         assert PASSWORD not in (tmp_path / "audit.jsonl").read_text()

@@ -95,11 +95,11 @@ async def test_every_line_of_the_audit_trail_they_share_is_whole(shared: Fleet) 
     async def create(number: int) -> None:
         name = f"audited-{number}"
         async with shared.front.assistant() as someone:
-            await someone.ask("create_pool", name=name, slots=1, description="long " * 4000)
+            await someone.ask("create_pool", pool_name=name, slots=1, description="long " * 4000)
 
     await asyncio.gather(*(create(number) for number in range(9)))
     lines = [json.loads(line) for line in (shared.balancer.folder / "audit.jsonl").read_text().splitlines()]
-    told = [line["arguments"]["name"] for line in lines if line["tool"] == "create_pool"]
+    told = [line["arguments"]["pool_name"] for line in lines if line["tool"] == "create_pool"]
     assert all(told.count(f"audited-{number}") == 2 for number in range(9))
 
 
@@ -108,7 +108,7 @@ async def test_a_minute_holds_as_many_calls_on_all_replicas_as_on_one(tmp_path: 
 
         async def create(number: int) -> CallToolResult:
             async with running.replicas[number % 3].assistant() as someone:
-                return await someone.client.call_tool("create_pool", {"name": f"p{number}", "slots": 1})
+                return await someone.client.call_tool("create_pool", {"pool_name": f"p{number}", "slots": 1})
 
         results = await asyncio.gather(*(create(number) for number in range(9)))
         refused = [str(one.content) for one in results if one.is_error]

@@ -122,7 +122,7 @@ class Asker:
         while more is not None:
             answer = await self.ask(tool, **arguments, **more)
             rows += [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
-            more = answer.get("next")
+            more = answer.get("more")
         return rows
 
     async def log(self, dag_id: str, run_id: str, task_id: str, try_number: int, map_index: int | None = None) -> str:

@@ -48,7 +48,7 @@ def every_row(site: Site, tool: str, **arguments: object) -> list[Json]:
     while more is not None:
         answer = site.reader.ask(tool, **arguments, **more)
         rows += rows_of(answer)
-        more = answer.get("next")
+        more = answer.get("more")
     return rows
 
 

@@ -20,6 +20,7 @@ from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.offer import parse_toolsets
 from airflow_mcp.tools.run import Door
+from tests.unit.advice import check_advice
 from tests.unit.fake_airflow import FakeAirflow
 
 Json = dict[str, Any]
@@ -46,21 +47,25 @@ class Clock:
 class Assistant:
     """Calls tools; a test says beforehand whether it expects an answer or a refusal."""
 
-    def __init__(self, client: Client, instances: Instances | None = None) -> None:
+    def __init__(self, client: Client, instances: Instances | None = None, airflow: FakeAirflow | None = None) -> None:
+        """With the one Airflow behind the server, what is advised must be right there."""
         self.client = client
         self.instances = instances
+        self._airflow = airflow
 
     async def ask(self, tool: str, /, **arguments: Any) -> Json:
         """The answer of a call that works."""
         result = await self.client.call_tool(tool, arguments)
         assert not result.is_error, text_of(result)
         assert result.structured_content is not None
+        check_advice(result.structured_content, self._airflow.version if self._airflow else "")
         return result.structured_content
 
     async def refused(self, tool: str, /, **arguments: Any) -> str:
         """The sentence of a call that does not."""
         result = await self.client.call_tool(tool, arguments)
         assert result.is_error, f"{tool} answered {text_of(result)[:500]}"
+        check_advice(result.structured_content, self._airflow.version if self._airflow else "")
         return text_of(result)
 
     async def tools(self) -> list[str]:
@@ -111,7 +116,7 @@ async def assistant(
     failure: Exception | None = None
     async with Client(server, mode=mode, message_handler=heard) as client:
         try:
-            yield Assistant(client, instances)
+            yield Assistant(client, instances, airflow)
         except Exception as error:  # noqa: BLE001 - raised below, outside the client's group of tasks
             failure = error
     if failure is not None:
@@ -133,6 +138,11 @@ def talking(airflow: FakeAirflow, **options: Any) -> Generator[Call]:
             return portal.call(partial(someone.client.call_tool, tool, arguments))
 
         yield call
+
+
+def calls_of(answer: Json) -> list[tuple[str, Json]]:
+    """The calls to make next as an answer advises them, without why."""
+    return [(call["tool"], call["arguments"]) for call in answer.get("next", ())]
 
 
 def table(answer: Json) -> list[Json]:

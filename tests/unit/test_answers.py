@@ -52,7 +52,7 @@ async def test_a_hundred_dags_fit_in_eight_thousand_characters() -> None:
 
 
 @pytest.mark.parametrize(("max_chars", "count"), [(400, 25), (700, 40), (3000, 130)])
-async def test_following_next_brings_every_row_exactly_once(max_chars: int, count: int) -> None:
+async def test_following_more_brings_every_row_exactly_once(max_chars: int, count: int) -> None:
     dags = [dag(number) for number in range(count)]
     seen: list[str] = []
     arguments: dict[str, Any] = {}
@@ -63,9 +63,9 @@ async def test_following_next_brings_every_row_exactly_once(max_chars: int, coun
             seen += [row["dag_id"] for row in table(answer)]
             assert answer["total"] == count
             assert answer.get("left_out", 0) == count - len(seen)
-            if "next" not in answer:
+            if "more" not in answer:
                 break
-            arguments = answer["next"]
+            arguments = answer["more"]
     assert seen == [row["dag_id"] for row in dags]
 
 
@@ -78,7 +78,7 @@ async def test_a_list_airflow_does_not_page_is_paged_for_it() -> None:
         while "offset" in arguments or not seen:
             answer = await someone.ask("list_tasks", dag_id="etl", max_chars=1500, **arguments)
             seen += [row["task_id"] for row in table(answer)]
-            arguments = answer.get("next", {})
+            arguments = answer.get("more", {})
         two = await someone.ask("list_tasks", dag_id="etl", limit=2, offset=248)
     assert seen == [task["task_id"] for task in tasks]
     assert [row["task_id"] for row in table(two)] == ["task_248", "task_249"]
@@ -106,7 +106,7 @@ def test_a_list_never_exceeds_what_was_asked_for() -> None:
             shown = len(answer["rows"])
             assert answer["total"] == len(rows) + more
             assert answer.get("left_out", 0) == answer["total"] - shown
-            assert ("next" in answer) == (answer["total"] > shown)
+            assert ("more" in answer) == (answer["total"] > shown)
 
         it_fits()
 
@@ -149,7 +149,7 @@ async def test_a_record_with_a_text_of_sixty_thousand_characters_is_cut_and_says
         assert answer["note"].endswith("…")
         assert answer["left_out"] == {"note": 60_000 - len(answer["note"])}
         assert answer["state"] == "failed"
-        whole = await someone.ask("get_dag_run", dag_id="etl", dag_run_id="r", **answer["next"])
+        whole = await someone.ask("get_dag_run", dag_id="etl", dag_run_id="r", **answer["more"])
     assert whole["note"] == "no " * 20_000
     assert "left_out" not in whole
 

@@ -57,7 +57,7 @@ async def test_an_argument_like_no_other_is_met_with_those_there_are() -> None:
         ("list_dags", {"limit": 0}, "limit must be at least 1"),
         ("list_dags", {"limit": 1001}, "limit must be at most 1000"),
         ("list_dags", {"max_chars": 399}, "max_chars must be at least 400"),
-        ("create_pool", {"name": "", "slots": 1}, "name must not be empty"),
+        ("create_pool", {"pool_name": "", "slots": 1}, "pool_name must not be empty"),
         ("list_dag_runs", {"dag_id": "etl", "state": ["done"]}, "state.0 must be one of queued, running, success, f"),
         ("get_dag", {"dag_id": None}, "dag_id must be a string, not null"),
         ("get_task_instance", {"dag_id": "a", "dag_run_id": "b", "task_id": "c", "map_index": -2}, "at least -1"),

@@ -57,7 +57,7 @@ async def test_a_read_that_airflow_decided_on_is_not_tried_again(status: int) ->
 
 CHANGES: list[tuple[str, dict[str, Any], str]] = [
     ("pause_dag", {"dag_id": "etl"}, "PATCH /dags/etl"),
-    ("create_pool", {"name": "small", "slots": 1}, "POST /pools"),
+    ("create_pool", {"pool_name": "small", "slots": 1}, "POST /pools"),
     ("delete_dag", {"dag_id": "etl"}, "DELETE /dags/etl"),
     ("clear_dag_run", {"dag_id": "etl", "dag_run_id": "r", "dry_run": False}, "POST /dags/etl/dagRuns/r/clear"),
     ("set_dag_run_state", {"dag_id": "etl", "dag_run_id": "r", "state": "failed"}, "PATCH /dags/etl/dagRuns/r"),
@@ -195,7 +195,7 @@ async def test_json_of_another_shape_is_never_shown_as_an_answer(tool: str, body
 async def test_airflows_own_words_are_passed_on(version: str, status: int, body: dict[str, Any], words: str) -> None:
     airflow = FakeAirflow(version).otherwise(Reply(status, body))
     async with assistant(airflow, allow=("*",)) as someone:
-        sentence = await someone.refused("create_pool", name="small", slots=1)
+        sentence = await someone.refused("create_pool", pool_name="small", slots=1)
     assert words in sentence
     assert "INSERT" not in sentence
     assert len(sentence) <= 600

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.permissions.support import NO_PAYROLL, connected
-from tests.unit.assistant import GENERATIONS, Assistant, Json, assistant
+from tests.unit.assistant import GENERATIONS, Assistant, Json, assistant, calls_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.samples import dag, dag_run, dag_run_v1, dag_v1, page, task_instance
 
@@ -216,7 +216,7 @@ async def test_a_run_that_another_dag_triggered_says_that_there_is_one() -> None
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_a_failed_latest_run_is_followed_by_its_diagnosis(version: str) -> None:
     answer = await overview(airflow_with(version, runs=[dag_run("r2", "failed"), dag_run("r1", "success")]))
-    assert answer["next"] == {"tool": "diagnose_dag_run", "arguments": {"dag_id": "etl", "dag_run_id": "r2"}}
+    assert calls_of(answer) == [("diagnose_dag_run", {"dag_id": "etl", "dag_run_id": "r2"})]
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
@@ -249,7 +249,7 @@ async def test_a_dag_that_airflow_has_dropped_is_told_by_what_is_left_of_it(vers
         airflow.on("GET", path, Reply(404, {"detail": "The DAG was not found", "title": "DAG not found"}))
     answer = await overview(airflow)
     assert (answer["is_stale"], answer["has_import_errors"], answer["runs"]["total"]) == (True, True, 1)
-    assert answer["next"] == {"tool": "why_not_running", "arguments": {"dag_id": "etl"}}
+    assert calls_of(answer) == [("why_not_running", {"dag_id": "etl"})]
     assert [sentence.partition(":")[0] for sentence in answer["not_seen"]] == ["tasks"]
 
 
@@ -293,7 +293,7 @@ async def test_a_big_dag_is_told_by_its_shape_within_the_budget(version: str) ->
     assert answer["left_out"]["params"] == 40 - len(answer["params"])
     assert answer["left_out"]["upstream"] == 60 - len(answer["upstream"])
     assert len(answer["runs"]["rows"]) >= 5
-    assert 'list_tasks {"dag_id":"etl"}' in answer["hint"]
+    assert ("list_tasks", {"dag_id": "etl"}) in calls_of(answer)
     assert len(airflow.sent) <= 8
 
 

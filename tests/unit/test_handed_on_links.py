@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_mcp.tools.operation.link_text import links_in
 from airflow_mcp.tools.operation.ui_links import read_link
-from tests.unit.assistant import GENERATIONS, Json, assistant
+from tests.unit.assistant import GENERATIONS, Json, assistant, calls_of
 from tests.unit.fake_airflow import FakeAirflow
 from tests.unit.samples import dag_run
 
@@ -131,13 +131,13 @@ async def resolved(form: str, version: str) -> Json:
 @pytest.mark.parametrize(("form", "tool", "arguments"), LISTS)
 async def test_a_list_page_of_3x_keeps_its_filters(form: str, tool: str, arguments: Json) -> None:
     answer = await resolved(form, "3.3.2")
-    assert answer["next"] == {"tool": tool, "arguments": arguments}
+    assert calls_of(answer) == [(tool, arguments)]
     assert "hint" not in answer
 
 
 async def test_a_filter_without_an_argument_is_named_and_never_dropped_in_silence() -> None:
     answer = await resolved("/dag_runs?state=failed&bundle_version=abc&conf_contains=x", "3.3.2")
-    assert answer["next"] == {"tool": "list_dag_runs", "arguments": {"dag_id": "~", "state": ["failed"]}}
+    assert calls_of(answer) == [("list_dag_runs", {"dag_id": "~", "state": ["failed"]})]
     assert "bundle_version, conf_contains" in answer["hint"]
 
 
@@ -156,7 +156,7 @@ async def test_a_filter_without_an_argument_is_named_and_never_dropped_in_silenc
     ],
 )  # fmt: skip
 async def test_a_list_page_of_2x_keeps_its_filters(form: str, tool: str, arguments: Json) -> None:
-    assert (await resolved(form, "2.11.2"))["next"] == {"tool": tool, "arguments": arguments}
+    assert calls_of(await resolved(form, "2.11.2")) == [(tool, arguments)]
 
 
 API: list[tuple[str, str, Json]] = [
@@ -186,7 +186,7 @@ async def test_an_address_of_the_api_is_the_call_that_reads_it(
     version: str, path: str, tool: str, arguments: Json
 ) -> None:
     answer = await resolved(f"/api/v{2 if version.startswith('3') else 1}{path}", version)
-    assert answer["next"] == {"tool": tool, "arguments": arguments}
+    assert calls_of(answer) == [(tool, arguments)]
 
 
 async def test_an_address_of_the_api_that_no_tool_reads_is_refused() -> None:

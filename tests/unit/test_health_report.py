@@ -17,7 +17,7 @@ from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.run import Door
-from tests.unit.assistant import A_TOKEN, GENERATIONS, Assistant, assistant
+from tests.unit.assistant import A_TOKEN, GENERATIONS, Assistant, assistant, calls_of
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.logs import line, printed, raised, row
 from tests.unit.samples import dag_run, page, pool, task_instance
@@ -129,7 +129,7 @@ async def test_the_same_error_over_many_dags_is_one_cause(version: str) -> None:
     assert first["what"].startswith("ConnectionRefusedError: crm:443 refused batch ")
     assert (sorted(first["where"]), first["task_instances"]) == (["asia.send", "eu.load", "us.load"], 3)
     assert second["what"] == "KeyError: 'customer_id'"
-    assert second["do"] == 'diagnose_dag_run {"dag_id":"other","dag_run_id":"r"}'
+    assert calls_of(second) == [("diagnose_dag_run", {"dag_id": "other", "dag_run_id": "r"})]
     assert answer["failures"]["runs"] == "4 runs failed, of 4 DAGs: eu, us, asia, other"
     assert answer["attention"] == ["4 failed runs, 4 failed task instances"]
 
@@ -206,10 +206,10 @@ async def test_files_that_break_over_the_same_line_are_one_cause() -> None:
     answer = await World().on("/importErrors", page("import_errors", errors, 3)).report()
     (cause,) = answer["import_errors"]["causes"]
     assert cause["what"] == "ModuleNotFoundError: No module named 'acme'"
-    assert (cause["count"], cause["where"], cause["do"]) == (
+    assert (cause["count"], cause["where"], calls_of(cause)) == (
         3,
         "a.py, b.py, c.py",
-        'get_import_error {"import_error_id":1}',
+        [("get_import_error", {"import_error_id": 1})],
     )
     assert answer["attention"] == ["3 DAG files do not import"]
 
@@ -233,7 +233,7 @@ async def test_a_run_is_slow_by_its_dags_own_measure_or_else_after_six_hours(ver
     answer = await world.report()
     told = [(run["dag_id"], run["running_for"], run.get("usually")) for run in answer["slow_runs"]["runs"]]
     assert told == [("new", "7 h", None), ("quick", "60 min", "6 min")]
-    assert answer["slow_runs"]["runs"][1]["do"] == 'why_not_running {"dag_id":"quick","dag_run_id":"q1"}'
+    assert calls_of(answer["slow_runs"]["runs"][1]) == [("why_not_running", {"dag_id": "quick", "dag_run_id": "q1"})]
     assert "3 times the median" in answer["slow_runs"]["rule"]
     assert not [sent for sent in world.airflow.sent if sent.path == "/dags/fresh/dagRuns"]
 
@@ -256,9 +256,9 @@ async def test_a_task_that_nobody_takes_from_its_queue_is_told(version: str) -> 
     ]
     answer = await world.report()
     assert answer["attention"] == ["2 task instances queued, the longest 3 h ago"]
-    assert answer["task_instances"]["longest_queued"] == (
-        '3 h ago, queue gpu: why_not_running {"dag_id":"etl","dag_run_id":"manual__1","task_id":"b"}'
-    )
+    assert answer["task_instances"]["longest_queued"] == "3 h ago, queue gpu"
+    ids = {"dag_id": "etl", "dag_run_id": "manual__1", "task_id": "b"}
+    assert calls_of(answer["task_instances"]) == [("why_not_running", ids)]
     assert (answer["task_instances"]["running"], answer["task_instances"]["queued"]) == (1, 2)
 
 
@@ -266,7 +266,8 @@ async def test_a_run_that_failed_without_a_failed_task_is_named() -> None:
     world = World()
     world.all_runs = [run_of("timeouts", "t1")]
     answer = await world.report()
-    assert answer["failures"]["without_failed_task"].startswith("timeouts / t1 (a timeout, or set by hand?): ")
+    assert answer["failures"]["without_failed_task"] == "timeouts / t1 (a timeout, or set by hand?)"
+    assert calls_of(answer["failures"]) == [("diagnose_dag_run", {"dag_id": "timeouts", "dag_run_id": "t1"})]
 
 
 async def test_warnings_are_grouped_and_keep_their_kind() -> None:
@@ -319,7 +320,7 @@ async def test_a_very_small_answer_keeps_what_needs_attention_and_drops_whole_se
     small = await world.report(max_chars=500)
     assert small["attention"] == whole["attention"]
     assert small["left_out"]["pools"] == "whole section"
-    assert small["next"]["max_chars"] == len(json.dumps(whole, ensure_ascii=False, separators=(",", ":")))
+    assert small["more"]["max_chars"] == len(json.dumps(whole, ensure_ascii=False, separators=(",", ":")))
 
 
 # -- several Airflows --

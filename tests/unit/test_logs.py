@@ -193,8 +193,8 @@ async def test_following_next_from_the_end_tells_the_whole_log_once(version: str
     async with assistant(airflow_with(version, log)) as someone:
         answer = await someone.ask("read_task_log", **PATHS)
         told = answer["tail"].splitlines()
-        while "next" in answer:
-            answer = await someone.ask("read_task_log", **PATHS, **answer["next"])
+        while "more" in answer:
+            answer = await someone.ask("read_task_log", **PATHS, **answer["more"])
             told = [*answer["log"].splitlines(), *told]
     assert [text.partition("line ")[2] for text in told] == [word(number) for number in range(150)]
 

@@ -43,9 +43,9 @@ async def every_window(version: str, log: str, **arguments: Any) -> list[dict[st
     """The answers, following next until there is none."""
     async with assistant(airflow_with(version, log)) as someone:
         answers = [await someone.ask("read_task_log", **PATHS, **arguments)]
-        while "next" in answers[-1]:
-            answers.append(await someone.ask("read_task_log", **PATHS, **arguments, **answers[-1]["next"]))
-            assert answers[-1]["left_out" if "next" in answers[-1] else "shown"] < answers[-2]["left_out"] + 1
+        while "more" in answers[-1]:
+            answers.append(await someone.ask("read_task_log", **PATHS, **arguments, **answers[-1]["more"]))
+            assert answers[-1]["left_out" if "more" in answers[-1] else "shown"] < answers[-2]["left_out"] + 1
     return answers
 
 
@@ -232,7 +232,7 @@ async def test_a_cursor_is_good_for_its_own_log_and_filters_only(version: str) -
     log = "".join(form.say(f"{word(number)} was read") for number in range(300))
     async with assistant(airflow_with(version, log, try_number=1)) as someone:
         first = await someone.ask("read_task_log", **PATHS, grep="read", context=2)
-        cursor = first["next"]["cursor"]
+        cursor = first["more"]["cursor"]
         await someone.ask("read_task_log", **PATHS, grep="read", context=2, cursor=cursor)
         await someone.ask("read_task_log", **PATHS, grep="read", context=2, cursor=cursor, try_number=1, max_chars=900)
         others: list[dict[str, Any]] = [
@@ -258,7 +258,7 @@ async def test_going_on_from_the_plain_answer_tells_what_stands_before_its_end(v
     log = "".join(form.say(text) for text in words) + form.fail(NEGATIVE)
     async with assistant(airflow_with(version, log)) as someone:
         plain = await someone.ask("read_task_log", **PATHS)
-        before = await someone.ask("read_task_log", **PATHS, **plain["next"])
+        before = await someone.ask("read_task_log", **PATHS, **plain["more"])
     shown = [text.partition(" ")[2] for text in plain["tail"].splitlines()]
     last = told(before)[-1]
     assert words.index(shown[0]) == words.index(last) + 1

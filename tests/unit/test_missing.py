@@ -26,7 +26,7 @@ def catalogued(version: str) -> FakeAirflow:
 
 MISSING: list[tuple[str, dict[str, Any], list[str]]] = [
     ("get_dag", {"dag_id": "etll"}, ["no DAG 'etll'", "Did you mean etl?"]),
-    ("get_dag", {"dag_id": "zzzzzz"}, ["no DAG 'zzzzzz'", "list_dags shows"]),
+    ("get_dag", {"dag_id": "zzzzzz"}, ["no DAG 'zzzzzz'", '"tool":"list_dags"']),
     ("list_tasks", {"dag_id": "order"}, ["no DAG 'order'", "orders"]),
     ("get_dag_run", {"dag_id": "etll", "dag_run_id": "r"}, ["no DAG 'etll'"]),
     ("get_dag_run", {"dag_id": "etl", "dag_run_id": "q"}, ["DAG 'etl' has no run 'q'", "latest runs: r"]),

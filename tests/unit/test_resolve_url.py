@@ -12,7 +12,7 @@ from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.tools.operation.ui_links import link_of, parse_link, read_link
 from tests.permissions.support import NO_PAYROLL, connected
-from tests.unit.assistant import GENERATIONS, Json, assistant, table
+from tests.unit.assistant import GENERATIONS, Json, assistant, calls_of, table
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.samples import dag, dag_run, dag_run_v1, page, task_instance
 
@@ -206,7 +206,7 @@ async def test_the_call_to_make_follows_from_the_link_alone(
 ) -> None:
     airflow = FakeAirflow(version)
     answer = await resolved(airflow, form)
-    assert answer["next"] == {"tool": tool, "arguments": arguments}
+    assert calls_of(answer) == [(tool, arguments)]
     assert "hint" not in answer
     assert airflow.sent == []
 
@@ -214,15 +214,15 @@ async def test_the_call_to_make_follows_from_the_link_alone(
 @pytest.mark.parametrize(("version", "arguments"), [("2.11.2", RUN), ("3.3.2", TASK)])
 async def test_the_instances_of_a_mapped_task_are_listed_as_far_as_airflow_can(version: str, arguments: Json) -> None:
     answer = await resolved(FakeAirflow(version), f"/dags/etl/runs/{QUOTED}/tasks/load/mapped")
-    assert answer["next"] == {"tool": "list_task_instances", "arguments": arguments}
+    assert calls_of(answer) == [("list_task_instances", arguments)]
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_a_task_without_a_run_is_looked_at_over_its_runs_where_airflow_can(version: str) -> None:
     answer = await resolved(FakeAirflow(version), "/dags/etl/tasks/load")
-    over_runs = {"tool": "list_task_instances", "arguments": {"dag_id": "etl", "task_id": "load", "dag_run_id": "~"}}
-    overview = {"tool": "get_dag_overview", "arguments": DAG}
-    assert answer["next"] == (over_runs if version.startswith("3") else overview)
+    over_runs = ("list_task_instances", {"dag_id": "etl", "task_id": "load", "dag_run_id": "~"})
+    overview = ("get_dag_overview", DAG)
+    assert calls_of(answer) == [over_runs if version.startswith("3") else overview]
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
@@ -238,7 +238,8 @@ async def test_a_task_without_a_run_is_looked_at_over_its_runs_where_airflow_can
 async def test_what_to_do_about_a_run_depends_on_its_state(version: str, state: str, tool: str) -> None:
     airflow = FakeAirflow(version).on("GET", f"/dags/etl/dagRuns/{QUOTED}", dag_run(RUN_ID, state))
     answer = await resolved(airflow, f"/dags/etl/runs/{QUOTED}")
-    assert answer == RUN | {"state": state, "next": {"tool": tool, "arguments": RUN}}
+    assert answer == RUN | {"state": state, "next": answer["next"]}
+    assert calls_of(answer) == [(tool, RUN)]
     assert airflow.lines() == [f"GET /dags/etl/dagRuns/{QUOTED}"]
 
 
@@ -250,7 +251,8 @@ async def test_a_link_with_a_date_only_finds_its_run_in_one_read(version: str, d
     run = dag_run if version.startswith("3") else dag_run_v1
     airflow = FakeAirflow(version).on("GET", "/dags/etl/dagRuns", page("dag_runs", [run(RUN_ID, "failed")]))
     answer = await resolved(airflow, f"/log?dag_id=etl&task_id=load&execution_date={date}")
-    assert answer == TASK | {"state": "failed", "next": {"tool": "read_task_log", "arguments": TASK}}
+    assert answer == TASK | {"state": "failed", "next": answer["next"]}
+    assert calls_of(answer) == [("read_task_log", TASK)]
     name = "logical_date" if version.startswith("3") else "execution_date"
     (sent,) = airflow.sent
     moments = {sent.asked[f"{name}_gte"], sent.asked[f"{name}_lte"]}
@@ -263,7 +265,7 @@ async def test_a_date_that_no_run_has_is_said_and_the_rest_resolved(version: str
     airflow = FakeAirflow(version).on("GET", "/dags/etl/dagRuns", page("dag_runs", [])).on("GET", "/dags/etl", dag())
     answer = await resolved(airflow, "/log?dag_id=etl&task_id=load&execution_date=2026-01-01T00:00:00Z")
     assert (answer["dag_id"], answer["task_id"], answer["logical_date"]) == ("etl", "load", "2026-01-01T00:00:00Z")
-    assert answer["next"] == {"tool": "list_dag_runs", "arguments": DAG}
+    assert calls_of(answer) == [("list_dag_runs", DAG)]
     assert "no run of 'etl' has this logical date" in answer["hint"]
     assert len(airflow.sent) <= 2
 
@@ -279,7 +281,7 @@ async def test_a_link_elsewhere_is_resolved_with_a_warning_and_never_fetched(ver
     airflow = FakeAirflow(version)
     answer = await resolved(airflow, f"/dags/etl/runs/{QUOTED}", "https://ann:secret-of-ann@prod.example/x")
     assert {name: answer[name] for name in RUN} == RUN
-    assert answer["next"] == {"tool": "get_dag_run", "arguments": RUN}
+    assert calls_of(answer) == [("get_dag_run", RUN)]
     assert "The link leads to prod.example, this Airflow is airflow.example:8080" in answer["hint"]
     assert "looking them up failed" in answer["hint"]
     assert "secret-of-ann" not in str(answer)
@@ -295,12 +297,14 @@ def asset(version: str, *scheduled: str, writer: str = "maker") -> Json:
 
 async def test_an_asset_of_3x_is_told_with_the_dags_around_it() -> None:
     airflow = FakeAirflow().on("GET", "/assets/17", asset("3.3.2", "report"))
-    assert await resolved(airflow, "/assets/17") == {
+    answer = await resolved(airflow, "/assets/17")
+    assert calls_of(answer) == [("get_dag_overview", {"dag_id": "maker"})]
+    assert answer == {
         "asset_id": 17,
         "asset_uri": "s3://b/a",
         "asset_name": "sales",
         "dag_ids": ["maker", "report"],
-        "next": {"tool": "get_dag_overview", "arguments": {"dag_id": "maker"}},
+        "next": answer["next"],
     }
     assert airflow.lines() == ["GET /assets/17"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.unit.assistant import ERAS, GENERATIONS, Assistant, assistant
+from tests.unit.assistant import ERAS, GENERATIONS, Assistant, assistant, calls_of
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.samples import dag, dag_run, page, task_instance
 
@@ -72,7 +72,7 @@ async def test_a_paused_dag_is_said_to_be_paused_after_one_look(version: str) ->
     assert answer["finished"] is False
     assert answer["state"] == "queued"
     assert "paused" in answer["hint"]
-    assert "unpause_dag" in answer["hint"]
+    assert calls_of(answer) == [("unpause_dag", {"dag_id": "etl"}), ("wait_for_dag_run", IDS)]
     assert airflow.lines().count("GET /dags/etl/dagRuns/r") == 1
 
 

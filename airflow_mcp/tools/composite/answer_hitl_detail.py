@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.workflow.params import check_conf
 
 _IDS = ("dag_id", "dag_run_id", "task_id", "map_index")
@@ -36,6 +37,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     if strange := sorted(given.keys() - params.keys()):
         there = ", ".join(params) or "none"
         raise InvalidArgumentsError(f"answer_hitl_detail: params_input.{strange[0]} is unknown; it has {there}.")
-    check_conf("answer_hitl_detail", params, given, door.version.generation, label="params_input")
+    shows = next_call("get_hitl_detail", "shows every param", **ids)
+    check_conf("answer_hitl_detail", params, given, door.version.generation, shows, label="params_input")
     answer = await door.one("patch_hitl_detail", **ids, chosen_options=chosen, params_input=given)
     return ids | answer

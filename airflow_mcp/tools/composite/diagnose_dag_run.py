@@ -8,6 +8,7 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import NextCall, next_call
 from airflow_mcp.tools.operation.ui_links import read_link, zoned
 from airflow_mcp.tools.shape import dumps
 from airflow_mcp.tools.together import Seen, look, together
@@ -33,7 +34,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     unfinished = [*_UNFINISHED, *(["awaiting_input"] if door.version >= (3, 3) else [])]
     parts: list[Any] = await together(
         [
-            all_rows(door, "list_task_instances", most=_MOST_ROWS, **ids, state=_FAILED),
+            all_rows(door, "list_task_instances", _MOST_ROWS, **ids, state=_FAILED),
             look(
                 behind=door.rows("list_task_instances", **ids, state=["upstream_failed"]),
                 unfinished=door.rows("list_task_instances", **ids, state=unfinished),
@@ -65,7 +66,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         "events": more.get("events"),
         "no_cause": more.get("no_cause"),
         "changed": _changed(dag_run, seen),
-        "next": _next(ids, groups, dag_run),
+        "next": _next(ids, groups, dag_run) or None,
         "not_seen": [f"{name}: {why}" for name, why in (seen.unseen | more.unseen).items()] or None,
     }
     return answer | {"errors": errors_told(groups, door.budget - len(dumps(answer)) - 40) or None}
@@ -78,7 +79,8 @@ async def _find(door: InnerDoor, arguments: Json) -> Json:
     if link and dag_id != link.get("dag_id"):
         raise InvalidArgumentsError("diagnose_dag_run: the link is about another DAG than dag_id. Give one of them.")
     if dag_id is None:
-        raise InvalidArgumentsError("diagnose_dag_run: this link names no DAG. resolve_url says what it is about.")
+        error = InvalidArgumentsError("diagnose_dag_run: this link names no DAG.")
+        raise error.advise(next_call("resolve_url", "says what it is about", url=arguments["url"]))
     if run_id := arguments.get("dag_run_id") or link.get("dag_run_id"):
         return await door.one("get_dag_run", dag_id=dag_id, dag_run_id=run_id)
     if moment := link.get("logical_date"):  # a link of 2.x may name a run by its date alone
@@ -91,7 +93,8 @@ async def _find(door: InnerDoor, arguments: Json) -> Json:
         rows, _ = await door.rows("list_dag_runs", dag_id=dag_id, limit=1, **asked)
         if rows:
             return rows[0]
-    raise NotFoundError(f"DAG {dag_id!r} has no run yet. why_not_running says why.", 404)
+    error = NotFoundError(f"DAG {dag_id!r} has no run yet.", 404)
+    raise error.advise(next_call("why_not_running", "says why", dag_id=dag_id))
 
 
 def _elsewhere(door: InnerDoor, arguments: Json) -> str | None:
@@ -167,14 +170,17 @@ def _task(row: Json, try_number: int | None = None) -> Json:
     return {"task_id": row["task_id"], "try_number": try_number or row.get("try_number") or 0, **index}
 
 
-def _next(ids: Json, groups: list[Alike], dag_run: Json) -> list[str]:
+def _next(ids: Json, groups: list[Alike], dag_run: Json) -> list[NextCall]:
     """The calls that an operator would make now."""
-    calls: list[str] = []
+    calls: list[NextCall] = []
     if groups:
-        first = {**ids, **_task(groups[0].instances[0])}
-        calls.append(f"read_task_log {dumps(first)}")
+        first = _task(groups[0].instances[0])
+        calls.append(next_call("read_task_log", "shows the log of the first cause", **ids, **first))
+    conf = dag_run.get("conf") or {}
+    if brief_conf(conf) != conf:
+        calls.append(next_call("get_dag_run", "shows the whole conf", **ids))
     if dag_run["state"] in ("queued", "running"):
-        calls.append(f"why_not_running {dumps(ids)} says what it waits for")
+        calls.append(next_call("why_not_running", "says what it waits for", **ids))
     if dag_run["state"] == "failed":
-        calls.append(f"clear_task_instances {dumps(ids)} shows what would run again: those that failed")
+        calls.append(next_call("clear_task_instances", "shows what would run again: those that failed", **ids))
     return calls

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.search import Found
 from airflow_mcp.tools.shape import dumps
 
 _MOST_TOOLS = 8
 _MOST_SCHEMAS = 3
-_RUN = "Run one by its own name if it is listed, else by call_tool (class read) or call_changing_tool (any other)."
+_RUN = "runs the first, listed or not; what it takes goes into `arguments`. One that is listed is called by its name"
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
@@ -27,6 +28,8 @@ def told(found: Found, budget: int, ceiling: int) -> Json:
         )
         return {"tools": [], "not_here": missed or None, "hint": hint}
     lines = [f"{tool.name} ({tool.entry.access}): {tool.entry.summary}" for tool, _ in found.tools[:_MOST_TOOLS]]
+    first = found.tools[0][0]
+    runs = next_call("call_tool" if first.entry.access == "read" else "call_changing_tool", _RUN, tool=first.name)
     best = {tool.name: schema for tool, schema in found.tools[:_MOST_SCHEMAS]}
 
     def answer(shown: int, schemas: Json) -> Json:
@@ -35,9 +38,9 @@ def told(found: Found, budget: int, ceiling: int) -> Json:
             left["tools"] = len(found.tools) - shown
         if missing := [name for name in best if name not in schemas]:
             left["schemas"] = missing
-        built: Json = {"tools": lines[:shown], "schemas": schemas, "not_here": missed or None, "hint": _RUN}
+        built: Json = {"tools": lines[:shown], "schemas": schemas, "not_here": missed or None, "next": [runs]}
         if left.get("schemas") and budget < ceiling:
-            built["next"] = {"max_chars": min(ceiling, len(dumps([lines, best, missed])) + 300)}
+            built["more"] = {"max_chars": min(ceiling, len(dumps([lines, best, missed])) + 300)}
         built["left_out"] = left or None
         return {name: value for name, value in built.items() if value is not None}
 

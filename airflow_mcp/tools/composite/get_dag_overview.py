@@ -11,18 +11,20 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotFoundError
 from airflow_mcp.text import shorten
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import NextCall, next_call
 from airflow_mcp.tools.shape import dumps, fitting
 from airflow_mcp.tools.together import Seen, look
 from airflow_mcp.tools.workflow.dag_graph import tasks_part
 from airflow_mcp.tools.workflow.dag_links import asset_links, dag_links, expression_text, pointing
-from airflow_mcp.tools.workflow.findings import call
 from airflow_mcp.tools.workflow.params import brief
 
 _RUNS = 10
 _POINTERS = 3  # task instances read to learn which DAG a task triggers or waits for
 _DESCRIPTION = 200  # characters
-_SLACK = 260  # characters of what says that something was left out, and how to get it
+_SLACK = 300  # characters of what says that something was left out, and how to get it
 _FILTERS_DATASETS = (2, 9)
+_SHOWS = {"params": "get_dag_details", "runs": "list_dag_runs", "tasks": "list_tasks"}  # what has each part whole
+_GROWS = 4  # times the size, to ask for what no other tool shows
 _PLAIN = ("dag_id", "is_paused", "is_stale", "has_import_errors")
 
 
@@ -46,7 +48,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     answer = _facts(details | {"owners": seen.get("dag", details).get("owners")})
     answer["not_seen"] = _not_seen(seen, unknown, runs) or None
     answer["next"] = _next(answer, runs)
-    parts = _Parts(answer, door.budget, dag_id)
+    parts = _Parts(answer, door, dag_id)
     answer["params"] = dict(parts.some("params", _params(details), 0.3)) or None
     answer["upstream"] = parts.some("upstream", sources + before, 0.25) or None
     answer["downstream"] = parts.some("downstream", products + after, 0.25) or None
@@ -55,6 +57,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     if "tasks" not in seen.unseen:
         answer["tasks"], left = tasks_part(tasks, parts.room)
         parts.count("tasks", left)
+    answer["next"] = answer["next"] or None
     return answer
 
 
@@ -69,14 +72,15 @@ async def _details(door: InnerDoor, dag_id: str) -> Json:
 class _Parts:
     """Gives each part of the answer its share of the room that is left, and counts what it leaves out."""
 
-    def __init__(self, answer: Json, budget: int, dag_id: str) -> None:
-        self._answer, self._budget, self._dag_id = answer, budget, dag_id
+    def __init__(self, answer: Json, door: InnerDoor, dag_id: str) -> None:
+        self._answer, self._door, self._dag_id = answer, door, dag_id
+        self._calls: list[NextCall] = answer["next"]
         self._left_out: dict[str, int] = {}
 
     @property
     def room(self) -> int:
         """Characters that are left for parts."""
-        return self._budget - len(dumps(self._answer)) - _SLACK - len(self._dag_id)
+        return self._door.budget - len(dumps(self._answer)) - _SLACK - len(self._dag_id)
 
     def some(self, name: str, items: list[Any], share: float) -> list[Any]:
         """As many of the items as fit into this share."""
@@ -89,9 +93,11 @@ class _Parts:
         if left:
             self._left_out[name] = left
             self._answer["left_out"] = self._left_out
-            calls = {"params": "get_dag_details", "runs": "list_dag_runs", "tasks": "list_tasks"}
-            ways = [calls[part] for part in self._left_out if part in calls] or ["get_dag_overview with max_chars and"]
-            self._answer["hint"] = f"{call(' and '.join(ways), dag_id=self._dag_id)} shows what is left out."
+            shows = _SHOWS.get(name)
+            if shows and shows not in [call["tool"] for call in self._calls]:
+                self._calls.append(next_call(shows, f"shows all {name}", dag_id=self._dag_id))
+            elif not shows and self._door.budget < self._door.ceiling:
+                self._answer["more"] = {"max_chars": min(self._door.ceiling, _GROWS * self._door.budget)}
 
 
 async def _assets(door: InnerDoor, dag_id: str) -> tuple[list[Json], int]:
@@ -184,10 +190,11 @@ def _not_seen(seen: Seen, unknown: list[str], runs: list[Json]) -> list[str]:
     return notes
 
 
-def _next(dag: Json, runs: list[Json]) -> Json | None:
+def _next(dag: Json, runs: list[Json]) -> list[NextCall]:
     """The call to make where the DAG's file is gone or broken, or its latest run failed."""
     if dag.get("is_stale") or dag.get("has_import_errors"):
-        return {"tool": "why_not_running", "arguments": {"dag_id": dag["dag_id"]}}
+        return [next_call("why_not_running", "says what keeps it", dag_id=dag["dag_id"])]
     if not runs or runs[0].get("state") != "failed":
-        return None
-    return {"tool": "diagnose_dag_run", "arguments": {"dag_id": dag["dag_id"], "dag_run_id": runs[0]["dag_run_id"]}}
+        return []
+    run_id = runs[0]["dag_run_id"]
+    return [next_call("diagnose_dag_run", "says why the latest run failed", dag_id=dag["dag_id"], dag_run_id=run_id)]

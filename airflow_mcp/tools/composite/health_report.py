@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.report.failures import (
     Failures,
     add_missing_dags,
@@ -20,7 +21,7 @@ from airflow_mcp.tools.report.fitting import fit_sections
 from airflow_mcp.tools.report.slow_runs import RULE, slow_runs
 from airflow_mcp.tools.together import Seen, look
 from airflow_mcp.tools.workflow.components import read_components
-from airflow_mcp.tools.workflow.findings import ago, call, count, some
+from airflow_mcp.tools.workflow.findings import ago, count, some
 
 _EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}
 _WAITING = ("scheduled", "deferred", "up_for_retry")  # counted, beside those queued and running
@@ -106,9 +107,10 @@ async def _failures(seen: Seen, door: InnerDoor, since: str, now: datetime) -> J
     with_task = {(row["dag_id"], row["dag_run_id"]) for row in failures.rows}
     bare = [run for run in runs if (run["dag_id"], run["dag_run_id"]) not in with_task]
     if complete and bare:
-        first = call("diagnose_dag_run", dag_id=bare[0]["dag_id"], dag_run_id=bare[0]["dag_run_id"])
         named = some((f"{run['dag_id']} / {run['dag_run_id']}" for run in bare), 4)
-        told["without_failed_task"] = f"{named} (a timeout, or set by hand?): {first}"
+        told["without_failed_task"] = f"{named} (a timeout, or set by hand?)"
+        first = {"dag_id": bare[0]["dag_id"], "dag_run_id": bare[0]["dag_run_id"]}
+        told["next"] = [next_call("diagnose_dag_run", "tells of the first one without a failed task", **first)]
     return told
 
 
@@ -120,7 +122,8 @@ def _import_errors(seen: Seen, now: datetime) -> Json | None:
     for cause in causes:
         first = cause.pop("first")
         cause["since"] = ago(first.get("timestamp"), now)
-        cause["do"] = call("get_import_error", import_error_id=first.get("import_error_id"))
+        shows = next_call("get_import_error", "shows the traceback", import_error_id=first["import_error_id"])
+        cause["next"] = [shows]
     files = f"{count(total, 'DAG file')} {'does' if total == 1 else 'do'} not import"
     return {"attention": files, "total": total, "causes": causes}
 
@@ -143,8 +146,9 @@ def _pools(seen: Seen) -> Json | None:
         taken = slots - (pool.get("open_slots") or 0)
         if slots > 0 and taken >= _NEARLY_FULL * slots:
             kept = {name: pool.get(name) for name in ("name", "slots", "open_slots", "queued_slots", "scheduled_slots")}
-            do = call("list_task_instances", **_EVERYWHERE, pool=[pool["name"]], state=["running", "queued"])
-            near.append({**kept, "do": do})
+            takers = {"pool": [pool["name"]], "state": ["running", "queued"]}
+            shows = next_call("list_task_instances", "shows who takes it", **_EVERYWHERE, **takers)
+            near.append({**kept, "next": [shows]})
     if not near:
         return None
     more = {"looked_at": f"{len(pools)} of {total}"} if total > len(pools) else {}
@@ -158,9 +162,8 @@ def _queues(seen: Seen, now: datetime) -> Json | None:
     if queued:
         oldest = min(queued, key=lambda row: row["queued_when"])
         ids = {name: value for name, value in ids_of(oldest).items() if name != "map_index"}
-        told["longest_queued"] = (
-            f"{ago(oldest['queued_when'], now)}, queue {oldest.get('queue')}: {call('why_not_running', **ids)}"
-        )
+        told["longest_queued"] = f"{ago(oldest['queued_when'], now)}, queue {oldest.get('queue')}"
+        told["next"] = [next_call("why_not_running", "says why the longest queued one waits", **ids)]
         if (now - datetime.fromisoformat(oldest["queued_when"])).total_seconds() > _LONG_QUEUED:
             told["attention"] = (
                 f"{count(told['queued'], 'task instance')} queued, the longest {ago(oldest['queued_when'], now)}"

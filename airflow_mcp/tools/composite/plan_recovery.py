@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import NextCall, next_call
 from airflow_mcp.tools.together import together
 from airflow_mcp.tools.workflow.failures import names
 
+_NAME = "plan_recovery"
+_MOST_CALLS = 5  # advised for what is left out
 _MOST_RUNS = 50  # of one DAG in one call
 _NAMES = 120  # characters of a run's task instances
 
@@ -19,8 +23,10 @@ async def targets(door: InnerDoor, arguments: Json) -> tuple[list[Json], Json]:
     if arguments.get("mode", "clear") == "backfill":
         return await _dates(door, arguments), {}
     found = await together(_of_dag(door, dag_id, arguments) for dag_id in dict.fromkeys(arguments["dag_ids"]))
-    excluded = [reason for _, reasons in found for reason in reasons]
-    return [row for rows, _ in found for row in rows], {"excluded": excluded} if excluded else {}
+    excluded = [reason for left in found for reason in left.excluded]
+    calls = [call for left in found for call in left.calls][:_MOST_CALLS]
+    facts: Json = {"excluded": excluded, "next": calls}
+    return [row for part in found for row in part.rows], {name: part for name, part in facts.items() if part}
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
@@ -32,6 +38,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     answer: Json = {"dry_run": True, "affected": len(rows), **facts}
     if not rows:
         return answer | {"hint": "Nothing to run again in this window. It is judged by when runs ended."}
+    answer["next"] = [*answer.get("next", ()), next_call(_NAME, "does it", **arguments | {"dry_run": False})]
     if backfill:
         return answer | {"dates": [row["logical_date"] or row["partition_key"] for row in rows]}
     steps = [
@@ -41,12 +48,20 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     return answer | {
         "runs": len(steps),
         "steps": steps,
-        "hint": "Nothing was changed. dry_run=false does it, in this order.",
+        "hint": "Nothing was changed. They would run again in this order.",
     }
 
 
-async def _of_dag(door: InnerDoor, dag_id: str, arguments: Json) -> tuple[list[Json], list[str]]:
-    """The failed task instances of a DAG's failed runs, and what is left out of them."""
+@dataclass
+class _Part:
+    """The failed task instances of a DAG's failed runs, what is left out of them, and the calls that help there."""
+
+    rows: list[Json] = field(default_factory=list[Json])
+    excluded: list[str] = field(default_factory=list[str])
+    calls: list[NextCall] = field(default_factory=list[NextCall])
+
+
+async def _of_dag(door: InnerDoor, dag_id: str, arguments: Json) -> _Part:
     window = {"end_date_gte": arguments["since"]}
     if until := arguments.get("until"):
         window["end_date_lte"] = until
@@ -55,16 +70,25 @@ async def _of_dag(door: InnerDoor, dag_id: str, arguments: Json) -> tuple[list[J
         "list_dag_runs", dag_id=dag_id, state=["failed"], **window, order_by="run_after", limit=_MOST_RUNS
     )
     if runs and dag.get("is_stale"):
-        return [], [f"{dag_id}: {total} failed runs, but its file is gone or does not import (list_import_errors)"]
+        excluded = [f"{dag_id}: {total} failed runs, but its file is gone or does not import"]
+        return _Part([], excluded, [next_call("list_import_errors", "shows whether its file does not import")])
     if runs and dag.get("is_paused"):
-        return [], [f"{dag_id}: {total} failed runs, but it is paused, so they would stay queued; unpause_dag first"]
-    excluded = [f"{dag_id}: {total - len(runs)} later failed runs; ask again after these"] if total > len(runs) else []
+        excluded = [f"{dag_id}: {total} failed runs, but it is paused, so they would stay queued"]
+        return _Part([], excluded, [next_call("unpause_dag", "lets its runs go on", dag_id=dag_id)])
+    part = _Part()
+    part.excluded = (
+        [f"{dag_id}: {total - len(runs)} later failed runs; ask again after these"] if total > len(runs) else []
+    )
     found = await together(_failed_of(door, row) for row in runs)
     for row, instances in zip(runs, found, strict=True):
         if not instances:
-            why = "no task instance of it failed (timed out, or set by hand); clear_dag_run runs it again whole"
-            excluded.append(f"{dag_id}/{row['dag_run_id']}: {why}")
-    return [instance for instances in found for instance in instances], excluded
+            part.excluded.append(
+                f"{dag_id}/{row['dag_run_id']}: no task instance of it failed (timed out, or set by hand)"
+            )
+            ids = {"dag_id": dag_id, "dag_run_id": row["dag_run_id"]}
+            part.calls.append(next_call("clear_dag_run", "shows what would run again of a run as a whole", **ids))
+    part.rows = [instance for instances in found for instance in instances]
+    return part
 
 
 async def _failed_of(door: InnerDoor, dag_run: Json) -> list[Json]:
@@ -96,9 +120,8 @@ async def _dates(door: InnerDoor, arguments: Json) -> list[Json]:
     body = _backfill(arguments)
     dag = await door.one("get_dag", dag_id=body["dag_id"])
     if dag.get("is_paused"):
-        raise InvalidArgumentsError(
-            f"plan_recovery: {body['dag_id']} is paused, so the runs would wait. unpause_dag first."
-        )
+        error = InvalidArgumentsError(f"{_NAME}: {body['dag_id']} is paused, so the runs would wait.")
+        raise error.advise(next_call("unpause_dag", "lets its runs go on", dag_id=body["dag_id"]))
     rows, _ = await door.rows("preview_backfill", **body)
     kept = ("logical_date", "partition_key")
     return [{"dag_id": body["dag_id"], **{name: row.get(name) for name in kept}} for row in rows]
@@ -106,8 +129,8 @@ async def _dates(door: InnerDoor, arguments: Json) -> list[Json]:
 
 async def _start_backfill(door: InnerDoor, arguments: Json) -> Json:
     made = await door.one("post_backfill", **_backfill(arguments))
-    hint = f"list_dag_runs with dag_id {made['dag_id']!r} shows its runs, named backfill__<date>."
-    return {"done": True, "affected": len(door.granted), "backfill_id": made.get("id"), "hint": hint}
+    shows = next_call("list_dag_runs", "shows its runs, named backfill__<date>", dag_id=made["dag_id"])
+    return {"done": True, "affected": len(door.granted), "backfill_id": made.get("id"), "next": [shows]}
 
 
 def _backfill(arguments: Json) -> Json:

@@ -12,12 +12,13 @@ from airflow_mcp.tools.logs.stream import SECONDS, read_log
 from airflow_mcp.tools.logs.tail import cost
 from airflow_mcp.tools.logs.telling import Told, around, describe, tell
 from airflow_mcp.tools.logs.window import FILTERS, Wanted, wanted
+from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.shape import dumps
 from airflow_mcp.tools.workflow.evidence import last_words
 
 _FAILED = ("failed", "up_for_retry")
 _WENT_WELL = ("success", "skipped", "up_for_reschedule", "deferred")
-_FRAME = 130  # characters of what stands around the lines: their name, left_out, next with its cursor
+_FRAME = 130  # characters of what stands around the lines: their name, left_out, more with its cursor
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
@@ -63,7 +64,7 @@ async def _part(door: InnerDoor, ids: Json, wish: Wanted, room: int) -> Json:
     if wish.filtered:
         answer["matched"] = scan.window.matched
     answer |= {"shown": shown.covered, "log": "\n".join(shown.lines)}
-    return answer | ({"left_out": left, "next": {"cursor": cursor}} if cursor else {})
+    return answer | ({"left_out": left, "more": {"cursor": cursor}} if cursor else {})
 
 
 async def _story(door: InnerDoor, ids: Json, wish: Wanted, room: int, state: str | None) -> Json:
@@ -76,7 +77,8 @@ async def _story(door: InnerDoor, ids: Json, wish: Wanted, room: int, state: str
     if state in _WENT_WELL:
         told = Told(None, "")
         if scan.story.errors:
-            answer["hint"] = f"It did not fail. {scan.story.errors} records say error: level='error' shows them."
+            answer["hint"] = f"It did not fail. {scan.story.errors} records say error."
+            answer["next"] = [next_call("read_task_log", "shows these records", **ids, level="error")]
     elif told.silent:  # only of a try that is known to have failed may be said that it died
         told = replace(told, verdict=(await last_words(door, ids) or told.verdict) if state in _FAILED else "")
     if told.verdict:
@@ -93,7 +95,7 @@ async def _story(door: InnerDoor, ids: Json, wish: Wanted, room: int, state: str
         shown = scan.end(room - len(dumps(before)) - 17)
     answer |= {"tail": "\n".join(shown.lines), "lines": scan.lines}
     if scan.lines > shown.covered:
-        answer |= {"left_out": scan.lines - shown.covered, "next": {"cursor": wish.cursor(shown.first)}}
+        answer |= {"left_out": scan.lines - shown.covered, "more": {"cursor": wish.cursor(shown.first)}}
     return answer
 
 
@@ -106,7 +108,12 @@ async def _instance(door: InnerDoor, ids: Json) -> Json:
     failed = await _failed(door, ids)
     indexes = [str(row["map_index"]) for row in failed if row["task_id"] == ids["task_id"]][:10]
     which = f"failed ones: {', '.join(indexes)}" if indexes else "none of them failed"
-    raise InvalidArgumentsError(f"read_task_log: task {ids['task_id']!r} is mapped, so map_index is required; {which}.")
+    error = InvalidArgumentsError(
+        f"read_task_log: task {ids['task_id']!r} is mapped, so map_index is required; {which}."
+    )
+    raise error.advise(
+        *(next_call("read_task_log", "is of the first that failed", **ids, map_index=int(one)) for one in indexes[:1])
+    )
 
 
 async def _failed(door: InnerDoor, ids: Json) -> list[Json]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import NextCall, next_call
 from airflow_mcp.tools.operation.ui_links import Link, read_link, typed_ids, zoned
 from airflow_mcp.tools.operation.ui_lists import LISTS, api_call, list_call
 
@@ -30,6 +31,12 @@ _TASK_PAGES = {
     "task": "get_task_instance",
 }
 
+_WHY = {
+    "diagnose_dag_run": "says why it failed",
+    "wait_for_dag_run": "waits until it ends",
+    "why_not_running": "says what it waits for",
+}
+
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
     """Ids, `state` where it was read, and `next`, in at most two requests. Raises InvalidArgumentsError."""
@@ -48,10 +55,10 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         hints.append(f"The link names these ids, but looking them up failed: {error}")
     if "dag_run_id" in ids:
         ids.pop("logical_date", None)
-    return {**ids, "next": call or _next(door, link, ids), "hint": " ".join(hints) or None}
+    return {**ids, "next": call or _next(door, link, ids) or None, "hint": " ".join(hints) or None}
 
 
-def _call_of(door: InnerDoor, link: Link) -> tuple[Link, Json | None, list[str]]:
+def _call_of(door: InnerDoor, link: Link) -> tuple[Link, list[NextCall], list[str]]:
     """The link with its ids; where it is a list or an address of the API, its call, and filters without an argument."""
     catalog, version, page = door.catalog, door.version, link.page
     if link.api:
@@ -61,17 +68,17 @@ def _call_of(door: InnerDoor, link: Link) -> tuple[Link, Json | None, list[str]]
         tool, arguments, lost = found
         ids = typed_ids({name: str(value) for name, value in arguments.items() if value != "~"})
         if tool.name in _OF_ITS_OWN:
-            return replace(link, ids=ids, page=_OF_ITS_OWN[tool.name]), None, []
-        return replace(link, ids=ids), {"tool": tool.name, "arguments": arguments}, lost
+            return replace(link, ids=ids, page=_OF_ITS_OWN[tool.name]), [], []
+        return replace(link, ids=ids), [_shows(tool.name, arguments)], lost
     in_dag = "task_id" not in link.ids and "task_group_id" not in link.ids and _DAG_PAGES.get(page)
     name = in_dag if "dag_id" in link.ids and page in _DAG_PAGES else LISTS.get(page)
     if not name or (page in ("task_instances", "events") and "task_id" in link.ids):
-        return link, None, []
+        return link, [], []
     tool = catalog.tools[name]
     if not tool.entry.since.has(version):
-        return link, None, []
+        return link, [], []
     arguments, lost = list_call(tool, link.ids, link.query, catalog, version)
-    return link, {"tool": name, "arguments": arguments}, lost
+    return link, [_shows(name, arguments)], lost
 
 
 async def _look(door: InnerDoor, ids: Json) -> Json:
@@ -110,16 +117,16 @@ async def _asset(door: InnerDoor, ids: Json) -> Json:
     }
 
 
-def _next(door: InnerDoor, link: Link, ids: Json) -> Json | None:
+def _next(door: InnerDoor, link: Link, ids: Json) -> list[NextCall]:
     """The call that answers what somebody who sends this link mostly wants to know."""
     dag, dag_run, task = (ids.get(name) for name in ("dag_id", "dag_run_id", "task_id"))
 
-    def call(tool: str, *names: str, **others: object) -> Json:
-        return {"tool": tool, "arguments": {name: ids[name] for name in names if name in ids} | others}
+    def call(tool: str, *names: str, **others: object) -> list[NextCall]:
+        return [_shows(tool, {name: ids[name] for name in names if name in ids} | others)]
 
     if dag is None:
         shown = ids.get("dag_ids") or []
-        return call("get_dag_overview", dag_id=shown[0]) if shown else None
+        return call("get_dag_overview", dag_id=shown[0]) if shown else []
     if dag_run is None:
         if link.page == "code" and task is None:
             return call("get_dag_source", "dag_id")
@@ -139,3 +146,7 @@ def _next(door: InnerDoor, link: Link, ids: Json) -> Json | None:
     tool = _TASK_PAGES.get(link.page, "read_task_log")
     tried = ("try_number",) if tool == "read_task_log" else ()
     return call(tool, *where, "task_id", "map_index", *tried)
+
+
+def _shows(tool: str, arguments: Json) -> NextCall:
+    return next_call(tool, _WHY.get(tool, "shows what the link is about"), **arguments)

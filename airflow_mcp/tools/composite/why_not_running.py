@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.together import look
 from airflow_mcp.tools.waiting.dags import (
     asset_finding,
@@ -18,7 +19,10 @@ from airflow_mcp.tools.waiting.in_run import judge_ended_task, judge_tasks
 from airflow_mcp.tools.waiting.question import Question, none_if_missing, or_error
 from airflow_mcp.tools.waiting.runs import ended_finding, others_finding, queued_findings
 from airflow_mcp.tools.workflow.components import read_components
-from airflow_mcp.tools.workflow.findings import Finding, call
+from airflow_mcp.tools.workflow.findings import Finding
+from airflow_mcp.tools.workflow.paging import all_rows
+
+_MOST_RUNS = 500  # queued and running ones of the DAG that are read: 5 requests
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
@@ -28,9 +32,11 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     """
     question = Question(door, arguments["dag_id"], arguments.get("dag_run_id"), arguments.get("task_id"))
     if "~" in (question.dag_id, question.run_id):
-        raise InvalidArgumentsError("why_not_running: name one DAG (and run); health_report looks at all of them.")
+        error = InvalidArgumentsError("why_not_running: name one DAG (and run).")
+        raise error.advise(next_call("health_report", "looks at all of them"))
     ids = {"dag_id": question.dag_id}
-    active = door.rows("list_dag_runs", **ids, state=["queued", "running"], order_by="run_after")
+    asked_for = {**ids, "state": ["queued", "running"], "order_by": "run_after"}
+    active = all_rows(door, "list_dag_runs", _MOST_RUNS, **asked_for)
     reads = {"dag": or_error(_dag(question)), "health": door.one("get_health"), "active_runs": none_if_missing(active)}
     if question.run_id:
         reads["run"] = or_error(door.one("get_dag_run", **ids, dag_run_id=question.run_id))
@@ -49,7 +55,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         if about.get("state") == "running":
             question.others = others_finding(runs, about, total)
         question.checked += [f"this is one of {total} active runs"]
-    queued = total - sum(row.get("state") == "running" for row in runs)
+    queued = sum(row.get("state") == "queued" for row in runs)
     errors = await _import_errors(question, dag) if dag.get("has_import_errors") or dag.get("is_stale") else []
     question.findings += dag_findings(dag, queued, errors, run_asked=about is not None)
     question.checked += [] if dag.get("is_paused") else ["not paused"]
@@ -125,7 +131,8 @@ async def _missing_dag(question: Question) -> Json:
     found = [unknown_dag(error) for error in fitting]
     if reader is not None and dead:
         what = f"There is no DAG {question.dag_id!r} yet, and {reader.words(question.now)}: a new file is not read."
-        found.append(Finding("blocks", what, "", f"Start that process where Airflow runs; {call('get_health')}."))
+        looked = next_call("get_health", "tells whether it is back")
+        found.append(Finding("blocks", what, "", "Start that process where Airflow runs.", (looked,)))
     question.findings = found + question.findings
     return question.told(None)
 

@@ -22,11 +22,12 @@ from airflow_mcp.tools.guarding.guard import Guard
 from airflow_mcp.tools.guarding.plan import PLAN_SECONDS, Bound
 from airflow_mcp.tools.guarding.targets import Targets, named, work_out
 from airflow_mcp.tools.inner import Room
+from airflow_mcp.tools.next_calls import NextCall, is_repeatable, next_call
 from airflow_mcp.tools.operation.operate import Operations
 
 _HINT = (
-    "Nothing was changed. The same call with this plan (and dry_run=false where there is one) does exactly this; it "
-    f"is good once, for {PLAN_SECONDS // 60} minutes."
+    "Nothing was changed. With this plan the same call does exactly what the preview shows; it is good once, for "
+    f"{PLAN_SECONDS // 60} minutes."
 )
 
 
@@ -90,7 +91,7 @@ async def confirm(
                 return Confirmation(once=entry.plan, granted=granted, effects=targets.effects)
             entry.plan, sealed = guard.plans.seal(bound)
             entry.decision = "previewed"
-            return Confirmation(preview=_preview(tool, targets, sealed, room))
+            return Confirmation(preview=_preview(tool, _repeated(door, tool, arguments, sealed), targets, sealed, room))
         case "human":
             # Nobody is asked for what is then refused.
             await guard.rates.require(caller.name, strictest_class(targets.effects))
@@ -133,8 +134,16 @@ async def _question(
     return question(approval, lambda text: guard.plans.digest(text)[:6])
 
 
-def _preview(tool: Tool, targets: Targets, plan: str, room: Room) -> Json:
-    size = max(room.budget - len(plan) - len(_HINT) - 60, SMALLEST_ANSWER)
+def _repeated(door: Operations, tool: Tool, arguments: Json, plan: str) -> list[NextCall]:
+    """The same call with its plan, where its arguments may be shown."""
+    if not is_repeatable(tool, arguments, door.catalog):
+        return []
+    return [next_call(tool.name, "does exactly what the preview shows", **arguments | {"plan": plan})]
+
+
+def _preview(tool: Tool, calls: list[NextCall], targets: Targets, plan: str, room: Room) -> Json:
+    frame: Json = {"preview": {}, "plan": plan, "hint": _HINT, **({"next": calls} if calls else {})}
+    size = max(room.budget - len(shape.dumps(frame)), SMALLEST_ANSWER)
     extra: Json = {"affected": targets.count}
     if tool.entry.lost:
         extra["lost"] = tool.entry.lost
@@ -147,5 +156,5 @@ def _preview(tool: Tool, targets: Targets, plan: str, room: Room) -> Json:
         shown = shape.list_answer(
             reply.rows, reply.record, total=rows, paged=False, budget=size, ceiling=room.ceiling, extra=extra
         )
-    shown.pop("next", None)  # a larger answer would be another plan's; dry_run shows them all
-    return {"preview": shown, "plan": plan, "hint": _HINT}
+    shown.pop("more", None)  # a larger answer would be another plan's; dry_run shows them all
+    return frame | {"preview": shown}

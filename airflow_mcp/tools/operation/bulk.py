@@ -45,7 +45,8 @@ async def body(tool: Tool, arguments: Json, catalog: Catalog, version: Version, 
             if word == "update":
                 mask = {"update_mask": list(fields)} if version >= _MASKED_SINCE else {}
                 some = await _filled(some, bulk, catalog, send, skip=chosen == "skip")
-            actions.append({"action": word, "entities": some, choice: chosen} | mask)
+            named = [_on_the_wire(one, bulk) for one in some]
+            actions.append({"action": word, "entities": named, choice: chosen} | mask)
     ids = {name: value for name, value in arguments.items() if name not in (*WORDS, "on_existing", "on_missing")}
     return ids, {"actions": actions}
 
@@ -54,6 +55,10 @@ def _whole(entity: Any, bulk: Bulk) -> Any:
     if not bulk.default:
         return entity
     return bulk.default | (entity if isinstance(entity, dict) else {[*bulk.ids][-1]: entity})
+
+
+def _on_the_wire(entity: Any, bulk: Bulk) -> Any:
+    return {bulk.alias.get(name, name): value for name, value in entity.items()} if isinstance(entity, dict) else entity
 
 
 async def _filled(entities: list[Json], bulk: Bulk, catalog: Catalog, send: Send, *, skip: bool) -> list[Json]:

@@ -10,10 +10,11 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.together import look
 from airflow_mcp.tools.workflow.evidence import Evidence, read_evidence, signature_of, what_of
 from airflow_mcp.tools.workflow.failures import to_read
-from airflow_mcp.tools.workflow.findings import ago, call, count, some
+from airflow_mcp.tools.workflow.findings import ago, count, some
 from airflow_mcp.tools.workflow.paging import all_rows
 
 _MOST_ROWS = 500  # failed task instances
@@ -46,7 +47,7 @@ async def read_failures(door: InnerDoor, since: str) -> Failures:
     asked: dict[str, Any] = {**_EVERYWHERE, "state": ["failed"], "end_date_gte": since}
     if door.version.generation == "v2":
         asked["order_by"] = "-end_date"
-    return Failures(*await all_rows(door, "list_task_instances", most=_MOST_ROWS, **asked))
+    return Failures(*await all_rows(door, "list_task_instances", _MOST_ROWS, **asked))
 
 
 async def add_missing_dags(door: InnerDoor, failures: Failures, dag_ids: Iterable[str], since: str) -> Failures:
@@ -104,7 +105,9 @@ def _cause(rows: list[Json], what: str, unread: dict[Pair, int], now: datetime) 
         "where": [".".join(pair) + times(number) for pair, number in tasks.items()],
         **({"failed_too_but_not_read": ", ".join(more)} if more else {}),
         "latest": ago(latest.get("end_date"), now),
-        "do": call("diagnose_dag_run", dag_id=latest["dag_id"], dag_run_id=latest["dag_run_id"]),
+        "next": [
+            next_call("diagnose_dag_run", "tells of its run", dag_id=latest["dag_id"], dag_run_id=latest["dag_run_id"])
+        ],
     }
 
 

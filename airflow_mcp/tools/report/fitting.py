@@ -14,7 +14,7 @@ def fit_sections(answer: Json, keep: tuple[str, ...], budget: int, ceiling: int)
     """The answer in at most `budget` characters, where what is in `keep` allows it.
 
     The longest list, of a section or within one, loses its last entry until it fits or each has one; then sections go,
-    the last first. `left_out` counts entries by section, and `next` says how large the whole answer is (up to the
+    the last first. `left_out` counts entries by section, and `more` says how large the whole answer is (up to the
     operator's `ceiling`).
     """
     whole = len(dumps(answer))
@@ -22,7 +22,7 @@ def fit_sections(answer: Json, keep: tuple[str, ...], budget: int, ceiling: int)
         return answer
     kept: Json = {name: dict(part) if isinstance(part, dict) else part for name, part in answer.items()}
     left_out: dict[str, Any] = {}
-    more: Json = {"next": {"max_chars": min(whole, ceiling)}} if budget < ceiling else {}
+    more: Json = {"more": {"max_chars": min(whole, ceiling)}} if budget < ceiling else {}
 
     def told() -> Json:
         return {**kept, "left_out": left_out, **more}

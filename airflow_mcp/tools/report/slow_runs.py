@@ -7,8 +7,9 @@ from statistics import median
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.together import look
-from airflow_mcp.tools.workflow.findings import call, lasting, moment, seconds_since
+from airflow_mcp.tools.workflow.findings import lasting, moment, seconds_since
 
 LONG = 6 * 3600.0  # seconds: long for a DAG of which nothing is known
 _TIMES = 3  # of the usual time
@@ -24,18 +25,18 @@ RULE = (
 
 async def slow_runs(door: InnerDoor, running: list[Json], now: datetime) -> list[Json]:
     """Of these running runs, oldest first, those that are long; see RULE. At most five requests."""
-    ages = {run["dag_run_id"] + run["dag_id"]: seconds_since(run.get("start_date"), now) or 0.0 for run in running}
-    old = [run for run in running if ages[run["dag_run_id"] + run["dag_id"]] > _NOTICED]
-    dag_ids = list(dict.fromkeys(run["dag_id"] for run in old))[:MOST_DAGS]
+    old = [(run, age) for run in running if (age := seconds_since(run.get("start_date"), now) or 0.0) > _NOTICED]
+    dag_ids = list(dict.fromkeys(run["dag_id"] for run, _ in old))[:MOST_DAGS]
     seen = await look(**{dag_id: door.rows("list_dag_runs", dag_id=dag_id, limit=_LATEST) for dag_id in dag_ids})
     usual = {dag_id: _usual(rows) for dag_id, (rows, _) in seen.values.items()}
     found: list[Json] = []
-    for run in old:
-        age, known = ages[run["dag_run_id"] + run["dag_id"]], usual.get(run["dag_id"])
+    for run, age in old:
+        known = usual.get(run["dag_id"])
         if age > (LONG if known is None else _TIMES * known):
             ids = {"dag_id": run["dag_id"], "dag_run_id": run["dag_run_id"]}
             usually = None if known is None else lasting(known)
-            found.append({**ids, "running_for": lasting(age), "usually": usually, "do": call("why_not_running", **ids)})
+            calls = [next_call("why_not_running", "says what it waits for", **ids)]
+            found.append({**ids, "running_for": lasting(age), "usually": usually, "next": calls})
     return found
 
 

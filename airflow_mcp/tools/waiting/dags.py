@@ -10,9 +10,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.workflow.findings import Finding, ago, call, count, lasting, moment, seconds_since, some, verb
+from airflow_mcp.tools.next_calls import NextCall, next_call
+from airflow_mcp.tools.workflow.findings import Finding, ago, count, lasting, moment, seconds_since, some, verb
 
 _TELLING = 4  # letters of a name that mean something in another
+_MEND = "Mend the file."
 _LATE = 60.0  # seconds after which a due run should exist
 
 
@@ -48,7 +50,7 @@ def _plain(name: str) -> str:
 def unknown_dag(error: Json) -> Finding:
     """There is no such DAG, because this file does not import."""
     what = f"There is no such DAG, but the file {error.get('filename')}, which may define it, does not import."
-    return Finding("blocks", what, last_line(error), _mend(error))
+    return Finding("blocks", what, last_line(error), _MEND, (_traceback(error),))
 
 
 def dag_findings(dag: Json, queued: int, import_errors: list[Json] | None, *, run_asked: bool) -> list[Finding]:
@@ -66,15 +68,16 @@ def dag_findings(dag: Json, queued: int, import_errors: list[Json] | None, *, ru
         gone = "Airflow has dropped the DAG (stale): none of its runs goes on"
         what = f"The DAG's file {file} does not import, so {gone if stale else 'it gets no new scheduled run'}."
         evidence = last_line(error) if mine else "has_import_errors is true; which error it is could not be read."
-        do = _mend(error) if mine else f"{call('list_import_errors')} shows the tracebacks."
-        found.append(Finding("blocks" if stale or not run_asked else "note", what, evidence, do))
+        traceback = _traceback(error) if mine else next_call("list_import_errors", "shows the tracebacks")
+        found.append(Finding("blocks" if stale or not run_asked else "note", what, evidence, _MEND, (traceback,)))
     elif stale:
         found.append(
             Finding(
                 "blocks",
                 "The DAG is stale: Airflow no longer finds it in its file, so none of its runs goes on.",
                 f"File {dag.get('fileloc')}, last parsed {dag.get('last_parsed_time')}.",
-                "Put the file back, or the DAG back into it; get_health tells whether DAG files are read at all.",
+                "Put the file back, or the DAG back into it.",
+                (next_call("get_health", "tells whether DAG files are read at all"),),
             )
         )
     if dag.get("is_paused"):
@@ -86,15 +89,14 @@ def dag_findings(dag: Json, queued: int, import_errors: list[Json] | None, *, ru
                 f"The DAG is paused{runs}.",
                 "is_paused is true"
                 + (f"; Airflow itself pauses it after {limit} failed runs in a row." if limit else "."),
-                f"{call('unpause_dag', dag_id=dag['dag_id'])}; that also starts any other run that is due.",
+                calls=(next_call("unpause_dag", "starts it, and any other run that is due", dag_id=dag["dag_id"]),),
             )
         )
     return found
 
 
-def _mend(error: Json) -> str:
-    shows = call("get_import_error", import_error_id=error.get("import_error_id"))
-    return f"{shows} shows the traceback; mend the file."
+def _traceback(error: Json) -> NextCall:
+    return next_call("get_import_error", "shows the traceback", import_error_id=error["import_error_id"])
 
 
 @dataclass(frozen=True)
@@ -140,33 +142,29 @@ def asset_finding(dag: Json, assets: list[Asset], now: datetime) -> Finding:
         maker = "policy hides the DAG that produces it" if asset.producers is None else maker
         told.append(f"not yet: {asset.uri} ({maker}{last})")
     producers = [name for asset in missing for name in asset.producers or ()]
-    do = (
-        f"{call('why_not_running', dag_id=producers[0])} for the DAG that produces it; "
-        if producers
-        else "What produces it must send its event; "
-    ) + f"or {call('trigger_dag_run', dag_id=dag['dag_id'])} runs it without waiting."
+    hint = "" if producers else "What produces it must send its event."
+    calls = [next_call("why_not_running", "is about a DAG that produces one of them", dag_id=one) for one in producers]
+    trigger = next_call("trigger_dag_run", "runs it without waiting", dag_id=dag["dag_id"])
     if not missing:
         return Finding(
             "waits", "Every asset it waits for has come; the scheduler should start a run now.", "; ".join(told)
         )
     what = f"The DAG waits for {len(missing)} of {count(len(assets), 'asset')}: {some((a.uri for a in missing), 3)}."
-    return Finding("waits", what, "; ".join(told[:8]), do)
+    return Finding("waits", what, "; ".join(told[:8]), hint, (*calls[:1], trigger))
 
 
 def schedule_finding(dag: Json, latest: Json | None, now: datetime, *, explained: bool) -> Finding:
     """When the DAG runs next; not for one that waits for assets. `explained`: something else keeps it already."""
-    dag_id = dag["dag_id"]
     due = dag.get("next_dagrun_run_after")
     last = f"Its latest run {latest['dag_run_id']} is {latest.get('state')}." if latest else "It has no run yet."
     schedule = dag.get("timetable_summary") or dag.get("timetable_description") or "none"
-    trigger = f"{call('trigger_dag_run', dag_id=dag_id)} runs it now."
+    trigger = (next_call("trigger_dag_run", "runs it now", dag_id=dag["dag_id"]),)
     late = seconds_since(due, now)
     start, end = moment(dag.get("start_date")), moment(dag.get("end_date"))
     if late is not None and late < 0:
         begins = f"; its start_date {dag['start_date']} is in the future" if start and start > now else ""
-        return Finding(
-            "waits", f"Its next run is due {ago(due, now)}, at {due}{begins}.", f"Schedule {schedule}. {last}", trigger
-        )
+        what = f"Its next run is due {ago(due, now)}, at {due}{begins}."
+        return Finding("waits", what, f"Schedule {schedule}. {last}", calls=trigger)
     if late is not None and explained:
         return Finding("note", f"A run is due since {due}: it is created once the cause is mended.", last)
     if late is not None and late > _LATE:
@@ -174,14 +172,14 @@ def schedule_finding(dag: Json, latest: Json | None, now: datetime, *, explained
             "note",
             f"A run has been due for {lasting(late)} and does not exist.",
             f"next_dagrun_run_after {due}; schedule {schedule}. {last}",
-            "Look at the scheduler's own log: it should have created the run. " + trigger,
+            "Look at the scheduler's own log: it should have created the run.",
+            trigger,
         )
     if late is not None:
         return Finding("waits", "A run is due now; the scheduler creates it within seconds.", f"Due {due}. {last}")
     if end and end < now:
-        return Finding(
-            "ended", f"The DAG's end_date {dag['end_date']} is over: it gets no more scheduled runs.", last, trigger
-        )
+        what = f"The DAG's end_date {dag['end_date']} is over: it gets no more scheduled runs."
+        return Finding("ended", what, last, calls=trigger)
     if str(dag.get("timetable_description") or "never").lower().startswith("never"):
-        return Finding("waits", "The DAG has no schedule: it only runs when it is triggered.", last, trigger)
-    return Finding("waits", "Airflow has no next run planned for it.", f"Schedule {schedule}. {last}", trigger)
+        return Finding("waits", "The DAG has no schedule: it only runs when it is triggered.", last, calls=trigger)
+    return Finding("waits", "Airflow has no next run planned for it.", f"Schedule {schedule}. {last}", calls=trigger)

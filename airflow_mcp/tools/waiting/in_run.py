@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotFoundError
+from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.waiting.limits import (
     active_tasks_finding,
     full_executor,
@@ -27,7 +28,7 @@ from airflow_mcp.tools.waiting.tasks import (
     waiting_findings,
     waits_for_past,
 )
-from airflow_mcp.tools.workflow.findings import Finding, ago, call, seconds_since
+from airflow_mcp.tools.workflow.findings import Finding, ago, seconds_since
 
 _OVER = ("success", "failed", "upstream_failed", "skipped", "removed")
 _EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}
@@ -79,14 +80,14 @@ async def judge_ended_task(question: Question, ids: Json, *, sure: bool = True) 
             raise
     if not sure and state not in _OVER:
         said = f"The task is {state or 'not seen to be over'}, and one of very many that are unfinished in this run."
-        question.findings.append(
-            Finding("note", said, "", f"{call('why_not_running', **ids)} says what holds the run.")
-        )
+        holds = next_call("why_not_running", "says what holds the run", **ids)
+        question.findings.append(Finding("note", said, calls=(holds,)))
         return
     question.is_over()
-    do = f"{call('diagnose_dag_run', **ids)} says why." if state in ("failed", "upstream_failed") else ""
+    failed = state in ("failed", "upstream_failed")
+    calls = (next_call("diagnose_dag_run", "says why", **ids),) if failed else ()
     what = f"The task is over: {state}." if state else "The task never started, and its run is over."
-    question.findings.append(Finding("ended", what, "", do))
+    question.findings.append(Finding("ended", what, calls=calls))
 
 
 async def _judge_held(question: Question, dag: Json, run: Json, held: list[Json], active: int) -> None:
@@ -129,8 +130,8 @@ async def _judge_held(question: Question, dag: Json, run: Json, held: list[Json]
     what = f"Nothing seen here keeps {names(held)} from being queued; the scheduler has not done it yet."
     evidence = f"The scheduler last looked at the run {ago(looked, question.now)}."
     late = since is not None and since > PATIENCE
-    do = "Look at the scheduler's own log: it has not come round to this run." if late else ""
-    question.findings.append(Finding("note" if late else "waits", what, evidence, do))
+    hint = "Look at the scheduler's own log: it has not come round to this run." if late else ""
+    question.findings.append(Finding("note" if late else "waits", what, evidence, hint))
 
 
 async def _judge_past(question: Question, run: Json, row: Json) -> Finding:

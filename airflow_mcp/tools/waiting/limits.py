@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.waiting.tasks import they
-from airflow_mcp.tools.workflow.findings import Finding, ago, call, count
+from airflow_mcp.tools.next_calls import next_call
+from airflow_mcp.tools.waiting.tasks import busy_everywhere, they
+from airflow_mcp.tools.workflow.findings import Finding, ago, count, verb
 
 _SHOWN = 3  # occupants named
 _PARALLELISM = 32  # [core] parallelism as Airflow ships it, 2.x and 3.x
@@ -33,9 +34,16 @@ def unknown_pool(name: str, rows: list[Json]) -> Finding:
     return Finding(
         "blocks",
         f"The pool {name!r} does not exist, so {they(rows, 'is', 'are')} never queued.",
-        f"{count(len(rows), 'task instance')} of this run names it; list_pools has no such pool.",
-        f"{call('create_pool', name=name, slots=max(row.get('pool_slots') or 1 for row in rows))} makes it, "
-        "or name an existing pool in the DAG.",
+        f"{count(len(rows), 'task instance')} of this run {verb(len(rows), 'names', 'name')} it; no pool is called so.",
+        "Name an existing pool in the DAG, or create this one.",
+        (
+            next_call(
+                "create_pool",
+                "makes it",
+                pool_name=name,
+                slots=max(row.get("pool_slots") or 1 for row in rows),
+            ),
+        ),
     )
 
 
@@ -51,7 +59,8 @@ def pool_finding(pool: Json, rows: list[Json], occupants: list[Json], total: int
             "blocks",
             f"{they(too_big, 'needs', 'need')} {need} slots of pool {name!r}, which has only {slots}.",
             f"pool_slots {need}, slots {slots}.",
-            f"{call('update_pool', pool_name=name, slots=need)}, or lower pool_slots in the DAG.",
+            "Make the pool larger, or lower pool_slots in the DAG.",
+            (next_call("update_pool", "makes it large enough", pool_name=name, slots=need),),
         )
     if not is_full(pool, rows):
         return None
@@ -66,7 +75,8 @@ def pool_finding(pool: Json, rows: list[Json], occupants: list[Json], total: int
         "blocks",
         f"Pool {name!r} is full: {taken} of {count(slots, 'slot')} taken, so {they(rows, 'waits', 'wait')}.",
         ("Taken by " + "; ".join(shown) + more + ".") if shown else f"open_slots {pool.get('open_slots')}.",
-        f"Wait for them, or {call('update_pool', pool_name=name, slots=slots + len(rows))} makes room.",
+        "Wait for them, or make room.",
+        (next_call("update_pool", "makes room", pool_name=name, slots=slots + len(rows)),),
     )
 
 
@@ -80,7 +90,11 @@ def active_tasks_finding(dag: Json, rows: list[Json], active: int, *, each_run: 
         "blocks",
         f"max_active_tasks is reached: {active} of {limit} task instances {where} are running or queued.",
         f"{they(rows, 'waits', 'wait')} for one of them to end.",
-        f"{call('list_task_instances', dag_id=dag['dag_id'], dag_run_id='~', state=['running', 'queued'])} shows them.",
+        calls=(
+            next_call(
+                "list_task_instances", "shows them", dag_id=dag["dag_id"], dag_run_id="~", state=["running", "queued"]
+            ),
+        ),
     )
 
 
@@ -96,5 +110,5 @@ def full_executor(rows: list[Json], busy: int) -> Finding | None:
         f"The executor may be full, so {they(rows, 'stays', 'stay')} scheduled.",
         f"{busy} task instances of all DAGs are running or queued; [core] parallelism is {_PARALLELISM} for each "
         "scheduler unless it is set.",
-        f"{call('list_task_instances', dag_id='~', dag_run_id='~', state=['running', 'queued'])} shows who takes it.",
+        calls=(busy_everywhere("shows who takes it"),),
     )

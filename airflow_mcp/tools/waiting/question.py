@@ -42,7 +42,7 @@ class Question:
         """Whether something was found that needs a hand."""
         return any(finding.kind == "blocks" for finding in self.findings)
 
-    async def look(self, **reads: Awaitable[Any]) -> Seen:
+    async def look(self, /, **reads: Awaitable[Any]) -> Seen:
         """Read at once; what could not be read is told in the answer. "_" in a name is shown as a space."""
         seen = await look(**reads)
         self.unseen |= {name.replace("_", " "): sentence for name, sentence in seen.unseen.items()}
@@ -71,7 +71,8 @@ class Question:
             "verdict": verdict([first]),
             "cause": first.what,
             "evidence": first.evidence or None,
-            "do": first.do or None,
+            "hint": first.hint or None,
+            "next": [*first.calls] or None,
             "also": [finding.shown() for finding in others[:_MOST_ALSO]] or None,
             "checked": "; ".join(self.checked) or None,
             "not_seen": [f"{name}: {sentence}" for name, sentence in self.unseen.items()] or None,

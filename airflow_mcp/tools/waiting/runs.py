@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.workflow.findings import Finding, ago, call, count, seconds_since, some, verb
+from airflow_mcp.tools.next_calls import next_call
+from airflow_mcp.tools.workflow.findings import Finding, ago, count, seconds_since, some, verb
 
 _SHOWN = 4  # runs named as occupying a limit
 _PATIENCE = 60.0  # seconds a queued run may wait without that being remarkable
@@ -23,6 +24,7 @@ def queued_findings(
 ) -> list[Finding]:
     """Why this queued run does not start; `active` are the DAG's queued and running ones, oldest first.
 
+    Runs of backfills and all others have a limit each, so that only those of the run's own kind are counted.
     Where nothing is found that is said, unless something else has `explained` it.
     """
     found: list[Finding] = []
@@ -34,22 +36,23 @@ def queued_findings(
         )
     of_backfill = run.get("run_type") == "backfill"  # these have a limit of their own
     limit = (backfill or {}).get("max_active_runs") if of_backfill else dag.get("max_active_runs")
-    running = [
-        row for row in active if row.get("state") == "running" and (row.get("run_type") == "backfill") == of_backfill
-    ]
+    alike = [row for row in active if (row.get("run_type") == "backfill") == of_backfill]
+    running = [row for row in alike if row.get("state") == "running"]
     if limit and len(running) >= limit:
         whose = "max_active_runs of the backfill" if of_backfill else "max_active_runs"
         shown = "; ".join(f"{row['dag_run_id']} since {ago(row.get('start_date'), now)}" for row in running[:_SHOWN])
         more = f"; {len(running) - _SHOWN} more" if len(running) > _SHOWN else ""
-        queued = active_total - len(running)
+        queued = len(alike) - len(running)
+        least = "at least " if active_total > len(active) else ""
+        oldest = {"dag_id": dag["dag_id"], "dag_run_id": running[0]["dag_run_id"]}
         found.append(
             Finding(
                 "blocks",
                 f"{whose} is reached: {len(running)} of {limit} {verb(len(running), 'is', 'are')} running, and "
-                f"{count(queued, 'run')} {verb(queued, 'waits', 'wait')} behind.",
+                f"{least}{count(queued, 'run')} {verb(queued, 'waits', 'wait')} behind.",
                 f"Running: {shown}{more}.",
-                f"{call('why_not_running', dag_id=dag['dag_id'], dag_run_id=running[0]['dag_run_id'])} says what the "
-                "oldest of them waits for; when it ends, the next one starts.",
+                "When one of them ends, the next one starts.",
+                (next_call("why_not_running", "says what the oldest of them waits for", **oldest),),
             )
         )
     if backfill and backfill.get("is_paused"):
@@ -59,7 +62,7 @@ def queued_findings(
                 "blocks",
                 f"The run belongs to backfill {backfill.get('id')}, which is paused.",
                 f"Backfill of {dates}; is_paused is true.",
-                "Unpause the backfill in Airflow's own pages: no tool here does it.",
+                calls=(next_call("unpause_backfill", "lets its runs start", backfill_id=backfill.get("id")),),
             )
         )
     if not found and not explained:
@@ -83,8 +86,9 @@ def others_finding(runs: list[Json], looked_at: Json, total: int) -> Finding:
         "note",
         f"{count(more, 'more run')} of the DAG {verb(more, 'is', 'are')} active and {verb(more, 'was', 'were')} not "
         f"looked at: {some(others)}.",
-        "",
-        call("why_not_running", dag_id=looked_at["dag_id"], dag_run_id=others[-1]),
+        calls=(
+            next_call("why_not_running", "is about one of them", dag_id=looked_at["dag_id"], dag_run_id=others[-1]),
+        ),
     )
 
 
@@ -92,5 +96,5 @@ def ended_finding(run: Json, now: datetime) -> Finding:
     """A run that is over, with the call that says more."""
     ids = {"dag_id": run["dag_id"], "dag_run_id": run["dag_run_id"]}
     state = run.get("state")
-    do = call("diagnose_dag_run", **ids) + " says why." if state == "failed" else ""
-    return Finding("ended", f"The run is over: {state}.", f"It ended {ago(run.get('end_date'), now)}.", do)
+    calls = (next_call("diagnose_dag_run", "says why", **ids),) if state == "failed" else ()
+    return Finding("ended", f"The run is over: {state}.", f"It ended {ago(run.get('end_date'), now)}.", calls=calls)

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.text import shorten
+from airflow_mcp.tools.next_calls import NextCall, next_call
 from airflow_mcp.tools.workflow.components import Component
-from airflow_mcp.tools.workflow.findings import Finding, ago, call, count, lasting, moment, seconds_since, some, verb
+from airflow_mcp.tools.workflow.findings import Finding, ago, count, lasting, moment, seconds_since, some, verb
 
 UNFINISHED = (
     "none",
@@ -87,7 +88,11 @@ def waiting_findings(front: Front, tasks: list[Json], triggerer: Component | Non
                 "blocks",
                 f"{they(rows, 'waits', 'wait')} for the answer of a person.",
                 f"awaiting_input since {ago(_oldest(rows, 'start_date'), now)}.",
-                "Answer it under Required Actions in Airflow's own pages.",
+                calls=(
+                    next_call(
+                        "get_hitl_detail", "shows the question, which answer_hitl_detail answers", **_ids(rows[0])
+                    ),
+                ),
             )
         )
     if rows := front.of("up_for_retry"):
@@ -99,7 +104,7 @@ def waiting_findings(front: Front, tasks: list[Json], triggerer: Component | Non
                 "waits",
                 f"The condition of {names(rows)} is not met yet: a sensor that looks again from time to time.",
                 f"up_for_reschedule, last look {ago(first, now)}, operator {rows[0].get('operator_name')}.",
-                f"{_log(rows[0])} shows what it looks for.",
+                calls=(next_call("read_task_log", "shows what it looks for", **_ids(rows[0])),),
             )
         )
     if rows := front.of("running", "restarting"):
@@ -109,7 +114,7 @@ def waiting_findings(front: Front, tasks: list[Json], triggerer: Component | Non
                 "runs",
                 f"{count(len(rows), 'task instance')} {verb(len(rows), 'runs', 'run')}: {names(rows)}.",
                 f"The longest since {ago(longest, now)}, on {rows[0].get('hostname') or 'an unknown host'}.",
-                f"{_log(rows[0])} shows what it does.",
+                calls=(next_call("read_task_log", "shows what it does", **_ids(rows[0])),),
             )
         )
     return found
@@ -123,18 +128,18 @@ def _deferred(rows: list[Json], triggerer: Component | None, now: datetime) -> F
     evidence = f"Deferred on {about} since {since}{taken}."
     if triggerer is not None and (triggerer.status != "healthy"):
         what = f"{they(rows, 'is', 'are')} deferred and cannot resume: {triggerer.words(now)}."
-        do = f"Start or restart the triggerer process where Airflow runs; {call('get_health')} shows when it is back."
-        return Finding("blocks", what, evidence, do)
+        hint = "Start or restart the triggerer process where Airflow runs."
+        return Finding("blocks", what, evidence, hint, (next_call("get_health", "shows when it is back"),))
     waited = seconds_since(trigger.get("created_date"), now)
     if taken and waited is not None and waited > PATIENCE:
         what = f"No triggerer has taken up the trigger of {names(rows)} for {lasting(waited)}."
-        do = "Look at the triggerer's own log: it may be at its capacity ([triggerer] capacity), or of another queue."
-        return Finding("blocks", what, evidence, do)
+        hint = "Look at the triggerer's own log: it may be at its capacity ([triggerer] capacity), or of another queue."
+        return Finding("blocks", what, evidence, hint)
     return Finding(
         "waits",
         f"{they(rows, 'is', 'are')} deferred: to resume when the trigger fires.",
         evidence,
-        f"{_log(rows[0])} may say more.",
+        calls=(next_call("read_task_log", "may say more", **_ids(rows[0])),),
     )
 
 
@@ -149,14 +154,16 @@ def _retry(rows: list[Json], tasks: dict[str, Json], now: datetime) -> Finding:
     if delay := _delay(task):
         growing = ", growing with each try" if task.get("retry_exponential_backoff") else ""
         evidence += f", retry_delay {lasting(delay.total_seconds())}{growing}"
-    do = f"{_log(row)} shows the error."
+    log = (next_call("read_task_log", "shows the error", **_ids(row)),)
     if at is None:
-        return Finding("waits", f"{they(rows, 'is', 'are')} tried again after the retry delay.", f"{evidence}.", do)
+        what = f"{they(rows, 'is', 'are')} tried again after the retry delay."
+        return Finding("waits", what, f"{evidence}.", calls=log)
     when = f"{ago(at.isoformat(), now)}, at {at:%Y-%m-%dT%H:%M:%SZ}"
     if (now - at).total_seconds() > PATIENCE and not task.get("retry_exponential_backoff"):
-        return Finding("note", f"{they(rows, 'was', 'were')} due to be tried again {when}.", f"{evidence}.", do)
+        what = f"{they(rows, 'was', 'were')} due to be tried again {when}."
+        return Finding("note", what, f"{evidence}.", calls=log)
     bound = "at the earliest " if task.get("retry_exponential_backoff") else ""
-    return Finding("waits", f"{they(rows, 'is', 'are')} tried again {bound}{when}.", f"{evidence}.", do)
+    return Finding("waits", f"{they(rows, 'is', 'are')} tried again {bound}{when}.", f"{evidence}.", calls=log)
 
 
 def _next_try(row: Json, task: Json) -> datetime | None:
@@ -175,9 +182,14 @@ def _oldest(rows: list[Json], field: str) -> str | None:
     return min((row[field] for row in rows if row.get(field)), default=None)
 
 
-def _log(row: Json) -> str:
-    ids = {name: row.get(name) for name in ("dag_id", "dag_run_id", "task_id", "map_index")}
-    return call("read_task_log", **ids)
+def _ids(row: Json) -> Json:
+    """The arguments that name a task instance."""
+    return {name: row.get(name) for name in ("dag_id", "dag_run_id", "task_id", "map_index")}
+
+
+def busy_everywhere(why: str) -> NextCall:
+    """The call that lists what runs or is queued, of every DAG."""
+    return next_call("list_task_instances", why, dag_id="~", dag_run_id="~", state=["running", "queued"])
 
 
 def queued_finding(rows: list[Json], busy: int | None, in_queue: int | None, now: datetime) -> Finding:
@@ -205,8 +217,8 @@ def queued_finding(rows: list[Json], busy: int | None, in_queue: int | None, now
         "blocks",
         f"No worker has started {names(rows)}, queued for {lasting(waited)}.",
         evidence,
-        "Look at the executor's log and the workers (lost messages, no capacity); "
-        f"{call('list_task_instances', dag_id='~', dag_run_id='~', state=['running', 'queued'])} shows who runs.",
+        "Look at the executor's log and the workers (lost messages, no capacity).",
+        (busy_everywhere("shows who runs"),),
     )
 
 
@@ -217,10 +229,11 @@ def told_by_airflow(row: Json, reasons: list[Json]) -> list[Finding]:
         return []
     ids = {name: row[name] for name in ("dag_id", "dag_run_id")}
     first = told[0]
-    do = f"{call('list_task_instances', **ids)} shows the states of the others."
+    others = next_call("list_task_instances", "shows the states of the others", **ids)
     evidence = "; ".join(f"{reason.get('name')}: {reason.get('reason')}" for reason in told)
     what = f"Airflow does not queue {row['task_id']}: {shorten(str(first.get('reason')), 200)}"
-    return [Finding("blocks", what, shorten(evidence, 900) if len(told) > 1 else str(first.get("name")), do)]
+    evidence = shorten(evidence, 900) if len(told) > 1 else str(first.get("name"))
+    return [Finding("blocks", what, evidence, calls=(others,))]
 
 
 def waits_for_past(reasons: list[Json]) -> bool:
@@ -233,12 +246,15 @@ def past_finding(row: Json, before: Json | None, state: str | None) -> Finding:
     task, ids = row["task_id"], {"dag_id": row["dag_id"]}
     what = f"{task} depends on its own past: the run before has to succeed first (depends_on_past)."
     if before is None:
-        return Finding("blocks", what, "", f"{call('list_dag_runs', **ids)} shows the runs before.")
+        return Finding("blocks", what, calls=(next_call("list_dag_runs", "shows the runs before", **ids),))
     ids["dag_run_id"] = before["dag_run_id"]
     what = f"{task} depends on its own past (depends_on_past), and in the run before it is {state or 'not started'}."
     over = before.get("state") in ("success", "failed")
-    do = call("diagnose_dag_run", **ids) if over else call("why_not_running", **ids)
-    after = "says why" if over else "says what that run waits for"
-    again = call("clear_task_instances", **ids, task_ids=[task]) + " lets it run again (a dry run first)"
     evidence = f"Run {before['dag_run_id']} is {before.get('state')}."
-    return Finding("blocks", what, evidence, f"{do} {after}" + (f"; {again}." if over else "."))
+    if not over:
+        waits = next_call("why_not_running", "says what that run waits for", **ids)
+        return Finding("blocks", what, evidence, calls=(waits,))
+    why = next_call("diagnose_dag_run", "says why", **ids)
+    failed = None if state in ("failed", "upstream_failed") else False  # by default only what failed is cleared
+    again = next_call("clear_task_instances", "shows what would run again", **ids, task_ids=[task], only_failed=failed)
+    return Finding("blocks", what, evidence, calls=(why, again))

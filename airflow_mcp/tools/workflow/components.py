@@ -7,7 +7,8 @@ from datetime import datetime
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.tools.workflow.findings import Finding, ago, call
+from airflow_mcp.tools.next_calls import next_call
+from airflow_mcp.tools.workflow.findings import Finding, ago
 
 _MEANING = {
     "metadatabase": "nothing works",
@@ -50,13 +51,14 @@ class Component:
     def finding(self, now: datetime, *, blocks: bool) -> Finding:
         """Why it matters that this one is not alive."""
         state = "is not alive" if self.status else "does not run: none has ever reported"
-        evidence = f"get_health: {self.status or 'no status'}, last heartbeat {ago(self.heartbeat, now)}"
+        evidence = f"Health: {self.status or 'no status'}, last heartbeat {ago(self.heartbeat, now)}"
         evidence += f" ({self.heartbeat})." if self.heartbeat else "."
         return Finding(
             "blocks" if blocks else "note",
             f"{self.title} {state}, so {_MEANING[self.name]}.",
             evidence,
-            f"Start or restart it where Airflow runs (no tool here can), then look again: {call('get_health')}.",
+            "Start or restart it where Airflow runs.",
+            (next_call("get_health", "tells whether it is back"),),
         )
 
 

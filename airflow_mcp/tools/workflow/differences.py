@@ -44,7 +44,7 @@ def brief_conf(conf: Json) -> Json:
     cut = [(key, value if len(dumps(value)) <= _VALUE else _shown(value)) for key, value in conf.items()]
     kept = dict(fitting(cut, _CONF))
     more = len(conf) - len(kept)
-    return kept | ({"...": f"{more} more keys: get_dag_run shows them"} if more else {})
+    return kept | ({"...": f"{more} more keys"} if more else {})
 
 
 def _hidden(run: Json, success: Json) -> list[str]:

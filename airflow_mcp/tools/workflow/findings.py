@@ -1,14 +1,14 @@
-"""What a workflow finds out: a sentence, its evidence, the call to make next; and how long something has lasted."""
+"""What a workflow finds out: a sentence, its evidence, the calls to make next; and how long something has lasted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.tools.shape import dumps
+from airflow_mcp.tools.next_calls import NextCall
 
 Kind = Literal["blocks", "waits", "runs", "ended", "note"]
 _VERDICTS: dict[Kind, str] = {  # the most pressing first
@@ -24,18 +24,21 @@ _SKEW = 3.0  # seconds by which clocks may differ
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was seen. `blocks` needs a hand, `waits` ends by itself, a `note` explains nothing yet."""
+    """One thing that was seen. `blocks` needs a hand, `waits` ends by itself, a `note` explains nothing yet.
+
+    `hint` says what to do where no tool does it, `calls` are those to make next.
+    """
 
     kind: Kind
     what: str
     evidence: str = ""
-    do: str = ""
+    hint: str = ""
+    calls: tuple[NextCall, ...] = ()
 
     def shown(self) -> Json:
         """As a part of an answer, without what is empty."""
-        return {
-            name: text for name, text in (("what", self.what), ("evidence", self.evidence), ("do", self.do)) if text
-        }
+        parts = {"what": self.what, "evidence": self.evidence, "hint": self.hint, "next": [*self.calls]}
+        return {name: part for name, part in parts.items() if part}
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
@@ -46,11 +49,6 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
 def verdict(findings: Sequence[Finding]) -> str:
     """The first finding in one word: blocked, waiting, running, finished or unclear."""
     return _VERDICTS[findings[0].kind] if findings else "unclear"
-
-
-def call(tool: str, **arguments: Any) -> str:
-    """A call as a model may make it: `unpause_dag {"dag_id":"etl"}`; arguments that are None are left out."""
-    return f"{tool} {dumps({name: value for name, value in arguments.items() if value is not None})}"
 
 
 def moment(text: object) -> datetime | None:

@@ -10,7 +10,7 @@ from airflow_mcp.tools.operation.operate import PAGE
 from airflow_mcp.tools.together import together
 
 
-async def all_rows(door: InnerDoor, name: str, *, most: int, **arguments: Any) -> tuple[list[Json], int]:
+async def all_rows(door: InnerDoor, name: str, most: int, /, **arguments: Any) -> tuple[list[Json], int]:
     """Rows (at most `most`) and how many there are; the pages behind the first are read at once."""
     rows, total = await door.rows(name, **arguments, limit=min(PAGE, most))
     step = len(rows)

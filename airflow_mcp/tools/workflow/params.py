@@ -20,6 +20,7 @@ from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.redact import MASK, redact
 from airflow_mcp.text import shorten
+from airflow_mcp.tools.next_calls import NextCall
 from airflow_mcp.tools.shape import dumps
 
 if TYPE_CHECKING:
@@ -51,18 +52,18 @@ def is_required(param: Json) -> bool:
     return param.get("value") is None and not _fits(param, None, "v2")
 
 
-def check_conf(tool: str, params: Json, conf: Json, generation: Generation, *, label: str = "conf") -> str | None:
+def check_conf(
+    tool: str, params: Json, conf: Json, generation: Generation, shows: NextCall, *, label: str = "conf"
+) -> str | None:
     """A hint about keys that are no params; Airflow hands them to the run all the same. `label` is the argument's name.
 
-    Raises InvalidArgumentsError for a value that its param does not take and for a missing one, naming the form.
+    Raises InvalidArgumentsError for a value that its param does not take and for a missing one, naming the form;
+    `shows` is the call that shows every param.
     """
     problems = [f"{label}.{problem}" for problem in _problems(params, conf, generation)]
     if problems:
         more = f" And {len(problems) - 3} more." if len(problems) > 3 else ""
-        raise InvalidArgumentsError(
-            f"{tool}: {'; '.join(problems[:3])}.{more} Nothing was sent; "
-            f"{'get_dag_overview' if label == 'conf' else 'get_hitl_detail'} tells every param."
-        )
+        raise InvalidArgumentsError(f"{tool}: {'; '.join(problems[:3])}.{more} Nothing was sent.").advise(shows)
     strange = [key for key in conf if key not in params] if params else []
     if not strange:
         return None

@@ -16,6 +16,7 @@ from airflow_mcp.errors import (
     NotFoundError,
 )
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.workflow.params import check_conf
 
 _DEFAULT_PATTERN = r"[A-Za-z0-9_.~:+-]+"  # [scheduler] allowed_run_id_pattern
@@ -42,7 +43,8 @@ async def make_ready(door: InnerDoor, tool: str, arguments: Json) -> Ready:
     except AirflowMcpError as error:
         hint = f"conf was not checked: {error}" if conf else None
     else:
-        hint = check_conf(tool, details.get("params") or {}, conf, door.version.generation)
+        shows = next_call("get_dag_overview", "shows every param", dag_id=dag_id)
+        hint = check_conf(tool, details.get("params") or {}, conf, door.version.generation, shows)
     return Ready(bool(dag.get("is_paused")), hint)
 
 

@@ -8,6 +8,7 @@ import anyio
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.tools.inner import InnerDoor
+from airflow_mcp.tools.next_calls import NextCall, next_call
 
 _ENDED = ("success", "failed")  # Airflow's terminal run states; upstream_failed is a task's, never a run's
 SECONDS = 600  # to wait by default
@@ -27,7 +28,7 @@ _NAMED = 10  # failed task instances listed by name
 
 
 async def until_ended(door: InnerDoor, ids: Json, seconds: int) -> Json:
-    """State, task counts and failed task instances; `finished` is false when paused or out of time (`hint`)."""
+    """State, task counts and failed task instances; `finished` is false when paused or out of time (`hint`, `next`)."""
     deadline = anyio.current_time() + seconds
     pause = _FIRST_PAUSE
     while True:  # at least one look, however little time there is
@@ -35,15 +36,20 @@ async def until_ended(door: InnerDoor, ids: Json, seconds: int) -> Json:
         if seen["finished"]:
             return seen
         if (await door.one("get_dag", dag_id=ids["dag_id"])).get("is_paused"):
-            hint = "The DAG is paused: its tasks are not scheduled. unpause_dag starts them; then wait again."
-            return seen | {"hint": hint}
+            unpause = next_call("unpause_dag", "starts its tasks, and any other run that is due", dag_id=ids["dag_id"])
+            hint = "The DAG is paused: its tasks are not scheduled."
+            return seen | {"hint": hint, "next": [unpause, wait_on(ids)]}
         left = deadline - anyio.current_time()
         if left <= 0:
-            return seen | {
-                "hint": f"Not finished after {seconds} seconds; the run goes on. Call again to go on waiting."
-            }
+            hint = f"Not finished after {seconds} seconds; the run goes on."
+            return seen | {"hint": hint, "next": [wait_on(ids)]}
         await anyio.sleep(min(pause, left))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def wait_on(ids: Json) -> NextCall:
+    """The call that goes on waiting for this run (dag_id, dag_run_id)."""
+    return next_call("wait_for_dag_run", "goes on waiting", **ids)
 
 
 async def _look(door: InnerDoor, ids: Json) -> Json:
