@@ -143,15 +143,21 @@ def explain(
     tool: Annotated[str, typer.Argument(help="Tool name.")],
     dag: Annotated[str, typer.Option(help="The DAG the call is about.")] = "",
     pool: Annotated[str, typer.Option(help="The pool the call is about.")] = "",
+    variable: Annotated[str, typer.Option(help="The variable the call is about.")] = "",
+    connection: Annotated[str, typer.Option(help="The connection the call is about.")] = "",
     caller: Annotated[str, typer.Option(help="Who calls; role:NAME for a role.")] = "local",
     instance: Annotated[str, typer.Option(help="Which Airflow; default the first.")] = "",
 ) -> None:
-    """Say whether a call would be allowed, denied or confirmed, by which rule, and what would change that."""
+    """Say whether a call would be allowed, confirmed or denied, by which rule, and what would change that.
+
+    The exit code is 1 where it is denied.
+    """
     from airflow_mcp.console import explain_policy
     from airflow_mcp.settings.read import read_settings
 
-    about = {name: value for name, value in {"dag_id": dag, "pool_name": pool}.items() if value}
-    explain_policy(read_settings(), tool, about, caller, instance)
+    ids = {"dag_id": dag, "pool_name": pool, "variable_key": variable, "connection_id": connection}
+    about = {name: value for name, value in ids.items() if value}
+    raise typer.Exit(0 if explain_policy(read_settings(), tool, about, caller, instance) else 1)
 
 
 @policy.command()

@@ -19,6 +19,7 @@ from airflow_mcp.catalog.load import unknown_tool
 from airflow_mcp.errors import AirflowMcpError, ForbiddenError, InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import NO_NAMES, Asker, offers, reveals_secrets
 from airflow_mcp.policy.explain import explain
+from airflow_mcp.policy.warnings import Callers, find_warnings
 from airflow_mcp.tokens import LOCAL, NAME, digest, new_token
 from airflow_mcp.tools.caller import Answer, Caller, Question, nobody
 from airflow_mcp.tools.instances import Instances
@@ -94,8 +95,11 @@ def _with_plan(name: str, arguments: dict[str, Any], plan: str, instances: Insta
     return {**arguments, "plan": plan}
 
 
-def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller: str, instance: str) -> None:
-    """Print what policy says about a call, asking no Airflow. Raises UnknownToolError and InvalidArgumentsError."""
+def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller: str, instance: str) -> bool:
+    """Print what policy says about a call, asking no Airflow; False where it is denied.
+
+    Raises UnknownToolError and InvalidArgumentsError.
+    """
     instances = open_instances(settings)
     tool = instances.catalog.tools.get(name)
     if tool is None:
@@ -104,8 +108,10 @@ def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller:
         raise InvalidArgumentsError(f"{instance!r} is no instance; there are {', '.join(instances.doors)}.")
     where = instance or next(iter(instances.doors))
     asker = Asker(caller, _roles_of(caller, settings), where)
-    for key, value in explain(instances.policy, instances.catalog, tool, about, asker).items():
+    explained = explain(instances.policy, instances.catalog, tool, about, asker)
+    for key, value in explained.items():
         _console().print(f"{key:<12} {value}", markup=False, highlight=False, soft_wrap=True)
+    return explained["verdict"] != "denied"
 
 
 def _roles_of(caller: str, settings: Settings) -> tuple[str, ...]:
@@ -120,19 +126,26 @@ def _roles_of(caller: str, settings: Settings) -> tuple[str, ...]:
 
 
 def check_policy(settings: Settings) -> None:
-    """Print what each rule of the settings amounts to. Raises SettingsError, naming file and line, for a wrong one."""
+    """Print what each rule of the settings amounts to, and what it says in vain.
+
+    Raises SettingsError, naming file and line, for a wrong one.
+    """
     instances = open_instances(settings)
     policy = instances.policy
     _console().print(f"default      {'reads need no rule' if policy.default == 'read' else 'nothing without a rule'}")
     for kind, rules in (("allow", policy.allow), ("deny", policy.deny)):
-        for index, rule in enumerate(rules):
+        for rule in rules:
             tools = [
                 tool.name
                 for tool in instances.catalog.tools.values()
                 if rule.reaches(tool, every=kind == "deny") and rule.fits(tool)
             ]
-            _console().print(f"{kind}[{index}]  {rule.words()}", markup=False, highlight=False, soft_wrap=True)
+            _console().print(f"{rule.name}  {rule.words()}", markup=False, highlight=False, soft_wrap=True)
             _console().print(f"         {len(tools)} tools: {', '.join(tools)}", highlight=False, soft_wrap=True)
+    roles = frozenset(f"role:{role}" for token in settings.tokens.values() for role in token.roles)
+    callers = Callers(frozenset({LOCAL, *settings.tokens}), roles, has_issuer=settings.oauth is not None)
+    for sentence in find_warnings(policy, instances.catalog, callers, instances.doors):
+        _console().print(f"warning      {sentence}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_new_token(name: str, roles: list[str]) -> None:

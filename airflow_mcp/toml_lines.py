@@ -1,4 +1,4 @@
-"""Find the line of a key in a TOML file, which the parser of the standard library does not tell."""
+"""Find the line of a key in a TOML file, which the parser of the standard library does not tell, and name a rule."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
         if len(found) > best[0] and wanted[: len(found)] == found:
             best = len(found), line
     return best[1]
+
+
+def name_of_rule(path: tuple[str | int, ...]) -> str:
+    """What people call the permission rule at a path: ("policy", "deny", 0) is "deny rule 1"; else the dotted path."""
+    match path:
+        case ("policy", "allow" | "deny" as kind, int(index), *_):
+            return f"{kind} rule {index + 1}"
+        case ("instances", str(instance), "allow" | "deny" as kind, int(index), *_):
+            return f"{instance}: {kind} rule {index + 1}"
+        case _:
+            return ".".join(map(str, path))
 
 
 class _Reader:

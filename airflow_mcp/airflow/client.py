@@ -29,6 +29,7 @@ from airflow_mcp.errors import (
     VersionChangedError,
 )
 from airflow_mcp.observe import NOBODY, Observer
+from airflow_mcp.shares import ALONE
 
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
@@ -71,6 +72,7 @@ class AirflowClient:
         self._auth = self._authenticator(identity.way if isinstance(identity, Credentials) else identity)
         self._detection = Detection(instance, clock)
         self._places = Places(self.url, timeout)
+        self._share = ALONE  # whose share of the places the requests take
 
     def sibling(self, way: Way) -> AirflowClient:
         """A client of the same Airflow for somebody else: the login is its own, and only that needs to be closed."""
@@ -84,9 +86,17 @@ class AirflowClient:
 
     @asynccontextmanager
     async def of(self, name: str, presented: Presented) -> AsyncGenerator[AirflowClient, None]:
-        """The client for what this caller asks: this one, whoever it is."""
-        del name, presented
-        yield self
+        """The client for what this caller asks: this one, whoever it is, within the caller's share of the places."""
+        del name
+        yield self.within(presented.share)
+
+    def within(self, share: str) -> AirflowClient:
+        """The same client, whose requests take places of this share."""
+        if share == self._share:
+            return self
+        other = copy(self)
+        other._share = share
+        return other
 
     def describe(self) -> str:
         """Who this client says it is, for a person."""
@@ -103,7 +113,7 @@ class AirflowClient:
 
         Raises AirflowUnreachableError, NotSupportedError (older than 2.7), LoginError and AirflowError.
         """
-        return await self._detection.version(self._get_version, self)
+        return await self._detection.version(self._get_version, self._auth)
 
     @property
     def known_version(self) -> Version | None:
@@ -112,7 +122,7 @@ class AirflowClient:
 
     async def reach(self) -> Version:
         """The version as Airflow says it now, known before or not. Raises what `version` raises."""
-        return await self._detection.ask(self._get_version, self)
+        return await self._detection.ask(self._get_version, self._auth)
 
     def watch(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever this Airflow turns out to be another version than before."""
@@ -149,14 +159,14 @@ class AirflowClient:
             return Response(raw.status_code, b"")
 
         async with AsyncExitStack() as turn:
-            response = await self._through(request, leave_open, turn)
+            response = await self._through(request, leave_open, turn, stream=True)
             try:
                 yield response.status, self._pieces(opened[0] if opened else response.content, request)
             finally:
                 for raw in opened:
                     await raw.aclose()
 
-    async def _through(self, request: Request, take: Take, turn: AsyncExitStack) -> Response:
+    async def _through(self, request: Request, take: Take, turn: AsyncExitStack, *, stream: bool = False) -> Response:
         """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout.
 
         `turn` takes a place at this Airflow, and has none while a login is waited for.
@@ -166,7 +176,7 @@ class AirflowClient:
         generation = version.generation
         self._require_same(request)
         proof = await self._auth.proof(generation, began)
-        await turn.enter_async_context(self._places.one())
+        await turn.enter_async_context(self._places.one(self._share, stream=stream))
         proof, renewed = self._auth.latest(proof), False
         for attempt in range(1, _ATTEMPTS + 2):  # one more than the retries: a new login uses one up
             again = request.repeatable and attempt < _ATTEMPTS
@@ -186,7 +196,7 @@ class AirflowClient:
                 else:
                     await turn.aclose()
                     proof = await self._auth.renew(proof, generation, began)
-                    await turn.enter_async_context(self._places.one())
+                    await turn.enter_async_context(self._places.one(self._share, stream=stream))
                     proof, renewed = self._auth.latest(proof), True
                     continue
             await anyio.sleep(self._backoff * attempt)
@@ -201,7 +211,7 @@ class AirflowClient:
         Raises VersionChangedError for a read that another version's routes may answer. A change is not repeated.
         """
         if response.status in _UNKNOWN_ROUTE and not is_own_error(response.content):
-            await self._detection.doubt(self._get_version, self)
+            await self._detection.doubt(self._get_version, self._auth)
             if request.repeatable:
                 self._require_same(request)
 

@@ -52,7 +52,7 @@ class OwnClients:
         self._kept.move_to_end(key)
         kept.calls += 1
         try:
-            yield kept.client
+            yield kept.client.within(presented.share)
         finally:
             kept.calls -= 1
             await self._drop(name)

@@ -101,26 +101,36 @@ def check_ids(tool: Tool, arguments: dict[str, Any], catalog: Catalog, generatio
     routes = (catalog.operations[name].entry.route(generation) for name in tool.entry.steps)
     for name in {slot for route in routes if route for slot in route.slots} & described.keys() & arguments.keys():
         parameter = catalog.parameters[described[name]]
-        quote_id(name, arguments[name], slash=generation in parameter.slash, uri=parameter.uri)
+        _quote(name, arguments[name], parameter, generation)
 
 
-def quote_id(name: str, value: Any, *, slash: bool = False, uri: bool = False) -> str:
+def quote_id(name: str, value: Any, *, slash: bool = False, uri: bool = False, merged: bool = False) -> str:
     """One id as one path segment: everything but unreserved characters percent-encoded (RFC 3986, 2.3).
 
     Raises InvalidArgumentsError for what no segment can carry: empty, "." and "..", and "/" unless the route takes
-    it (`slash`) or it is a `uri`, whose parts between slashes may be empty.
+    it (`slash`) or it is a `uri`. `merged` is whether the web server makes one of several slashes, and drops an outer
+    one, as werkzeug does under Airflow 2 (answered with a redirect to another id).
     """
     text = str(value)
-    if text in ("", ".", ".."):
+    if text.strip("/") in ("", ".", ".."):
         raise InvalidArgumentsError(f"{name} must not be {text!r}." if text else f"{name} must not be empty.")
     if "/" in text and not slash and not uri:
         raise InvalidArgumentsError(f"{name} must not contain '/': Airflow's API cannot address {text[:80]!r}.")
-    if any(part in (".", "..") or (slash and not part) for part in text.split("/")):
-        raise InvalidArgumentsError(f"{name} {text[:80]!r} has an empty, '.' or '..' part between its slashes.")
+    if any(part in (".", "..") for part in text.split("/")):
+        raise InvalidArgumentsError(f"{name} {text[:80]!r} has a '.' or '..' part between its slashes.")
+    if merged and slash and not all(text.split("/")):
+        raise InvalidArgumentsError(
+            f"{name} must not begin or end with '/' or hold '//': Airflow 2 reads {text[:80]!r} as another name."
+        )
     try:
         return quote(text, safe="")
     except UnicodeEncodeError:
         raise InvalidArgumentsError(f"{name} is not valid Unicode.") from None
+
+
+def _quote(name: str, value: Any, parameter: Parameter, generation: Generation) -> str:
+    slash = generation in parameter.slash
+    return quote_id(name, value, slash=slash, uri=parameter.uri, merged=generation == "v1")
 
 
 def _fill(
@@ -133,7 +143,7 @@ def _fill(
 
     def slot(match: re.Match[str]) -> str:
         parameter = catalog.parameters.get(described.get(match[1], match[1]), Parameter())
-        return quote_id(match[1], values[match[1]], slash=generation in parameter.slash, uri=parameter.uri)
+        return _quote(match[1], values[match[1]], parameter, generation)
 
     return _SLOT.sub(slot, _OPTIONAL_SEGMENT.sub(optional, path)), used
 

@@ -40,13 +40,13 @@ class Decision:
     """The verdict on one call, and the rule that made it."""
 
     allowed: bool
-    rules: tuple[str, ...]  # "policy.deny[0] (tools *; dags payroll_*)", "policy.default", or "no rule"
+    rules: tuple[str, ...]  # "deny rule 1 (airflow-mcp.toml, line 12)", "policy.default", or "no rule"
     confirm: Confirm = "never"
     max_affected: int | None = None
     by_row: frozenset[Noun] = frozenset()  # decide every row of the reply again by these nouns
     within: Within | None = None  # whose step this is about
     denied: Tool | None = None  # the effect that a rule denies, where it is not the tool itself that is denied
-    lacking: tuple[Tool, ...] = ()  # the effects that no rule allows, as far as they reach
+    lacking: tuple[Effect, ...] = ()  # the effects that no rule allows, as far as they reach
 
     @property
     def rule(self) -> str:
@@ -71,7 +71,7 @@ def decide_call(policy: Policy, tool: Tool, effects: tuple[Effect, ...], asker: 
     """The decision on a whole call: allowed where each of its effects is, with the strictest confirmation and cap."""
     decisions = [decide(policy, effect, asker, _around(tool, effects, effect)) for effect in effects]
     if refused := [decision for decision in decisions if not decision.allowed]:
-        lacking = tuple({one.name: one for decision in refused for one in decision.lacking}.values())
+        lacking = tuple({one.tool.name: one for decision in refused for one in decision.lacking}.values())
         first = next((decision for decision in refused if not decision.lacking), refused[0])
         return replace(first, within=None, lacking=() if not first.lacking else lacking)
     rules = dict.fromkeys(rule for decision in decisions for rule in decision.rules)
@@ -92,12 +92,11 @@ def decide(policy: Policy, effect: Effect, asker: Asker, within: Within | None =
     outer = within.tool if within else None
     if not tool.entry.forwards and (left_out := asker.narrowing.refuses(tool, outer)):
         return Decision(False, (left_out,), within=within)
-    for index, rule in enumerate(policy.deny):
+    for rule in policy.deny:
         itself = _is_about(rule, tool, asker, every=True, kinds=effect.kinds)
         around = within is not None and _is_about(rule, within.tool, asker, every=True, kinds=within.kinds)
         if (itself or around) and _denies(rule, touched, changing):
-            words = f"policy.deny[{index}] ({rule.words()})"
-            return Decision(False, (words,), within=within, denied=None if around else tool)
+            return Decision(False, (rule.name,), within=within, denied=None if around else tool)
 
     def allows(rule: Allow) -> bool:
         if _is_about(rule, tool, asker, every=False, kinds=effect.kinds) and _covers(rule, touched, changing):
@@ -112,9 +111,9 @@ def decide(policy: Policy, effect: Effect, asker: Asker, within: Within | None =
             )
         )
 
-    matching = [(index, rule) for index, rule in enumerate(policy.allow) if allows(rule)]
+    matching = [rule for rule in policy.allow if allows(rule)]
     if not matching and (changing or policy.default == "none"):
-        return Decision(False, ("no rule",), within=within, lacking=(tool,))
+        return Decision(False, ("no rule",), within=within, lacking=(effect,))
     by_row: frozenset[Noun] = frozenset()
     if not changing:
         actors = (tool, *(one.tool for one in within.effects), within.tool) if within else (tool,)
@@ -123,11 +122,11 @@ def decide(policy: Policy, effect: Effect, asker: Asker, within: Within | None =
         )
     if not matching:
         return Decision(True, ("policy.default",), by_row=by_row, within=within)
-    confirms: list[Confirm] = [_confirm(rule, tool, outer) for _, rule in matching]
-    caps = [rule.max_affected for _, rule in matching if rule.max_affected is not None]
+    confirms: list[Confirm] = [_confirm(rule, tool, outer) for rule in matching]
+    caps = [rule.max_affected for rule in matching if rule.max_affected is not None]
     return Decision(
         True,
-        tuple(f"policy.allow[{index}] ({rule.words()})" for index, rule in matching),
+        tuple(rule.name for rule in matching),
         confirm=_strictest(confirms) if changing else "never",
         max_affected=min(caps, default=None),
         by_row=by_row,
@@ -204,33 +203,36 @@ def reveals_secrets(policy: Policy, asker: Asker) -> bool:
 
 
 def refusal(policy: Policy, tool: Tool, decision: Decision, asker: Asker) -> NotAllowedError:
-    """The sentence for a call that is not allowed: which effect of it, by which rule, and what would change it."""
+    """The sentence for a call that is not allowed: which effect of it, by which rule, and what would change it.
+
+    Rules are named, and neither their patterns nor their callers told: those may be what a reader must not know of.
+    """
     start = f"{tool.name} is not allowed here, and nothing was changed"
     if not decision.lacking:
         what = "it" if decision.denied is None else _subject(decision.denied, tool)
         return NotAllowedError(f"{start}: {decision.rule} denies {what}, and no permission lifts a denial.")
     for effect in decision.lacking:
-        what = _subject(effect, tool)
+        what = _subject(effect.tool, tool)
         narrower = [
-            f"policy.allow[{index}] ({rule.words()})"
-            for index, rule in enumerate(policy.allow)
-            if _is_about(rule, effect, asker, every=False)
+            rule for rule in policy.allow if _is_about(rule, effect.tool, asker, every=False, kinds=effect.kinds)
         ]
         if narrower:
+            nouns = " and ".join(word for noun, word in NOUNS.items() if any(rule.patterns(noun) for rule in narrower))
+            names = " and ".join(rule.name for rule in narrower)
             return NotAllowedError(
-                f"{start}: {what} is allowed only by {' and '.join(narrower)}, and this call reaches further."
+                f"{start}: {what} is allowed only by {names}, for some {nouns} alone, and this call reaches further."
             )
-        if any(rule.reaches(effect, every=False) for rule in policy.allow):
+        if any(rule.reaches(effect.tool, every=False, kinds=effect.kinds) for rule in policy.allow):
             return NotAllowedError(
                 f"{start}: rules allow {what} to other callers than {asker.name!r}, or on other Airflows. The operator "
                 "of this server can say who may do it here."
             )
-    first, *others = decision.lacking
-    names = " and ".join(effect.name for effect in decision.lacking)
+    first, *others = (effect.tool for effect in decision.lacking)
+    names = " and ".join(effect.name for effect in (first, *others))
     article = "an" if first.entry.access == "admin" else "a"
     why = f"{_subject(first, tool)} is {article} {first.entry.access} operation that no rule allows"
     if others:
-        classes = " and ".join(f"{effect.name} ({effect.entry.access})" for effect in decision.lacking)
+        classes = " and ".join(f"{effect.name} ({effect.entry.access})" for effect in (first, *others))
         why = f"no rule allows its effects {classes}"
     return NotAllowedError(
         f"{start}: {why}. The operator of this server can allow it by adding {names} to the setting AIRFLOW_MCP_ALLOW "

@@ -61,8 +61,9 @@ def _reads_of(tool: Tool, effects: tuple[Effect, ...], catalog: Catalog) -> list
 def _explain_way(policy: Policy, tool: Tool, decision: Decision, asker: Asker) -> Json:
     """The same for a tool that runs others: it has no permission of its own, but may be denied."""
     if not offers(policy, tool, asker):
+        denials = {rule.name for rule in policy.deny}
         nothing = "no tool that it could run is allowed; what allows such a tool allows it through this one too"
-        change = str(refusal(policy, tool, decision, asker)) if decision.rule.startswith("policy.deny") else nothing
+        change = str(refusal(policy, tool, decision, asker)) if decision.rule in denials else nothing
         return {"tool": tool.name, "verdict": "denied", "rule": decision.rule, "change": change}
     change = "a [[policy.deny]] rule that names it would deny it"
     how = "it has no permission of its own: what it runs is decided as if called directly, so ask about that tool"

@@ -19,11 +19,11 @@ Deny wins. `AIRFLOW_MCP_ALLOW` is one more allow rule.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
 from airflow_mcp.catalog.effect_checks import CLASSES
@@ -31,6 +31,7 @@ from airflow_mcp.catalog.grammar import Access, Noun, Word
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.notation import Kind
 from airflow_mcp.errors import SettingsError, chief
+from airflow_mcp.toml_lines import name_of_rule
 
 Confirm = Literal["never", "plan", "human"]
 SECRET = "@secret"  # noqa: S105 - a word of the policy: shows secret fields, permits no call
@@ -39,6 +40,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _WORDS = (*(f"@{name}" for name in CLASSES), *(f"@{kind}" for kind in KINDS))
 
 
+Path = tuple[str | int, ...]  # to a rule, or to a key of one, in the whole policy
+SHORT: Path = ("AIRFLOW_MCP_ALLOW",)  # the place of the rule that this setting is
 Patterns = Annotated[tuple[str, ...], Field(min_length=1)]  # an empty list would allow what nobody named
 
 
@@ -52,6 +55,18 @@ class Rule(Word):
     pools: Patterns = ()
     variables: Patterns = ()
     connections: Patterns = ()
+    _name: str = PrivateAttr(default="")
+
+    @property
+    def name(self) -> str:
+        """What everybody is told of this rule: "deny rule 1 (airflow-mcp.toml, line 12)"; of its patterns nothing."""
+        return self._name
+
+    def with_name(self, name: str) -> Self:
+        """The same rule under that name."""
+        rule = self.model_copy()
+        rule._name = name
+        return rule
 
     def patterns(self, noun: Noun) -> tuple[str, ...]:
         """The patterns this rule has for a noun's ids; empty when it has none."""
@@ -69,7 +84,7 @@ class Rule(Word):
         return all(getattr(tool.entry.scope, noun) is not None for noun in NOUNS if self.patterns(noun))
 
     def words(self) -> str:
-        """The rule as an operator wrote it, for a sentence."""
+        """The rule as an operator wrote it, for an operator: a caller may not know what it names."""
         keys = ("tools", "instances", "callers", *NOUNS.values())
         return "; ".join(f"{key} {', '.join(getattr(self, key))}" for key in keys if getattr(self, key))
 
@@ -113,8 +128,9 @@ def parse_policy(
     *,
     table: dict[str, Any] | None = None,
     instances: Iterable[str] = ("default",),
+    name_of: Callable[[Path], str] = name_of_rule,
 ) -> Policy:
-    """The entries of AIRFLOW_MCP_ALLOW and the `[policy]` table as one policy.
+    """The entries of AIRFLOW_MCP_ALLOW and the `[policy]` table as one policy; `name_of` says what a rule is called.
 
     Raises SettingsError for what the grammar does not know and for an entry that matches nothing: a misspelt
     permission must not pass for a given one.
@@ -124,23 +140,27 @@ def parse_policy(
     except ValidationError as error:
         first = chief(error.errors())
         path = ("policy", *first["loc"])
-        raise SettingsError(f"{'.'.join(map(str, path))}: {_complaint(first)}", path) from None
+        raise SettingsError(f"{name_of_rule(path)}: {_complaint(first)}", path) from None
     known = tuple(instances)
+    named: dict[str, tuple[Rule, ...]] = {}
     for kind, rules in (("allow", policy.allow), ("deny", policy.deny)):
         for index, rule in enumerate(rules):
             _check(rule, ("policy", kind, index), catalog, known)
+        named[kind] = tuple(rule.with_name(name_of(("policy", kind, index))) for index, rule in enumerate(rules))
+    policy = policy.model_copy(update=named)
     entries = tuple(dict.fromkeys(entry.strip() for entry in allow if entry.strip()))
     if not entries:
         return policy
     short = Allow(tools=entries)
-    _check(short, ("AIRFLOW_MCP_ALLOW",), catalog, known)
-    return policy.model_copy(update={"allow": (*policy.allow, short)})
+    _check(short, SHORT, catalog, known)
+    return policy.model_copy(update={"allow": (*policy.allow, short.with_name(name_of(SHORT)))})
 
 
 def _complaint(error: ErrorDetails) -> str:
     """What pydantic found, as a sentence; of a key that does not exist, which one may have been meant."""
     if error["type"] != "extra_forbidden":
-        return f"{error['msg']}."
+        within = ".".join(map(str, error["loc"][2:] if error["loc"][0] in ("allow", "deny") else ()))
+        return f"{within}: {error['msg']}." if within else f"{error['msg']}."
     model, what = Policy, "[policy]"
     match error["loc"]:
         case ("allow", *_, _):
@@ -158,7 +178,7 @@ def _complaint(error: ErrorDetails) -> str:
 
 
 def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances: tuple[str, ...]) -> None:
-    where = ".".join(map(str, path))
+    where = name_of_rule(path)
     for number, pattern in enumerate(rule.tools):
         if pattern == SECRET and isinstance(rule, Allow):
             if any(map(rule.patterns, NOUNS)):

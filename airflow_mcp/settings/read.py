@@ -12,16 +12,16 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from airflow_mcp.errors import SettingsError, chief
 from airflow_mcp.settings.connection import PREFIX, Connection, Instance
 from airflow_mcp.settings.http import Names, Token
 from airflow_mcp.settings.oauth import OAuth
 from airflow_mcp.settings.shared import SharedSettings
-from airflow_mcp.toml_lines import line_of
+from airflow_mcp.toml_lines import line_of, name_of_rule
 
 _ELSEWHERE = frozenset({"CONFIG", "DEMO_HOME"})  # variables that are not fields
 # Tables, which a variable would replace instead of adding to them.
@@ -48,6 +48,7 @@ class Settings(Connection, SharedSettings):
     log_level: LogLevel = Field(default="WARNING", description="From which level on: DEBUG, INFO, WARNING, ERROR")
     policy: dict[str, Any] = Field(default={}, description="Permission rules (TOML only): docs/permissions.md")
     instances: dict[str, Instance] = Field(default={}, description="Several Airflows (TOML only): docs/permissions.md")
+    _file: tuple[str, str] = PrivateAttr(default=("", ""))  # name and text of the file that rules were read from
 
     @model_validator(mode="after")
     def _has_one_way_to_airflow(self) -> Settings:
@@ -87,9 +88,15 @@ class Settings(Connection, SharedSettings):
             name: one.model_copy(update={rule: getattr(other.instances[name], rule) for rule in _RULES})
             for name, one in self.instances.items()
         }
-        return self.model_copy(
+        settings = self.model_copy(
             update={"allow": other.allow, "policy": other.policy, "tokens": other.tokens, "instances": instances}
         )
+        return settings.from_file(*other._file)
+
+    def from_file(self, name: str, text: str) -> Self:
+        """The same settings, whose rules stand in a file of that name and text."""
+        self._file = Path(name).name, text
+        return self
 
     @property
     def _what_rules_are_about(self) -> dict[str, object]:
@@ -111,16 +118,29 @@ class Settings(Connection, SharedSettings):
         return differing
 
     def locate(self, error: SettingsError) -> SettingsError:
-        """The same error with the key as the operator wrote it, and with the file and the line if it is in the file."""
+        """The same error with the rule's name as the operator knows it, and with file and line if it is in the file."""
         place, written = self._place(error.path)
-        text = str(error).replace(".".join(map(str, place)), ".".join(map(str, written)), 1)
+        text = str(error).replace(name_of_rule(error.path), name_of_rule(written or error.path), 1)
         return _located(SettingsError(text, (*written, *error.path[len(place) :])))
+
+    def name_of(self, path: Place) -> str:
+        """What everybody is told of a rule of the whole policy (see `rules`): where its operator wrote it.
+
+        "deny rule 1 (airflow-mcp.toml, line 12)", "staging: allow rule 1 (...)", "AIRFLOW_MCP_ALLOW". The file is
+        named without its folder.
+        """
+        written = self._place(path)[1]
+        file, text = self._file
+        line = line_of(text, written) if text and written else None
+        return f"{name_of_rule(written or path)} ({file}, line {line})" if line else name_of_rule(written or path)
 
     def _place(self, path: Place) -> tuple[Place, Place]:
         """A rule's place in the whole policy (see `rules`), and where the operator wrote it."""
         match path:
             case ("policy", "allow" | "deny" as kind, int(index), *_):
                 own = index - len(self.policy.get(kind, ()))
+                if own < 0:
+                    return path[:3], path[:3]
                 for name, one in self.instances.items():
                     if 0 <= own < len(getattr(one, kind)):
                         return path[:3], ("instances", name, kind, own)
@@ -162,7 +182,9 @@ def read_settings(say: Callable[[str], object] = _to_stderr, **said: Any) -> Set
     if file and not Path(file).is_file():
         raise SettingsError(f"{PREFIX}CONFIG names no file: {file}.")
     try:
-        return Settings(**(_written() | {name: value for name, value in said.items() if value is not None}))
+        text = Path(file).read_text(encoding="utf-8") if file else ""
+        given = {name: value for name, value in said.items() if value is not None}
+        return Settings(**(_written(text) | given)).from_file(file, text)
     except OSError as error:
         raise SettingsError(f"{PREFIX}CONFIG: {file} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -171,12 +193,10 @@ def read_settings(say: Callable[[str], object] = _to_stderr, **said: Any) -> Set
         raise _located(SettingsError(_first_sentence(error, file), chief(error.errors())["loc"])) from None
 
 
-def _written() -> dict[str, Any]:
+def _written(text: str) -> dict[str, Any]:
     """What the file says, and over it the environment, where an empty variable says nothing."""
-    file = os.environ.get(f"{PREFIX}CONFIG")
-    in_file = tomllib.loads(Path(file).read_text(encoding="utf-8")) if file else {}
     variables = ((name, os.environ.get(f"{PREFIX}{name.upper()}")) for name in Settings.model_fields)
-    return in_file | {name: value for name, value in variables if value}
+    return tomllib.loads(text) | {name: value for name, value in variables if value}
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

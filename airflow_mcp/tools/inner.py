@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
+
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool, unknown_tool
 from airflow_mcp.catalog.schema import validate
@@ -20,6 +22,8 @@ from airflow_mcp.tools.operation.operate import Operations
 from airflow_mcp.tools.operation.reply import Reply, dags_of, name_of
 from airflow_mcp.tools.operation.rows import read_allowed
 from airflow_mcp.tools.search import Found
+
+_LOGS = 2  # read at once by one call: each keeps a place at Airflow for as long as it streams
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class InnerDoor:
         self.granted = granted  # the targets that were confirmed, in the composite's order
         self.hides = False  # whether policy has hidden rows from a list, so that its count is of the shown ones only
         self.cut = False  # whether behind such a list more rows may follow, which its count leaves out
+        self.logs = anyio.CapacityLimiter(_LOGS)  # that this call reads at once
         self._version = version
         self._operations = operations
         self._within = within

@@ -36,6 +36,8 @@ def open_instances(settings: Settings, observer: Observer = NOBODY) -> Instances
 def policy_of(settings: Settings, catalog: Catalog) -> Policy:
     """The rules of these settings. Raises SettingsError, with file and line."""
     try:
-        return parse_policy(settings.allow, catalog, table=settings.rules, instances=settings.connections)
+        return parse_policy(
+            settings.allow, catalog, table=settings.rules, instances=settings.connections, name_of=settings.name_of
+        )
     except SettingsError as error:
         raise settings.locate(error) from None

@@ -224,11 +224,15 @@ class Door:
             extra = self._dry_run(tool, arguments, reply) if tool.entry.is_dry(arguments) else {"done": True}
         if reply.rows is not None and reply.total is None:
             extra["hint"] = "Policy hides rows here, so there is no total."
+        if reply.rows == [] and (wrong := _foreign_wildcards(arguments)):
+            extra["hint"] = (
+                f"In {' and '.join(wrong)} % stands for any characters and _ for one; * and ? stand for nothing."
+            )
         if reply.rows is None:
             ids = {name: value for name, value in arguments.items() if name in self._slots(tool)}
             if not reply.one:
                 return {"done": True, **ids}
-            one = {**ids, **{name: value for name, value in reply.one.items() if value is not None}}
+            one = {**ids, **{name: value for name, value in reply.one.items() if value is not None or name == "value"}}
             answer = shape.record_answer(
                 one, reply.record, budget=room.budget, ceiling=room.ceiling, fields=fields, extra=extra
             )
@@ -273,6 +277,12 @@ class Door:
 def present(error: AirflowMcpError) -> str:
     """An error as it may leave: redacted, without unseen characters, at most 600 characters."""
     return shorten(redact_text(clean(str(error))), _ERROR_SIZE)
+
+
+def _foreign_wildcards(arguments: Json) -> list[str]:
+    """The patterns that are written in a shell's syntax: Airflow's are SQL's LIKE."""
+    given = ((name, value) for name, value in arguments.items() if name.endswith("_pattern"))
+    return [name for name, value in given if isinstance(value, str) and {"*", "?"} & set(value)]
 
 
 def error_answer(error: AirflowMcpError) -> Json:

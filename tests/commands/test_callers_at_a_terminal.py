@@ -64,7 +64,7 @@ def test_nobody_gets_the_name_of_who_calls_without_a_token(tmp_path: Path) -> No
             "line 2: tokens.alice.sha265 is not a setting. Did you",
         ),
         ('[token.alice]\nsha256 = "' + "0" * 64 + '"\n', "must be a text, not a table. Did you mean [tokens]?"),
-        ('[[policy.allow]]\ntool = ["pause_dag"]\n', "line 2: policy.allow.0.tool"),
+        ('[[policy.allow]]\ntool = ["pause_dag"]\n', "line 2: allow rule 1: tool is not a key"),
     ],
 )
 def test_what_is_wrong_about_callers_is_a_sentence_with_its_line(tmp_path: Path, wrong: str, words: str) -> None:

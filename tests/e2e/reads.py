@@ -284,11 +284,11 @@ def explain_permission(site: Site) -> None:
     for tool, access in (("trigger_dag_run", "write"), ("list_dags", "read")):
         told = site.admin.ask("explain_permission", tool=tool)
         assert (told["tool"], told["class"], told["verdict"]) == (tool, access, "allowed")
-        assert told["rule"] == "policy.allow[0] (tools *)"
+        assert told["rule"] == "AIRFLOW_MCP_ALLOW"
         assert "[[policy.deny]]" in told["change"]
     told = site.admin.ask("explain_permission", **deleting)
     assert (told["tool"], told["class"], told["verdict"]) == ("delete_dag", "destructive", "confirm")
-    assert (told["rule"], told["confirm"]) == ("policy.allow[0] (tools *)", "plan")
+    assert (told["rule"], told["confirm"]) == ("AIRFLOW_MCP_ALLOW", "plan")
     assert "a preview and a plan" in told["how"]
     told = site.reader.ask("explain_permission", tool="list_dags")
     assert (told["class"], told["verdict"], told["rule"]) == ("read", "allowed", "policy.default")

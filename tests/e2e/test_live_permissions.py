@@ -25,7 +25,7 @@ confirm = "never"
 tools = ["*"]
 dags = ["leaking", "a.b-*", "doubtful_b"]
 """
-WORDS = "policy.deny[0] (tools *; dags leaking, a.b-*, doubtful_b) denies it, and no permission lifts a denial."
+WORDS = "line 6) denies it, and no permission lifts a denial."
 EVERY: Json = {"dag_id": "~", "dag_run_id": "~", "task_id": "~"}
 LISTS: list[tuple[str, list[str]]] = [
     ("list_dags", []),
@@ -172,7 +172,7 @@ def test_a_change_is_allowed_for_the_dags_of_its_rule_and_for_no_others(site: Si
     talker = site.ruled("narrow", rules)
     assert talker.ask("trigger_dag_run", dag_id="still", dag_run_id="narrow")["state"] == "queued"
     words = talker.refusal("trigger_dag_run", dag_id="params", dag_run_id="narrow")
-    assert "allowed only by policy.allow[0]" in words
+    assert "allowed only by allow rule 1 (" in words
     assert site.rest("GET", "/dags/params/dagRuns/narrow")[0] == 404
     words = talker.refusal("clear_task_instances", dag_id="~", start_date="2020-01-01T00:00:00Z", dry_run=False)
     assert "this call reaches further" in words
@@ -202,7 +202,7 @@ def test_a_triggered_run_is_written_down_before_and_after_and_its_note_names_the
         "class": "write",
         "arguments": {"dag_id": "params", "dag_run_id": "audited", "conf": {"password": "***", "loaves": 3}},
         "decision": "allowed",
-        "rule": "policy.allow[0] (tools trigger_dag_run)",
+        "rule": "AIRFLOW_MCP_ALLOW",
     }
     for line in (begins, ends):
         assert {name: line[name] for name in facts} == facts
@@ -240,14 +240,15 @@ def test_the_command_policy_explain_says_the_verdict_and_the_rule(site: Site, tm
     file.write_text(RULES)
     environment = site.environment(config=str(file))
     done = run_command(environment, "policy", "explain", "trigger_dag_run", "--dag", "leaking")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (1, "")
     said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert said["verdict"] == "denied"
+    assert said["rule"] == "deny rule 1 (rules.toml, line 6)"
     assert WORDS in said["change"]
-    assert said["change"] == restricted(site).refusal("trigger_dag_run", dag_id="leaking")
+    assert WORDS in restricted(site).refusal("trigger_dag_run", dag_id="leaking")
     done = run_command(environment, "policy", "explain", "trigger_dag_run", "--dag", "still")
     said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
-    assert (said["verdict"], said["rule"]) == ("allowed", "policy.allow[0] (tools *)")
+    assert (said["verdict"], said["rule"]) == ("allowed", "allow rule 1 (rules.toml, line 2)")
 
 
 def test_the_command_policy_check_lists_the_rules_or_names_the_line_that_is_wrong(site: Site, tmp_path: Path) -> None:
@@ -256,8 +257,9 @@ def test_the_command_policy_check_lists_the_rules_or_names_the_line_that_is_wron
     done = run_command(site.environment(), "policy", "check", str(file))
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert "deny[0]  tools *; dags leaking, a.b-*, doubtful_b" in lines
-    denied = lines[lines.index("deny[0]  tools *; dags leaking, a.b-*, doubtful_b") + 1]
+    rule = "deny rule 1 (rules.toml, line 6)  tools *; dags leaking, a.b-*, doubtful_b"
+    assert rule in lines
+    denied = lines[lines.index(rule) + 1]
     assert "get_dag_source" in denied
     assert "list_pools" not in denied, "it touches no DAG"
     file.write_text(RULES.replace("dags =", "dag ="))

@@ -140,13 +140,13 @@ def test_a_server_that_was_open_to_its_machine_stays_so_until_a_restart(airflow:
     [
         (
             '[[policy.allow]]\n\ntools = ["pause_dga"]\n',
-            "airflow-mcp.toml, line 3: policy.allow.0: 'pause_dga' matches",
+            "airflow-mcp.toml, line 3: allow rule 1: 'pause_dga' matches",
         ),
         ("[policy\n", "is not TOML"),
         (f"allow = {'[' * 5000}", "stay in force"),
         (
             '[[policy.deny]]\ntools = ["*"]\ndag = ["x"]\n',
-            "airflow-mcp.toml, line 3: policy.deny.0.dag: dag is not a key",
+            "airflow-mcp.toml, line 3: deny rule 1: dag is not a key",
         ),
         ('[tokens.bob]\nsha256 = "short"\n', "airflow-mcp.toml, line 2: tokens.bob.sha256"),
     ],
@@ -209,7 +209,7 @@ async def test_rules_of_one_of_several_airflows_are_new_too(airflow: FakeAirflow
         async with served.assistant() as someone:
             await someone.ask("pause_dag", dag_id="etl", instance="one")
             said = reload(served, tmp_path, config("pause_dga"), "SIGHUP")
-            assert "line 4: instances.one.allow.0" in said
+            assert "line 4: one: allow rule 1: " in said
             reload(served, tmp_path, config("unpause_dag"))
             assert "not allowed" in await someone.refused("pause_dag", dag_id="etl", instance="one")
 
@@ -338,7 +338,7 @@ async def test_workers_change_their_rules_together_and_none_ends(airflow: FakeAi
         await each_of(served, 4, lambda someone: someone.refused("get_dag", dag_id="payroll"))
         before = len(served.said)
         said = reload(served, tmp_path, '[[policy.deny]]\ntools = ["no_such_tool"]\n', "SIGHUP")
-        assert "airflow-mcp.toml, line 2: policy.deny.0: 'no_such_tool' matches no tool" in said
+        assert "airflow-mcp.toml, line 2: deny rule 1: 'no_such_tool' matches no tool" in said
         await each_of(served, 4, lambda someone: someone.refused("get_dag", dag_id="payroll"))
         assert workers_of(served) == processes
         assert sum("SIGHUP" in line for line in served.said[before:]) == 1

@@ -46,16 +46,16 @@ BROKEN: list[tuple[str, int, str]] = [  # the file, the line of what is wrong, a
     ),
     ("[[policy.allow]]\ntools = ['*']\nconfirm = 'ask'\n", 3, "confirm"),
     ("[[policy.allow]]\ntools = ['*']\nmax_affected = 0\n", 3, "max_affected"),
-    ("[[policy.allow]]\ndags = ['etl_*']\n", 1, "policy.allow.0.tools"),
+    ("[[policy.allow]]\ndags = ['etl_*']\n", 1, "allow rule 1: tools: Field required"),
     ("[[policy.allow]]\ntools = []\n", 2, "tools"),
     ("[[policy.allow]]\ntools = 'pause_dag'\n", 2, "tools"),
     ("[[policy.allow]]\ntools = ['*']\ninstances = ['stagng']\n", 3, "matches no instance"),
     (
         "[[policy.allow]]\ntools = ['*']\n[[policy.deny]]\ntools = ['*']\nconfirm = 'human'\n",
         5,
-        "policy.deny.0.confirm: confirm is not a key of a deny rule.",
+        "deny rule 1: confirm is not a key of a deny rule.",
     ),
-    ("# first\n[[policy.deny]]\ntools = ['*']\ndags = 'payroll'\n", 4, "policy.deny.0.dags"),
+    ("# first\n[[policy.deny]]\ntools = ['*']\ndags = 'payroll'\n", 4, "deny rule 1: dags:"),
     ("[[policy.deny]]\ntools = ['@secret']\n", 2, "@secret"),
     ("[policy]\nallow = [{ tools = ['pause_dgs'] }]\n", 2, "pause_dgs"),
     ("[policy]\n\n[instances.a]\nurl = 'http://a'\nallow = [{ tools = ['pause_dgs'] }]\n", 5, "pause_dgs"),
@@ -64,22 +64,26 @@ BROKEN: list[tuple[str, int, str]] = [  # the file, the line of what is wrong, a
     ("timeout = 5\nallow = ['pause_dgs']\n", 2, "pause_dgs"),
     ("[[policy.deny]]\ntools = [\n  'pause_dag',\n  'pause_dgs',\n]\n", 4, "pause_dgs"),
     ("allow = [\n  'pause_dag',\n  'pause_dgs',\n]\n", 1, "pause_dgs"),
-    ("[instances.'eu.prod']\nurl = 'http://a'\nallow = [{ tools = ['pause_dgs'] }]\n", 3, "instances.eu.prod.allow.0"),
+    (
+        "[instances.'eu.prod']\nurl = 'http://a'\nallow = [{ tools = ['pause_dgs'] }]\n",
+        3,
+        "eu.prod: allow rule 1: 'pause_dgs'",
+    ),
     ("[instances.'eu.prod']\nurl = 'http://a'\ntimeout = 'x'\n", 3, "instances.eu.prod.timeout"),
     (
         "[instances.a]\nallow = [\n  { tools = ['*'] },  # [policy]\n  { tools = ['pause_dgs'] },\n]\n",
         4,
-        "instances.a.allow.1",
+        "a: allow rule 2: 'pause_dgs'",
     ),
     (
         "[instances.a]\nurl = 'http://a'\n[[instances.a.deny]]\ntools = ['*']\n[[instances.a.deny]]\ntools = ['x_y']\n",
         6,
-        "instances.a.deny.1",
+        "a: deny rule 2: ",
     ),
     (
         "[instances]\na.url = 'http://a'\nb.url = 'http://b'\nb . deny = [{ tools = ['x_y'] }]\n",
         4,
-        "instances.b.deny.0",
+        "b: deny rule 1: ",
     ),
     ("[instances.a]\nallow = [{ tools = ['*'], instances = ['b'] }]\n", 2, "instances.a.allow is about this Airflow"),
     ("instances = { a = { url = 'http://a' }, b = { urll = 1 } }\n", 1, "instances.b.urll"),
@@ -135,9 +139,9 @@ def test_a_file_that_is_right_is_said_to_be_and_what_it_amounts_to(run: Run, fil
     file.write_text(f'[[policy.allow]]\ntools = ["*_pool"]\npools = ["small"]\n{deny}', encoding="utf-8")
     code, out, error = run("policy", "check", str(file))
     assert (code, error) == (0, "")
-    assert "allow[0]  tools *_pool; pools small" in out
+    assert "allow rule 1 (airflow-mcp.toml, line 1)  tools *_pool; pools small" in out
     assert "4 tools: get_pool, create_pool, update_pool, delete_pool" in out
-    assert "delete_pool" not in out.partition("deny[0]")[2], "a rule about DAGs is about no tool that touches none"
+    assert "delete_pool" not in out.partition("deny rule 1")[2], "a rule about DAGs is about no tool that touches none"
 
 
 def test_the_variable_adds_to_the_rules_of_the_file(run: Run, file: Path) -> None:
@@ -291,7 +295,7 @@ async def test_what_is_denied_alone_is_denied_within_a_workflow_and_so_it_is_exp
             arguments = arguments_for(tool, "etl_a")
             told = await someone.ask("explain_permission", tool=tool, arguments=arguments)
             result = await someone.client.call_tool(tool, arguments)
-        assert (told["verdict"], told["rule"]) == ("denied", f"policy.deny[0] (tools {step}; dags etl_a)")
+        assert (told["verdict"], told["rule"]) == ("denied", "deny rule 1")
         if result.is_error:
             assert f"{step} is not allowed" in text_of(result)
         else:  # a step that this call did not need

@@ -49,7 +49,7 @@ async def test_what_is_denied_alone_is_denied_among_many(mode: str) -> None:
             ("bulk_task_instances", {"dag_id": "etl_a", "dag_run_id": "r1", "delete": ["load"]}),
         ):
             sentence = await someone.refused(tool, **arguments)
-            assert "delete_*" in sentence
+            assert "deny rule 1" in sentence
             assert tool.startswith("delete_") or "denies its effect delete_" in sentence
         assert world.airflow.seen == []
         await someone.ask("bulk_pools", create=[POOL], update=[POOL])

@@ -141,7 +141,7 @@ async def test_a_rule_may_deny_the_way_and_leave_the_tools_themselves(way: str, 
         assert way not in await someone.tools()
         sentence = await someone.refused(way, tool=tool, arguments={"dag_id": "etl_a"})
         assert f"{way} is not allowed here" in sentence
-        assert "policy.deny[0]" in sentence
+        assert "deny rule 1" in sentence
         assert world.airflow.sent == []
         await someone.ask(tool, dag_id="etl_a")
 
@@ -270,7 +270,7 @@ async def test_the_trail_names_the_tool_that_was_run_and_the_way_it_came(tmp_pat
     ]
     assert lines[0]["arguments"] == {"dag_id": "etl_a"}
     assert (lines[0]["class"], lines[1]["class"]) == ("read", "write")
-    assert "policy.deny[0]" in lines[3]["rule"]
+    assert "deny rule 1" in lines[3]["rule"]
     assert "Unknown tool" in lines[4]["error"]
 
 

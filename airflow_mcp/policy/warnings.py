@@ -1,0 +1,113 @@
+"""What an operator's rules say in vain, as sentences for whoever checks them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.policy.decide import NO_NAMES
+from airflow_mcp.policy.rules import NOUNS, SECRET, Allow, Policy, Rule, names
+
+_WILD = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class Callers:
+    """Who may call: names, and roles as "role:NAME". An issuer of access tokens may give any of both, and scopes."""
+
+    names: frozenset[str]
+    roles: frozenset[str]
+    has_issuer: bool
+
+
+def find_warnings(policy: Policy, catalog: Catalog, callers: Callers, instances: Iterable[str]) -> list[str]:
+    """One sentence for each rule, or part of one, that can match nothing, in the order of the rules."""
+    known = tuple(instances)
+    return [
+        f"{rule.name}: {sentence}"
+        for rule in (*policy.allow, *policy.deny)
+        for sentence in (
+            *_unknown_callers(rule, callers),
+            *_unfit_words(rule, catalog),
+            *_denied(rule, policy, catalog, known),
+        )
+    ]
+
+
+def _unknown_callers(rule: Rule, callers: Callers) -> list[str]:
+    if callers.has_issuer:
+        return []
+    sentences: list[str] = []
+    for pattern in rule.callers:
+        if any(fnmatchcase(one, pattern) for one in (callers.roles if pattern.startswith(NO_NAMES) else callers.names)):
+            continue
+        kind, _, word = pattern.partition(":")
+        if kind == "role":
+            sentences.append(f"no token gives the role {word}, and no issuer is configured ([oauth]) that could.")
+        elif kind == "scope":
+            sentences.append(f"only an issuer gives scopes such as {word}, and none is configured ([oauth]).")
+        else:
+            sentences.append(
+                f"no token is named {pattern}, and no issuer is configured ([oauth]) that could name one so."
+            )
+    return sentences
+
+
+def _unfit_words(rule: Rule, catalog: Catalog) -> list[str]:
+    """Words of the rule that name only tools which its patterns of ids are not about."""
+    every = not isinstance(rule, Allow)
+    tools = [tool for tool in catalog.tools.values() if rule.reaches(tool, every=every)]
+    nouns = ", ".join(word for noun, word in NOUNS.items() if rule.patterns(noun))
+    if tools and not any(map(rule.fits, tools)):
+        return [f"it can match nothing: none of its tools touches what it names ({nouns})."]
+    sentences: list[str] = []
+    for word in rule.tools:
+        named = [tool for tool in tools if names(word, tool, every=every)]
+        if named and not any(map(rule.fits, named)):
+            sentences.append(f"{word} matches nothing in it: such a tool touches nothing of what it names ({nouns}).")
+    return sentences
+
+
+def _denied(rule: Rule, policy: Policy, catalog: Catalog, instances: tuple[str, ...]) -> list[str]:
+    """Whether denials leave nothing of a permission."""
+    if not isinstance(rule, Allow) or SECRET in rule.tools:
+        return []
+    tools = [tool for tool in catalog.tools.values() if rule.reaches(tool, every=False) and rule.fits(tool)]
+    denials = [next((deny for deny in policy.deny if _covers(deny, rule, tool, instances)), None) for tool in tools]
+    if not tools or None in denials:
+        return []
+    by = " and ".join(dict.fromkeys(deny.name for deny in denials if deny))
+    return [f"it can match nothing: all that it allows is denied by {by}."]
+
+
+def _covers(deny: Rule, rule: Rule, tool: Tool, instances: tuple[str, ...]) -> bool:
+    """Whether a denial is about every call of a tool that another rule is about."""
+    if not (deny.reaches(tool, every=True) and deny.fits(tool)):
+        return False
+    here, there = ({one for one in instances if _is_here(one, each)} for each in (rule, deny))
+    patterns = [(rule.callers, deny.callers), *((rule.patterns(noun), deny.patterns(noun)) for noun in NOUNS)]
+    return here <= there and all(_within(inner, outer) for inner, outer in patterns)
+
+
+def _is_here(instance: str, rule: Rule) -> bool:
+    return not rule.instances or any(fnmatchcase(instance, pattern) for pattern in rule.instances)
+
+
+def _within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
+    """Whether everything that patterns match is matched by others; no pattern at all matches everything."""
+    return not outer or (bool(inner) and all(any(_is_narrower(one, other) for other in outer) for one in inner))
+
+
+def _is_narrower(one: str, other: str) -> bool:
+    """Whether a pattern matches only what another one does; in doubt it does not.
+
+    A pattern that is read as a text, and matched by a pattern whose only sign is `*`, is narrower than that.
+    """
+    if one == other:
+        return True
+    if one.startswith(NO_NAMES) != other.startswith(NO_NAMES):  # no name is a role
+        return False
+    is_plain = _WILD.isdisjoint(one)
+    return fnmatchcase(one, other) and (is_plain or _WILD.isdisjoint(other.replace("*", "")))
