@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"console", "server", "demo", "settings"}),
     frozenset({"tools"}),
     frozenset({"policy", "airflow"}),
-    frozenset({"catalog"}),
+    frozenset({"catalog", "task_logs"}),
     frozenset({"redact", "probe"}),
     frozenset({"addresses", "errors", "near_names", "observe", "shares", "text", "throttle", "tokens", "toml_lines"}),
 )

@@ -77,15 +77,20 @@ async def operate_each(door: Operations, tool: Tool, effects: tuple[Effect, ...]
 
     Raises what the first raises, and AirflowError for a later one, with what was done before.
     """
-    rows: list[Json] = []
+    replies: list[Reply] = []
     for effect in effects:
         try:
-            rows.append((await door.operate(effect.tool, effect.arguments, caller)).one or effect.arguments)
+            replies.append(await door.operate(effect.tool, effect.arguments, caller))
         except AirflowMcpError as error:
-            if not rows:
+            if not replies:
                 raise
-            done = ", ".join(str(row.get("dag_id")) for row in rows)
+            done = ", ".join(str(one.arguments["dag_id"]) for one in effects[: len(replies)])
             status = error.status if isinstance(error, AirflowError) else 0
             sentence = f"{error} Of {len(effects)} DAGs, {effect.tool.name} was done to these before that: {done}."
-            raise AirflowError(sentence, status) from None
-    return Reply(rows, len(rows), None, door.catalog.records[tool.entry.record or ""])
+            failure = AirflowError(sentence, status)
+            failure.answered, failure.outcome = error.answered, error.outcome
+            raise failure from None
+    rows = [reply.one or effect.arguments for reply, effect in zip(replies, effects, strict=True)]
+    hints = dict.fromkeys(reply.hint for reply in replies if reply.hint)
+    whole = Reply(rows, len(rows), None, door.catalog.records[tool.entry.record or ""])
+    return replace(whole, status=replies[-1].status, hint=" ".join(hints))
