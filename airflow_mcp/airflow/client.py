@@ -140,9 +140,9 @@ class AirflowClient:
         """Send one request, again where that is safe.
 
         A read is tried three times through broken connections, timeouts and 5xx. Anything else is tried again only
-        when it cannot have left. Raises AirflowUnreachableError, LoginError, and VersionChangedError where the request
-        is one of another version than Airflow is by now (a read that was answered, a change before it is sent); other
-        statuses are the caller's.
+        when it cannot have left, or when Airflow itself refuses who asks. Raises AirflowUnreachableError, LoginError,
+        UnusableAnswerError for what is too large, and VersionChangedError where the request is one of another version
+        than Airflow is by now (a read that was answered, a change before it is sent); other statuses are the caller's.
         """
         async with AsyncExitStack() as turn:
             return await self._through(request, read, turn)
@@ -186,7 +186,8 @@ class AirflowClient:
                 if not again and not (isinstance(error, NEVER_SENT) and attempt < _ATTEMPTS):
                     raise self._unreachable(error, request) from None
             else:
-                if not await self._is_refused(response, generation, proof):
+                foreign = not request.repeatable and not is_own_error(response.content)
+                if foreign or not await self._is_refused(response, generation, proof):
                     if response.status not in _RETRY_STATUSES or not again:
                         self._auth.accept()
                         await self._doubt(request, response)

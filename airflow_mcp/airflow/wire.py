@@ -18,6 +18,7 @@ from airflow_mcp.errors import (
     InvalidArgumentsError,
     NotFoundError,
     NotSupportedError,
+    UnusableAnswerError,
 )
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
@@ -186,9 +187,10 @@ def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
-            if _is_of_fab(tool):  # Airflow 3 shows its login page at any path of an auth manager that it has not
+            # Airflow 3 shows its login page at any path of an auth manager that it has not.
+            if _is_of_fab(tool) and tool.entry.access == "read":
                 raise _without_fab(tool.name) from None
-            raise AirflowError(
+            raise UnusableAnswerError(
                 f"Airflow answered {tool.name} with something that is not JSON. Is AIRFLOW_MCP_URL the address of "
                 "Airflow itself, and not of a login page or a proxy?",
                 status,
@@ -216,10 +218,15 @@ def is_refusal(status: int, content: bytes) -> bool:
 
 
 def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> AirflowMcpError:
-    """The error for a response that is not 2xx, in words that say what to do next."""
+    """The error for a response that is not 2xx, in words that say what to do next.
+
+    Of a change it is UnusableAnswerError unless Airflow itself refuses it: then nothing tells whether it happened.
+    """
     name = tool.entry.part_of or tool.name
     detail = _detail(content)
     said = f" Airflow says: {detail.rstrip('.')}." if detail else ""
+    if tool.entry.access != "read" and not is_refusal(status, content):
+        return _unusable(name, status, said, location)
     if 300 <= status < 400:
         return redirected(status, location)
     match status:
@@ -233,8 +240,16 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
             return _without_fab(name)
         case 405 if _is_of_fab(tool):
             return _without_fab(name)
+        case 404 if content and not is_own_error(content):
+            return AirflowError(
+                f"What answers {name} with 404 is not Airflow itself, so it does not tell whether that exists. Is "
+                "AIRFLOW_MCP_URL the address of Airflow, with its path prefix if it has one?",
+                status,
+            )
         case 404:
-            return NotFoundError(f"Airflow does not know it (404).{said}", status)
+            missing = NotFoundError(f"Airflow does not know it (404).{said}", status)
+            missing.is_own = bool(content)
+            return missing
         case 409:
             return AirflowError(f"{name} conflicts with what Airflow holds (409).{said}", status)
         case 400 | 422:
@@ -243,16 +258,23 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
             return AirflowError(f"Airflow asks to slow down (429).{said} Try again in a minute.", status)
         case _ if status >= 500:
             return AirflowError(
-                f"Airflow failed to answer {name} ({status}).{said} "
-                + (
-                    "If it fails again, the cause is in the log of Airflow's API server."
-                    if tool.entry.access == "read"
-                    else "The change may or may not have happened: look before you try again."
-                ),
+                f"Airflow failed to answer {name} ({status}).{said} If it fails again, the cause is in the log of "
+                "Airflow's API server.",
                 status,
             )
         case _:
             return AirflowError(f"Airflow answered {name} with status {status}.{said}", status)
+
+
+def _unusable(name: str, status: int, said: str, location: str) -> UnusableAnswerError:
+    if 300 <= status < 400:
+        return UnusableAnswerError(str(redirected(status, location)), status)
+    if status == 429:
+        return UnusableAnswerError(f"Airflow asks to slow down (429).{said}", status)
+    if status >= 500:
+        return UnusableAnswerError(f"Airflow failed to answer {name} ({status}).{said}", status)
+    what = "" if said else " without words of Airflow's own, as a proxy does"
+    return UnusableAnswerError(f"{name} was answered with status {status}{what}.{said}", status)
 
 
 def _is_of_fab(tool: Tool) -> bool:

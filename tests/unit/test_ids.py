@@ -258,7 +258,7 @@ async def test_a_redirect_is_never_followed(status: int, tool: str) -> None:
         sentence = await someone.refused(tool, dag_id="etl")
     assert "redirect to https://elsewhere.example" in sentence
     assert "AIRFLOW_MCP_URL" in sentence
-    assert len(airflow.sent) == 1
+    assert [sent.method for sent in airflow.sent] == (["GET"] if tool == "get_dag" else ["PATCH", "GET"])
     assert {sent.headers["host"] for sent in airflow.seen} == {"airflow.example:8080"}
 
 
