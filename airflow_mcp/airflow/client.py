@@ -18,6 +18,7 @@ from airflow_mcp.airflow.generation import Detection, Get
 from airflow_mcp.airflow.identities.backoff import Clock
 from airflow_mcp.airflow.identities.way import ONCE, Proof, Way, or_blind
 from airflow_mcp.airflow.messages import Response, build, read, unless_redirected
+from airflow_mcp.airflow.naming import Naming
 from airflow_mcp.airflow.network import Connections, Network
 from airflow_mcp.airflow.places import Places
 from airflow_mcp.airflow.unreachable import BROKEN, NEVER_SENT, unreachable
@@ -54,11 +55,12 @@ class AirflowClient:
         instance: str = "default",
         observer: Observer = NOBODY,
         clock: Clock = time.monotonic,
+        naming: Naming | None = None,
     ) -> None:
         """`url` has no /api/vN and no credentials; `timeout` is seconds per request, `backoff` before a retry.
 
         `instance` is what the observer, and traces, call this Airflow. `clock` gives seconds that never go back, for
-        how long a version is believed and a refused login is not repeated.
+        how long a version is believed and a refused login is not repeated. `naming` is how errors call this Airflow.
         """
         self.url = url.rstrip("/")
         self.timeout = timeout
@@ -68,6 +70,7 @@ class AirflowClient:
         self._instance = instance
         self._observer = observer
         self._clock = clock
+        self._naming = naming or Naming()
         self._auth = self._authenticator(identity.way if isinstance(identity, Credentials) else identity)
         self._detection = Detection(instance, clock)
         self._places = Places(self.url, timeout)
@@ -103,7 +106,8 @@ class AirflowClient:
 
         Raises AirflowUnreachableError, NotSupportedError (older than 2.7), LoginError and AirflowError.
         """
-        return await self._detection.version(self._get_version, self)
+        with self._naming.applied():
+            return await self._detection.version(self._get_version, self)
 
     @property
     def known_version(self) -> Version | None:
@@ -112,7 +116,8 @@ class AirflowClient:
 
     async def reach(self) -> Version:
         """The version as Airflow says it now, known before or not. Raises what `version` raises."""
-        return await self._detection.ask(self._get_version, self)
+        with self._naming.applied():
+            return await self._detection.ask(self._get_version, self)
 
     def watch(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever this Airflow turns out to be another version than before."""
@@ -135,7 +140,8 @@ class AirflowClient:
         statuses are the caller's.
         """
         async with AsyncExitStack() as turn:
-            return await self._through(request, read, turn)
+            with self._naming.applied():
+                return await self._through(request, read, turn)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[tuple[int, AsyncIterator[bytes]], None]:
@@ -149,7 +155,8 @@ class AirflowClient:
             return Response(raw.status_code, b"")
 
         async with AsyncExitStack() as turn:
-            response = await self._through(request, leave_open, turn)
+            with self._naming.applied():
+                response = await self._through(request, leave_open, turn)
             try:
                 yield response.status, self._pieces(opened[0] if opened else response.content, request)
             finally:
@@ -250,7 +257,8 @@ class AirflowClient:
             async for piece in body.aiter_bytes():
                 yield piece
         except BROKEN as error:
-            raise self._unreachable(error, request) from None
+            with self._naming.applied():
+                raise self._unreachable(error, request) from None
 
     @property
     def _get_version(self) -> Get:

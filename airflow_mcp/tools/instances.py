@@ -126,7 +126,8 @@ class Instances:
     async def _call_each(self, tool: Tool, arguments: Json, caller: Caller) -> Json:
         """Every Airflow's answer, asked for at once, within a share of the one answer's size.
 
-        One that fails answers with its sentence as `error`; raises the first one's when all of them fail.
+        One that fails answers with its sentence as `error`; when all of them fail, raises the first one's error, which
+        then tells of each.
         """
         whole = arguments.get("max_chars", tool.entry.budget or DEFAULT_BUDGET)
         share = max(whole // len(self.doors), _SMALLEST_SHARE) if isinstance(whole, int) else whole
@@ -144,7 +145,9 @@ class Instances:
             for name, door in self.doors.items():
                 group.start_soon(ask, name, door)
         if not answers:
-            raise errors[next(name for name in self.doors)]
+            said = {name: str(errors[name]) for name in self.doors}
+            each = (words if words.startswith(f"{name}: ") else f"{name}: {words}" for name, words in said.items())
+            raise errors[next(iter(self.doors))].with_sentence(" ".join(each))
         failed = {name: error_answer(error) for name, error in errors.items()}
         return {"instances": {name: (answers | failed)[name] for name in self.doors}}
 
