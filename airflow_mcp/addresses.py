@@ -1,9 +1,11 @@
-"""Whether what is fetched from an address can be altered on its way here."""
+"""What an address says: whether what is fetched from it can be altered on its way here, and who asks from it."""
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
+
+_LONGEST_ADDRESS = 64  # characters: an IPv6 address with its zone
 
 
 def is_loopback(host: str) -> bool:
@@ -26,3 +28,21 @@ def is_sheltered(url: str) -> bool:
     if not host or port == 0 or parts.username is not None or not url.isprintable() or " " in url:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+
+
+def peer_of(host: str) -> str:
+    """The peer that a client's address stands for: itself, or of IPv6 its /64, since one machine has a whole one.
+
+    What is no IP address, as what a proxy may pass on unread, is one peer: "unknown".
+    """
+    if len(host) > _LONGEST_ADDRESS:
+        return "unknown"
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "unknown"
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(address) if address.is_loopback else str(ip_network((int(address) >> 64 << 64, 64)))

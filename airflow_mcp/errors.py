@@ -14,8 +14,9 @@ AirflowMcpError                 a sentence to act on; `server` turns it into an 
 │   └── LoginOnHoldError        and so it is not presented again for a while
 ├── FetchError                  a document that the server itself needs cannot be had
 └── AirflowError                Airflow answered with an error status
-    ├── NotFoundError           404
-    └── ForbiddenError          403: known, but without the permission
+    ├── NotFoundError           404, in Airflow's own words
+    ├── ForbiddenError          403: known, but without the permission
+    └── UnusableAnswerError     an answer that does not say what became of a request
 """
 
 from __future__ import annotations
@@ -28,9 +29,15 @@ if TYPE_CHECKING:
 
 
 class AirflowMcpError(Exception):
-    """Base of all our exceptions; `str()` is the sentence to show, `next_calls` the calls that help."""
+    """Base of all our exceptions; `str()` is the sentence to show, `next_calls` the calls that help.
+
+    `answered` is the HTTP status that Airflow gave to the operation itself, where it was asked; `outcome` is what is
+    known of a change whose answer could not be used (tools/operation/settlement.py).
+    """
 
     next_calls: Sequence[dict[str, Any]] = ()
+    answered: int | None = None
+    outcome: str = ""
 
     def advise(self, *calls: dict[str, Any]) -> Self:
         """Add the calls to make next (tools/next_calls.py), which the sentence does not name."""
@@ -114,11 +121,17 @@ class UnhealthyError(AirflowMcpError):
 
 
 class NotFoundError(AirflowError):
-    """Airflow has no such object (HTTP 404)."""
+    """Airflow has no such object (HTTP 404). `is_own` is whether it said so in words, and not with an empty body."""
+
+    is_own: bool = True
 
 
 class ForbiddenError(AirflowError):
     """Airflow knows the identity but refuses it this operation (HTTP 403)."""
+
+
+class UnusableAnswerError(AirflowError):
+    """What answered does not say what became of the request: a proxy's page, cut JSON, a redirect, 429, 5xx."""
 
 
 def chief(errors: Sequence[ErrorDetails]) -> ErrorDetails:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from airflow_mcp.airflow.identities.way import Way
+from airflow_mcp.shares import ALONE
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Presented:
     authenticated: bool = False  # whether the caller had to say who it is
     issued: str = field(default="", repr=False)  # the access token that let it in, if an OAuth issuer made it
     tokens: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)  # Airflow's own, by instance
+    share: str = ALONE  # whose share of the places at an Airflow its requests take
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from copy import copy
 from functools import partial
 
@@ -30,6 +30,7 @@ from airflow_mcp.errors import (
     VersionChangedError,
 )
 from airflow_mcp.observe import NOBODY, Observer
+from airflow_mcp.shares import ALONE
 
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
@@ -74,6 +75,7 @@ class AirflowClient:
         self._auth = self._authenticator(identity.way if isinstance(identity, Credentials) else identity)
         self._detection = Detection(instance, clock)
         self._places = Places(self.url, timeout)
+        self._share = ALONE  # whose share of the places the requests take
 
     def sibling(self, way: Way) -> AirflowClient:
         """A client of the same Airflow for somebody else: the login is its own, and only that needs to be closed."""
@@ -87,9 +89,17 @@ class AirflowClient:
 
     @asynccontextmanager
     async def of(self, name: str, presented: Presented) -> AsyncGenerator[AirflowClient, None]:
-        """The client for what this caller asks: this one, whoever it is."""
-        del name, presented
-        yield self
+        """The client for what this caller asks: this one, whoever it is, within the caller's share of the places."""
+        del name
+        yield self.within(presented.share)
+
+    def within(self, share: str) -> AirflowClient:
+        """The same client, whose requests take places of this share."""
+        if share == self._share:
+            return self
+        other = copy(self)
+        other._share = share
+        return other
 
     def describe(self) -> str:
         """Who this client says it is, for a person."""
@@ -107,7 +117,7 @@ class AirflowClient:
         Raises AirflowUnreachableError, NotSupportedError (older than 2.7), LoginError and AirflowError.
         """
         with self._naming.applied():
-            return await self._detection.version(self._get_version, self)
+            return await self._detection.version(self._get_version, self._auth)
 
     @property
     def known_version(self) -> Version | None:
@@ -117,15 +127,11 @@ class AirflowClient:
     async def reach(self) -> Version:
         """The version as Airflow says it now, known before or not. Raises what `version` raises."""
         with self._naming.applied():
-            return await self._detection.ask(self._get_version, self)
+            return await self._detection.ask(self._get_version, self._auth)
 
-    def watch(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever this Airflow turns out to be another version than before."""
-        self._detection.watch(listener)
-
-    def unwatch(self, listener: Callable[[], None]) -> None:
-        """Undo `watch`."""
-        self._detection.unwatch(listener)
+    def watched(self, listener: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `listener` in the block whenever this Airflow turns out to be another version than before."""
+        return self._detection.watched(listener)
 
     def retry_login(self) -> None:
         """Let a login that was refused be tried again with the next call."""
@@ -135,9 +141,9 @@ class AirflowClient:
         """Send one request, again where that is safe.
 
         A read is tried three times through broken connections, timeouts and 5xx. Anything else is tried again only
-        when it cannot have left. Raises AirflowUnreachableError, LoginError, and VersionChangedError where the request
-        is one of another version than Airflow is by now (a read that was answered, a change before it is sent); other
-        statuses are the caller's.
+        when it cannot have left, or when Airflow itself refuses who asks. Raises AirflowUnreachableError, LoginError,
+        UnusableAnswerError for what is too large, and VersionChangedError where the request is one of another version
+        than Airflow is by now (a read that was answered, a change before it is sent); other statuses are the caller's.
         """
         async with AsyncExitStack() as turn:
             with self._naming.applied():
@@ -156,14 +162,14 @@ class AirflowClient:
 
         async with AsyncExitStack() as turn:
             with self._naming.applied():
-                response = await self._through(request, leave_open, turn)
+                response = await self._through(request, leave_open, turn, stream=True)
             try:
                 yield response.status, self._pieces(opened[0] if opened else response.content, request)
             finally:
                 for raw in opened:
                     await raw.aclose()
 
-    async def _through(self, request: Request, take: Take, turn: AsyncExitStack) -> Response:
+    async def _through(self, request: Request, take: Take, turn: AsyncExitStack, *, stream: bool = False) -> Response:
         """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout.
 
         `turn` takes a place at this Airflow, and has none while a login is waited for.
@@ -173,7 +179,7 @@ class AirflowClient:
         generation = version.generation
         self._require_same(request)
         proof = await self._auth.proof(generation, began)
-        await turn.enter_async_context(self._places.one())
+        await turn.enter_async_context(self._places.one(self._share, stream=stream))
         proof, renewed = self._auth.latest(proof), False
         for attempt in range(1, _ATTEMPTS + 2):  # one more than the retries: a new login uses one up
             again = request.repeatable and attempt < _ATTEMPTS
@@ -183,9 +189,11 @@ class AirflowClient:
                 if not again and not (isinstance(error, NEVER_SENT) and attempt < _ATTEMPTS):
                     raise self._unreachable(error, request) from None
             else:
-                if not await self._is_refused(response, generation, proof):
+                foreign = not request.repeatable and not is_own_error(response.content)
+                if foreign or not await self._is_refused(response, generation, proof):
                     if response.status not in _RETRY_STATUSES or not again:
-                        self._auth.accept()
+                        if response.status != 401:
+                            self._auth.accept()
                         await self._doubt(request, response)
                         return response
                 elif renewed:
@@ -193,7 +201,7 @@ class AirflowClient:
                 else:
                     await turn.aclose()
                     proof = await self._auth.renew(proof, generation, began)
-                    await turn.enter_async_context(self._places.one())
+                    await turn.enter_async_context(self._places.one(self._share, stream=stream))
                     proof, renewed = self._auth.latest(proof), True
                     continue
             await anyio.sleep(self._backoff * attempt)
@@ -208,7 +216,7 @@ class AirflowClient:
         Raises VersionChangedError for a read that another version's routes may answer. A change is not repeated.
         """
         if response.status in _UNKNOWN_ROUTE and not is_own_error(response.content):
-            await self._detection.doubt(self._get_version, self)
+            await self._detection.doubt(self._get_version, self._auth)
             if request.repeatable:
                 self._require_same(request)
 

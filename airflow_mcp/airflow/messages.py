@@ -10,7 +10,7 @@ import httpx2
 
 from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.wire import Request, redirected
-from airflow_mcp.errors import AirflowError, InvalidArgumentsError
+from airflow_mcp.errors import InvalidArgumentsError, UnusableAnswerError
 
 _LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is streamed
 
@@ -38,13 +38,13 @@ def build(http: httpx2.AsyncClient, url: str, request: Request, proof: Mapping[s
 
 
 async def read(raw: httpx2.Response) -> Response:
-    """The whole response, closed. Raises AirflowError beyond 32 MiB."""
+    """The whole response, closed. Raises UnusableAnswerError beyond 32 MiB."""
     try:
         body = await read_whole(raw, _LARGEST_BODY)
     finally:
         await raw.aclose()
     if body is None:
-        raise AirflowError(
+        raise UnusableAnswerError(
             f"Airflow's answer is larger than {_LARGEST_BODY // 2**20} MiB and was not read. Ask for less: "
             "a lower limit, or one object.",
             raw.status_code,

@@ -44,5 +44,4 @@ def unreachable(
     else:
         why = f"broke the connection ({type(error).__name__})"
     sent = not repeatable and not isinstance(error, NEVER_SENT)
-    doubt = " The change may or may not have happened: look before you try again." if sent else ""
-    return AirflowUnreachableError(f"Airflow at {url} {why.rstrip('.')}.{doubt}".replace("?.", "?"), sent=sent)
+    return AirflowUnreachableError(f"Airflow at {url} {why.rstrip('.')}.".replace("?.", "?"), sent=sent)

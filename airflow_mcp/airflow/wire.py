@@ -18,6 +18,7 @@ from airflow_mcp.errors import (
     InvalidArgumentsError,
     NotFoundError,
     NotSupportedError,
+    UnusableAnswerError,
 )
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
@@ -101,26 +102,36 @@ def check_ids(tool: Tool, arguments: dict[str, Any], catalog: Catalog, generatio
     routes = (catalog.operations[name].entry.route(generation) for name in tool.entry.steps)
     for name in {slot for route in routes if route for slot in route.slots} & described.keys() & arguments.keys():
         parameter = catalog.parameters[described[name]]
-        quote_id(name, arguments[name], slash=generation in parameter.slash, uri=parameter.uri)
+        _quote(name, arguments[name], parameter, generation)
 
 
-def quote_id(name: str, value: Any, *, slash: bool = False, uri: bool = False) -> str:
+def quote_id(name: str, value: Any, *, slash: bool = False, uri: bool = False, merged: bool = False) -> str:
     """One id as one path segment: everything but unreserved characters percent-encoded (RFC 3986, 2.3).
 
     Raises InvalidArgumentsError for what no segment can carry: empty, "." and "..", and "/" unless the route takes
-    it (`slash`) or it is a `uri`, whose parts between slashes may be empty.
+    it (`slash`) or it is a `uri`. `merged` is whether the web server makes one of several slashes, and drops an outer
+    one, as werkzeug does under Airflow 2 (answered with a redirect to another id).
     """
     text = str(value)
-    if text in ("", ".", ".."):
+    if text.strip("/") in ("", ".", ".."):
         raise InvalidArgumentsError(f"{name} must not be {text!r}." if text else f"{name} must not be empty.")
     if "/" in text and not slash and not uri:
         raise InvalidArgumentsError(f"{name} must not contain '/': Airflow's API cannot address {text[:80]!r}.")
-    if any(part in (".", "..") or (slash and not part) for part in text.split("/")):
-        raise InvalidArgumentsError(f"{name} {text[:80]!r} has an empty, '.' or '..' part between its slashes.")
+    if any(part in (".", "..") for part in text.split("/")):
+        raise InvalidArgumentsError(f"{name} {text[:80]!r} has a '.' or '..' part between its slashes.")
+    if merged and slash and not all(text.split("/")):
+        raise InvalidArgumentsError(
+            f"{name} must not begin or end with '/' or hold '//': Airflow 2 reads {text[:80]!r} as another name."
+        )
     try:
         return quote(text, safe="")
     except UnicodeEncodeError:
         raise InvalidArgumentsError(f"{name} is not valid Unicode.") from None
+
+
+def _quote(name: str, value: Any, parameter: Parameter, generation: Generation) -> str:
+    slash = generation in parameter.slash
+    return quote_id(name, value, slash=slash, uri=parameter.uri, merged=generation == "v1")
 
 
 def _fill(
@@ -133,7 +144,7 @@ def _fill(
 
     def slot(match: re.Match[str]) -> str:
         parameter = catalog.parameters.get(described.get(match[1], match[1]), Parameter())
-        return quote_id(match[1], values[match[1]], slash=generation in parameter.slash, uri=parameter.uri)
+        return _quote(match[1], values[match[1]], parameter, generation)
 
     return _SLOT.sub(slot, _OPTIONAL_SEGMENT.sub(optional, path)), used
 
@@ -176,9 +187,10 @@ def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
-            if _is_of_fab(tool):  # Airflow 3 shows its login page at any path of an auth manager that it has not
+            # Airflow 3 shows its login page at any path of an auth manager that it has not.
+            if _is_of_fab(tool) and tool.entry.access == "read":
                 raise _without_fab(tool.name) from None
-            raise AirflowError(
+            raise UnusableAnswerError(
                 f"Airflow answered {tool.name} with something that is not JSON. Is AIRFLOW_MCP_URL the address of "
                 "Airflow itself, and not of a login page or a proxy?",
                 status,
@@ -206,10 +218,15 @@ def is_refusal(status: int, content: bytes) -> bool:
 
 
 def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> AirflowMcpError:
-    """The error for a response that is not 2xx, in words that say what to do next."""
+    """The error for a response that is not 2xx, in words that say what to do next.
+
+    Of a change it is UnusableAnswerError unless Airflow itself refuses it: then nothing tells whether it happened.
+    """
     name = tool.entry.part_of or tool.name
     detail = _detail(content)
     said = f" Airflow says: {detail.rstrip('.')}." if detail else ""
+    if tool.entry.access != "read" and not is_refusal(status, content):
+        return _unusable(name, status, said, location)
     if 300 <= status < 400:
         return redirected(status, location)
     match status:
@@ -223,8 +240,16 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
             return _without_fab(name)
         case 405 if _is_of_fab(tool):
             return _without_fab(name)
+        case 404 if content and not is_own_error(content):
+            return AirflowError(
+                f"What answers {name} with 404 is not Airflow itself, so it does not tell whether that exists. Is "
+                "AIRFLOW_MCP_URL the address of Airflow, with its path prefix if it has one?",
+                status,
+            )
         case 404:
-            return NotFoundError(f"Airflow does not know it (404).{said}", status)
+            missing = NotFoundError(f"Airflow does not know it (404).{said}", status)
+            missing.is_own = bool(content)
+            return missing
         case 409:
             return AirflowError(f"{name} conflicts with what Airflow holds (409).{said}", status)
         case 400 | 422:
@@ -233,16 +258,23 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
             return AirflowError(f"Airflow asks to slow down (429).{said} Try again in a minute.", status)
         case _ if status >= 500:
             return AirflowError(
-                f"Airflow failed to answer {name} ({status}).{said} "
-                + (
-                    "If it fails again, the cause is in the log of Airflow's API server."
-                    if tool.entry.access == "read"
-                    else "The change may or may not have happened: look before you try again."
-                ),
+                f"Airflow failed to answer {name} ({status}).{said} If it fails again, the cause is in the log of "
+                "Airflow's API server.",
                 status,
             )
         case _:
             return AirflowError(f"Airflow answered {name} with status {status}.{said}", status)
+
+
+def _unusable(name: str, status: int, said: str, location: str) -> UnusableAnswerError:
+    if 300 <= status < 400:
+        return UnusableAnswerError(str(redirected(status, location)), status)
+    if status == 429:
+        return UnusableAnswerError(f"Airflow asks to slow down (429).{said}", status)
+    if status >= 500:
+        return UnusableAnswerError(f"Airflow failed to answer {name} ({status}).{said}", status)
+    what = "" if said else " without words of Airflow's own, as a proxy does"
+    return UnusableAnswerError(f"{name} was answered with status {status}{what}.{said}", status)
 
 
 def _is_of_fab(tool: Tool) -> bool:

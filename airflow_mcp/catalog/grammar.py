@@ -81,8 +81,27 @@ class Bulk(Word):
     ids: dict[str, str]  # field of an entity -> the argument of `read`; the last is what names it
     alias: dict[str, str] = {}  # field of an entity -> its name on the wire
     default: dict[str, Any] = {}  # sent where an entity does not say: else Airflow reaches further
+    holds: dict[str, str] = {}  # field of what `read` answers -> the entity's field, where that is called otherwise
     fill: tuple[str, ...] = ()  # fields that Airflow wants in an update: as it holds them where the caller names none
     along: str | None = None  # the list of what changes or goes with one entity, and is counted with it
+
+
+class ReadBack(Word):
+    """What shows whether a change happened whose answer cannot be used: `operation`, read with the call's own ids.
+
+    It happened where the record, or every row, holds what was asked for: each argument that is a field of it, those of
+    `holds` under another name, and `values`.
+    """
+
+    operation: str
+    asks: dict[str, str] = {}  # argument of `operation` -> the call's, where that is called otherwise
+    where: dict[str, Any] = {}  # arguments of `operation` that are always the same
+    holds: dict[str, str] = {}  # field of the record -> the call's argument
+    apart: tuple[str, ...] = ()  # arguments that may be held otherwise: the id alone tells, and the rest is shown
+    values: dict[str, Any] = {}  # field of the record -> its value afterwards; "*" for any but null
+    gone: bool = False  # it happened where there is no such object, or no row
+    made: str = ""  # field with the time a row was made at: it happened where one that fits was made since
+    unfinished: bool = False  # of task instances: it happened where none of those that still match has ended
 
 
 class Scope(Word):
@@ -146,6 +165,7 @@ class Entry(Word):
     instead: Instead | None = None
     unless: dict[Generation, str] = {}  # a read that must find nothing first: that generation would overwrite
     look_up: LookUp | None = None  # with scope.dag = "look_up"
+    read_back: ReadBack | str | None = None  # of a change; patch and bulk have theirs; a text says why nothing shows it
     then: str | None = None  # answer with this read instead of the reply
     preview: Literal["flag", "read", "bulk", "itself"] | None = None  # how what a call touches is found out
     dry: str | None = None  # with preview = "flag": the operation that answers a dry run
@@ -187,6 +207,8 @@ class Entry(Word):
             raise ValueError("preview = 'bulk' and bulk go together")
         if (self.dry or self.counts) and self.preview != "flag":
             raise ValueError("dry and counts are for preview = 'flag'")
+        if self.read_back and (self.access == "read" or self.bulk or self.python):
+            raise ValueError("read_back is for a change by one request, and bulk reads its entities back by itself")
         if (self.scope.dag == "look_up") != bool(self.look_up):
             raise ValueError("scope.dag = 'look_up' and look_up go together")
         return self

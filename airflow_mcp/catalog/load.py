@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_mcp.catalog.grammar import Entry, Parameter, Record
+from airflow_mcp.catalog.grammar import Entry, Parameter, ReadBack, Record
 from airflow_mcp.errors import ManifestError, UnknownToolError
 
 if TYPE_CHECKING:
@@ -155,6 +155,10 @@ def _bounds(name: str, ranged: Parameter) -> dict[str, Parameter]:
     }
 
 
+def _read_by(read_back: ReadBack | str | None) -> set[str]:
+    return {read_back.operation} if isinstance(read_back, ReadBack) else set()
+
+
 def _check_references(catalog: Catalog) -> None:
     for tool in catalog.operations.values():
         entry = tool.entry
@@ -175,6 +179,7 @@ def _check_references(catalog: Catalog) -> None:
             "instead": {entry.instead.operation} - catalog.operations.keys() if entry.instead else set[str](),
             "look_up": {entry.look_up.operation} - catalog.operations.keys() if entry.look_up else set[str](),
             "unless": set(entry.unless.values()) - catalog.operations.keys(),
+            "read_back": _read_by(entry.read_back) - catalog.operations.keys(),
             "dry": {entry.dry} - catalog.operations.keys() - {None},
             "part_of": {entry.part_of} - catalog.tools.keys() - {None},
             "steps": set(entry.steps) - catalog.operations.keys(),

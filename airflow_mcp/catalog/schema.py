@@ -7,7 +7,6 @@ whose entry says so `links`.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from datetime import datetime
@@ -17,6 +16,7 @@ from airflow_mcp.catalog.grammar import Json, Parameter
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import InvalidArgumentsError, NotSupportedError
+from airflow_mcp.near_names import near_names
 from airflow_mcp.redact import MASK, is_masked
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _is_secret(path: list[str], tool: Tool, catalog: Catalog) -> bool:
 
 
 def _unknown_argument(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = near_names(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'no arguments'}"
     return f"unknown argument {name[:60]!r}: {hint}"
 

@@ -1,42 +1,31 @@
-"""What a request over HTTP must pass before anything reads it: Host, Origin, rate, concurrency, narrowing headers.
+"""What a request over HTTP must pass before its token is looked at: size of its headers, Host, Origin, rate, a place.
 
-Plain ASGI, around the whole application. /healthz and /readyz pass unchecked: they tell nothing worth protecting. The
-metadata of an OAuth resource needs no token, and passes here like any other request.
+Plain ASGI, around the whole application. /healthz and /readyz pass without: probes come by any name, and neither does
+work that others pay for. The metadata of an OAuth resource needs no token, and passes here like any other request.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-import time
-from collections import Counter, deque
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 
-from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.redact import redact_text
-from airflow_mcp.server.identity import Narrowed, narrowed, narrowing_of
-from airflow_mcp.server.own_tokens import OwnTokens
-from airflow_mcp.server.patience import run_in_time
-from airflow_mcp.text import clean, shorten
-from airflow_mcp.throttle import Sometimes
-from airflow_mcp.tools.guarding.rates import WINDOW, seconds_until_free
+from airflow_mcp.addresses import peer_of
+from airflow_mcp.server.refusals import Refusal, Refusals
+from airflow_mcp.shares import Shares
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPEN = frozenset({"/healthz", "/readyz"})
-_sometimes = Sometimes(logging.getLogger(__name__))
-_MOST_ADDRESSES = 10_000
-_LISTENERS = 16  # open ears of sessions, for each request that may be answered at once: they only wait
-
-
-def _nobody_counts(reason: str) -> None:
-    del reason
+LARGEST_HEADERS = 32 * 1024  # bytes of the request line and all headers
+UNREAD = "airflow_mcp.unread"
+"""Key of a scope whose request could not be read; its value is the status to refuse it with."""
+_VISIT = "airflow_mcp.visit"
+_NAME = re.compile(r"[A-Za-z0-9._:/\[\]-]{1,100}")  # a Host or Origin that can be quoted
 
 
 @dataclass(frozen=True)
@@ -46,98 +35,116 @@ class Limits:
     hosts: tuple[str, ...]
     origins: tuple[str, ...]
     calls: int  # answered at once
-    per_minute: int  # from one address
+    per_minute: int  # of one caller, and from one address of those who are nobody
+    body: int = 1_048_576  # bytes of one
+    body_seconds: float = 20.0  # that one may take to come
+    sessions: int = 1_000
+    listeners: int = 4_096  # streams that only wait for the server to speak
 
 
-@dataclass
 class Gate:
     """Lets a request through to `app`, or answers it with one sentence that says what to do."""
 
-    app: ASGIApp
-    limits: Limits
-    toolsets: frozenset[str]
-    instances: tuple[str, ...]
-    own_tokens: OwnTokens = field(default_factory=OwnTokens)
-    clock: Callable[[], float] = time.monotonic
-    body_seconds: float = 20.0  # that the body of a request may take
-    refused: Callable[[str], None] = _nobody_counts  # told why a request was turned away
-    by_any_name: frozenset[str] = frozenset()  # paths where a Host that nobody named does no harm
-    _inside: Counter[bool] = field(default_factory=Counter)  # by whether they only listen
-    _seen: dict[str, deque[float]] = field(default_factory=dict)
+    def __init__(
+        self, app: ASGIApp, limits: Limits, refusals: Refusals, by_any_name: frozenset[str] = frozenset()
+    ) -> None:
+        """`by_any_name` are the paths exempt from the Host allow-list, beside those that are open."""
+        self._app = app
+        self._limits = limits
+        self._refusals = refusals
+        self._by_any_name = by_any_name
+        self._strangers = Shares(limits.calls)  # requests whose token is being looked at, by peer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI call."""
-        if scope["type"] != "http" or scope["path"] in OPEN:
-            await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if refusal := self._stranger(headers, scope["path"]) or self._too_often(scope):
-            await self._refuse(refusal, scope, receive, send)
+        peer = peer_in(scope)
+        refusal = self._unreadable(scope)
+        if refusal is None and scope["path"] in OPEN and "authorization" not in headers:
+            await self._app(scope, receive, send)
             return
+        if refusal := refusal or self._stranger(headers, scope["path"]):
+            limited = self._refusals.take(f"address {peer}", "one address")
+            await self._refusals.refuse(limited or refusal, scope, receive, send)
+            return
+        if not self._strangers.take(peer):
+            await self._refusals.refuse(busy(self._limits.calls, "one address"), scope, receive, send)
+            return
+        visit = _Visit(lambda: self._strangers.give_back(peer))
         try:
-            wanted = narrowing_of(headers.items(), self.toolsets, self.instances)
-            wanted = replace(wanted, tokens=self.own_tokens.of(headers.items()))
-        except InvalidArgumentsError as error:
-            await self._refuse(_Refusal("narrowing", 400, str(error)), scope, receive, send)
-            return
-        listens = scope["method"] == "GET"
-        if self._inside[listens] >= self.limits.calls * (_LISTENERS if listens else 1):
-            sentence = f"This server answers {self.limits.calls} requests at once and is busy. Try again in a second."
-            await self._refuse(_Refusal("busy", 503, sentence, wait=1), scope, receive, send)
-            return
-        await self._let_in(scope, receive, send, wanted, listens=listens)
-
-    async def _refuse(self, refusal: _Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-        self.refused(refusal.reason)
-        if refusal.reason not in ("rate", "busy"):  # which are no mistake of anybody's settings
-            _sometimes.warn(refusal.reason, f"a request was refused ({refusal.status_code}): {refusal.sentence}")
-        await refusal(scope, receive, send)
-
-    async def _let_in(self, scope: Scope, receive: Receive, send: Send, wanted: Narrowed, *, listens: bool) -> None:
-        token = narrowed.set(wanted)
-        self._inside[listens] += 1
-        try:
-            if not await run_in_time(self.app, scope, receive, send, self.body_seconds):
-                sentence = f"The body of this request did not come within {self.body_seconds:g} seconds. Send it again."
-                await self._refuse(_Refusal("slow", 408, sentence), scope, receive, send)
+            await self._app({**scope, _VISIT: visit}, receive, send)
         finally:
-            self._inside[listens] -= 1
-            narrowed.reset(token)
+            visit.end()
 
-    def _stranger(self, headers: Headers, path: str) -> _Refusal | None:
+    @staticmethod
+    def _unreadable(scope: Scope) -> Refusal | None:
+        status = scope.get(UNREAD, 0)
+        size = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
+        size += sum(len(name) + len(value) + 4 for name, value in scope["headers"])  # 4: ": " and the end of the line
+        if status == 431 or size > LARGEST_HEADERS:
+            sentence = f"The address and headers of this request have more than {LARGEST_HEADERS // 1024} KiB."
+            return Refusal("headers", 431, sentence)
+        if status:
+            return Refusal("malformed", status, "This is no request of HTTP/1.1 that can be read.")
+        return None
+
+    def _stranger(self, headers: Headers, path: str) -> Refusal | None:
         """The refusal of a Host or Origin that the operator did not name: a page in a browser must not reach us."""
         host, origin = headers.get("host", ""), headers.get("origin", "")
-        if path not in self.by_any_name and not _is_among(host, self.limits.hosts):
-            return _Refusal(
+        if path not in self._by_any_name | OPEN and not _is_among(host, self._limits.hosts):
+            return Refusal(
                 "host",
                 421,
-                f"Host {host!r} is not accepted here. If clients reach this server by that name, as behind a proxy, "
-                "its operator adds it to AIRFLOW_MCP_HTTP_ALLOWED_HOSTS (--allowed-host).",
+                f"{_quoted('Host', host)} is not accepted here. If clients reach this server by that name, as behind a "
+                "proxy, its operator adds it to AIRFLOW_MCP_HTTP_ALLOWED_HOSTS (--allowed-host).",
             )
-        if origin and not _is_among(origin, self.limits.origins):
-            return _Refusal(
+        if origin and not _is_among(origin, self._limits.origins):
+            return Refusal(
                 "origin",
                 403,
-                f"Origin {origin!r} is not accepted here. If web pages from there may use this server, its operator "
-                "adds it to AIRFLOW_MCP_HTTP_ALLOWED_ORIGINS (--allowed-origin).",
+                f"{_quoted('Origin', origin)} is not accepted here. If web pages from there may use this server, its "
+                "operator adds it to AIRFLOW_MCP_HTTP_ALLOWED_ORIGINS (--allowed-origin).",
             )
         return None
 
-    def _too_often(self, scope: Scope) -> _Refusal | None:
-        now = self.clock()
-        address = scope["client"][0] if scope.get("client") else ""
-        if address not in self._seen and len(self._seen) >= _MOST_ADDRESSES:
-            self._seen = {one: times for one, times in self._seen.items() if times and times[-1] > now - WINDOW}
-            address = address if len(self._seen) < _MOST_ADDRESSES else ""  # a flood of addresses shares one count
-        times = self._seen.setdefault(address, deque())
-        if seconds := seconds_until_free(times, self.limits.per_minute, now):
-            wait = math.ceil(seconds)
-            sentence = (
-                f"{self.limits.per_minute} requests a minute are accepted from one address. Try again in {wait} s."
-            )
-            return _Refusal("rate", 429, sentence, wait=wait)
-        times.append(now)
-        return None
+
+class _Visit:
+    """A request's place before its token is known to be good."""
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave: Callable[[], None] | None = leave
+
+    def end(self) -> None:
+        """Give the place back, once."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+
+def end_visit(scope: Scope) -> None:
+    """Give back the place that a request has at the gate: from here on it is somebody's, or answered at once."""
+    if visit := scope.get(_VISIT):
+        visit.end()
+
+
+def peer_in(scope: Scope) -> str:
+    """Where a request comes from: the peer of its connection, or whom a trusted proxy forwarded it for."""
+    client = scope.get("client")
+    return peer_of(client[0]) if client else "unknown"
+
+
+def busy(calls: int, whose: str) -> Refusal:
+    """The refusal of a request for which there is no place now. `whose` says in words what one sender is."""
+    sentence = f"This server answers {calls} requests at once, and {whose} gets a share of them: it is busy. "
+    return Refusal("busy", 503, f"{sentence}Try again in a second.", wait=1)
+
+
+def _quoted(name: str, value: str) -> str:
+    """A header as a sentence names it: with its value only where that can be one, since anyone may write anything."""
+    return f"{name} {value!r}" if not value or _NAME.fullmatch(value) else f"A {name} that is none"
 
 
 def _is_among(value: str, accepted: Iterable[str]) -> bool:
@@ -146,13 +153,3 @@ def _is_among(value: str, accepted: Iterable[str]) -> bool:
         value == one or (one.endswith(":*") and value.startswith(one[:-1]) and value[len(one) - 1 :].isdecimal())
         for one in accepted
     )
-
-
-class _Refusal(JSONResponse):
-    """One sentence for whoever sent the request, and one word for whoever counts."""
-
-    def __init__(self, reason: str, status: int, sentence: str, wait: int = 0) -> None:
-        text = shorten(redact_text(clean(sentence)), 400)
-        self.sentence = text
-        super().__init__({"error": text}, status, {"Retry-After": str(wait)} if wait else {})
-        self.reason = reason

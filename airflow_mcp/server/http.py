@@ -16,21 +16,26 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from sse_starlette.sse import AppStatus
+from starlette.middleware import Middleware
 
 from airflow_mcp.airflow.identities.caller import header_of
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.server.access import Access, StaticTokens, access_of
+from airflow_mcp.server.admission import Admission, Known
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.server.challenge import ScopeChallenge
-from airflow_mcp.server.gate import Gate, Limits
+from airflow_mcp.server.gate import LARGEST_HEADERS, Gate, Limits
 from airflow_mcp.server.health import add_health
 from airflow_mcp.server.logs import set_up_logging, tell
 from airflow_mcp.server.metrics import PATH as METRICS
 from airflow_mcp.server.metrics import Metrics, add_metrics
 from airflow_mcp.server.own_tokens import OwnTokens, taken_headers
+from airflow_mcp.server.protocol import BoundedProtocol, most_connections, quieten
+from airflow_mcp.server.refusals import Refusals
 from airflow_mcp.server.reload import Reload, Reread, listen
 from airflow_mcp.server.requests import Requests
+from airflow_mcp.server.sessions import IDLE_SECONDS
 from airflow_mcp.server.tracing import set_up_tracing
 from airflow_mcp.server.workers import Workers, counting_together
 from airflow_mcp.tools.instances import Instances
@@ -44,7 +49,7 @@ if TYPE_CHECKING:
     from airflow_mcp.settings.read import Settings
 
 _log = logging.getLogger(__name__)
-_LARGEST_HEADERS = 32 * 1024  # bytes
+_LISTENERS = 16  # streams that only wait, for each request that may be answered at once
 _OWN = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -93,8 +98,9 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
     instances = open_instances(settings, metrics)
     toolsets = parse_toolsets(settings.toolsets, instances.catalog)
     server = server_class(instances, toolsets, access, settings.shared_keys)
-    add_health(server, instances)
-    add_metrics(server, metrics, access.settings.required_scopes or () if access else None)
+    add_health(server, instances, needs_airflow=settings.http_ready_needs_airflow)
+    scopes = access.settings.required_scopes or () if access else None
+    add_metrics(server, metrics, scopes)
     limits = limits_of(settings)
     alone = len(settings.connections) == 1
     callers = (name for name, one in settings.connections.items() if one.identity == "caller")
@@ -103,18 +109,19 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
         stateless_http=settings.http_stateless,
         max_request_body_size=settings.http_max_body,
         transport_security=TransportSecuritySettings(allowed_hosts=[*limits.hosts], allowed_origins=[*limits.origins]),
+        session_idle_timeout=IDLE_SECONDS,
+        max_sessions=None,  # ours are shared out between callers
     )
-    if settings.oauth and settings.oauth.required_scopes:
-        inner = ScopeChallenge(inner, settings.oauth.required_scopes)
-    gate = Gate(
-        inner,
-        limits,
+    known = Known(
         instances.catalog.toolsets,
         tuple(instances.doors),
         OwnTokens(taken, access.is_ours) if access else OwnTokens(taken),
-        refused=metrics.refused,
-        by_any_name=frozenset({METRICS}) if access else frozenset(),
+        scopes,
     )
+    refusals = Refusals(limits.per_minute, metrics.refused)
+    inner.user_middleware.append(Middleware(Admission, limits, known, refusals))  # the innermost: behind the tokens
+    challenging = inner if not scopes else ScopeChallenge(inner, scopes)
+    gate = Gate(challenging, limits, refusals, by_any_name=frozenset({METRICS}) if access else frozenset())
     return Application(Requests(gate, metrics.refused), instances, access.tokens if access else None)
 
 
@@ -131,6 +138,9 @@ def limits_of(settings: Settings) -> Limits:
         ),
         calls=settings.http_max_calls,
         per_minute=settings.http_per_minute,
+        body=settings.http_max_body,
+        sessions=settings.http_max_sessions,
+        listeners=max(min(settings.http_max_calls * _LISTENERS, most_connections() // 2), 1),
     )
 
 
@@ -138,6 +148,7 @@ def prepare(settings: Settings) -> Application:
     """The application as a process serves it: logs and traces set up, and nothing cut off at SIGTERM."""
     set_up_logging(settings.log_format, settings.log_level)
     set_up_tracing()
+    quieten()
     AppStatus.disable_automatic_graceful_drain()  # else a session's call in flight ends at once
     return build(settings)
 
@@ -165,9 +176,9 @@ def serve_http(settings: Settings, reread: Reread) -> None:
         "log_config": None,  # ours, which masks secrets
         "access_log": False,
         "server_header": False,
-        "http": "h11",
+        "http": partial(BoundedProtocol, settings.http_trusted_proxies),
         "ws": "none",
-        "h11_max_incomplete_event_size": _LARGEST_HEADERS,
+        "h11_max_incomplete_event_size": LARGEST_HEADERS,
         "proxy_headers": bool(settings.http_trusted_proxies),
         "forwarded_allow_ips": [*settings.http_trusted_proxies],
         "timeout_graceful_shutdown": settings.http_drain,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LARGEST = 16 * 1024  # characters of a token
 _LONGEST_NAME = 200
+_PATTERN = frozenset("*?[]")  # of rules: no rule could be about such a caller alone
+# What Python calls printable and nobody sees: variation selectors and fillers (Unicode 16, Default_Ignorable_Code_Point
+# as far as text.py does not know it), the blank Braille cell, the null note head.
+_BLANK = re.compile("[\u034f\u2800\ufe00-\ufe0f\U00016fe4\U0001d159\U0001bca0-\U0001bca3\U000e0000-\U000e0fff]")
 _QUIET = 10.0  # seconds between two lines of the log about what anyone can send
 _LEEWAY = 30  # seconds that two clocks may differ by
 _REQUIRED = ["exp", "iss", "aud", "sub"]
@@ -132,10 +137,16 @@ class AccessTokens:
     def _name(self, claims: Json) -> str:
         claim = self._settings.name_claim
         name = find(claims, claim)
+        if isinstance(name, str) and len(name) > _LONGEST_NAME:
+            raise RefusedTokenError(f"its {claim} has more than {_LONGEST_NAME} characters", genuine=True)
         if not isinstance(name, str) or not name or not name.isprintable() or clean(name).strip() != name:
             raise RefusedTokenError(f"its {claim} (oauth.name_claim) is no name", genuine=True)
-        if len(name) > _LONGEST_NAME:
-            raise RefusedTokenError(f"its {claim} has more than {_LONGEST_NAME} characters", genuine=True)
+        if _BLANK.search(name):
+            raise RefusedTokenError(f"its {claim} (oauth.name_claim) holds characters that are not seen", genuine=True)
+        if not _PATTERN.isdisjoint(name):
+            raise RefusedTokenError(
+                f"its {claim} is {name!r}, and a name with *, ?, [ or ] would be a pattern in rules", genuine=True
+            )
         if name in self._taken:
             raise RefusedTokenError(
                 f"its {claim} is {name!r}, and [tokens.{name}] is somebody else of that name: rename one", genuine=True

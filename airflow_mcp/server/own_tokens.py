@@ -55,7 +55,7 @@ class OwnTokens:
         """
         found: dict[str, str] = {}
         for name, value in headers:
-            if name != _PREFIX and not name.startswith(f"{_PREFIX}-"):
+            if not name.replace("_", "-").startswith(_PREFIX):
                 continue
             if name not in self.taken:
                 there = ", ".join(sorted(self.taken)) or "none: Airflow is asked in this server's own name"

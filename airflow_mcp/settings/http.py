@@ -63,8 +63,16 @@ class HttpSettings(BaseModel):
     http_tls_cert: str = Field(default="", description="PEM file of the certificate to serve TLS with")
     http_tls_key: str = Field(default="", description="PEM file of its private key")
     http_max_body: int = Field(default=1_048_576, ge=1024, description="Bytes a request may have")
-    http_max_calls: int = Field(default=256, ge=1, description="Requests a process answers at once; more get 503")
-    http_per_minute: int = Field(default=1200, ge=1, description="Requests a minute from one address; more get 429")
+    http_max_calls: int = Field(
+        default=256, ge=1, description="Requests a process answers at once, shared out between callers; more get 503"
+    )
+    http_max_sessions: int = Field(default=1000, ge=1, description="Sessions of a process, shared out between callers")
+    http_per_minute: int = Field(
+        default=1200, ge=1, description="Requests a minute of one caller, and from one address without a token"
+    )
+    http_ready_needs_airflow: bool = Field(
+        default=False, description="Whether /readyz says 503 while no Airflow can be reached"
+    )
     http_drain: int = Field(default=30, ge=0, description="Seconds that calls in flight may take after SIGTERM")
     tokens: dict[str, Token] = Field(default={}, description="Who may call over HTTP (TOML only): docs/deploy.md")
     oauth: OAuth | None = Field(

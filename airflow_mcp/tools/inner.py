@@ -7,18 +7,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
+
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool, unknown_tool
 from airflow_mcp.catalog.schema import validate
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
-from airflow_mcp.policy.decide import Decision, Touched, Within, decide, refusal, touched_by
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotAllowedError
+from airflow_mcp.policy.decide import Decision, Touched, Within, decide, refusal, reveals_secrets, touched_by
 from airflow_mcp.policy.explain import explain
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.operation.operate import Operations
 from airflow_mcp.tools.operation.reply import Reply, name_of, reached
 from airflow_mcp.tools.operation.rows import read_allowed
+from airflow_mcp.tools.operation.settlement import READ_BACK
 from airflow_mcp.tools.search import Found
+
+_LOGS = 2  # read at once by one call: each keeps a place at Airflow for as long as it streams
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class InnerDoor:
         room: Room,
         granted: tuple[Json, ...] = (),
     ) -> None:
+        self.reveals = reveals_secrets(operations.policy, operations.asker(caller))
         self.budget = room.budget  # characters the composite's answer may have
         self.ceiling = room.ceiling  # and the most any answer may have
         self.catalog = operations.catalog
@@ -49,7 +55,11 @@ class InnerDoor:
         self.progress = caller.progress
         self.granted = granted  # the targets that were confirmed, in the composite's order
         self.hides = False  # whether policy has hidden rows from a list, so that its count is of the shown ones only
+        self.status: int | None = None  # of its changes' own, the highest
+        self.outcome = ""  # of a change whose answer could not be used (operation/settlement.py)
+        self.hints: list[str] = []  # what reading such a change back showed
         self.cut = False  # whether behind such a list more rows may follow, which its count leaves out
+        self.logs = anyio.CapacityLimiter(_LOGS)  # that this call reads at once
         self._version = version
         self._operations = operations
         self._within = within
@@ -88,7 +98,17 @@ class InnerDoor:
             await self._require_granted(step, arguments)
         place = arguments.get("dag_id"), arguments.get("dag_run_id")
         look_up = place not in self._found
-        reply = await read_allowed(self._operations, step, arguments, self._caller, decision, look_up=look_up)
+        changes = step.entry.access != "read" and not step.entry.is_dry(arguments)
+        try:
+            reply = await read_allowed(self._operations, step, arguments, self._caller, decision, look_up=look_up)
+        except AirflowMcpError as error:
+            if changes:
+                self._remember(error.answered, error.outcome)
+            raise
+        if changes:
+            self._remember(reply.status, READ_BACK if reply.hint else "")
+        if reply.hint:
+            self.hints.append(reply.hint)
         if reply.one or reply.rows:
             self._found |= {place, (place[0], None)}
             self._found |= {(row.get("dag_id"), row.get("dag_run_id")) for row in reply.rows or []}
@@ -96,6 +116,10 @@ class InnerDoor:
             touched = touched_by(step, arguments)
             self._decided(step, touched | reached(touched, reply.rows or []))
         return reply
+
+    def _remember(self, status: int | None, outcome: str) -> None:
+        self.status = max((one for one in (self.status, status) if one is not None), default=None)
+        self.outcome = outcome or self.outcome
 
     async def _require_granted(self, step: Tool, arguments: Json) -> None:
         """A change under a grant reaches what was confirmed and nothing else. Raises NotAllowedError."""

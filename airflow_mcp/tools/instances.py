@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -34,10 +34,11 @@ _MOST_MISSED = 3  # tools told of that would answer better and may not be called
 class Instances:
     """The doors by name. With several, tools take `instance` and every answer names it."""
 
-    def __init__(self, doors: dict[str, Door]) -> None:
+    def __init__(self, doors: dict[str, Door], whole: Instances | None = None) -> None:
+        """`whole` is the server's, where these are some of its Airflows: what is large is made once, there."""
         self.doors = doors
         self._first = next(iter(doors.values()))
-        self._views: dict[frozenset[str], Instances] = {}
+        self._whole = whole or self
         self._listeners: list[Callable[[], None]] = []
 
     def within(self, names: frozenset[str] | None) -> Instances:
@@ -50,9 +51,7 @@ class Instances:
                 f"X-Airflow-MCP-Instance: none of {', '.join(sorted(names)) or 'nothing'} is here; there are "
                 f"{', '.join(self.doors)}."
             )
-        if kept not in self._views:
-            self._views[kept] = Instances({name: door for name, door in self.doors.items() if name in kept})
-        return self._views[kept]
+        return Instances({name: door for name, door in self.doors.items() if name in kept}, self._whole)
 
     @property
     def catalog(self) -> Catalog:
@@ -75,15 +74,12 @@ class Instances:
     @contextmanager
     def watched(self, listener: Callable[[], None]) -> Generator[None]:
         """Call `listener` in the block whenever other tools may be listed: another version, or other rules."""
-        self._listeners.append(listener)
-        for door in self.doors.values():
-            door.client.watch(listener)
-        try:
-            yield
-        finally:
-            self._listeners.remove(listener)
+        with ExitStack() as stack:
             for door in self.doors.values():
-                door.client.unwatch(listener)
+                stack.enter_context(door.client.watched(listener))
+            self._listeners.append(listener)
+            stack.callback(self._listeners.remove, listener)
+            yield
 
     async def call(self, name: str, arguments: Json, caller: Caller) -> Json:
         """Run one tool on the Airflow that the call names; a read may leave it out and gets the first one's.
@@ -170,7 +166,8 @@ class Instances:
         return any(offers(self.policy, tool, door.asker(caller)) for door in self.doors.values())
 
     @cached_property
-    def _index(self) -> Index:
+    def index(self) -> Index:
+        """What is found by plain words."""
         tools = self.catalog.tools.values()
         others = (tool for tool in tools if not (tool.entry.forwards or tool.entry.serverwide))
         return Index(others, self.catalog.synonyms)
@@ -183,7 +180,7 @@ class Instances:
         doors = {name: door for name, door in self.doors.items() if instance in (None, name)}
         versions = await self._versions(doors)
         shown = self._shown(self.catalog.toolsets, caller, doors, versions)
-        best = [self.catalog.tools[name] for name in self._index.search(query)]
+        best = [self.catalog.tools[name] for name in self._whole.index.search(query)]
         first = next((place for place, tool in enumerate(best) if tool.name in shown), len(best))
         return Found(
             tuple((tool, self._schema(tool, versions, caller)) for tool in best if tool.name in shown),

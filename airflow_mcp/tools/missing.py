@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
+from airflow_mcp.near_names import near_names
 from airflow_mcp.tools.next_calls import NextCall, next_call
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def explain_missing(door: InnerDoor, arguments: Json, error: NotFoundError) -> NotFoundError:
     """A clearer error than Airflow's own, or the same one where nothing more can be found out.
 
-    At most four more reads; only names that the caller could list are given.
+    At most two more reads; only names that the caller could list are given.
     """
     try:
         return await _find(door, arguments) or error
@@ -34,8 +34,7 @@ async def _find(door: InnerDoor, arguments: Json) -> NotFoundError | None:
     if not await _exists(door, "get_dag", dag_id=dag_id):
         start = dag_id[:3].replace("%", "").replace("_", "")
         near, _ = await door.rows("list_dags", dag_id_pattern=start)
-        rest, _ = await door.rows("list_dags")
-        dag_ids = [row["dag_id"] for row in near + rest]
+        dag_ids = [row["dag_id"] for row in near]
         return _no("DAG", dag_id, dag_ids, next_call("list_dags", "shows what there is"))
     if dag_run_id not in (None, "~") and not await _exists(door, "get_dag_run", dag_id=dag_id, dag_run_id=dag_run_id):
         runs, _ = await door.rows("list_dag_runs", dag_id=dag_id, limit=3)
@@ -62,6 +61,6 @@ async def _exists(door: InnerDoor, operation: str, /, **ids: str) -> bool:
 def _no(kind: str, name: str, names: list[str], shows: NextCall) -> NotFoundError | None:
     if name in names:
         return None  # it is there: something else is missing
-    near = list(dict.fromkeys(difflib.get_close_matches(name, names, n=3, cutoff=0.5)))
+    near = near_names(name, names)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return NotFoundError(f"There is no {kind} {name[:120]!r}.{hint}", 404).advise(shows)

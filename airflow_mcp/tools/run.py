@@ -16,7 +16,7 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, NotAllowedError, NotFoundError
-from airflow_mcp.policy.decide import Asker, Decision, Within, decide, offers, refusal, reveals_secrets, touched_by
+from airflow_mcp.policy.decide import Asker, Decision, Within, decide, offers, refusal, touched_by
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
@@ -33,6 +33,7 @@ from airflow_mcp.tools.next_calls import adapt, next_call
 from airflow_mcp.tools.operation.operate import Operations
 from airflow_mcp.tools.operation.reply import Reply, reached
 from airflow_mcp.tools.operation.rows import read_allowed
+from airflow_mcp.tools.operation.settlement import READ_BACK
 from airflow_mcp.tools.operation.ui_links import with_links
 
 DEFAULT_BUDGET = 8_000  # characters of an answer
@@ -140,8 +141,17 @@ class Door:
                 granted = confirmation.granted
                 arguments = signed(tool, arguments, caller.name, version)
             if tool.entry.python:
-                return await self._composite(operations, tool, arguments, caller, version, room, granted)
-            reply = await read_allowed(operations, tool, arguments, caller, decision, fields)
+                inner = InnerDoor(operations, Within(tool, touched_by(tool, arguments)), caller, version, room, granted)
+                try:
+                    return await self._composite(tool, arguments, caller, inner)
+                finally:
+                    entry.status, entry.outcome = inner.status, inner.outcome
+            try:
+                reply = await read_allowed(operations, tool, arguments, caller, decision, fields)
+            except AirflowMcpError as error:
+                entry.status, entry.outcome = error.answered, error.outcome
+                raise
+            entry.status, entry.outcome = reply.status, READ_BACK if reply.hint else ""
             if dry:
                 found = decide(policy, tool, touched | reached(touched, reply.rows or []), asker)
                 if not found.allowed:
@@ -189,37 +199,32 @@ class Door:
             raise
         return confirmation
 
-    async def _composite(
-        self,
-        operations: Operations,
-        tool: Tool,
-        arguments: Json,
-        caller: Caller,
-        version: Version,
-        room: Room,
-        granted: tuple[Json, ...],
-    ) -> Json:
-        wire.check_ids(tool, arguments, self.catalog, version.generation)
+    async def _composite(self, tool: Tool, arguments: Json, caller: Caller, inner: InnerDoor) -> Json:
+        wire.check_ids(tool, arguments, self.catalog, inner.version.generation)
         function = import_module(f"airflow_mcp.tools.composite.{tool.name}").run
-        within = Within(tool, touched_by(tool, arguments))
-        answer: Json = await function(InnerDoor(operations, within, caller, version, room, granted), arguments)
-        answer = self._adapted(answer, caller, version)
+        answer: Json = self._adapted(await function(inner, arguments), caller, inner.version)
         record = self.catalog.records[tool.entry.record or ""]
         kept = {name: answer[name] for name in answer if name in record.keep and answer[name] is not None}
-        kept = shape.normalise(kept, record, "v2", reveal=reveals_secrets(operations.policy, operations.asker(caller)))
-        return shape.fit(kept, budget=room.budget, ceiling=room.ceiling, tail=record.tail)
+        if inner.hints:
+            kept["hint"] = " ".join([*filter(None, [kept.get("hint")]), *inner.hints])
+        kept = shape.normalise(kept, record, "v2", reveal=inner.reveals)
+        return shape.fit(kept, budget=inner.budget, ceiling=inner.ceiling, tail=record.tail)
 
     def _answer(self, tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room) -> Json:
-        extra: Json = {}
+        extra: Json = {"hint": reply.hint} if reply.hint else {}
         if tool.entry.preview == "flag":
-            extra = self._dry_run(tool, arguments, reply) if tool.entry.is_dry(arguments) else {"done": True}
+            extra |= self._dry_run(tool, arguments, reply) if tool.entry.is_dry(arguments) else {"done": True}
         if reply.rows is not None and reply.total is None:
             extra["hint"] = "Policy hides rows here, so there is no total."
+        if reply.rows == [] and (wrong := _foreign_wildcards(arguments)):
+            extra["hint"] = (
+                f"In {' and '.join(wrong)} % stands for any characters and _ for one; * and ? stand for nothing."
+            )
         if reply.rows is None:
             ids = {name: value for name, value in arguments.items() if name in self._slots(tool)}
             if not reply.one:
-                return {"done": True, **ids}
-            one = {**ids, **{name: value for name, value in reply.one.items() if value is not None}}
+                return {"done": True, **ids, **extra}
+            one = {**ids, **{name: value for name, value in reply.one.items() if value is not None or name == "value"}}
             answer = shape.record_answer(
                 one, reply.record, budget=room.budget, ceiling=room.ceiling, fields=fields, extra=extra
             )
@@ -264,6 +269,12 @@ class Door:
 def present(error: AirflowMcpError) -> str:
     """An error as it may leave: redacted, without unseen characters, at most 600 characters."""
     return shorten(redact_text(clean(str(error))), _ERROR_SIZE)
+
+
+def _foreign_wildcards(arguments: Json) -> list[str]:
+    """The patterns that are written in a shell's syntax: Airflow's are SQL's LIKE."""
+    given = ((name, value) for name, value in arguments.items() if name.endswith("_pattern"))
+    return [name for name, value in given if isinstance(value, str) and {"*", "?"} & set(value)]
 
 
 def error_answer(error: AirflowMcpError) -> Json:

@@ -216,9 +216,13 @@ def record_answer(
     fields: tuple[str, ...] = (),
     extra: Json | None = None,
 ) -> Json:
-    """One record: its kept fields without nulls, long texts cut to fit `budget` characters."""
+    """One record: its kept fields without nulls, long texts cut to fit `budget` characters.
+
+    Of a `value` null is one too; of any other field it only says that there is none.
+    """
     names = _wanted([record_fields], record.keep, fields)
-    kept = {name: record_fields[name] for name in names if record_fields.get(name) is not None}
+    given = (name for name in names if name in record_fields)
+    kept = {name: record_fields[name] for name in given if record_fields[name] is not None or name == "value"}
     return fit({**(extra or {}), **kept}, budget=budget, ceiling=ceiling, tail=record.tail)
 
 

@@ -27,7 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"policy", "airflow"}),
     frozenset({"catalog"}),
     frozenset({"redact", "probe"}),
-    frozenset({"addresses", "errors", "observe", "text", "throttle", "tokens", "toml_lines"}),
+    frozenset({"addresses", "errors", "near_names", "observe", "shares", "text", "throttle", "tokens", "toml_lines"}),
 )
 ONLY = {"settings": {"addresses", "errors", "tokens", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from jsonschema import Draft202012Validator
 
-from airflow_mcp.catalog.grammar import Record
+from airflow_mcp.catalog.grammar import ReadBack, Record
 from airflow_mcp.catalog.load import Tool, load_catalog
 from airflow_mcp.catalog.schema import input_schema
 from airflow_mcp.catalog.versions import EVERYWHERE, Since
@@ -149,3 +149,23 @@ def test_a_record_names_each_field_once_and_its_rows_only_fields_it_keeps(name: 
         assert len(set(fields)) == len(fields), f"{name}: {fields}"
     assert set(record.row) <= set(record.keep), name
     assert not set(record.ids) & set(record.text), f"{name}: an id is never altered, a text may be"
+
+
+def test_every_change_says_how_it_is_read_back_or_why_nothing_shows_it() -> None:
+    changes = [tool for tool in CATALOG.operations.values() if tool.entry.access != "read"]
+    by_request = [tool for tool in changes if tool.entry.v1 or tool.entry.v2]
+    silent = [tool.name for tool in by_request if not (tool.entry.read_back or tool.entry.patch or tool.entry.bulk)]
+    assert by_request
+    assert silent == []
+
+
+def test_what_is_read_back_has_the_fields_that_are_compared() -> None:
+    for tool in CATALOG.operations.values():
+        read_back = tool.entry.read_back
+        if not isinstance(read_back, ReadBack):
+            continue
+        step = CATALOG.operations[read_back.operation].entry
+        names = {use.name for use in tool.entry.params}
+        assert {*read_back.asks, *read_back.where} <= {use.name for use in step.params}, tool.name
+        assert {*read_back.asks.values(), *read_back.holds.values(), *read_back.apart} <= names, tool.name
+        assert not (read_back.gone and (read_back.holds or read_back.values or read_back.made)), tool.name

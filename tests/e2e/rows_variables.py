@@ -11,7 +11,7 @@ from urllib.parse import quote
 from .harness import CANARY, Json, Row, Site, lacks, rows_of
 from .stored import stored
 
-KEYS = ("oven/temperature", "oven_password", "oven_parts", "oven_new")
+KEYS = ("oven/temperature", *("/oven/lead", "oven//double", "oven/trail/"), "oven_password", "oven_parts", "oven_new")
 PARTS: Json = {"doors": 2, "api_key": CANARY}
 MASKED_PARTS = '{"doors": 2, "api_key": "***"}'
 
@@ -66,6 +66,17 @@ def get_variable(site: Site) -> None:
         revealed = site.revealing.ask("get_variable", variable_key="oven_password")["value"]
         assert revealed == (CANARY if site.is_old else "***"), "what Airflow itself masks cannot be shown"
     assert "(404)" in site.admin.refusal("get_variable", variable_key="oven_new")
+    for key in ("/oven/lead", "oven//double", "oven/trail/"):
+        if site.is_old:
+            assert "Airflow 2 reads" in site.admin.refusal("create_variable", variable_key=key, value="1")
+            assert key not in keys(site)
+            continue
+        with variables(site):
+            assert site.admin.ask("create_variable", variable_key=key, value="1")["key"] == key
+            assert site.admin.ask("get_variable", variable_key=key)["value"] == "1"
+            assert site.admin.ask("update_variable", variable_key=key, value="2")["value"] == "2"
+            site.admin.ask("delete_variable", variable_key=key)
+            assert key not in keys(site)
 
 
 def create_variable(site: Site) -> None:

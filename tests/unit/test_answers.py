@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.unit.assistant import ERAS, Json, assistant, table, talking, text_of
+from tests.unit.assistant import ERAS, GENERATIONS, Json, assistant, table, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Sent
 from tests.unit.samples import dag, dag_run, page, pool
 
@@ -240,3 +240,21 @@ async def test_an_offset_beyond_the_end_says_how_many_there_are() -> None:
     assert answer["rows"] == []
     assert answer["total"] == 2
     assert "next" not in answer
+
+
+@pytest.mark.parametrize(("pattern", "hinted"), [("etl*", True), ("etl?", True), ("etl%", False), ("etl", False)])
+async def test_a_pattern_in_a_shells_syntax_is_answered_with_airflows(pattern: str, hinted: bool) -> None:
+    airflow = FakeAirflow().on("GET", "/dags", page("dags", []))
+    async with assistant(airflow) as someone:
+        answer = await someone.ask("list_dags", dag_id_pattern=pattern)
+    assert ("% stands for any characters" in str(answer.get("hint"))) is hinted
+
+
+@pytest.mark.parametrize("version", GENERATIONS)
+async def test_an_xcom_whose_value_is_none_says_so_and_its_key_may_be_left_out(version: str) -> None:
+    entry = {"key": "return_value", "value": None, "dag_id": "etl", "task_id": "load", "run_id": "r", "map_index": -1}
+    airflow = FakeAirflow(version).otherwise(entry)
+    async with assistant(airflow) as someone:
+        answer = await someone.ask("get_xcom", dag_id="etl", dag_run_id="r", task_id="load")
+    assert answer["value"] is None
+    assert airflow.last().path.endswith("/xcomEntries/return_value")

@@ -188,7 +188,10 @@ async def test_an_id_no_path_can_carry_is_refused_and_nothing_is_sent(tool: Tool
         wrong += ["../a", "a/.", "s3://a/../b"]
     else:
         slashes = takes_slash(tool, slot, version.generation)
-        wrong += ["a//b", "../a", "a/.", "/"] if slashes else ["/", "a/b", "../a"]
+        wrong += ["../a", "a/.", "/", "//"] if slashes else ["/", "a/b", "../a"]
+        wrong += (
+            ["a//b", "/a", "a/"] if slashes and version.generation == "v1" else []
+        )  # werkzeug makes one slash of two
     fine = {name: 1 if name == "map_index" else "fine" for name in slots_of(tool, version.generation)}
     async with assistant(airflow, allow=("*", "@admin")) as someone:
         for value in wrong:
@@ -255,7 +258,7 @@ async def test_a_redirect_is_never_followed(status: int, tool: str) -> None:
         sentence = await someone.refused(tool, dag_id="etl")
     assert "redirect to https://elsewhere.example" in sentence
     assert "AIRFLOW_MCP_URL" in sentence
-    assert len(airflow.sent) == 1
+    assert [sent.method for sent in airflow.sent] == (["GET"] if tool == "get_dag" else ["PATCH", "GET"])
     assert {sent.headers["host"] for sent in airflow.seen} == {"airflow.example:8080"}
 
 

@@ -43,7 +43,8 @@ class Entry:
     targets: tuple[str, ...] = ()  # of a change: what was worked out, or before that what the call names
     affected: int | None = 0  # how many those are; None while that is not counted
     plan: str = ""
-    status: int | None = None  # Airflow's last HTTP status
+    status: int | None = None  # the HTTP status that the operation itself got; of a workflow, its changes' highest
+    outcome: str = ""  # of a change whose answer could not be used: what reading back showed
     error: str = ""
     started: float = field(default_factory=time.monotonic)
 
@@ -146,6 +147,7 @@ class Audit:
             "affected": entry.affected,
             "plan": entry.plan,
             "status": entry.status,
+            "outcome": entry.outcome,
             "error": entry.error,
             "seconds": round(time.monotonic() - entry.started, 3),
         }

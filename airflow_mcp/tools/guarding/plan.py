@@ -13,13 +13,15 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+from itsdangerous import BadData, BadSignature, SignatureExpired, URLSafeTimedSerializer
+from itsdangerous.encoding import base64_decode, base64_encode
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.tokens import digest
 
 PLAN_SECONDS = 600
+_LONGEST = 4096  # characters of a plan: those given have about 500
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,13 @@ class UsedInMemory:
     """The plans this process saw used; right for one process alone."""
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        self._until: dict[str, float] = {}  # in the order of their claims, and all for as long
 
     async def claim(self, plan_id: str, seconds: int) -> bool:
         """See UsedPlans."""
         now = time.monotonic()
-        self._until = {one: until for one, until in self._until.items() if until > now}
+        while self._until and self._until[oldest := next(iter(self._until))] <= now:
+            del self._until[oldest]
         if plan_id in self._until:
             return False
         self._until[plan_id] = now + seconds
@@ -102,10 +105,11 @@ class Plans:
     def open(self, plan: str, bound: Bound) -> str:
         """The plan's id. Raises NotAllowedError for one that is not ours, too old, or for something else."""
         try:
+            _require_canonical(plan)
             sealed: Json = self._serializer.loads(plan, max_age=PLAN_SECONDS)
         except SignatureExpired:
             raise _refused(f"is older than {PLAN_SECONDS // 60} minutes") from None
-        except (BadSignature, UnicodeError):
+        except (BadData, UnicodeError):
             raise _refused("is not one this server gave") from None
         try:
             plan_id = str(sealed.pop("id"))
@@ -134,6 +138,17 @@ class Plans:
     async def give_back(self, plan_id: str) -> None:
         """Make a used plan good again, since nothing came of it."""
         await self.used.release(plan_id)
+
+
+def _require_canonical(plan: str) -> None:
+    """Raises BadSignature for other characters than a plan was issued in.
+
+    The payload is signed as text, and its signature is compared once decoded: spare bits of its last character, and
+    characters outside the alphabet, would pass unseen (RFC 4648, 3.3 and 3.5).
+    """
+    signature = plan.rpartition(".")[2]
+    if len(plan) > _LONGEST or not plan.isascii() or base64_encode(base64_decode(signature)).decode() != signature:
+        raise BadSignature("not in the form of a plan")
 
 
 def _refused(why: str) -> NotAllowedError:

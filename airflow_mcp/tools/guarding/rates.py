@@ -26,6 +26,37 @@ def seconds_until_free(calls: deque[float], limit: int, now: float) -> float:
     return calls[0] + WINDOW - now if len(calls) >= limit else 0.0
 
 
+class RecentCalls:
+    """The calls of the last minute by whoever made them, in bounded memory.
+
+    Beyond `most` callers in one minute, newcomers share one count: a flood of names makes no room for itself.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = 10_000) -> None:
+        """`clock` gives seconds that only grow."""
+        self._clock = clock
+        self._most = most
+        self._calls: dict[str, deque[float]] = {}
+
+    def __len__(self) -> int:
+        """How many callers are remembered."""
+        return len(self._calls)
+
+    def wait(self, whose: str, limit: int, *, count: bool) -> float:
+        """0 where another call fits into `limit`, which is then counted if `count`; else seconds until one does."""
+        now = self._clock()
+        if whose not in self._calls and len(self._calls) >= self._most:
+            self._calls = {name: times for name, times in self._calls.items() if times and times[-1] > now - WINDOW}
+            whose = whose if len(self._calls) < self._most else ""
+        if not count and whose not in self._calls:
+            return 0.0
+        calls = self._calls.setdefault(whose, deque())
+        wait = seconds_until_free(calls, limit, now)
+        if count and wait == 0:
+            calls.append(now)
+        return wait
+
+
 class CountedCalls(Protocol):
     """Remembers the calls of the last minute."""
 
@@ -45,17 +76,11 @@ class CountedInMemory:
     """The calls of this process; right for one process alone. `clock` gives seconds that only grow."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._calls: dict[str, deque[float]] = {}
+        self._calls = RecentCalls(clock)
 
     async def wait(self, whose: str, limit: int, *, count: bool) -> float:
         """See CountedCalls."""
-        now = self._clock()
-        calls = self._calls.setdefault(whose, deque())
-        wait = seconds_until_free(calls, limit, now)
-        if count and wait == 0:
-            calls.append(now)
-        return wait
+        return self._calls.wait(whose, limit, count=count)
 
     async def reach(self) -> None:
         """See CountedCalls."""

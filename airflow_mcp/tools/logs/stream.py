@@ -45,7 +45,7 @@ async def read_log(door: InnerDoor, ids: Json, scan: Scan) -> bool:
 async def _feed(door: InnerDoor, ids: Json, scan: Scan) -> None:
     told = held = 0
     batch: list[bytes] = []
-    async with door.stream("get_task_log", **ids) as pieces:
+    async with door.logs, door.stream("get_task_log", **ids) as pieces:
         async for piece in pieces:
             batch.append(piece)
             held += len(piece)

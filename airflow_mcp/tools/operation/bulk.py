@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_mcp.airflow import wire
 from airflow_mcp.catalog.grammar import Bulk, Json, Parameter, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundError
+from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundError, UnusableAnswerError
 from airflow_mcp.policy.decide import decide, touched_by
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean
@@ -97,14 +98,18 @@ def _by_fields(entities: list[Any], bulk: Bulk | None) -> dict[tuple[str, ...], 
 
 
 def outcome(tool: Tool, raw: Any) -> Reply:
-    """What was done, and the errors of what was not. Raises AirflowError where nothing was done.
+    """What was done, and the errors of what was not.
+
+    Raises AirflowError where nothing was done, UnusableAnswerError for an answer that says neither.
 
     Airflow answers 200 whatever became of the actions.
     """
+    if not isinstance(raw, dict) or not raw.keys() & {*WORDS}:
+        raise UnusableAnswerError(f"Airflow answered {tool.name} without its actions.", 200)
     done: Json = {}
     errors: list[str] = []
     for word in WORDS:
-        part = (raw.get(word) if isinstance(raw, dict) else None) or {}
+        part = raw.get(word) or {}
         if part.get("success"):
             done[f"{word}d"] = part["success"]
         for one in part.get("errors") or ():
@@ -115,7 +120,21 @@ def outcome(tool: Tool, raw: Any) -> Reply:
         raise AirflowError(f"{tool.name}: nothing was done. {' '.join(errors)}", 200)
     if errors:
         done |= {"errors": errors, "hint": "What is listed as an error was not done; the rest was."}
+    return reply(done)
+
+
+def reply(done: Json) -> Reply:
+    """What is answered about entities, by what became of them."""
     return Reply(None, 0, done or {"hint": "Nothing was there to do."}, _RESULT)
+
+
+def entities(bulk: Bulk, arguments: Json) -> Iterator[tuple[str, Json, Json]]:
+    """Each entity with what is done to it and the arguments that read it."""
+    for word in WORDS:
+        for one in arguments.get(word) or ():
+            parts = {theirs: _part(one, ours, arguments, bulk) for ours, theirs in bulk.ids.items()}
+            ids = {name: id_ for name, id_ in parts.items() if id_ is not None}
+            yield word, one if isinstance(one, dict) else {}, ids
 
 
 async def find_targets(
@@ -125,18 +144,7 @@ async def find_targets(
     bulk = tool.entry.bulk
     assert bulk is not None
     source = door.catalog.operations[bulk.read]
-    asked = [
-        (
-            word,
-            {
-                theirs: id_
-                for ours, theirs in bulk.ids.items()
-                if (id_ := _part(one, ours, arguments, bulk)) is not None
-            },
-        )
-        for word in WORDS
-        for one in arguments.get(word) or ()
-    ]
+    asked = [(word, ids) for word, _, ids in entities(bulk, arguments)]
     _require_changes(tool, arguments, bulk)
 
     overwrites = arguments.get("on_existing") == "overwrite"

@@ -15,13 +15,20 @@ from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, LoginError, NotFoundError, VersionChangedError
+from airflow_mcp.errors import (
+    AirflowMcpError,
+    AirflowUnreachableError,
+    InvalidArgumentsError,
+    LoginError,
+    NotFoundError,
+    UnusableAnswerError,
+    VersionChangedError,
+)
 from airflow_mcp.policy.decide import Asker, Touched, decide, depends_on, reveals_secrets, touched_by
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.guarding import audit
-from airflow_mcp.tools.operation import bulk
+from airflow_mcp.tools.operation import bulk, settlement
 from airflow_mcp.tools.operation.files import dags_by_file
 from airflow_mcp.tools.operation.prepare import patched, require_new, require_written, resolve
 from airflow_mcp.tools.operation.reply import Reply, read_reply
@@ -96,22 +103,41 @@ class Operations:
             sent, whole = await patched(tool, arguments, self.catalog, version, send)
         elif entry.bulk:
             sent, whole = await bulk.body(tool, arguments, self.catalog, version, send)
+        call = settlement.Call(tool, arguments, caller, version)
+        status: int | None = None
         try:
-            raw = await self._send(tool, sent, version, whole, caller=caller)
-        except NotFoundError:
-            if version.generation not in entry.no_rows:
+            try:
+                status, raw = await self._exchange(tool, sent, version, whole, caller=caller)
+            except NotFoundError as error:
+                if version.generation not in entry.no_rows:
+                    raise
+                status = error.status
+                raw = {entry.rows_key(version.generation): []}  # or its parent is missing: that is looked up below
+            if entry.then:
+                reply = await self._then(entry.then, arguments, caller)
+            elif entry.bulk:
+                reply = bulk.outcome(tool, raw)
+            else:
+                reveal = reveals_secrets(self.policy, self.asker(caller))
+                reply = read_reply(tool, raw, arguments, self.catalog, version, fields=fields, reveal=reveal)
+            if entry.patch:
+                require_written(tool, arguments, raw, self.catalog, version)
+        except (UnusableAnswerError, AirflowUnreachableError) as error:
+            error.answered = status if error.answered is None else error.answered
+            reads = entry.access == "read" or entry.is_dry(arguments)
+            if reads or (isinstance(error, AirflowUnreachableError) and not error.sent):
                 raise
-            raw = {entry.rows_key(version.generation): []}  # or its parent is missing: that is looked up below
-        if entry.then:
-            return await self._then(entry.then, arguments, caller)
-        if entry.bulk:
-            return bulk.outcome(tool, raw)
-        reveal = reveals_secrets(self.policy, self.asker(caller))
-        reply = read_reply(tool, raw, arguments, self.catalog, version, fields=fields, reveal=reveal)
-        if entry.patch:
-            require_written(tool, arguments, raw, self.catalog, version)
+            return await settlement.settle(self, call, error)
+        except AirflowMcpError as error:
+            error.answered = status if error.answered is None else error.answered
+            raise
+        reply = replace(reply, status=status)
         if look_up and reply.rows == [] and not arguments.get("offset"):
-            await self._require_parent(tool, arguments, caller)
+            try:
+                await self._require_parent(tool, arguments, caller)
+            except AirflowMcpError as error:
+                error.answered = status
+                raise
         if entry.is_dry(arguments) and version.generation == "v1":
             asked = entry.default.at(version) | arguments
             return replace(reply, rows=await self._with_indexes(reply.rows or [], asked, caller))
@@ -221,15 +247,26 @@ class Operations:
         mine = {key: value for key, value in arguments.items() if key in names}
         return wire.build(tool, mine, self.catalog, version, whole)
 
-    async def _send(
+    async def _send(self, tool: Tool, arguments: Json, version: Version, *, caller: Caller) -> Any:
+        """The raw answer of a request that another one needs; its status is not that of the other."""
+        try:
+            return (await self._exchange(tool, arguments, version, caller=caller))[1]
+        except AirflowMcpError as error:
+            error.answered = None
+            raise
+
+    async def _exchange(
         self, tool: Tool, arguments: Json, version: Version, whole: Json | None = None, *, caller: Caller
-    ) -> Any:
+    ) -> tuple[int, Any]:
+        """The status and the raw answer; an error says in `answered` which status it got."""
         request = self._built(tool, arguments, version, whole)
         async with self.client.of(caller.name, caller.presented) as client:
             response = await client.send(request)
-        if entry := audit.current.get():
-            entry.status = response.status
-        return wire.read(tool, response.status, response.content, location=response.location)
+        try:
+            return response.status, wire.read(tool, response.status, response.content, location=response.location)
+        except AirflowMcpError as error:
+            error.answered = response.status
+            raise
 
     def _with_page(self, tool: Tool, arguments: Json, version: Version) -> Json:
         """Say the page's size ourselves: the generations' defaults differ."""

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.errors import AirflowError
+from airflow_mcp.errors import UnusableAnswerError
 from airflow_mcp.policy.decide import Touched
 from airflow_mcp.tools import shape
 
@@ -38,6 +38,8 @@ class Reply:
     record: Record
     after: tuple[int, ...] = ()
     cursor: str | None = None  # behind these rows, where Airflow pages by cursor
+    status: int | None = None  # the HTTP status that the operation itself got
+    hint: str = ""  # of a change: that its answer could not be used, and what reading back showed
 
 
 def read_reply(
@@ -50,7 +52,7 @@ def read_reply(
     fields: tuple[str, ...] = ("*",),
     reveal: bool = False,
 ) -> Reply:
-    """Airflow's answer in our vocabulary. Raises AirflowError for one that is not what it should be."""
+    """Airflow's answer in our vocabulary. Raises UnusableAnswerError for one that is not what it should be."""
     entry, generation = tool.entry, version.generation
     record = catalog.records[entry.record] if entry.record else PLAIN
     if entry.record is None:
@@ -59,10 +61,10 @@ def read_reply(
     if key is None or (entry.single and isinstance(raw, dict) and key not in raw):
         record = catalog.records[entry.single] if entry.single else record
         if not isinstance(raw, dict):
-            raise AirflowError(f"Airflow {version} answered {tool.name} without a record.", 200)
+            raise UnusableAnswerError(f"Airflow {version} answered {tool.name} without a record.", 200)
         return Reply(None, 0, shape.normalise(raw, record, generation, reveal=reveal), record)
     if not isinstance(raw, dict) or not isinstance(raw.get(key), list):
-        raise AirflowError(f"Airflow {version} answered {tool.name} without the list {key!r}.", 200)
+        raise UnusableAnswerError(f"Airflow {version} answered {tool.name} without the list {key!r}.", 200)
     only = None if "*" in fields else frozenset((*record.columns, *fields, entry.newest or ""))
     items = _unnested(raw[key], record.unnest)
     rows = [shape.normalise(item, record, generation, reveal=reveal, only=only) for item in items]

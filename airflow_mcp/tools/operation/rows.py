@@ -74,7 +74,8 @@ async def _hide_rows(
                     break
         done = not reply.rows or offset >= (reply.total or 0)
         if done or len(seen) == limit or pages == _MOST_PAGES:
-            return Reply(seen, None, None, reply.record, (*after, *([] if done else [offset])))
+            ends = (*after, *([] if done else [offset]))
+            return Reply(seen, None, None, reply.record, ends, status=reply.status)
 
 
 def _may_see(

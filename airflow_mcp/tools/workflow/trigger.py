@@ -9,17 +9,19 @@ from datetime import UTC, datetime
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import (
-    AirflowError,
     AirflowMcpError,
     AirflowUnreachableError,
     InvalidArgumentsError,
-    NotFoundError,
+    UnusableAnswerError,
 )
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.workflow.params import check_conf
 
 _DEFAULT_PATTERN = r"[A-Za-z0-9_.~:+-]+"  # [scheduler] allowed_run_id_pattern
+
+
+_FAILED = 500
 
 
 @dataclass(frozen=True)
@@ -49,42 +51,33 @@ async def make_ready(door: InnerDoor, tool: str, arguments: Json) -> Ready:
 
 
 async def trigger(door: InnerDoor, tool: str, arguments: Json) -> Json:
-    """The new run. Raises AirflowError where it is sure, or cannot be told, that there is none."""
+    """The new run, read back by its id where the answer to it could not be used.
+
+    Raises UnusableAnswerError and AirflowUnreachableError where it is not there so far, or that cannot be told.
+    """
     run_id: str = arguments.get("dag_run_id") or _new_run_id()
     body: Json = {"conf": {}, **arguments, "dag_run_id": run_id}
     body.setdefault("logical_date", None)  # 3.x wants the key; 2.x must not have it, and nulls are not sent there
-    ids = {"dag_id": arguments["dag_id"], "dag_run_id": run_id}
     try:
         return await door.one("post_dag_run", **body)
-    except AirflowError as error:
-        if error.status < 500:
-            raise
-        if door.version.generation == "v1" and not re.fullmatch(_DEFAULT_PATTERN, run_id):
+    except UnusableAnswerError as error:
+        if error.status == _FAILED and door.version.generation == "v1" and not re.fullmatch(_DEFAULT_PATTERN, run_id):
             raise InvalidArgumentsError(
                 f"{tool}: Airflow 2 fails on the dag_run_id {run_id[:80]!r}. Use letters, digits "
                 "and _.~:+- only, or leave it out."
             ) from None
-        return await _settle(door, ids, str(error))
+        error.args = (f"{error} {_again(run_id)}",)
+        raise
     except AirflowUnreachableError as error:
-        if not error.sent:
-            raise
-        return await _settle(door, ids, str(error))
+        if error.sent:
+            error.args = (f"{error} {_again(run_id)}",)
+        raise
+
+
+def _again(run_id: str) -> str:
+    return f"Calling again with dag_run_id {run_id!r} is safe: it cannot start a second one."
 
 
 def _new_run_id() -> str:
     """Unique, sortable, and of the characters [scheduler] allowed_run_id_pattern takes by default."""
     return f"mcp__{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(4)}"
-
-
-async def _settle(door: InnerDoor, ids: Json, reason: str) -> Json:
-    """The run, if the lost request made it; the original reason if it did not, or if that cannot be told."""
-    run_id = ids["dag_run_id"]
-    again = "Calling again with this dag_run_id is safe: it cannot start a second one."
-    try:
-        return await door.one("get_dag_run", **ids)
-    except NotFoundError:
-        raise AirflowError(f"{reason} Airflow has no run {run_id!r} now. {again}", 500) from None
-    except AirflowMcpError as error:
-        raise AirflowUnreachableError(
-            f"Whether the run {run_id!r} was made could not be read: {error} {again} Before that, {reason}", sent=True
-        ) from None
