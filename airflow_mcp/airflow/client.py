@@ -175,8 +175,7 @@ class AirflowClient:
         `turn` takes a place at this Airflow, and has none while a login is waited for.
         """
         began = anyio.current_time()
-        version = await self.version()
-        generation = version.generation
+        generation = (await self.version()).generation
         self._require_same(request)
         proof = await self._auth.proof(generation, began)
         await turn.enter_async_context(self._places.one(self._share, stream=stream))
