@@ -10,7 +10,6 @@ from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import UnusableAnswerError
 from airflow_mcp.pace import Pace
-from airflow_mcp.policy.decide import Touched
 from airflow_mcp.tools.normalize import WHOLE, normalise, sizes_of
 
 PLAIN = Record(keep=())
@@ -116,10 +115,9 @@ def _rank(value: Any) -> float:
     return value if isinstance(value, int | float) else 0
 
 
-def reached(touched: Touched, rows: list[Json]) -> Touched:
-    """What is touched, with the DAGs of the rows that a dry run found: dependent tasks stand in other DAGs too."""
-    dags = frozenset(str(row["dag_id"]) for row in rows if row.get("dag_id"))
-    return {"dag": dags | (touched.get("dag") or frozenset())} if dags else {}
+def dags_of(rows: list[Json] | None) -> frozenset[str]:
+    """The DAGs that the rows of a dry run are of: dependent tasks stand in other DAGs too."""
+    return frozenset(str(row["dag_id"]) for row in rows or [] if row.get("dag_id"))
 
 
 def key_of(row: Json) -> tuple[Any, ...]:
