@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_mcp.catalog.grammar import Entry, Parameter, ReadBack, Record
+from airflow_mcp.catalog.complaints import complaint
+from airflow_mcp.catalog.grammar import Entry, Parameter, Record, Toolsets
+from airflow_mcp.catalog.references import check_default, check_entries, check_parameters
 from airflow_mcp.errors import ManifestError, UnknownToolError
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ def load_catalog(folder: Path | None = None) -> Catalog:
             operations[name] = Tool(name, toolset, entry)
     records = _parse(Record, "records.toml", files["records.toml"])
     operations |= _forwarders(operations)
-    default = frozenset(files["toolsets.toml"].get("default", []))
+    default = frozenset(_parse(Toolsets, "toolsets.toml", {"": files["toolsets.toml"]})[""].default)
     catalog = Catalog(operations, parameters, records, default, synonyms)
     _check_references(catalog)
     return catalog
@@ -110,6 +112,8 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ManifestError(f"{path.name}: {error}.") from None
+    except UnicodeDecodeError:
+        raise ManifestError(f"{path.name}: it is not UTF-8.") from None
 
 
 def _parse(model: type[Model], file: str, tables: dict[str, Any]) -> dict[str, Model]:
@@ -118,9 +122,8 @@ def _parse(model: type[Model], file: str, tables: dict[str, Any]) -> dict[str, M
         try:
             parsed[name] = model.model_validate(table)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"]) or "the entry"
-            raise ManifestError(f"{file}: [{name}] {key}: {first['msg']}.") from None
+            where = f"{file}: [{name}]" if name else f"{file}:"
+            raise ManifestError(f"{where} {complaint(error, model)}") from None
     return parsed
 
 
@@ -155,47 +158,15 @@ def _bounds(name: str, ranged: Parameter) -> dict[str, Parameter]:
     }
 
 
-def _read_by(read_back: ReadBack | str | None) -> set[str]:
-    return {read_back.operation} if isinstance(read_back, ReadBack) else set()
-
-
 def _check_references(catalog: Catalog) -> None:
+    check_entries(catalog)
+    check_parameters(catalog)
+    check_default(catalog)
     for tool in catalog.operations.values():
         entry = tool.entry
-        names = {use.name for use in entry.params}
-        routes = [route for route in (entry.v1, entry.v2) if route]
-        wrong = {
-            "params": {use.described for use in entry.params} - catalog.parameters.keys(),
-            "record": {entry.record, entry.single} - catalog.records.keys() - {None},
-            "any_of": set(entry.any_of) - names,
-            "alias": entry.alias.keys() - names,
-            "then": {entry.then} - catalog.operations.keys() - {None},
-            "parent": set(entry.parent) - catalog.operations.keys(),
-            "shows": set(entry.shows) - catalog.operations.keys(),
-            "patch": {entry.patch.read} - catalog.operations.keys() if entry.patch else set[str](),
-            "bulk": {entry.bulk.read, entry.bulk.along or entry.bulk.read} - catalog.operations.keys()
-            if entry.bulk
-            else set[str](),
-            "instead": {entry.instead.operation} - catalog.operations.keys() if entry.instead else set[str](),
-            "look_up": {entry.look_up.operation} - catalog.operations.keys() if entry.look_up else set[str](),
-            "unless": set(entry.unless.values()) - catalog.operations.keys(),
-            "read_back": _read_by(entry.read_back) - catalog.operations.keys(),
-            "dry": {entry.dry} - catalog.operations.keys() - {None},
-            "part_of": {entry.part_of} - catalog.tools.keys() - {None},
-            "steps": set(entry.steps) - catalog.operations.keys(),
-            "resolve": {resolve.operation for resolve in entry.resolve.values()} - catalog.operations.keys(),
-            "path": {slot for route in routes for slot in route.slots} - names - entry.resolve.keys(),
-        }
-        for key, unknown in wrong.items():
-            if unknown:
-                raise ManifestError(
-                    f"{tool.toolset}.toml: [{tool.name}] {key}: {sorted(map(str, unknown))} is unknown."
-                )
         for name in entry.steps:
             if _CLASSES.index(catalog.operations[name].entry.access) > _CLASSES.index(entry.access):
                 raise ManifestError(
                     f"{tool.toolset}.toml: [{tool.name}] access: its step {name} is "
                     f"{catalog.operations[name].entry.access}, so it cannot be {entry.access}."
                 )
-    if unknown := catalog.default - catalog.toolsets - catalog.tools.keys():
-        raise ManifestError(f"toolsets.toml: default: {sorted(unknown)} is unknown.")

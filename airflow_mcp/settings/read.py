@@ -166,7 +166,7 @@ def _to_stderr(sentence: str) -> None:
     sys.stderr.write(f"airflow-mcp: {sentence}\n")
 
 
-def read_settings(say: Callable[[str], object] = _to_stderr, **said: Any) -> Settings:
+def read_settings(say: Callable[[str], object] = _to_stderr, /, **said: Any) -> Settings:
     """Read the environment and the file AIRFLOW_MCP_CONFIG names; what a command line `said` wins, but for None.
 
     `say` is told of an unknown AIRFLOW_MCP_* variable. Raises SettingsError, one sentence, for anything wrong.

@@ -18,7 +18,7 @@ from airflow_mcp.policy.decide import Decision, Touched, Within, decide, refusal
 from airflow_mcp.policy.explain import explain
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.operation.reply import Reply, name_of, reached
+from airflow_mcp.tools.operation.reply import Reply, key_of, name_of, reached
 from airflow_mcp.tools.operation.rows import read_allowed
 from airflow_mcp.tools.operation.settlement import READ_BACK
 from airflow_mcp.tools.search import Found
@@ -124,7 +124,8 @@ class InnerDoor:
     async def _require_granted(self, step: Tool, arguments: Json) -> None:
         """A change under a grant reaches what was confirmed and nothing else. Raises NotAllowedError."""
         reply = await self._operations.operate(step, {**arguments, "dry_run": True}, self._caller)
-        strangers = {name_of(row) for row in reply.rows or []} - {name_of(row) for row in self.granted}
+        granted = {key_of(row) for row in self.granted}
+        strangers = {name_of(row) for row in reply.rows or [] if key_of(row) not in granted}
         if strangers:
             raise NotAllowedError(
                 f"{step.name} would now also touch {', '.join(sorted(strangers)[:3])}, which was not confirmed. It was "

@@ -28,6 +28,7 @@ from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.run import Door
 from tests.bench import startup
 from tests.generated import snapshots
+from tests.task_logs import score
 
 ROUNDS = 200
 
@@ -113,6 +114,7 @@ def main() -> None:
     everything = anyio.run(snapshots.listed, snapshots.server())
     print(f"tools/list of everything: {size(everything)}")
     largest = sorted(everything, key=snapshots.characters, reverse=True)[:5]
+    print("decisive errors of the corpus of task logs, by family:", *score.score(), sep="\n")
     print("the largest tools: " + ", ".join(f"{tool.name} {snapshots.characters(tool):,}" for tool in largest))
 
 

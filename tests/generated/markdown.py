@@ -25,9 +25,10 @@ Every tool with its arguments and what it answers, by toolset. Written by `make 
 - **Class**: a *read* may always be called. *write*, *destructive* and *admin* need an entry of `AIRFLOW_MCP_ALLOW`.
 - **Since**: the first Airflow that has an argument; empty where every version that has the tool has the argument too.
   On an older Airflow the argument is not listed, and a call with it is refused.
-- A list answers as `columns` and `rows` with `total`; what did not fit is counted in `left_out`, and `next` holds the
-  argument that brings it. `max_chars` is the size of an answer, `fields` adds fields (`"*"` is every one),
-  `links` the UI's page about each record.
+- A list answers as `columns` and `rows` with `total`; what did not fit is counted in `left_out`, and `more` holds the
+  arguments that bring it when they are added to the same call. `next` lists calls to make next, each with `tool`,
+  `arguments` and `why`, in answers of any kind and in errors. `max_chars` is the size of an answer, `fields` adds
+  fields (`"*"` is every one), `links` the UI's page about each record.
 """
 
 _SETTINGS_HEAD = f"""\

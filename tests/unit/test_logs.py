@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.tools.logs.scan import LogScan
-from airflow_mcp.tools.logs.telling import describe, tell
+from airflow_mcp.task_logs.excerpt import describe
+from airflow_mcp.task_logs.scan import LogScan
+from airflow_mcp.tools.workflow.log_stream import FORMS as FORM_OF
 from tests.unit.assistant import GENERATIONS, assistant, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.logs import FORMS, INSTANCE, PATHS, airflow_with, line, printed, raised, read, row, word
@@ -124,12 +125,12 @@ async def test_lines_of_3x_that_are_no_records_are_shown_as_they_are() -> None:
 
 
 def scanned(generation: Generation, pieces: list[bytes]) -> tuple[Any, ...]:
-    scan = LogScan(generation, 5000)
+    scan = LogScan(FORM_OF[generation], 5000)
     for piece in pieces:
         scan.feed(piece)
     scan.finish()
-    told = tell(scan.story)
-    return scan.lines, scan.size, told, told.text and describe(told, 5000, scan.show), scan.end(50_000)
+    told = scan.verdict
+    return scan.lines, scan.size, told, told.text and describe(told, 5000), scan.end(50_000)
 
 
 WHOLE: dict[Generation, bytes] = {

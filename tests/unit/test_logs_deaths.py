@@ -179,8 +179,9 @@ def event(name: str, extra: str, **fields: Any) -> dict[str, Any]:
         ),
         (
             "state mismatch",
-            f"Executor LocalExecutor reported that it finished with state failed. Learn more: {HELP}#x",
-            "finished with state failed)",
+            "Executor LocalExecutor(parallelism=8) reported that the task instance <TaskInstance: etl.load r [queued]> "
+            f"finished with state failed, but the task instance's state attribute is queued. Learn more: {HELP}#x",
+            "still had it queued: it never started, or could not reach Airflow's API.",
         ),
         ("stuck in queued tries exceeded", "Task was requeued more than 2 times and will be failed.", "no worker"),
     ],

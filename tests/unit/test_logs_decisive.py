@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_mcp.tools.logs.scan import LogScan, WindowScan
-from airflow_mcp.tools.logs.telling import describe, tell
-from airflow_mcp.tools.logs.window import wanted
+from airflow_mcp.task_logs.excerpt import describe
+from airflow_mcp.task_logs.log_window import read_request
+from airflow_mcp.task_logs.scan import LogScan, WindowScan
 from tests.unit.assistant import GENERATIONS, assistant, calls_of
 from tests.unit.logs import FORMS, PATHS, airflow_with, line, printed, raised, read, row, word
 
@@ -110,7 +110,7 @@ async def test_a_command_that_failed_is_told_with_what_it_printed_last(version: 
     answer = await read(version, "".join(log) + form.say("mail sent"))
     first, *rest = answer["error"].splitlines()
     assert first.startswith("AirflowException: Bash command failed.")
-    assert rest[:2] == ["  output: dumping sales", '  output: error: no database "sales_eu"']
+    assert rest[0] == '  output, line 4: error: no database "sales_eu"'
     assert "Running command" not in answer["error"]
 
 
@@ -309,13 +309,13 @@ _VALUES = st.recursive(
 @example([{"event": "Task exited", "level": "error", "exit_code": "\ud800", "logger": "task"}])
 def test_no_record_of_3x_whatever_its_shape_stops_the_reading(rows: list[Any]) -> None:
     log = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    scan = LogScan("v2", 600)
+    scan = LogScan("ndjson", 600)
     scan.feed(log)
     scan.finish()
-    told = tell(scan.story)
-    assert not told.text or len(describe(told, 600, scan.show)) <= 600
+    told = scan.verdict
+    assert not told.text or len(describe(told, 600)) <= 600
     assert scan.end(600).covered == scan.lines or scan.lines > scan.end(600).covered > 0
-    window = WindowScan("v2", wanted({}, {"grep": ".", "level": "debug"}), 600)
+    window = WindowScan("ndjson", read_request({}, {"grep": ".", "level": "debug"}), 600)
     window.feed(log)
     window.finish()
     assert window.window.result()[0].covered >= 0

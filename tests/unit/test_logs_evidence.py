@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mcp.policy.decide import Within
+from airflow_mcp.task_logs import DecisiveError, cause_of_text
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.workflow.evidence import Evidence, read_evidence, signature_of, what_of
+from airflow_mcp.tools.workflow.evidence import read_evidence
 from tests.unit.assistant import GENERATIONS, open_door
 from tests.unit.fake_airflow import Reply
 from tests.unit.logs import FORMS, PATHS, airflow_with, word
@@ -22,7 +23,15 @@ pytestmark = pytest.mark.anyio
 every_version = pytest.mark.parametrize("version", GENERATIONS)
 
 
-async def evidence(version: str, log: Any, *, size: int = 800) -> Evidence:
+def signature_of(text: str) -> str:
+    return cause_of_text(text).key
+
+
+def what_of(text: str) -> str:
+    return cause_of_text(text).line()
+
+
+async def evidence(version: str, log: Any, *, size: int = 800) -> DecisiveError:
     """What read_evidence makes of a log."""
     airflow = airflow_with(version, log).on("GET", "/eventLogs", page("event_logs", []))
     airflow.on("GET", "/dags/etl/dagRuns/r", {"dag_run_id": "r", "dag_id": "etl"})
@@ -38,10 +47,10 @@ async def test_evidence_is_the_exception_its_place_and_the_lines_before_it(versi
     form = FORMS[version]
     log = [form.say(f"{word(number)} was read") for number in range(20)]
     found = await evidence(version, "".join(log) + form.fail(("ValueError", "bad row 3"), ("KeyError", "'amount'")))
-    assert found.what == "ValueError: bad row 3"
-    assert found.signature == "ValueError: bad row # <- KeyError: 'amount' @ etl.py:transform"
+    assert found.what == "ValueError: bad row 3 <- KeyError: 'amount'"
+    assert found.key == "ValueError: bad row # <- KeyError: 'amount' @ etl.py:transform"
     first, *rest = found.excerpt.splitlines()
-    assert first == found.what
+    assert first == "ValueError: bad row 3"
     assert "caused by KeyError: 'amount'" in rest
     assert rest[-1].endswith(f"{word(19)} was read")
     assert (found.at_line, found.died) == (21, False)
@@ -61,7 +70,7 @@ async def test_the_host_that_airflow_2_writes_first_is_no_line_of_the_task() -> 
 async def test_both_generations_give_one_failure_the_same_line_and_key() -> None:
     chain = [("RuntimeError", "cannot load crate 3"), ("ValueError", "crate 3 weighs -40 kg")]
     two, three = [await evidence(version, FORMS[version].fail(*chain)) for version in GENERATIONS]
-    assert (two.what, two.signature, two.excerpt) == (three.what, three.signature, three.excerpt)
+    assert (two.what, two.key, two.excerpt) == (three.what, three.key, three.excerpt)
 
 
 @every_version
@@ -70,7 +79,7 @@ async def test_a_death_is_evidence_too(version: str) -> None:
     words = "Task exited with return code -9" if version == "2.11.2" else "Likely out of memory error (OOM)."
     found = await evidence(version, form.say("resizing") + form.say(words, "critical", "job.py:1"))
     assert found.what.startswith("Killed (SIGKILL)")
-    assert found.signature == found.what
+    assert found.key == found.what
     assert found.died
     assert "resizing" in found.excerpt
     silent = await evidence(version, form.say("rendered page 212"))
@@ -93,14 +102,14 @@ async def test_a_command_that_failed_is_told_apart_by_what_it_printed_last(versi
         )
 
     one, same, other = [await evidence(version, ran(last)) for last in ("no disk 1", "no disk 2", "no such host")]
-    assert one.what.endswith("exit code 2. Last output: no disk 1")
-    assert one.signature == same.signature != other.signature
+    assert one.what.startswith("Last output: no disk 1 [AirflowException: Bash command failed.")
+    assert one.key == same.key != other.key
 
 
 @every_version
 async def test_a_log_that_airflow_does_not_have_is_evidence_too(version: str) -> None:
     found = await evidence(version, Reply(404, {"detail": "gone", "title": "gone"}))
-    assert found == Evidence(found.what, found.what, "", None, 0, died=True)
+    assert found == DecisiveError(found.what, found.what, died=True)
     assert found.what.startswith("There is no log")
 
 

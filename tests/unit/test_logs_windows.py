@@ -15,13 +15,14 @@ from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.policy.decide import Within
 from airflow_mcp.policy.rules import Policy
+from airflow_mcp.task_logs.log_tail import LogTail
+from airflow_mcp.task_logs.log_window import read_request
+from airflow_mcp.task_logs.scan import WindowScan
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.inner import InnerDoor, Room
-from airflow_mcp.tools.logs.scan import WindowScan
-from airflow_mcp.tools.logs.stream import read_log
-from airflow_mcp.tools.logs.tail import Tail
-from airflow_mcp.tools.logs.window import wanted
 from airflow_mcp.tools.operation.operate import Operations
+from airflow_mcp.tools.workflow.log_stream import FORMS as FORM_OF
+from airflow_mcp.tools.workflow.log_stream import read_log
 from tests.unit.assistant import A_TOKEN, GENERATIONS, assistant, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.logs import FORMS, INSTANCE, MOMENT, PATHS, Form, airflow_with, line, printed, read, row, word
@@ -185,7 +186,7 @@ async def test_a_pattern_is_matched_off_the_event_loop(version: str) -> None:
     operations = Operations(load_catalog(), Policy(), client, "default")
     within = Within(operations.catalog.tools["read_task_log"], {"dag": frozenset({PATHS["dag_id"]})})
     door = InnerDoor(operations, within, Caller(), await client.version(), Room(8000, 8000))
-    scan = Watched(door.version.generation, wanted(PATHS, {"grep": "(r|ro|row)+ .*9"}), 5000)
+    scan = Watched(FORM_OF[door.version.generation], read_request(PATHS, {"grep": "(r|ro|row)+ .*9"}), 5000)
     assert await read_log(door, {**PATHS, "try_number": 1}, scan)
     await client.aclose()
     assert scan.window.matched == 19
@@ -343,7 +344,7 @@ def windows(form: Form, lines: list[str], room: int, arguments: dict[str, Any]) 
     cursor: dict[str, Any] = {}
     log = "".join(map(form.say, lines)).encode()
     while True:
-        scan = WindowScan(generation, wanted(PATHS, arguments | cursor), room)
+        scan = WindowScan(FORM_OF[generation], read_request(PATHS, arguments | cursor), room)
         scan.feed(log)
         scan.finish()
         shown, left, following = scan.window.result()
@@ -407,7 +408,7 @@ def test_a_window_is_the_same_in_whatever_pieces_the_log_comes(
     ends = [*sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
 
     def scanned(pieces: list[bytes]) -> Any:
-        scan = WindowScan(generation, wanted(PATHS, {"grep": "r", "context": 1}), 900)
+        scan = WindowScan(FORM_OF[generation], read_request(PATHS, {"grep": "r", "context": 1}), 900)
         for piece in pieces:
             scan.feed(piece)
         scan.finish()
@@ -455,7 +456,7 @@ def test_every_window_fits_its_budget_whatever_the_log_holds(version: str) -> No
 def test_what_is_kept_of_a_logs_end_is_bounded_and_counts_right(
     rounds: list[tuple[str, int]], room: int, least: int
 ) -> None:
-    tail = Tail(room, least)
+    tail = LogTail(room, least)
     lines = "".join(letters * times for letters, times in rounds)
     for number, letter in enumerate(lines, 1):
         tail.add(number, letter * 30, letter.encode())

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
+from airflow_mcp.task_logs import DecisiveError
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.next_calls import NextCall, next_call
 from airflow_mcp.tools.operation.ui_links import read_link, zoned
@@ -14,7 +15,7 @@ from airflow_mcp.tools.shape import dumps
 from airflow_mcp.tools.together import Seen, look, together
 from airflow_mcp.tools.workflow.differences import brief_conf, compare_runs
 from airflow_mcp.tools.workflow.endings import events_of, without_failure
-from airflow_mcp.tools.workflow.evidence import Evidence, read_evidence
+from airflow_mcp.tools.workflow.evidence import read_evidence
 from airflow_mcp.tools.workflow.failures import Alike, by_graph, errors_told, named, names, to_read, with_row
 from airflow_mcp.tools.workflow.paging import all_rows
 
@@ -121,7 +122,7 @@ async def _group(door: InnerDoor, ids: Json, rows: list[Json]) -> list[Alike]:
     """The errors of these task instances, in their order, each with everyone who shares it."""
     told = 0
 
-    async def read(row: Json) -> Evidence | AirflowMcpError:
+    async def read(row: Json) -> DecisiveError | AirflowMcpError:
         nonlocal told
         try:
             return await read_evidence(door, ids | _task(row), size=_EXCERPT)
@@ -136,7 +137,7 @@ async def _group(door: InnerDoor, ids: Json, rows: list[Json]) -> list[Alike]:
         if isinstance(found, AirflowMcpError):
             group = groups.setdefault(str(found), Alike(f"Its log could not be read: {found}", "", died=False))
         else:
-            group = groups.setdefault(found.signature, Alike(found.what, found.excerpt, found.died))
+            group = groups.setdefault(found.key, Alike(found.what, found.excerpt, found.died))
         group.instances.append(row)
     return list(groups.values())
 

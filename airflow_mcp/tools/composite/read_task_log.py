@@ -6,15 +6,16 @@ from dataclasses import replace
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import InvalidArgumentsError, NotFoundError
+from airflow_mcp.task_logs.cause import Cause
+from airflow_mcp.task_logs.excerpt import Verdict, describe, lines_before
+from airflow_mcp.task_logs.log_tail import cost
+from airflow_mcp.task_logs.log_window import FILTERS, WindowRequest, read_request
+from airflow_mcp.task_logs.scan import LogScan, WindowScan
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.logs.scan import LogScan, WindowScan
-from airflow_mcp.tools.logs.stream import SECONDS, read_log
-from airflow_mcp.tools.logs.tail import cost
-from airflow_mcp.tools.logs.telling import Told, around, describe, tell
-from airflow_mcp.tools.logs.window import FILTERS, Wanted, wanted
 from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.shape import dumps
 from airflow_mcp.tools.workflow.evidence import last_words
+from airflow_mcp.tools.workflow.log_stream import FORMS, SECONDS, read_log
 
 _FAILED = ("failed", "up_for_retry")
 _WENT_WELL = ("success", "skipped", "up_for_reschedule", "deferred")
@@ -26,7 +27,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     ids = {name: arguments[name] for name in ("dag_id", "dag_run_id", "task_id")}
     if arguments.get("map_index", -1) >= 0:
         ids["map_index"] = arguments["map_index"]
-    wanted(ids, {name: arguments[name] for name in FILTERS if name in arguments})  # a bad one costs no request
+    read_request(ids, {name: arguments[name] for name in FILTERS if name in arguments})  # a bad one costs no request
     instance = await _instance(door, ids)
     latest = instance.get("try_number") or 0
     number = arguments.get("try_number", latest)
@@ -41,7 +42,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         raise InvalidArgumentsError(f"read_task_log: try_number {number} does not exist; the latest try is {latest}.")
     if number == 0 and (door.version.generation == "v1" or facts["state"] == "upstream_failed"):
         return facts | {"hint": await _never_started(door, ids, instance)}
-    wish = wanted(ids, arguments)
+    wish = read_request(ids, arguments)
     room = door.budget - len(dumps(facts)) - _FRAME
     try:
         if any(name in arguments for name in ("from", "cursor", *FILTERS)):
@@ -53,9 +54,9 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         return facts | {"hint": await _never_started(door, ids, instance)}
 
 
-async def _part(door: InnerDoor, ids: Json, wish: Wanted, room: int) -> Json:
+async def _part(door: InnerDoor, ids: Json, wish: WindowRequest, room: int) -> Json:
     """The lines that were asked for, and how to get on."""
-    scan = WindowScan(door.version.generation, wish, room - 60)
+    scan = WindowScan(FORMS[door.version.generation], wish, room - 60)
     whole = await read_log(door, ids, scan)
     shown, left, cursor = scan.window.result()
     answer: Json = {"lines": scan.lines}
@@ -67,30 +68,30 @@ async def _part(door: InnerDoor, ids: Json, wish: Wanted, room: int) -> Json:
     return answer | ({"left_out": left, "more": {"cursor": cursor}} if cursor else {})
 
 
-async def _story(door: InnerDoor, ids: Json, wish: Wanted, room: int, state: str | None) -> Json:
+async def _story(door: InnerDoor, ids: Json, wish: WindowRequest, room: int, state: str | None) -> Json:
     """Why it failed, if it did, and the end of the log. `state` is None for an earlier try, whose end is not known."""
-    scan = LogScan(door.version.generation, room)
+    scan = LogScan(FORMS[door.version.generation], room)
     answer: Json = {}
     if not await read_log(door, ids, scan):
         answer["hint"] = _too_long()
-    told = tell(scan.story)
+    told = scan.verdict
     if state in _WENT_WELL:
-        told = Told(None, "")
-        if scan.story.errors:
-            answer["hint"] = f"It did not fail. {scan.story.errors} records say error."
+        told = Verdict(None, Cause())
+        if scan.scanner.errors:
+            answer["hint"] = f"It did not fail. {scan.scanner.errors} records say error."
             answer["next"] = [next_call("read_task_log", "shows these records", **ids, level="error")]
     elif told.silent:  # only of a try that is known to have failed may be said that it died
-        told = replace(told, verdict=(await last_words(door, ids) or told.verdict) if state in _FAILED else "")
-    if told.verdict:
-        answer["verdict"] = told.verdict
+        told = replace(told, sentence=(await last_words(door, ids) or told.sentence) if state in _FAILED else "")
+    if told.sentence:
+        answer["verdict"] = told.sentence
     if told.text:
         size = room // 2
-        while cost([error := describe(told, size, scan.show)]) > room * 3 // 5 and size > 100:
+        while cost([error := describe(told, size)]) > room * 3 // 5 and size > 100:
             size = size * 2 // 3  # what is written escaped takes more room
         answer |= {"error": error, "error_at_line": told.line}
     room -= len(dumps(answer)) + 12
     shown = scan.end(room)
-    if told.line < shown.first and (before := around(told, room // 3, scan.show)):
+    if told.line < shown.first and (before := lines_before(told, room // 3, scan.show)):
         answer["before_error"] = before
         shown = scan.end(room - len(dumps(before)) - 17)
     answer |= {"tail": "\n".join(shown.lines), "lines": scan.lines}

@@ -91,6 +91,11 @@ def reached(touched: Touched, rows: list[Json]) -> Touched:
     return {"dag": dags | (touched.get("dag") or frozenset())} if dags else {}
 
 
+def key_of(row: Json) -> tuple[Any, ...]:
+    """What tells one target from every other. Its name does not: an id may hold the sign between two of them."""
+    return tuple(row.get(key) for key in ("dag_run_id", "map_index", *_OTHER_NAMES))
+
+
 def name_of(row: Json) -> str:
     """One target in a few words, the same for the same object: etl/r1/load[3], or etl/2026-01-01T00:00:00Z."""
     index = row.get("map_index")

@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.task_logs import DecisiveError, cause_of_text
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.next_calls import next_call
 from airflow_mcp.tools.together import look
-from airflow_mcp.tools.workflow.evidence import Evidence, read_evidence, signature_of, what_of
+from airflow_mcp.tools.workflow.evidence import read_evidence
 from airflow_mcp.tools.workflow.failures import to_read
 from airflow_mcp.tools.workflow.findings import ago, count, some
 from airflow_mcp.tools.workflow.paging import all_rows
@@ -74,9 +75,9 @@ async def causes_of(door: InnerDoor, failures: Failures, now: datetime) -> tuple
     seen = await look(**{str(number): _evidence(door, row) for number, row in enumerate(rows)})
     groups: dict[str, tuple[str, list[Json]]] = {}
     for number, row in enumerate(rows):
-        evidence: Evidence | None = seen.get(str(number))
+        evidence: DecisiveError | None = seen.get(str(number))
         what = evidence.what if evidence else f"Its log could not be read: {seen.unseen[str(number)]}"
-        groups.setdefault(evidence.signature if evidence else what, (what, []))[1].append(row)
+        groups.setdefault(evidence.key if evidence else what, (what, []))[1].append(row)
     read = Counter((row["dag_id"], row["task_id"]) for row in rows)
     unread = {pair: len(pairs[pair]) - read[pair] for pair in looked}
     causes = [_cause(group, what, unread, now) for what, group in groups.values()]
@@ -84,7 +85,7 @@ async def causes_of(door: InnerDoor, failures: Failures, now: datetime) -> tuple
     return causes, [pair for pair in pairs if pair not in looked]
 
 
-async def _evidence(door: InnerDoor, row: Json) -> Evidence:
+async def _evidence(door: InnerDoor, row: Json) -> DecisiveError:
     return await read_evidence(door, {**ids_of(row), "try_number": row.get("try_number") or 0}, size=300)
 
 
@@ -120,10 +121,10 @@ def grouped_texts(rows: list[Json], text: str, name: str, most: int = 3) -> list
     """Rows that hold an error's text, by its signature, in the order of their first: what, how many, of which names."""
     groups: dict[str, list[Json]] = {}
     for row in rows:
-        groups.setdefault(signature_of(str(row.get(text) or "")), []).append(row)
+        groups.setdefault(cause_of_text(str(row.get(text) or "")).key, []).append(row)
     return [
         {
-            "what": what_of(str(group[0].get(text) or "")),
+            "what": cause_of_text(str(group[0].get(text) or "")).line(),
             "count": len(group),
             "where": some((str(row.get(name)) for row in group), most),
             "first": group[0],

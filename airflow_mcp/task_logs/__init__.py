@@ -1,0 +1,40 @@
+"""The decisive error of an Airflow task's log: why a try failed, in one line, with a key to compare it by.
+
+    from airflow_mcp.task_logs import decisive_error
+
+    error = decisive_error(log_bytes, "ndjson")  # Airflow 3; "text" for Airflow 2
+    error.what     # "KeyError: 'customer_segment' [led to RuntimeError: transform stopped] [AirflowException: Bash ..."
+    error.key      # the same for failures of one cause, whatever their ids, times, hosts and paths
+    error.excerpt  # exceptions with frames, what a command printed, the lines before
+
+The log is read once, in pieces of any size, in time linear in its length and in bounded memory:
+
+1. `lines` makes lines of bytes, `records` records of lines (Airflow 2's text, Airflow 3's NDJSON).
+2. `error_scanner` keeps the decisive error while records pass by: Airflow's own report, its words on a process that
+   ended (`process_end`), an exception that was logged. `output_lines` keeps the last stretch of what was printed.
+3. `cause` decides what said why. An exception that stands for a command or a remote job (`wrappers`, a table) says only
+   that something failed (`hollow`); then `output_errors` finds the error in the output by what runtimes (`runtimes`,
+   `python_traceback`) and tools (`tool_errors`, a table) print. `message` finds the words in a message that say why.
+4. `signature` takes numbers, ids, times, hosts, paths and quoted values out of the cause: the key. `excerpt` puts it in
+   words.
+
+`executor_events` says what the scheduler's event log means where the log is silent. `scan` also reads the windows of a
+log that were asked for (`log_window`, `log_tail`, `repeated_lines`).
+
+The package knows no Airflow client, no tool and no catalog.
+"""
+
+from airflow_mcp.task_logs.cause import cause_of_text
+from airflow_mcp.task_logs.decisive_error import DecisiveError, decisive_error, error_of
+from airflow_mcp.task_logs.executor_events import EVENTS, sentence_of_event
+from airflow_mcp.task_logs.signature import differences
+
+__all__ = [
+    "EVENTS",
+    "DecisiveError",
+    "cause_of_text",
+    "decisive_error",
+    "differences",
+    "error_of",
+    "sentence_of_event",
+]

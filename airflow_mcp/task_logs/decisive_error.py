@@ -1,0 +1,60 @@
+"""The decisive error of one log: what a workflow shows of it, and the key it compares it by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from airflow_mcp.task_logs.excerpt import describe, key_of, lines_before, one_line
+from airflow_mcp.task_logs.records import LogForm
+from airflow_mcp.task_logs.scan import LogScan
+
+LONGEST_LINE = 300  # characters of the one line
+
+
+@dataclass(frozen=True)
+class DecisiveError:
+    """Why a try of a task instance failed, as far as its log says."""
+
+    # One line, at most 300 characters: "ValueError: bad row 3 <- KeyError: 'id'", or a sentence on how it ended.
+    what: str
+    # The same for failures of one cause, whatever their data; at most 300 characters.
+    key: str
+    # The exceptions with their frames, what a command printed, and the lines before.
+    excerpt: str = ""
+    # Where the log says so, from 1.
+    at_line: int | None = None
+    # Lines of the whole log, and how many of them the task's code or its commands printed.
+    lines: int = 0
+    printed: int = 0
+    # Without an exception: killed, lost, stopped, or ended by itself.
+    died: bool = False
+    # Airflow says nothing in this log about the end.
+    silent: bool = False
+
+
+def decisive_error(log: bytes | Iterable[bytes], form: LogForm, *, size: int = 1_200) -> DecisiveError:
+    """Read a failed try's log, whole or in pieces of any size; the excerpt has at most `size` characters."""
+    scan = LogScan(form, size)
+    for piece in (log,) if isinstance(log, bytes) else log:
+        scan.feed(piece)
+    scan.finish()
+    return error_of(scan, size)
+
+
+def error_of(scan: LogScan, size: int, sentence: str = "") -> DecisiveError:
+    """Return the decisive error of a log that was read; `sentence` says how it ended where the log is silent."""
+    verdict = scan.verdict
+    if verdict.silent and sentence:
+        verdict = replace(verdict, sentence=sentence)
+    if not verdict.text:
+        excerpt = "\n".join(scan.end(size, own=False).lines)[-size:] if size else ""
+    else:
+        excerpt = describe(verdict, size)
+        if before := lines_before(verdict, size - len(excerpt) - 20, scan.show):
+            excerpt = f"{excerpt}\nlines before it:\n{before}"
+    what = one_line(verdict, LONGEST_LINE)
+    at_line = verdict.line or None
+    return DecisiveError(
+        what, key_of(verdict), excerpt, at_line, scan.lines, scan.printed, verdict.died, verdict.silent
+    )

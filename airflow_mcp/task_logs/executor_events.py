@@ -1,0 +1,59 @@
+"""What the scheduler's event log says of a task instance that Airflow gave up, where no log of the task could.
+
+Events of both generations: scheduler_job_runner.py of Airflow 2.11.2 and 3.3.2.
+"""
+
+from __future__ import annotations
+
+import re
+
+from airflow_mcp.task_logs.message import telling_text
+from airflow_mcp.task_logs.process_end import NO_HEARTBEAT, words_of
+
+EVENTS = ("heartbeat timeout", "state mismatch", "stuck in queued tries exceeded")
+# By the state that Airflow had of the task when its executor reported the end.
+_MISMATCHES = {
+    "queued": (
+        "The executor says that it ended ({0}) while Airflow still had it queued: it never started, or could not reach "
+        "Airflow's API."
+    ),
+    "scheduled": (
+        "The executor says that it ended ({0}) while Airflow still had it scheduled: it never started, or could not "
+        "reach Airflow's API."
+    ),
+    "running": (
+        "The executor says that it ended ({0}) while Airflow still had it running: the worker ended, or lost Airflow's "
+        "API server."
+    ),
+    "restarting": "The executor says that it ended ({0}) while it was restarting: it was cleared or stopped meanwhile.",
+    "success": (
+        "The executor says that it ended ({0}) although the task had succeeded: a race of Airflow's own, the task did "
+        "its work."
+    ),
+}
+_OTHER = "The executor says that it ended ({0}) while Airflow had it {1}."
+_STUCK = "It stayed queued until Airflow gave it up, because no worker took it"
+_MISMATCH = re.compile(
+    r"reported that (?:the task instance .*? |it )?finished with state (?P<ended>\w+)"
+    r"(?:,? but the task instance's state attribute is (?P<state>\w+)|, although the task says it's (?P<other>\w+))?",
+    re.DOTALL,
+)
+_EXTRA = re.compile(r"Extra info: (.*)", re.DOTALL)
+
+
+def sentence_of_event(event: str, words: str) -> str:
+    """Say what an event means for the task; `words` are the event's own. Empty for an event of another kind."""
+    if event == "heartbeat timeout":
+        return NO_HEARTBEAT
+    if event == "stuck in queued tries exceeded":
+        said = words_of(words).strip(" .")
+        return f"{_STUCK} ({said})." if said else f"{_STUCK}."
+    if event != "state mismatch":
+        return ""
+    found = _MISMATCH.search(words)
+    extra = _EXTRA.search(words)
+    why = telling_text(words_of(extra[1])) if extra else ""
+    ended = found["ended"] if found else "state unknown"
+    state = ((found["state"] or found["other"]) if found else "") or ""
+    sentence = _MISMATCHES.get(state, _OTHER).format(ended, state or "in another state")
+    return f"{sentence} The executor adds: {why}" if why and why not in ("None", "") else sentence

@@ -1,0 +1,239 @@
+"""The words of an exception's message that say what happened, where its first line does not.
+
+Messages are empty in their first line, end it with a colon, count errors, hold the JSON body of an answer, another
+program's output, or a whole traceback; what stands beside the error (job ids, places, links) is passed over.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from typing import Any
+
+from airflow_mcp.task_logs.exception_chain import LoggedException, unwrap_groups
+from airflow_mcp.task_logs.hollow import is_about, is_hollow
+from airflow_mcp.task_logs.output_errors import Tier, find_output_error
+from airflow_mcp.task_logs.output_lines import OutputLine, bare_line
+from airflow_mcp.task_logs.python_traceback import TRACEBACK, traceback_in
+from airflow_mcp.task_logs.runtimes import read_frames
+from airflow_mcp.task_logs.wrappers import find_wrapper
+
+_LONGEST = 600  # characters of what is told of one message
+_LONG_BODY = 200  # characters from which on a body hides the words before it
+_INFORMS = 12  # characters of words before a body that may say enough
+_BODIES = 8  # of a message that are looked at
+_TOKEN = re.compile(r"\\\\.|['\"{}\[\]()]")
+_LONGEST_BODY = 64 * 1024  # characters of a body that is parsed
+_FEW, _FEW_LONG = 4, 200  # lines of a message that is told whole, and characters of each
+_LINES = 400  # of a message that are looked at, of each end half
+_BODY = re.compile(r"[{\[]\s*[{\"'\[]")
+# Where the bodies of APIs say what is wrong, the most telling first.
+_CAUSES = ("root_cause", "caused_by", "cause", "error", "errors", "Error", "failure", "fault", "exception", "details")
+_TEXTS = (
+    "message", "Reason", "Message", "error_message", "errorMessage", "error_description", "reason", "state_message", "detail",
+    "details", "description", "msg", "statusReason", "stoppedReason", "failureReason", "FailureReason", "ErrorMessage",
+    "StateChangeReason", "faultstring", "exceptionMessage", "title", "error", "stderr", "Cause", "cause",
+)  # fmt: skip
+_PAIR = re.compile(
+    r"""["'](?:message|error_message|errorMessage|reason|state_message|detail|msg|statusReason|stoppedReason)["']"""
+    r"""\s*[:=]\s*(?:"((?:[^"\\]|\\.){1,400})"|'((?:[^'\\]|\\.){1,400})')"""
+)
+_ELEMENT = re.compile(
+    r"<(?:\w+:)?(Message|message|faultstring|title|Description|reason)>\s*(.{1,300}?)\s*</", re.DOTALL
+)
+_ERRORS_OF = re.compile(r"\s*(?:STDERR|stderr|Standard error|Error output)\s*:\s*$", re.IGNORECASE)
+_TYPE = re.compile(r"(?:[\w$]+\.)*_?[A-Z][\w$]*(?: ?\[\w+\])?")  # an exception's
+_JAVA = re.compile(r"^\s+at \S+\(|^Caused by: ", re.MULTILINE)
+_EMPTY = frozenset(("", "None", "null", "none", "{}", "[]"))
+
+
+def nested_exceptions(exception: LoggedException) -> list[LoggedException]:
+    """Read the exceptions that a message holds as printed tracebacks, the raised one first; empty without any."""
+    text = exception.text
+    if TRACEBACK in text:
+        return unwrap_groups(traceback_in(text))
+    if "\n" in text and _JAVA.search(text):
+        lines = text.split("\n")
+        for number, line in enumerate(lines[:20]):
+            start = line if number else line.partition(": ")[2] or line
+            crash = read_frames([start.removeprefix(": "), *lines[number + 1 :]], 0)
+            if crash is not None:
+                return crash[0]
+    return []
+
+
+def describe_exception(exception: LoggedException, size: int = _LONGEST) -> str:
+    """Say in one line of at most `size` characters what an exception says: "Type: what happened"."""
+    kind, found, message = exception.text.partition(":")
+    if not found or not _TYPE.fullmatch(kind.strip()) or exception.members:
+        return _one_line(telling_text(exception.text, size), size)
+    if (wrapper := find_wrapper(exception)) is not None and not is_hollow(wrapper[1]):
+        words = exception.text[: len(exception.text) - len(wrapper[1])].strip()
+        rest = telling_text(wrapper[1], size)
+        if rest and not is_hollow(rest):
+            said = f"{words} {rest}" if wrapper[1].startswith("{") else f"{rest} [{_one_line(words)}]"
+            return _one_line(said, size)
+    said = telling_text(message, size)
+    return _one_line(f"{kind.strip()}: {said}" if said else kind.strip(), size)
+
+
+def telling_text(message: str, size: int = _LONGEST) -> str:
+    """Return the words of a message that say what happened, in one line of at most `size` characters."""
+    message = _with_bodies(message)
+    lines = [line.strip() for line in _ends(message.split("\n"))]
+    filled = [line for line in lines if line]
+    if not filled:
+        return ""
+    if not is_hollow(filled[0]) and not is_about(filled[0]):
+        return _short("; ".join(_first_lines(filled)), size)
+    head = filled[0].rstrip(": ")
+    rest = lines[lines.index(filled[0]) + 1 :]
+    said = _following(rest)
+    if not said:
+        return _short(filled[0], size)
+    return _short(f"{head}: {said}" if head and not is_about(filled[0]) and re.search(r"\w", head) else said, size)
+
+
+def _first_lines(lines: list[str]) -> list[str]:
+    """Return the first lines of a message of few, which may be notes (PEP 678); of a long one its first."""
+    if len(lines) > _FEW or any(len(line) > _FEW_LONG for line in lines):
+        return lines[:1]
+    return [lines[0], *(line for line in lines[1:] if not is_about(line) and re.search(r"\w", line))]
+
+
+def _following(lines: list[str]) -> str:
+    """Choose from the lines behind one that says nothing."""
+    marks = [number for number, line in enumerate(lines) if _ERRORS_OF.match(line)]
+    if marks and any(lines[marks[-1] + 1 :]):
+        lines = lines[marks[-1] + 1 :]
+    output = [OutputLine(number, *bare_line(line)) for number, line in enumerate(lines)]
+    found = find_output_error(output)
+    if found is not None and found.tier is Tier.PRINTED:
+        return _one_line("; ".join([found.root.text, *found.more]))
+    said: list[str] = []
+    for line in lines:
+        if not line or is_about(line):
+            if said and not line and len(said) > 1:
+                break
+            continue
+        if re.fullmatch(r"\W+", line):
+            continue
+        said.append(line)
+        if sum(map(len, said)) > _LONGEST or len(said) >= 8:
+            break
+    text = ""
+    for line in said:
+        text = f"{text}{'' if not text else ' ' if text.endswith((':', ',', '(', '[')) else '; '}{line}"
+    return text
+
+
+def _with_bodies(message: str) -> str:
+    """Put what a JSON, Python or XML body says in place of the body; a body that says nothing goes."""
+    parts: list[str] = []
+    at = 0
+    for start, end in _bodies(message):
+        body = message[start:end]
+        known = _parse(body)
+        before = message[at:start]
+        said = _body_texts(known) if known is not None else _pairs(body)
+        head = message[:start].rpartition("\n")[2].strip()
+        informs = len(head) > _INFORMS and not is_hollow(head)  # nor where it ends with a colon
+        if said and (not informs or len(body) > _LONG_BODY):
+            parts += [before, ": ".join(said)]
+            at = end
+        elif known is not None and _is_empty(known) and not informs:
+            parts.append(before)
+            at = end
+    message = "".join([*parts, message[at:]])
+    if "</" in message and (elements := _ELEMENT.findall(message)):
+        said = list(dict.fromkeys(text for _, text in elements))
+        return f"{message[: message.index('<')]}{': '.join(said[:3])}"
+    return message
+
+
+def _bodies(text: str) -> list[tuple[int, int]]:
+    """Find the outermost brackets that hold JSON or Python values; one that is not closed ends with the text."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    while (match := _BODY.search(text, at)) is not None and len(found) < _BODIES:
+        depth, quote, end = 0, "", len(text)
+        for token in _TOKEN.finditer(text, match.start(), match.start() + _LONGEST_BODY):
+            mark = token[0]
+            if quote:
+                quote = "" if mark == quote else quote
+            elif mark in "'\"":
+                quote = mark
+            elif mark in "{[(":
+                depth += 1
+            elif mark in "}])":
+                depth -= 1
+                if depth == 0:
+                    end = token.end()
+                    break
+        found.append((match.start(), end))
+        at = end
+    return found
+
+
+def _parse(body: str) -> Any:
+    if len(body) > _LONGEST_BODY:
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(body)
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+    return None
+
+
+def _body_texts(value: Any, depth: int = 0) -> list[str]:
+    """Return what a body says, the deepest cause first, at most three texts."""
+    if depth > 6:
+        return []
+    if isinstance(value, list):
+        return list(dict.fromkeys(text for item in value[:5] for text in _body_texts(item, depth + 1)))[:3]
+    if not isinstance(value, dict):
+        return []
+    said: list[str] = []
+    for name in _CAUSES:
+        inner = value.get(name)
+        if isinstance(inner, dict | list):
+            said += _body_texts(inner, depth + 1)
+    for name in _TEXTS:
+        text = value.get(name)
+        if isinstance(text, str) and text.strip() not in _EMPTY and not is_hollow(text):
+            said.append(_one_line(text))
+    if not said:
+        for name, inner in value.items():
+            if isinstance(inner, dict | list) and name not in _CAUSES:
+                said += _body_texts(inner, depth + 1)
+    return list(dict.fromkeys(said))[:3]
+
+
+def _pairs(body: str) -> list[str]:
+    said = [first or second for first, second in _PAIR.findall(body)]
+    return [_one_line(text) for text in dict.fromkeys(said) if not is_hollow(text)][:3]
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a body holds only codes and nothing."""
+    if isinstance(value, dict):
+        return all(_is_empty(item) for item in value.values())
+    return value is None or isinstance(value, int | float) or (isinstance(value, str) and is_hollow(value))
+
+
+def _ends(lines: list[str]) -> list[str]:
+    return lines if len(lines) <= _LINES else [*lines[: _LINES // 2], *lines[-_LINES // 2 :]]
+
+
+def _one_line(text: str, size: int = _LONGEST) -> str:
+    return _short(" ".join(text.split()), size)
+
+
+def _short(text: str, size: int) -> str:
+    """Keep both ends of a text that is too long: some say at the end why."""
+    if len(text) <= size:
+        return text
+    half = size * 2 // 3
+    return f"{text[:half]} … {text[-(size - half - 3) :]}"

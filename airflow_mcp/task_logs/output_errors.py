@@ -1,0 +1,207 @@
+"""The error in what a command or a remote job printed: what its runtime, its tools or its own log say, the last of it.
+
+A crash or a tool's error beats a line that is only logged as an error, and the later beats the earlier, unless it
+follows from it: lines that say no more than "failed" are left out, and of errors that stand together the first is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from airflow_mcp.task_logs.exception_chain import LoggedException
+from airflow_mcp.task_logs.hollow import is_about, is_hollow
+from airflow_mcp.task_logs.output_lines import OutputLine
+from airflow_mcp.task_logs.python_traceback import TRACEBACK, read_traceback
+from airflow_mcp.task_logs.records import ERROR, WARNING
+from airflow_mcp.task_logs.runtimes import CRASHES
+from airflow_mcp.task_logs.tool_errors import BLOCKS, FOLLOWS, GENERIC, SUMMARIES, read_line
+from airflow_mcp.task_logs.wrappers import says_nothing
+
+_IGNORED = re.compile(
+    r"Exception ignored in|Error in atexit|Error in sys\.excepthook|.*(?:Suppressed|ignored|retrying|will retry)"
+)
+_UNCAUGHT = re.compile(
+    r"Exception in thread \"main\"|panic: |fatal error: |thread 'main' panicked|Unhandled exception|PHP Fatal"
+)
+_HELP = re.compile(r" -> \[Help \d+\]$")  # Maven's
+_NOTES = 2  # lines behind a traceback at the end of an output, which are its notes (PEP 678)
+_CLOSE = 4  # lines between errors of one tool that stand together
+_CLOSE_OF = {"compiler": 10, "rustc": 12, "tsc": 10, "dbt": 8, "terraform": 6}  # which quote the source below
+_SURVIVED = 25  # lines of other output behind an error that is only printed, from which on a later one counts more
+_CRASHES = ("crash", "c++")
+_MORE = 20  # further errors that are kept
+_CRASH_START = re.compile(
+    r"Exception|Error|Throwable|Fault|panic|fatal error|thread '|Caused by|Uncaught|Unhandled|\.rb:\d|-e:\d+:in|PHP "
+    r"| line \d+\.$| line \d+, [<n]|Fatal|^[A-Z][\w.]*: "
+)
+
+
+class Tier(IntEnum):
+    """How surely a finding ended the program."""
+
+    LAST_LINE = 0  # what it printed last
+    WARNING = 1
+    LOGGED = 2  # it logged an error, or a tool's summary
+    PRINTED = 3  # a tool or a runtime printed an error
+
+
+@dataclass
+class OutputError:
+    """An error found in output: its exceptions (the raised one first), and others that stand together with it."""
+
+    chain: list[LoggedException]
+    line: int  # in the log
+    tier: Tier
+    tool: str = ""
+    first: int = 0  # place in the output
+    last: int = 0
+    final: bool = False  # nothing of this program comes behind it
+    more: list[str] = field(default_factory=list[str])
+
+    @property
+    def root(self) -> LoggedException:
+        """The deepest cause."""
+        return self.chain[-1]
+
+
+def find_output_error(lines: Sequence[OutputLine]) -> OutputError | None:
+    """Return the error that most likely ended the program, or its last line that says something, or None."""
+    findings = list(_findings(lines))
+    chosen = _choose([one for one in findings if one.tier is Tier.PRINTED], findings, lines)
+    return chosen or _last_line(lines)
+
+
+def _choose(printed: list[OutputError], findings: list[OutputError], lines: Sequence[OutputLine]) -> OutputError | None:
+    if not printed:
+        for tier in (Tier.LOGGED, Tier.WARNING):
+            if logged := [one for one in findings if one.tier is tier]:
+                return _first_together(logged)
+        return None
+    chosen = _first_together(printed)
+    finals = [one for one in printed if one.final]
+    if finals and chosen is not finals[-1] and chosen.tool in GENERIC | {"log"} and chosen.first >= finals[-1].first:
+        chosen = finals[-1]  # what a dying program says about itself
+    crashes = [one for one in printed if one.tool in _CRASHES and one is not chosen and one.first < chosen.first]
+    if crashes and chosen.tool in GENERIC | {"signal"} and _quiet(lines, crashes[-1].last, chosen.first) < _SURVIVED:
+        chosen = crashes[-1]
+    later = [one for one in findings if one.tier is Tier.LOGGED and one.first > chosen.last]
+    if later and not chosen.final and _quiet(lines, chosen.last, later[0].first) >= _SURVIVED:
+        return _first_together(later)
+    return chosen
+
+
+def _quiet(lines: Sequence[OutputLine], start: int, end: int) -> int:
+    """Count the lines between that are no errors."""
+    return sum(line.level < ERROR and bool(line.text.strip()) for line in lines[start:end])
+
+
+def _first_together(findings: list[OutputError]) -> OutputError:
+    """Return the first of the errors that stand together at the end, with the others' texts."""
+    at = len(findings) - 1
+    while at > 0:
+        before, now = findings[at - 1], findings[at]
+        close = _CLOSE_OF.get(before.tool, _CLOSE)
+        if before.tool != now.tool or before.tool in _CRASHES or now.first - before.last > close:
+            break
+        at -= 1
+    chosen = findings[at]
+    texts = [one.root.text for one in findings[at + 1 :]]
+    chosen.more = [text for text in dict.fromkeys(texts) if text != chosen.root.text][:_MORE]
+    return chosen
+
+
+def _findings(lines: Sequence[OutputLine]) -> Iterator[OutputError]:
+    texts = [line.text for line in lines]
+    number = 0
+    ignored = -1  # an announcement that the next error is survived
+    while number < len(lines):
+        text = texts[number]
+        if _IGNORED.match(text):
+            ignored = number
+        found = _read(texts, number) if text.strip() and not FOLLOWS.match(text) else None
+        if found is None:
+            found = _logged(lines[number], number)
+        if found is None:
+            number += 1
+            continue
+        if ignored >= 0 and found.first - ignored <= 1 and found.tier is Tier.PRINTED:
+            found.tier, ignored = Tier.LOGGED, -1
+        found.line = lines[min(found.first, len(lines) - 1)].number
+        if not all(says_nothing(exception) or _empty(exception) for exception in found.chain):
+            yield found
+        number = max(found.last, number + 1)
+
+
+def _empty(exception: LoggedException) -> bool:
+    return not exception.members and is_hollow(exception.text)
+
+
+def _read(texts: list[str], number: int) -> OutputError | None:
+    """Read the crash or the tool's error that begins in this line."""
+    text = texts[number]
+    if TRACEBACK in text:
+        chain, end = read_traceback(texts, number)
+        end = _add_notes(chain, texts, end)
+        return OutputError(chain, 0, Tier.PRINTED, "crash", number, end) if chain else None
+    if _CRASH_START.search(text):
+        for read in CRASHES:
+            if (crash := read(texts, number)) is not None:
+                final = _UNCAUGHT.match(text) is not None
+                return OutputError(crash[0], 0, Tier.PRINTED, "crash", number, crash[1], final)
+    for tool, read_block in BLOCKS:
+        if (crash := read_block(texts, number)) is not None:
+            return OutputError(crash[0], 0, Tier.PRINTED, tool, number, crash[1])
+    end = number + 1
+    if text.rstrip().endswith(":") and end < len(texts) and texts[end].strip():
+        end += 1  # the next line says which
+    if (found := read_line(" ".join(texts[number:end]))) is not None:
+        tool, what = found
+        return OutputError([LoggedException(what)], 0, Tier.PRINTED, tool, number, end)
+    return None
+
+
+def _add_notes(chain: list[LoggedException], texts: list[str], end: int) -> int:
+    """Take the lines between a traceback and the end of the output, where they are few, as the exception's notes."""
+    rest = [text for text in texts[end:] if text.strip()]
+    if not chain or not 0 < len(rest) <= _NOTES or any(is_hollow(text) or read_line(text) for text in rest):
+        return end
+    chain[0].text = "\n".join([chain[0].text, *rest])
+    return len(texts)
+
+
+def _logged(line: OutputLine, number: int) -> OutputError | None:
+    """Read a line that is only logged as an error or as a warning."""
+    text = line.text.strip()
+    if line.chain_text:
+        chain = [LoggedException(part) for part in line.chain_text.split("\n") if part]
+        return OutputError(chain[:1] or [LoggedException(text)], 0, Tier.LOGGED, "log", number, number + 1)
+    if summary := SUMMARIES.match(text):
+        said = summary["npm"] or text
+        if not is_hollow(said):
+            return OutputError([LoggedException(said)], 0, Tier.LOGGED, "summary", number, number + 1)
+    if line.level < WARNING or is_hollow(text) or FOLLOWS.match(text):
+        return None
+    text = _HELP.sub("", text)
+    tier = Tier.LOGGED if line.level >= ERROR else Tier.WARNING
+    return OutputError([LoggedException(text)], 0, tier, "log", number, number + 1)
+
+
+def _last_line(lines: Sequence[OutputLine]) -> OutputError | None:
+    """Return the last line that says something: some programs print their error like any other line."""
+    filled = [number for number, line in enumerate(lines) if line.text.strip()]
+    follows = [number for number in filled if FOLLOWS.match(lines[number].text)]
+    for number in range(len(lines) - 1, max(len(lines) - 60, -1), -1):
+        text = lines[number].text.strip()
+        if not is_hollow(text) and not is_about(text) and not FOLLOWS.match(text) and re.search(r"\w{3}", text):
+            found = _line_error(lines, number)
+            found.more = [lines[place].text.strip() for place in follows[-1:]]
+            return found
+    return _line_error(lines, [*filled, *follows][-1]) if filled else None
+
+
+def _line_error(lines: Sequence[OutputLine], number: int) -> OutputError:
+    text = lines[number].text.strip()
+    return OutputError([LoggedException(text)], lines[number].number, Tier.LAST_LINE, "", number, number + 1)

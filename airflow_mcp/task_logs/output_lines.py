@@ -1,0 +1,194 @@
+"""What a program printed, without what others put before its lines: time, level, container; and the lines kept of it.
+
+Only the last stretch of a log is kept, in bounded memory, and of what lies before the places that look like an error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import re2
+
+from airflow_mcp.task_logs.records import ERROR, INFO, LEVELS, WARNING, LogRecord, safe_text
+
+_LINES = 1_500  # of the last stretch
+_SIZE = 600_000  # characters of it
+_LONGEST = 4_000  # characters of a line that are looked at, of each end half
+_PLACE = 40  # lines kept behind one that looks like an error
+_PLACES = 600  # such lines kept in all
+_MARK = re2.compile(
+    r"Traceback \(most recent|Exception|[Ee]rror|ERR!|panic|FATAL|[Ff]atal|ORA-\d|cannot|[Dd]enied|[Nn]ot found|Killed"
+    r"|No such|Segmentation"
+)
+_ISO = r"\d{4}[-/]\d\d[-/]\d\d[T ,]{1,2}\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?"
+_TIME = re.compile(
+    rf"\[?(?:{_ISO}|\d\d/\d\d/\d\d \d\d:\d\d:\d\d|\d\d:\d\d:\d\d(?:[.,]\d+)?)\]?(?: - |: |[ ,|]+|$)"
+    r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (?:[\w.-]+ \w[\w.-]*(?:\[\d+\])?: )?"  # syslog
+)
+_KLOG = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [\w.-]+:\d+\] ")  # Kubernetes' own programs
+_WORD = "TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE|ALERT|EMERG"
+_LEVEL = re.compile(
+    rf"\[ *({_WORD}|error|warn|warning|info|fatal|debug) *\]:? *|({_WORD}) *(?:-|\|) +|({_WORD})(?: +(?=\S)|$)"
+)
+_NAMED = re.compile(rf"({_WORD})(?::| (?=\d))")  # the level is a part of what a tool says
+_CLASS = re.compile(
+    r"(?:[\w$.-]+\.)*[A-Z][\w$]*(?:\[[^\]]*\])?(?: \[[^\]]*\])?: (?=\S)"
+)  # the logger, as log4j puts it
+_LOGGER = re.compile(r"(?:(?:[a-z_]\w*\.)+\w+|__main__|root)(?::\d+)?(?: - | \| |: )")
+_CONTAINER = re.compile(rf"\[(?!(?i:{_WORD}|error|x|!|\*)\])[a-z][\w.-]{{0,60}}\](?: |$)|[\w.-]{{1,60}} +\| ")
+_LOGFMT = re.compile(r'(?:^|\s)(level|lvl|msg|message|err|error)=("(?:[^"\\]|\\.)*"|\S+)')
+_GROUP = re.compile(r"::group::(Pre|Post|Log)|::endgroup::")  # what Airflow says around a task
+# What Airflow and its operators write around a task: no output of any program. 2 and 3: taskinstance.py,
+# task_runner.py, local_task_job_runner.py, hooks/subprocess.py, python.py
+_AIRFLOW = re.compile(
+    r"::(?:end)?group::|(?:Pre|Post) (?:task execution|Execute)|Running command: |Output:$|Command exited with return code"
+    r"|Tmp dir root location|Done\. Returned value was|Marking task as |Immediate failure requested|Dependencies all met"
+    r"|Starting attempt \d|Executing <|Started process \d|Running: \[|Job \d+: Subtask|Running <TaskInstance"
+    r"|Exporting env vars|AIRFLOW_CTX_|Task instance is in|Current task name:|Previous state of|Dag name:|DAG bundles loaded"
+    r"|Filling up the DagBag|Task exited with return code|\d+ downstream tasks scheduled|Changing .* pid|Task instance in"
+    r"|Log message source details|Task instance .* state|Task failed with exception|Task finished|Pushing xcom"
+    r"|Found local files|\*\*\* |Sending Signals|Process psutil|Use 'print' or|Stats instance was created"
+)
+
+
+@dataclass(slots=True)
+class OutputLine:
+    """One line as a program printed it, safe to show, its indentation left."""
+
+    number: int  # in the log, from 1
+    text: str
+    level: int = INFO
+    chain_text: str = ""  # exceptions that the record carries beside its message (Airflow 3)
+    printed: bool = False  # by the task's code or a command it ran, and not logged
+
+
+class OutputWindow:
+    """The last lines of a log, as they came; those that look like an error stay longer."""
+
+    def __init__(self) -> None:
+        self._lines: deque[tuple[int, str]] = deque()
+        self._places: deque[tuple[int, str]] = deque(maxlen=_PLACES)
+        self._size = 0
+        self._due = 0  # lines behind a place that are still to be kept
+
+    def add(self, number: int, line: str) -> None:
+        """Take the next line."""
+        if len(line) > _LONGEST and line[:1] != "{":
+            line = f"{line[: _LONGEST // 2]}…{line[-_LONGEST // 2 :]}"
+        self._lines.append((number, line))
+        self._size += len(line)
+        while len(self._lines) > _LINES or self._size > _SIZE:
+            self._drop()
+
+    def _drop(self) -> None:
+        number, line = self._lines.popleft()
+        self._size -= len(line)
+        if _MARK.search(line):
+            self._due = _PLACE
+        if self._due:
+            self._due -= 1
+            self._places.append((number, line[:_LONGEST]))
+
+    def take_all(self) -> list[tuple[int, str]]:
+        """Return the lines that are kept, oldest first, and begin anew."""
+        lines = [*self._places, *self._lines]
+        self._lines.clear()
+        self._places.clear()
+        self._size = self._due = 0
+        return lines
+
+
+def read_output(lines: Iterable[tuple[int, str]], read: Callable[[str], LogRecord]) -> Iterator[OutputLine]:
+    """Yield what was printed, without Airflow's own lines; `read` makes a record of a line."""
+    level, group, printed = INFO, "", False
+    for number, line in lines:
+        record = read(line)
+        if not record.continues:
+            level, printed = record.level, record.printed
+        if (opened := _GROUP.search(record.message[:80])) is not None:
+            group = opened[1] or ""
+        if level == WARNING and not printed and record.continues:
+            continue  # a traceback that is logged as a warning: its writer went on
+        if level < INFO or group in ("Pre", "Log") or (group == "Post" and not printed):
+            continue
+        chain = "\n".join(exception.text for exception in record.chain) if level >= ERROR else ""
+        for text in record.message.split("\n"):
+            bare, own = bare_line(text)
+            if _AIRFLOW.match(bare):
+                continue
+            yield OutputLine(number, bare, own if printed else max(own, level), chain, printed)
+            chain = ""
+
+
+def bare_line(text: str) -> tuple[str, int]:
+    """Return a printed line without time, level and container before it, and its level; indentation stays."""
+    if "\r" in text:
+        text = next((part for part in reversed(text.split("\r")) if part.strip()), "")  # what a progress bar shows last
+    text = safe_text(text[:_LONGEST]).rstrip()
+    level, timed = INFO, False
+    for _ in range(3):  # "[base] 2026-11-02 10:00:00 ERROR x", and a launcher's time before a program's own
+        before = text
+        if (match := _CONTAINER.match(text)) is not None:
+            text = text[match.end() :]
+        if (match := _TIME.match(text)) is not None:
+            text, timed = text[match.end() :], True
+        if klog := _KLOG.match(text):
+            return text[klog.end() :], {"W": WARNING, "E": ERROR, "F": ERROR}.get(klog[1], INFO)
+        if named := _NAMED.match(text):
+            level = max(level, LEVELS.get(named[1].lower(), INFO))
+            break
+        if (match := _LEVEL.match(text)) is not None:
+            rest = text[match.end() :]
+            logger = _CLASS.match(rest) or _LOGGER.match(rest)
+            if not (match[1] or match[2] or timed or logger or match[0].endswith("  ")):
+                break
+            level = max(level, LEVELS.get((match[1] or match[2] or match[3]).lower(), ERROR if not match[1] else INFO))
+            text = rest[logger.end() :] if logger and not _is_type(logger[0]) else rest
+        if text == before:
+            break
+    if text[:1] == "{":
+        return _from_json(text, level)
+    if "level=" in text or "lvl=" in text:
+        return _from_logfmt(text, level)
+    return text, level
+
+
+def _is_type(name: str) -> bool:
+    """Whether this is an exception's type and no logger's name."""
+    return name.rstrip(": ").endswith(("Error", "Exception", "Failure", "Fault"))
+
+
+def _from_json(text: str, level: int) -> tuple[str, int]:
+    """Read a program's own structured line: {"level": "error", "msg": ..., "error": ...}."""
+    try:
+        row: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return text, level
+    if isinstance(row, dict) and isinstance(inner := row.get("log"), dict):  # Airbyte
+        row = inner
+    if not isinstance(row, dict):
+        return text, level
+    fields = {str(key).lower(): value for key, value in row.items()}
+    named = next((str(fields[name]) for name in ("level", "severity", "lvl", "levelname") if name in fields), "")
+    said = [
+        str(fields[name])
+        for name in ("msg", "message", "event", "error", "err", "exception", "stack_trace")
+        if isinstance(fields.get(name), str) and fields[name]
+    ]
+    if not named or not said:
+        return text, level
+    return ": ".join(dict.fromkeys(said)), max(level, LEVELS.get(named.lower(), INFO))
+
+
+def _from_logfmt(text: str, level: int) -> tuple[str, int]:
+    fields = {match[1]: match[2].strip('"') for match in _LOGFMT.finditer(text)}
+    named = fields.get("level") or fields.get("lvl") or ""
+    said = [fields[name] for name in ("msg", "message", "err", "error") if name in fields]
+    if not named or not said:
+        return text, level
+    return ": ".join(said), max(level, LEVELS.get(named.lower(), INFO))

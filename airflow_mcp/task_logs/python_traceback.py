@@ -1,0 +1,258 @@
+"""Tracebacks as Python, IPython and rich print them, read from lines: chains, exception groups, notes.
+
+Formats: traceback.TracebackException.format of CPython 3.11-3.14, IPython's verbose mode (papermill, notebooks), and
+the boxes of rich.traceback (typer).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from airflow_mcp.task_logs.exception_chain import MOST_LINKS, MOST_MEMBERS, Link, LoggedException
+from airflow_mcp.task_logs.hollow import is_hollow
+
+TRACEBACK = "Traceback (most recent call last)"
+_LINKS: dict[str, Link] = {
+    "direct cause of the following exception": "caused by",
+    "another exception occurred": "while handling",
+}
+_FRAME = re.compile(r'\s*File "(.+?)", line (\d+)(?:, in (.+))?')
+_NOTEBOOK_FRAME = re.compile(r"(?:File )?(\S+?):(\d+), in (.+)|(Cell|Input) In ?\[(\d+)\]")
+_NOTEBOOK = re.compile(r"([A-Za-z_][\w.]*)\s{2,}$")  # before the title, IPython's
+_BOX_FRAME = re.compile(r"[│|] (\S+?):(\d+) in (\S+)")
+_BOX_END = re.compile(r"\s*╰[─ ]+.*╯")
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:\[[\w.]+\])?(?:: .*|:)?$", re.DOTALL)
+_MODULE = re.compile(r"^(?:\w+\.)+(?=[A-Za-z_]\w*(?::|$))")  # before an exception's type; 3.x does not name it
+_GROUP_START = re.compile(r"^(\s*)\+ Exception Group Traceback")
+_OPENS = re.compile(r"^\s*\+-\+-{3,} \d+ -{3,}$")
+_NEXT = re.compile(r"^\s*\+-{3,} (?:\d+|\.\.\.) -{3,}$")
+_CLOSES = re.compile(r"^\s*\+-{10,}$")
+_MARGIN = re.compile(r"^\s*(?:\| ?|\+ (?=Exception Group))")
+_COUNTED = re.compile(r"and (\d+) more exceptions?$")
+_GOES_ON = re.compile(r"\s|LINE \d+:|DETAIL:|HINT:|CONTEXT:|\[SQL|\[parameters|\(Background on")
+_LONGEST_TEXT = 16_000  # characters of a message to which further lines are added
+_LONGEST_BLOCK = 5_000  # lines
+
+
+@dataclass
+class _Chain:
+    """Exceptions in the order in which they are printed, the raised one last."""
+
+    exceptions: list[LoggedException] = field(default_factory=list[LoggedException])
+    now: LoggedException | None = None
+    link: Link = "caused by"
+    blank: bool = False  # the line before was blank
+
+    def begin(self) -> LoggedException:
+        self.now = LoggedException(link=self.link)
+        self.exceptions.append(self.now)
+        self.link = "caused by"
+        if len(self.exceptions) > MOST_LINKS:
+            del self.exceptions[1]  # the root stays, and the last ones
+        return self.now
+
+    def take(self, line: str, *, bounded: bool) -> bool:
+        """Whether the line belongs to the chain. `bounded`: whatever comes is more of the message."""
+        blank, self.blank = self.blank, not line.strip()
+        if TRACEBACK in line:
+            if self.now is not None and self.now.text and not bounded:
+                return False
+            self.begin()
+            return True
+        for mark, link in _LINKS.items():
+            if mark in line and (self.now is None or self.now.text):
+                self.now, self.link = None, link
+                return True
+        if self.now is None or not self.now.text:
+            return self._before_text(line, bounded)
+        if self.blank:
+            return True
+        return self._after_text(self.now, line, bounded and not blank, bounded)
+
+    def _before_text(self, line: str, bounded: bool) -> bool:
+        if self.now is None and not self.blank and not bounded:
+            return False
+        if self.blank:
+            return True
+        now = self.now or self.begin()
+        if frame := _FRAME.match(line):
+            now.frames.append(f"{frame[1]}:{frame[2]} in {frame[3]}" if frame[3] else f"{frame[1]}:{frame[2]}")
+            return True
+        if line[:1] in (" ", "\t"):
+            return True
+        if not bounded and not _EXCEPTION.match(line):
+            return False
+        now.text = _MODULE.sub("", line)
+        return True
+
+    def _after_text(self, now: LoggedException, line: str, follows: bool, bounded: bool) -> bool:
+        goes_on = bounded or is_hollow(now.message) or (not self.blank and _GOES_ON.match(line) is not None)
+        if not goes_on or _FRAME.match(line):
+            return bounded
+        if len(now.text) < _LONGEST_TEXT:
+            now.text += f"\n{line}" if follows or not bounded else f"\n\n{line}"
+        return True
+
+    def result(self) -> list[LoggedException]:
+        """Return the chain, the raised exception first."""
+        chain = [exception for exception in reversed(self.exceptions) if exception.text]
+        links: list[Link] = [exception.link for exception in chain]
+        for exception, link in zip(chain[1:], links, strict=False):
+            exception.link = link  # printed, the words stand above the exception that came of it
+        for exception in chain:
+            exception.text = exception.text.rstrip()
+        return chain
+
+
+def read_traceback(lines: Sequence[str], start: int = 0, *, bounded: bool = False) -> tuple[list[LoggedException], int]:
+    """Read the traceback that begins in line `start`: its chain, the raised exception first, and the line behind it.
+
+    `bounded`: nothing else follows in these lines, as in the message of one record.
+    """
+    line = lines[start]
+    title = line.find(TRACEBACK)
+    chain = _Chain()
+    if "╭" in line[:title]:
+        end = _read_boxes(chain, lines, start)
+    elif (name := _NOTEBOOK.search(line[:title])) is not None:
+        end = _read_notebook(chain, lines, start, name[1])
+    else:
+        end = _read_plain(chain, lines, start, bounded)
+    return chain.result(), end
+
+
+def traceback_in(text: str) -> list[LoggedException]:
+    """Read the traceback in a text that holds one, the raised exception first; empty without one."""
+    lines = text.split("\n")
+    start = next((number for number, line in enumerate(lines) if TRACEBACK in line), None)
+    return read_traceback(lines, start, bounded=True)[0] if start is not None else []
+
+
+def _read_plain(chain: _Chain, lines: Sequence[str], start: int, bounded: bool) -> int:
+    grouped = _GROUP_START.match(lines[start])
+    before = "" if grouped else lines[start][: lines[start].index(TRACEBACK)]
+    number = start
+    while number < min(len(lines), start + _LONGEST_BLOCK):
+        line = lines[number]
+        if _GROUP_START.match(line) and (number == start or chain.now is None):
+            number = _read_group(chain, lines, number)
+            continue
+        if before and line.startswith(before):
+            line = line[len(before) :]
+        if number == start:
+            line = line[line.index(TRACEBACK) :]
+        elif _ends_between(chain, lines, number, bounded):
+            break
+        if not chain.take(line, bounded=bounded):
+            break
+        number += 1
+    return number
+
+
+def _ends_between(chain: _Chain, lines: Sequence[str], number: int, bounded: bool) -> bool:
+    """Whether a blank line behind the exception is not the one before the next of the chain."""
+    if bounded or lines[number].strip() or chain.now is None or not chain.now.text:
+        return False
+    return not any(mark in line for line in lines[number + 1 : number + 3] for mark in _LINKS)
+
+
+def _read_group(chain: _Chain, lines: Sequence[str], start: int) -> int:
+    """Read a group with its margin; it ends at its closing line, or where the margin ends."""
+    stack = [chain]
+    opened: list[LoggedException] = []  # the groups whose members are being read
+    number = start
+    for number in range(start, min(len(lines), start + _LONGEST_BLOCK)):
+        line = lines[number]
+        if _OPENS.match(line) and stack[-1].now is not None:
+            opened.append(stack[-1].now)
+            stack.append(_Chain())
+        elif _NEXT.match(line) and opened:
+            _add_member(opened[-1], stack.pop())
+            stack.append(_Chain())
+        elif _CLOSES.match(line) and opened:
+            _add_member(opened.pop(), stack.pop())
+            if not opened:
+                chain.now = None
+                return number + 1
+        elif (margin := _MARGIN.match(line)) is not None:
+            text = line[margin.end() :]
+            if opened and (counted := _COUNTED.match(text)) and not stack[-1].exceptions:
+                opened[-1].uncounted = int(counted[1])
+            else:
+                stack[-1].take(text, bounded=True)
+        else:
+            break
+    else:
+        number += 1
+    while opened:
+        _add_member(opened.pop(), stack.pop())
+    chain.now = None
+    return number
+
+
+def _add_member(group: LoggedException, member: _Chain) -> None:
+    exceptions = member.result()
+    if exceptions and len(group.members) < MOST_MEMBERS:
+        group.members.append(exceptions)
+
+
+def _read_boxes(chain: _Chain, lines: Sequence[str], start: int) -> int:
+    """Read rich's boxes: frames in a box, the exception below it, broken where the terminal ends."""
+    number = start
+    while number < len(lines) and TRACEBACK in lines[number]:
+        now = chain.begin()
+        number += 1
+        while number < len(lines) and not _BOX_END.match(lines[number]):
+            if frame := _BOX_FRAME.search(lines[number]):
+                now.frames.append(f"{frame[1]}:{frame[2]} in {frame[3]}")
+            number += 1
+        number += 1
+        words: list[str] = []
+        while number < len(lines) and lines[number].strip() and len(words) < 10 and TRACEBACK not in lines[number]:
+            if words and _EXCEPTION.fullmatch(words[0]) and not _is_broken(words[-1]):
+                break
+            words.append(lines[number].strip())
+            number += 1
+        now.text = _MODULE.sub("", " ".join(words))
+        ahead = number
+        while ahead < len(lines) and ahead < number + 4 and TRACEBACK not in lines[ahead]:
+            for mark, link in _LINKS.items():
+                if mark in lines[ahead]:
+                    chain.link = link
+            ahead += 1
+        if ahead < len(lines) and TRACEBACK in lines[ahead] and "╭" in lines[ahead]:
+            number = ahead
+    return number
+
+
+def _is_broken(line: str) -> bool:
+    """Whether rich may have broken a line here, at the terminal's width of 80 or more."""
+    return len(line) >= 70 or is_hollow(line)
+
+
+def _read_notebook(chain: _Chain, lines: Sequence[str], start: int, name: str) -> int:
+    number = start
+    title: str | None = name
+    while title is not None:
+        now = chain.begin()
+        number += 1
+        while number < len(lines) and not re.match(rf"(?:\w+\.)*{re.escape(title)}(?::|$)", lines[number]):
+            if frame := _NOTEBOOK_FRAME.match(lines[number]):
+                now.frames.append(f"{frame[1]}:{frame[2]} in {frame[3]}" if frame[1] else f"cell:{frame[5]}")
+            number += 1
+        if number < len(lines):
+            now.text = _MODULE.sub("", lines[number])
+        number += 1
+        ahead = number
+        title = None
+        while ahead < min(len(lines), number + 5):
+            for mark, link in _LINKS.items():
+                if mark in lines[ahead]:
+                    chain.link = link
+            if TRACEBACK in lines[ahead] and (found := _NOTEBOOK.search(lines[ahead].partition(TRACEBACK)[0])):
+                title, number = found[1], ahead
+                break
+            ahead += 1
+    return min(number, len(lines))

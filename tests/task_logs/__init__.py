@@ -1,0 +1,1 @@
+"""Logs of tasks that failed, each with what is true of it."""
