@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
-from airflow_mcp.catalog.notation import PerGeneration, Route, Use, Word, parse_use
+from airflow_mcp.catalog.notation import EffectUse, Kind, KindUse, PerGeneration, Route, Use, Word, parse_use
 from airflow_mcp.catalog.versions import EVERYWHERE, Generation, Since
 
 Access = Literal["read", "write", "destructive", "admin"]
@@ -113,6 +113,11 @@ class Scope(Word):
     variable: Where | None = None
     connection: Where | None = None
 
+    @property
+    def nouns(self) -> frozenset[str]:
+        """The nouns that it touches."""
+        return frozenset(self.model_dump(exclude_none=True))
+
 
 def _parse_scope(value: Any) -> Any:
     return {} if value == "none" else value
@@ -135,6 +140,18 @@ def _parse_params(value: Any) -> Any:
     return tuple(use for text in texts for use in parse_use(text))
 
 
+def _parse_effects(value: Any) -> Any:
+    return [EffectUse.parse(item) if isinstance(item, str) else item for item in value] if _is_list(value) else value
+
+
+def _parse_kinds(value: Any) -> Any:
+    return [KindUse.parse(item) if isinstance(item, str) else item for item in value] if _is_list(value) else value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
 class Entry(Word):
     """One tool (or, with `part_of`, a request that only composites make) as its manifest states it."""
 
@@ -142,6 +159,8 @@ class Entry(Word):
     summary: str
     words: str = ""  # what people call it besides, for find_tools
     access: Access
+    effects: Annotated[tuple[EffectUse, ...], BeforeValidator(_parse_effects)] = ()  # what it changes, by tool
+    kinds: Annotated[tuple[KindUse, ...], BeforeValidator(_parse_kinds)] = ()  # of its own effect, for rules
     scope: Annotated[Scope, BeforeValidator(_parse_scope)]
     v1: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     v2: Annotated[Route | None, BeforeValidator(_parse_route)] = None
@@ -220,6 +239,15 @@ class Entry(Word):
         if (self.scope.dag == "look_up") != bool(self.look_up):
             raise ValueError("scope.dag = 'look_up' and look_up go together")
         return self
+
+    def kinds_of(self, arguments: Json) -> frozenset[Kind]:
+        """What kinds of effect its own is in a call with these arguments."""
+        return frozenset(use.name for use in self.kinds if use.when is None or use.when.holds(arguments))
+
+    @property
+    def possible_kinds(self) -> frozenset[Kind]:
+        """What kinds of effect its own may be."""
+        return frozenset(use.name for use in self.kinds)
 
     def is_dry(self, arguments: Json) -> bool:
         """Whether a call with these arguments only shows what it would touch."""

@@ -37,6 +37,7 @@ class Entry:
     through: str = ""  # the tool that ran this one
     http_request_id: str = ""
     trace_id: str = ""
+    effects: tuple[str, ...] = ()  # of a change: the operations that it is, by the tools that do only that
     rule: str = ""
     decision: str = "refused"  # refused | previewed | asked | allowed
     targets: tuple[str, ...] = ()  # of a change: what was worked out, or before that what the call names
@@ -162,6 +163,7 @@ class Audit:
             "tool": entry.tool,
             "through": entry.through,
             "class": entry.access,
+            "effects": list(entry.effects),
             "arguments": entry.arguments,
             "decision": entry.decision,
             "rule": entry.rule,
