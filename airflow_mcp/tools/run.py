@@ -34,7 +34,7 @@ from airflow_mcp.tools.operation.dag_filters import is_by_row, operate_each
 from airflow_mcp.tools.operation.operate import Operations
 from airflow_mcp.tools.operation.reply import Reply, dags_of
 from airflow_mcp.tools.operation.rows import read_allowed
-from airflow_mcp.tools.operation.settlement import READ_BACK
+from airflow_mcp.tools.operation.settlement import READ_BACK, UNKNOWN
 from airflow_mcp.tools.operation.ui_links import with_links
 
 DEFAULT_BUDGET = 8_000  # characters of an answer
@@ -87,18 +87,20 @@ class Door:
             raise unknown_tool(name, self.catalog)
         access = tool.entry.access
         through = caller.through.name if caller.through else ""
-        told = shown(tool, arguments, self.catalog)
-        entry = audit.Entry.of(caller, name, access, self.instance, told, through)
+        entry = audit.Entry.of(caller, name, access, self.instance, through)
         token = audit.current.set(entry)
         self.guard.begin()
         failure: BaseException | None = None
         try:
+            entry.arguments = shown(tool, arguments, self.catalog)
             return await self._decided(self._operations(), tool, arguments, caller, entry)
         except BaseException as error:  # ours, a question, a cancellation, a crash
             failure = error
             if isinstance(error, AirflowMcpError) and error.next_calls:
                 error.next_calls = self._adapted([*error.next_calls], caller, None)
             entry.error = present(error) if isinstance(error, AirflowMcpError) else f"ended by {type(error).__name__}"
+            if entry.id and entry.status is None and not isinstance(error, AirflowMcpError):
+                entry.outcome = UNKNOWN
             raise
         finally:
             self.guard.end(entry, failure)
