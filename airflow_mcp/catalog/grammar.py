@@ -1,7 +1,6 @@
 """The words a manifest may use: frozen models that refuse anything else.
 
-No expressions and no templates: an entry that needs more than these words becomes a composite (`python`). Routes and
-parameters are written in the notations of `notation.py`.
+No expressions and no templates: an entry that needs more becomes a composite (`python`). notation.py has notations.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
-from airflow_mcp.catalog.notation import EffectUse, Kind, KindUse, PerGeneration, Route, Use, Word, parse_use
+from airflow_mcp.catalog.notation import Effects, Kind, Kinds, PerGeneration, Route, Use, Word, parse_use
 from airflow_mcp.catalog.versions import EVERYWHERE, Generation, Since
 
 Access = Literal["read", "write", "destructive", "admin"]
@@ -140,18 +139,6 @@ def _parse_params(value: Any) -> Any:
     return tuple(use for text in texts for use in parse_use(text))
 
 
-def _parse_effects(value: Any) -> Any:
-    return [EffectUse.parse(item) if isinstance(item, str) else item for item in value] if _is_list(value) else value
-
-
-def _parse_kinds(value: Any) -> Any:
-    return [KindUse.parse(item) if isinstance(item, str) else item for item in value] if _is_list(value) else value
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)
-
-
 class Entry(Word):
     """One tool (or, with `part_of`, a request that only composites make) as its manifest states it."""
 
@@ -159,8 +146,8 @@ class Entry(Word):
     summary: str
     words: str = ""  # what people call it besides, for find_tools
     access: Access
-    effects: Annotated[tuple[EffectUse, ...], BeforeValidator(_parse_effects)] = ()  # what it changes, by tool
-    kinds: Annotated[tuple[KindUse, ...], BeforeValidator(_parse_kinds)] = ()  # of its own effect, for rules
+    effects: Effects = ()  # what it changes, by tool
+    kinds: Kinds = ()  # of its own effect, for rules
     scope: Annotated[Scope, BeforeValidator(_parse_scope)]
     v1: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     v2: Annotated[Route | None, BeforeValidator(_parse_route)] = None
@@ -242,7 +229,7 @@ class Entry(Word):
 
     def kinds_of(self, arguments: Json) -> frozenset[Kind]:
         """What kinds of effect its own is in a call with these arguments."""
-        return frozenset(use.name for use in self.kinds if use.when is None or use.when.holds(arguments))
+        return frozenset(use.name for use in self.kinds if not use.when or use.when.holds(arguments))
 
     @property
     def possible_kinds(self) -> frozenset[Kind]:
