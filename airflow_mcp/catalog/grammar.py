@@ -1,7 +1,6 @@
 """The words a manifest may use: frozen models that refuse anything else.
 
-No expressions and no templates: an entry that needs more than these words becomes a composite (`python`). Routes and
-parameters are written in the notations of `notation.py`.
+No expressions and no templates: an entry that needs more becomes a composite (`python`). notation.py has notations.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
-from airflow_mcp.catalog.notation import PerGeneration, Route, Use, Word, parse_use
+from airflow_mcp.catalog.notation import Effects, Kind, Kinds, PerGeneration, Route, Use, Word, parse_use
 from airflow_mcp.catalog.versions import EVERYWHERE, Generation, Since
 
 Access = Literal["read", "write", "destructive", "admin"]
@@ -113,6 +112,11 @@ class Scope(Word):
     variable: Where | None = None
     connection: Where | None = None
 
+    @property
+    def nouns(self) -> frozenset[str]:
+        """The nouns that it touches."""
+        return frozenset(self.model_dump(exclude_none=True))
+
 
 def _parse_scope(value: Any) -> Any:
     return {} if value == "none" else value
@@ -142,6 +146,8 @@ class Entry(Word):
     summary: str
     words: str = ""  # what people call it besides, for find_tools
     access: Access
+    effects: Effects = ()  # what it changes, by tool
+    kinds: Kinds = ()  # of its own effect, for rules
     scope: Annotated[Scope, BeforeValidator(_parse_scope)]
     v1: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     v2: Annotated[Route | None, BeforeValidator(_parse_route)] = None
@@ -221,6 +227,15 @@ class Entry(Word):
             raise ValueError("scope.dag = 'look_up' and look_up go together")
         return self
 
+    def kinds_of(self, arguments: Json) -> frozenset[Kind]:
+        """What kinds of effect its own is in a call with these arguments."""
+        return frozenset(use.name for use in self.kinds if not use.when or use.when.holds(arguments))
+
+    @property
+    def possible_kinds(self) -> frozenset[Kind]:
+        """What kinds of effect its own may be."""
+        return frozenset(use.name for use in self.kinds)
+
     def is_dry(self, arguments: Json) -> bool:
         """Whether a call with these arguments only shows what it would touch."""
         default = self.default.both.get("dry_run")
@@ -263,6 +278,7 @@ class Parameter(Word):
     json_text: tuple[Generation, ...] = ()  # generations that take any value but a text as JSON in a text
     slash: tuple[Generation, ...] = ()  # generations whose route takes "/" in it (sent as %2F)
     uri: StrictBool = False  # a URI as an id: it holds "/" anywhere, and "//"
+    id: StrictBool = False  # an id, some, or a part of one: read back from the form in which answers show ids
     secret: StrictBool = False  # masked wherever a call's arguments are shown
 
     def wire_name(self, name: str, generation: Generation) -> str:
