@@ -13,27 +13,29 @@ from airflow_mcp.airflow import wire
 from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.ids import read_ids, require_sendable
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, NotAllowedError, NotFoundError
-from airflow_mcp.policy.decide import Asker, Decision, Within, decide, offers, refusal, touched_by
+from airflow_mcp.excerpt import excerpt_text
+from airflow_mcp.policy.decide import Asker, Decision, Within, decide_call, offers, refusal
+from airflow_mcp.policy.effects import Effect, effect_names, effects_of, names_in, reaching, strictest_class
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean, shorten
+from airflow_mcp.text import escape_unseen, shorten
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.guarding import audit
 from airflow_mcp.tools.guarding.arguments import shown, signed
 from airflow_mcp.tools.guarding.confirm import Confirmation, confirm
 from airflow_mcp.tools.guarding.guard import Guard
-from airflow_mcp.tools.guarding.targets import names_in
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.missing import explain_missing
 from airflow_mcp.tools.next_calls import adapt, next_call
+from airflow_mcp.tools.operation.dag_filters import is_by_row, operate_each
 from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.operation.reply import Reply, reached
+from airflow_mcp.tools.operation.reply import Reply, dags_of
 from airflow_mcp.tools.operation.rows import read_allowed
-from airflow_mcp.tools.operation.settlement import READ_BACK
+from airflow_mcp.tools.operation.settlement import READ_BACK, UNKNOWN
 from airflow_mcp.tools.operation.ui_links import with_links
 
 DEFAULT_BUDGET = 8_000  # characters of an answer
@@ -85,19 +87,22 @@ class Door:
         if tool is None:
             raise unknown_tool(name, self.catalog)
         access = tool.entry.access
+        arguments = read_ids(tool, arguments, self.catalog)
         through = caller.through.name if caller.through else ""
-        told = shown(tool, arguments, self.catalog)
-        entry = audit.Entry.of(caller, name, access, self.instance, told, through)
+        entry = audit.Entry.of(caller, name, access, self.instance, through)
         token = audit.current.set(entry)
         self.guard.begin()
         failure: BaseException | None = None
         try:
+            entry.arguments = shown(tool, arguments, self.catalog)
             return await self._decided(self._operations(), tool, arguments, caller, entry)
         except BaseException as error:  # ours, a question, a cancellation, a crash
             failure = error
             if isinstance(error, AirflowMcpError) and error.next_calls:
                 error.next_calls = self._adapted([*error.next_calls], caller, None)
             entry.error = present(error) if isinstance(error, AirflowMcpError) else f"ended by {type(error).__name__}"
+            if entry.id and entry.status is None and not isinstance(error, AirflowMcpError):
+                entry.outcome = UNKNOWN
             raise
         finally:
             self.guard.end(entry, failure)
@@ -109,17 +114,20 @@ class Door:
         policy, asker = operations.policy, operations.asker(caller)
         for one in (tool, caller.through):
             if one is not None and not offers(policy, one, asker):
-                never = decide(policy, one, {}, asker)
-                entry.rule = never.rule
+                meant = effects_of(one, arguments if one is tool else {})
+                never = decide_call(policy, one, meant, asker)
+                entry.rule, entry.effects = never.rule, effect_names(meant)
                 raise refusal(policy, one, never, asker)
         schema.validate(tool, arguments, self.catalog)
+        require_sendable(tool, arguments, self.catalog)
         if tool.entry.access != "read":
             schema.refuse_masks(tool, arguments)
-        touched = await operations.touched(tool, arguments, caller)
-        decision = decide(policy, tool, touched, asker)
+        effects = await operations.effects(tool, arguments, caller)
+        decision = decide_call(policy, tool, effects, asker)
         entry.rule = decision.rule
         if tool.entry.access != "read":
-            entry.targets, entry.affected = names_in(touched), None
+            entry.targets, entry.affected = names_in(effects), None
+            entry.effects = effect_names(effects)
         if not decision.allowed:
             raise refusal(policy, tool, decision, asker)
         arguments = schema.whole_numbers(tool, arguments, self.catalog)
@@ -132,28 +140,35 @@ class Door:
         granted: tuple[Json, ...] = ()
         try:
             if tool.entry.access == "read" or dry:
-                await self.guard.rates.take(caller.name, tool.entry.access)
+                await self.guard.rates.take(caller.name, strictest_class(effects))
                 entry.decision = "allowed"
             else:
-                confirmation = await self._confirmed(operations, tool, arguments, caller, decision, entry, room)
+                confirmation = await self._confirmed(
+                    operations, tool, arguments, caller, effects, decision, entry, room
+                )
                 if confirmation.preview is not None:
                     return self._adapted(confirmation.preview, caller, version)
-                granted = confirmation.granted
+                granted, effects = confirmation.granted, confirmation.effects or effects
                 arguments = signed(tool, arguments, caller.name, version)
             if tool.entry.python:
-                inner = InnerDoor(operations, Within(tool, touched_by(tool, arguments)), caller, version, room, granted)
+                within = Within(tool, effects_of(tool, arguments))
+                inner = InnerDoor(operations, within, caller, version, room, granted)
                 try:
                     return await self._composite(tool, arguments, caller, inner)
                 finally:
                     entry.status, entry.outcome = inner.status, inner.outcome
+            size = room.budget if tool.entry.rows is None or tool.entry.single else 4 * shape.CELL
             try:
-                reply = await read_allowed(operations, tool, arguments, caller, decision, fields)
+                if is_by_row(tool, effects, self.catalog):
+                    reply = await operate_each(operations, tool, effects, caller)
+                else:
+                    reply = await read_allowed(operations, tool, arguments, caller, decision, fields, size=size)
             except AirflowMcpError as error:
                 entry.status, entry.outcome = error.answered, error.outcome
                 raise
             entry.status, entry.outcome = reply.status, READ_BACK if reply.hint else ""
             if dry:
-                found = decide(policy, tool, touched | reached(touched, reply.rows or []), asker)
+                found = decide_call(policy, tool, reaching(effects, dags_of(reply.rows)), asker)
                 if not found.allowed:
                     raise refusal(policy, tool, found, asker)
         except NotFoundError as error:
@@ -174,6 +189,7 @@ class Door:
         tool: Tool,
         arguments: Json,
         caller: Caller,
+        effects: tuple[Effect, ...],
         decision: Decision,
         entry: audit.Entry,
         room: Room,
@@ -187,7 +203,7 @@ class Door:
             return confirmation
         if self.guard.policy != operations.policy:
             raise NotAllowedError(f"{tool.name}: the rules changed while this waited for an answer. Call it again.")
-        await self.guard.rates.take(caller.name, tool.entry.access)  # previews and questions are not counted
+        await self.guard.rates.take(caller.name, strictest_class(effects))  # previews and questions are not counted
         if confirmation.once:
             await self.guard.plans.use(confirmation.once)
         entry.decision = "allowed"
@@ -204,11 +220,9 @@ class Door:
         function = import_module(f"airflow_mcp.tools.composite.{tool.name}").run
         answer: Json = self._adapted(await function(inner, arguments), caller, inner.version)
         record = self.catalog.records[tool.entry.record or ""]
-        kept = {name: answer[name] for name in answer if name in record.keep and answer[name] is not None}
         if inner.hints:
-            kept["hint"] = " ".join([*filter(None, [kept.get("hint")]), *inner.hints])
-        kept = shape.normalise(kept, record, "v2", reveal=inner.reveals)
-        return shape.fit(kept, budget=inner.budget, ceiling=inner.ceiling, tail=record.tail)
+            answer["hint"] = " ".join([*filter(None, [answer.get("hint")]), *inner.hints])
+        return shape.composite_answer(answer, record, budget=inner.budget, ceiling=inner.ceiling, reveal=inner.reveals)
 
     def _answer(self, tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room) -> Json:
         extra: Json = {"hint": reply.hint} if reply.hint else {}
@@ -222,11 +236,18 @@ class Door:
             )
         if reply.rows is None:
             ids = {name: value for name, value in arguments.items() if name in self._slots(tool)}
+            record = reply.record.model_copy(update={"ids": (*reply.record.ids, *ids)})
             if not reply.one:
-                return {"done": True, **ids, **extra}
+                return {"done": True, **shape.show_ids(ids, record)[0], **extra}
             one = {**ids, **{name: value for name, value in reply.one.items() if value is not None or name == "value"}}
             answer = shape.record_answer(
-                one, reply.record, budget=room.budget, ceiling=room.ceiling, fields=fields, extra=extra
+                one,
+                record,
+                budget=room.budget,
+                ceiling=room.ceiling,
+                fields=fields,
+                extra=extra,
+                sizes=reply.sizes,
             )
             return answer if tool.entry.access == "read" else _without_more(answer)
         cursor = arguments.get("cursor")
@@ -267,8 +288,8 @@ class Door:
 
 
 def present(error: AirflowMcpError) -> str:
-    """An error as it may leave: redacted, without unseen characters, at most 600 characters."""
-    return shorten(redact_text(clean(str(error))), _ERROR_SIZE)
+    """An error as it may leave: redacted, unseen characters of its ids written out, at most 600 characters."""
+    return shorten(excerpt_text(escape_unseen(str(error)), _ERROR_SIZE), _ERROR_SIZE)
 
 
 def _foreign_wildcards(arguments: Json) -> list[str]:

@@ -361,7 +361,9 @@ async def test_a_dag_that_waits_for_assets_says_which_came_and_who_makes_the_oth
 async def test_no_event_at_all_is_no_error(version: str) -> None:
     world = assets(World(version, **asset_fields(version)))
     path = "/dags/etl/datasets/queuedEvent" if world.old else "/dags/etl/assets/queuedEvents"
-    world.on(path, Reply(404, {"title": "Queue event not found", "detail": None}))
+    said = "Queue event not found"
+    old = {"type": "about:blank", "title": said, "status": 404, "detail": None}
+    world.on(path, Reply(404, old if world.old else {"detail": said}))
     answer = await world.why()
     assert answer["cause"] == "The DAG waits for 2 of 2 assets: s3://lake/clicks, s3://lake/views."
     assert "no DAG here produces it" in answer["evidence"]
