@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.cli import main
+from airflow_mcp.cli.main import main
 from tests.permissions.support import Json, connected
 from tests.permissions.world import World
 from tests.unit.assistant import ERAS
