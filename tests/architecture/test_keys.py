@@ -11,6 +11,7 @@ import pytest
 from tests.architecture.test_architecture import PACKAGE, modules, name_of, parse
 
 # Names of environment variables are made of parts, and are no keys of ours.
+POSITIONAL = ("catalog", "policy", "settings", "dispatch", "workflows")
 ROOMS = ("airflow", "policy", "server", "dispatch", "workflows")
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_mcp.catalog.grammar import Json, ReadBack
+from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.read_back import ReadBack
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.gather import together
 from airflow_mcp.dispatch.operations import bulk
