@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
 from airflow_mcp.catalog.notation import Effects, Kind, Kinds, PerGeneration, Route, Use, Word, parse_use
+from airflow_mcp.catalog.read_back import ReadBack
 from airflow_mcp.catalog.versions import EVERYWHERE, Generation, Since
 
 Access = Literal["read", "write", "destructive", "admin"]
@@ -84,24 +85,6 @@ class Bulk(Word):
     holds: dict[str, str] = {}  # field of what `read` answers -> the entity's field, where that is called otherwise
     fill: tuple[str, ...] = ()  # fields that Airflow wants in an update: as it holds them where the caller names none
     along: str | None = None  # the list of what changes or goes with one entity, and is counted with it
-
-
-class ReadBack(Word):
-    """What shows whether a change happened whose answer cannot be used: `operation`, read with the call's own ids.
-
-    It happened where the record, or every row, holds what was asked for: each argument that is a field of it, those of
-    `holds` under another name, and `values`.
-    """
-
-    operation: str
-    asks: dict[str, str] = {}  # argument of `operation` -> the call's, where that is called otherwise
-    where: dict[str, Any] = {}  # arguments of `operation` that are always the same
-    holds: dict[str, str] = {}  # field of the record -> the call's argument
-    apart: tuple[str, ...] = ()  # arguments that may be held otherwise: the id alone tells, and the rest is shown
-    values: dict[str, Any] = {}  # field of the record -> its value afterwards; "*" for any but null
-    gone: bool = False  # it happened where there is no such object, or no row
-    made: str = ""  # field with the time a row was made at: it happened where one that fits was made since
-    unfinished: bool = False  # of task instances: it happened where none of those that still match has ended
 
 
 class Scope(Word):
@@ -278,6 +261,7 @@ class Parameter(Word):
     json_text: tuple[Generation, ...] = ()  # generations that take any value but a text as JSON in a text
     slash: tuple[Generation, ...] = ()  # generations whose route takes "/" in it (sent as %2F)
     uri: StrictBool = False  # a URI as an id: it holds "/" anywhere, and "//"
+    id: StrictBool = False  # an id, some, or a part of one: read back from the form in which answers show ids
     secret: StrictBool = False  # masked wherever a call's arguments are shown
 
     def wire_name(self, name: str, generation: Generation) -> str:
