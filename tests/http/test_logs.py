@@ -53,7 +53,9 @@ async def test_every_line_is_an_object_that_says_which_request_and_whose(
     assert (notice["level"], "caller" in notice, "request_id" in notice) == ("INFO", False, False)
     (failed,) = [line for line in lines if "cannot be written" in line["message"]]
     assert (failed["level"], failed["caller"], failed["request_id"]) == ("ERROR", "alice", "req-1")
-    assert [line["logger"] for line in lines if "can be read" in line["message"]] == ["airflow_mcp.server.http.refusals"]
+    assert [line["logger"] for line in lines if "can be read" in line["message"]] == [
+        "airflow_mcp.server.http.refusals"
+    ]
     requests = [line for line in lines if line["logger"] == "airflow_mcp.server.http.requests"]
     assert {line["request_id"] for line in requests if line["message"].startswith("POST")} == {"req-1"}
     assert [line for line in requests if re.fullmatch(r"POST /mcp 200 \d+\.\d{3} s from 127\.0\.0\.1", line["message"])]

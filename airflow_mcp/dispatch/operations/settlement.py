@@ -40,7 +40,6 @@ READ_BACK, NOT_SO_FAR, UNKNOWN = "read back: as asked", "read back: not so far",
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})  # states of a task instance
 _CLOCKS = timedelta(seconds=30)  # that Airflow's clock may be behind ours
 _MOST_NAMES = 5
-_ANY = "*"
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ def _others(read_back: ReadBack, wanted: Json, row: Json) -> Json:
     return {
         name: held
         for name, value, held in _compared(read_back, wanted, row)
-        if (held is None if value == _ANY else not (same(value, held) or same(in_strings(value, clean), held)))
+        if (held is None if value == "*" else not (same(value, held) or same(in_strings(value, clean), held)))
     }
 
 
