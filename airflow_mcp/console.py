@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from airflow_mcp.policy.explain import explain
 from airflow_mcp.policy.warnings import Callers, find_warnings
 from airflow_mcp.tokens import LOCAL, NAME, digest, new_token
 from airflow_mcp.tools.caller import Answer, Caller, Question, nobody
+from airflow_mcp.tools.guarding import guard
 from airflow_mcp.tools.instances import Instances
 from airflow_mcp.tools.offer import listed, parse_toolsets
 from airflow_mcp.tools.open import open_instances
@@ -58,8 +60,8 @@ def print_tools(settings: Settings) -> None:
 def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: bool = False) -> None:
     """Print the answer of one call as JSON on stdout, its progress on stderr. Raises AirflowMcpError.
 
-    A plan is carried out if `yes`, or if the person at the terminal agrees to its preview; else it is the answer, and
-    good for nothing once this process has ended.
+    A plan is carried out if `yes`, or if the person at the terminal agrees to its preview. Where nobody can be asked it
+    is the answer, and good for nothing once this process has ended.
     """
     instances = open_instances(settings)
     side = Console(stderr=True)
@@ -80,11 +82,16 @@ def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: 
     async def job() -> Any:
         caller = Caller(progress=show, ask=ask)
         answer = await instances.call(name, arguments, caller)
-        if "plan" in answer and (yes or (sys.stdin.isatty() and await agreed(dumps(answer["preview"])))):
-            return await instances.call(name, _with_plan(name, arguments, answer["plan"], instances), caller)
-        return answer
+        if "plan" not in answer or not (yes or sys.stdin.isatty()):
+            return answer
+        if not (yes or await agreed(dumps(answer["preview"]))):
+            return None
+        return await instances.call(name, _with_plan(name, arguments, answer["plan"], instances), caller)
 
     answer = _run(instances, job)
+    if answer is None:
+        side.print("Nothing was done.")
+        return
     sys.stdout.write(f"{dumps(answer)}\n")  # not through rich, which replaces :words: between colons
 
 
@@ -239,6 +246,8 @@ def _say_policy(door: Door, say: Callable[[bool, str, str], None]) -> None:
 
 
 def _run(instances: Instances, job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    logging.getLogger(guard.__name__).addHandler(logging.NullHandler())  # why a call failed is told by the command
+
     async def whole() -> Any:
         try:
             return await job()

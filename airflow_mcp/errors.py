@@ -44,6 +44,13 @@ class AirflowMcpError(Exception):
         self.next_calls = (*self.next_calls, *calls)
         return self
 
+    def with_sentence(self, sentence: str) -> Self:
+        """The same error in other words."""
+        error = type(self).__new__(type(self))
+        error.__dict__.update(self.__dict__)
+        error.args = (sentence,)
+        return error
+
 
 class SettingsError(AirflowMcpError):
     """The operator's configuration is wrong; `path` is where in the TOML file, as keys and indexes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from copy import copy
 from functools import partial
 
@@ -18,6 +18,7 @@ from airflow_mcp.airflow.generation import Detection, Get
 from airflow_mcp.airflow.identities.backoff import Clock
 from airflow_mcp.airflow.identities.way import ONCE, Proof, Way, or_blind
 from airflow_mcp.airflow.messages import Response, build, read, unless_redirected
+from airflow_mcp.airflow.naming import Naming
 from airflow_mcp.airflow.network import Connections, Network
 from airflow_mcp.airflow.places import Places
 from airflow_mcp.airflow.unreachable import BROKEN, NEVER_SENT, unreachable
@@ -55,11 +56,12 @@ class AirflowClient:
         instance: str = "default",
         observer: Observer = NOBODY,
         clock: Clock = time.monotonic,
+        naming: Naming | None = None,
     ) -> None:
         """`url` has no /api/vN and no credentials; `timeout` is seconds per request, `backoff` before a retry.
 
         `instance` is what the observer, and traces, call this Airflow. `clock` gives seconds that never go back, for
-        how long a version is believed and a refused login is not repeated.
+        how long a version is believed and a refused login is not repeated. `naming` is how errors call this Airflow.
         """
         self.url = url.rstrip("/")
         self.timeout = timeout
@@ -69,6 +71,7 @@ class AirflowClient:
         self._instance = instance
         self._observer = observer
         self._clock = clock
+        self._naming = naming or Naming()
         self._auth = self._authenticator(identity.way if isinstance(identity, Credentials) else identity)
         self._detection = Detection(instance, clock)
         self._places = Places(self.url, timeout)
@@ -113,7 +116,8 @@ class AirflowClient:
 
         Raises AirflowUnreachableError, NotSupportedError (older than 2.7), LoginError and AirflowError.
         """
-        return await self._detection.version(self._get_version, self._auth)
+        with self._naming.applied():
+            return await self._detection.version(self._get_version, self._auth)
 
     @property
     def known_version(self) -> Version | None:
@@ -122,15 +126,12 @@ class AirflowClient:
 
     async def reach(self) -> Version:
         """The version as Airflow says it now, known before or not. Raises what `version` raises."""
-        return await self._detection.ask(self._get_version, self._auth)
+        with self._naming.applied():
+            return await self._detection.ask(self._get_version, self._auth)
 
-    def watch(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever this Airflow turns out to be another version than before."""
-        self._detection.watch(listener)
-
-    def unwatch(self, listener: Callable[[], None]) -> None:
-        """Undo `watch`."""
-        self._detection.unwatch(listener)
+    def watched(self, listener: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `listener` in the block whenever this Airflow turns out to be another version than before."""
+        return self._detection.watched(listener)
 
     def retry_login(self) -> None:
         """Let a login that was refused be tried again with the next call."""
@@ -145,7 +146,8 @@ class AirflowClient:
         than Airflow is by now (a read that was answered, a change before it is sent); other statuses are the caller's.
         """
         async with AsyncExitStack() as turn:
-            return await self._through(request, read, turn)
+            with self._naming.applied():
+                return await self._through(request, read, turn)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[tuple[int, AsyncIterator[bytes]], None]:
@@ -159,7 +161,8 @@ class AirflowClient:
             return Response(raw.status_code, b"")
 
         async with AsyncExitStack() as turn:
-            response = await self._through(request, leave_open, turn, stream=True)
+            with self._naming.applied():
+                response = await self._through(request, leave_open, turn, stream=True)
             try:
                 yield response.status, self._pieces(opened[0] if opened else response.content, request)
             finally:
@@ -172,8 +175,7 @@ class AirflowClient:
         `turn` takes a place at this Airflow, and has none while a login is waited for.
         """
         began = anyio.current_time()
-        version = await self.version()
-        generation = version.generation
+        generation = (await self.version()).generation
         self._require_same(request)
         proof = await self._auth.proof(generation, began)
         await turn.enter_async_context(self._places.one(self._share, stream=stream))
@@ -189,7 +191,8 @@ class AirflowClient:
                 foreign = not request.repeatable and not is_own_error(response.content)
                 if foreign or not await self._is_refused(response, generation, proof):
                     if response.status not in _RETRY_STATUSES or not again:
-                        self._auth.accept()
+                        if response.status != 401:
+                            self._auth.accept()
                         await self._doubt(request, response)
                         return response
                 elif renewed:
@@ -261,7 +264,8 @@ class AirflowClient:
             async for piece in body.aiter_bytes():
                 yield piece
         except BROKEN as error:
-            raise self._unreachable(error, request) from None
+            with self._naming.applied():
+                raise self._unreachable(error, request) from None
 
     @property
     def _get_version(self) -> Get:

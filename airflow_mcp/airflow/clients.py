@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -82,13 +82,9 @@ class OwnClients:
         """See AirflowClient."""
         return await self._shared.reach()
 
-    def watch(self, listener: Callable[[], None]) -> None:
+    def watched(self, listener: Callable[[], None]) -> AbstractContextManager[None]:
         """See AirflowClient."""
-        self._shared.watch(listener)
-
-    def unwatch(self, listener: Callable[[], None]) -> None:
-        """See AirflowClient."""
-        self._shared.unwatch(listener)
+        return self._shared.watched(listener)
 
     def retry_login(self) -> None:
         """See AirflowClient; of every caller."""

@@ -6,8 +6,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
 
 import anyio
 
@@ -37,13 +37,14 @@ class Detection:
         self._login_rests_until = -math.inf  # of that asker
         self._listeners: list[Callable[[], None]] = []
 
-    def watch(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever this Airflow turns out to be another version than before."""
+    @contextmanager
+    def watched(self, listener: Callable[[], None]) -> Generator[None]:
+        """Call `listener` in the block whenever this Airflow turns out to be another version than before."""
         self._listeners.append(listener)
-
-    def unwatch(self, listener: Callable[[], None]) -> None:
-        """Undo `watch`."""
-        self._listeners.remove(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     async def version(self, get: Get, asker: object) -> Version:
         """The version, asked for if none is known or the last answer is ten minutes old. Raises what `detect` raises.

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
-from airflow_mcp.catalog.notation import PerGeneration, Route, Use, Word, parse_use
+from airflow_mcp.catalog.notation import EffectUse, Kind, KindUse, PerGeneration, Route, Use, Word, parse_use
 from airflow_mcp.catalog.versions import EVERYWHERE, Generation, Since
 
 Access = Literal["read", "write", "destructive", "admin"]
 Noun = Literal["dag", "pool", "variable", "connection"]
 Where = Literal["path", "body", "query", "row", "every_row", "file", "look_up"]
 Json = dict[str, Any]
+SMALLEST_ANSWER = 400  # characters; below this an answer could not say what it left out
 
 
 class Resolve(Word):
@@ -112,6 +113,11 @@ class Scope(Word):
     variable: Where | None = None
     connection: Where | None = None
 
+    @property
+    def nouns(self) -> frozenset[str]:
+        """The nouns that it touches."""
+        return frozenset(self.model_dump(exclude_none=True))
+
 
 def _parse_scope(value: Any) -> Any:
     return {} if value == "none" else value
@@ -126,9 +132,24 @@ def _parse_since(value: Any) -> Any:
 
 
 def _parse_params(value: Any) -> Any:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(use for item in value for use in parse_use(item))
-    return value
+    if not isinstance(value, list):
+        return value
+    texts = [item for item in value if isinstance(item, str)]
+    if len(texts) < len(value):
+        raise ValueError("it must be a list of texts such as 'dag_id' or 'state?@3.1'")
+    return tuple(use for text in texts for use in parse_use(text))
+
+
+def _parse_effects(value: Any) -> Any:
+    return [EffectUse.parse(item) if isinstance(item, str) else item for item in value] if _is_list(value) else value
+
+
+def _parse_kinds(value: Any) -> Any:
+    return [KindUse.parse(item) if isinstance(item, str) else item for item in value] if _is_list(value) else value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
 
 
 class Entry(Word):
@@ -138,10 +159,12 @@ class Entry(Word):
     summary: str
     words: str = ""  # what people call it besides, for find_tools
     access: Access
+    effects: Annotated[tuple[EffectUse, ...], BeforeValidator(_parse_effects)] = ()  # what it changes, by tool
+    kinds: Annotated[tuple[KindUse, ...], BeforeValidator(_parse_kinds)] = ()  # of its own effect, for rules
     scope: Annotated[Scope, BeforeValidator(_parse_scope)]
     v1: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     v2: Annotated[Route | None, BeforeValidator(_parse_route)] = None
-    python: bool = False  # the composite airflow_mcp/tools/composite/<name>.py answers
+    python: StrictBool = False  # the composite airflow_mcp/tools/composite/<name>.py answers
     steps: tuple[str, ...] = ()  # with python: every operation it may take; its permission is theirs
     forwards: Literal["reads", "changes"] | None = None  # it only hands on: runs any tool of that kind by name
     part_of: str | None = None  # only a step of composites, never listed; what denies this tool denies it everywhere
@@ -173,11 +196,15 @@ class Entry(Word):
     shows: tuple[str, ...] = ()  # with preview = "read": what is read to show what a call touches
     lost: str = ""  # what cannot be undone, for whoever confirms
     accept: dict[Generation, str] = {}  # default: application/json
-    budget: int | None = None  # characters of an answer when the caller names no max_chars
-    idempotent: bool = False
-    every_instance: bool = False  # of several Airflows, a call that names none asks each; for python that reads
-    serverwide: bool = False  # of several Airflows, a call that names none is about them all; for python that reads
-    links: bool = False  # takes the argument `links`, which adds the UI's page to each row or record
+    budget: Annotated[int, Field(strict=True, ge=SMALLEST_ANSWER)] | None = (
+        None  # characters of an answer when the caller names no max_chars
+    )
+    idempotent: StrictBool = False
+    every_instance: StrictBool = False  # of several Airflows, a call that names none asks each; for python that reads
+    serverwide: StrictBool = (
+        False  # of several Airflows, a call that names none is about them all; for python that reads
+    )
+    links: StrictBool = False  # takes the argument `links`, which adds the UI's page to each row or record
 
     @model_validator(mode="after")
     def _is_whole(self) -> Entry:
@@ -212,6 +239,15 @@ class Entry(Word):
         if (self.scope.dag == "look_up") != bool(self.look_up):
             raise ValueError("scope.dag = 'look_up' and look_up go together")
         return self
+
+    def kinds_of(self, arguments: Json) -> frozenset[Kind]:
+        """What kinds of effect its own is in a call with these arguments."""
+        return frozenset(use.name for use in self.kinds if use.when is None or use.when.holds(arguments))
+
+    @property
+    def possible_kinds(self) -> frozenset[Kind]:
+        """What kinds of effect its own may be."""
+        return frozenset(use.name for use in self.kinds)
 
     def is_dry(self, arguments: Json) -> bool:
         """Whether a call with these arguments only shows what it would touch."""
@@ -254,8 +290,8 @@ class Parameter(Word):
     each: str | None = None  # texts in this list go as objects that hold them under this key
     json_text: tuple[Generation, ...] = ()  # generations that take any value but a text as JSON in a text
     slash: tuple[Generation, ...] = ()  # generations whose route takes "/" in it (sent as %2F)
-    uri: bool = False  # a URI as an id: it holds "/" anywhere, and "//"
-    secret: bool = False  # masked wherever a call's arguments are shown
+    uri: StrictBool = False  # a URI as an id: it holds "/" anywhere, and "//"
+    secret: StrictBool = False  # masked wherever a call's arguments are shown
 
     def wire_name(self, name: str, generation: Generation) -> str:
         """What Airflow calls this argument."""
@@ -289,3 +325,9 @@ class Record(Word):
     def columns(self) -> tuple[str, ...]:
         """Fields shown in a list."""
         return self.row or self.keep
+
+
+class Toolsets(Word):
+    """Which toolsets, and which tools beside them, are listed unless the operator says otherwise."""
+
+    default: tuple[str, ...] = ()

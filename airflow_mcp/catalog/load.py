@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_mcp.catalog.grammar import Entry, Parameter, ReadBack, Record
+from airflow_mcp.catalog.complaints import complaint
+from airflow_mcp.catalog.effect_checks import CLASSES, check_conditions, check_effects
+from airflow_mcp.catalog.grammar import Entry, Parameter, Record, Toolsets
+from airflow_mcp.catalog.references import check_default, check_entries, check_parameters
 from airflow_mcp.errors import ManifestError, UnknownToolError
 
 if TYPE_CHECKING:
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=BaseModel)
 _PACKAGE = Path(__file__).parents[1]
-_CLASSES = ("read", "write", "destructive", "admin")
 _SHARED = ("parameters.toml", "records.toml", "toolsets.toml")
 
 
@@ -31,6 +33,18 @@ class Tool:
     toolset: str
     entry: Entry
     reach: tuple[Tool, ...] = field(default=(), compare=False, repr=False)  # what it may run, if it `forwards`
+    others: dict[str, Tool] = field(default_factory=dict[str, "Tool"], compare=False, repr=False)  # see `effects`
+
+    @property
+    def effects(self) -> tuple[Tool, ...]:
+        """The tools by which its effects are named, in the manifest's order; of a read, itself."""
+        named = dict.fromkeys(use.name for use in self.entry.effects) or {self.name: None}
+        return tuple(self.others.get(name, self) for name in named)
+
+    @property
+    def is_vehicle(self) -> bool:
+        """Whether it changes something and is only another way to what other tools do."""
+        return bool(self.entry.effects) and not self.entry.part_of and self.name not in {t.name for t in self.effects}
 
 
 @dataclass(frozen=True)
@@ -98,8 +112,9 @@ def load_catalog(folder: Path | None = None) -> Catalog:
                 raise ManifestError(f"{file}: [{name}] is already in {operations[name].toolset}.toml.")
             operations[name] = Tool(name, toolset, entry)
     records = _parse(Record, "records.toml", files["records.toml"])
+    operations = _with_effects(operations)
     operations |= _forwarders(operations)
-    default = frozenset(files["toolsets.toml"].get("default", []))
+    default = frozenset(_parse(Toolsets, "toolsets.toml", {"": files["toolsets.toml"]})[""].default)
     catalog = Catalog(operations, parameters, records, default, synonyms)
     _check_references(catalog)
     return catalog
@@ -110,6 +125,8 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ManifestError(f"{path.name}: {error}.") from None
+    except UnicodeDecodeError:
+        raise ManifestError(f"{path.name}: it is not UTF-8.") from None
 
 
 def _parse(model: type[Model], file: str, tables: dict[str, Any]) -> dict[str, Model]:
@@ -118,9 +135,8 @@ def _parse(model: type[Model], file: str, tables: dict[str, Any]) -> dict[str, M
         try:
             parsed[name] = model.model_validate(table)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"]) or "the entry"
-            raise ManifestError(f"{file}: [{name}] {key}: {first['msg']}.") from None
+            where = f"{file}: [{name}]" if name else f"{file}:"
+            raise ManifestError(f"{where} {complaint(error, model)}") from None
     return parsed
 
 
@@ -128,6 +144,18 @@ def _synonyms(table: dict[str, Any]) -> dict[str, str]:
     if wrong := [word for word, said in table.items() if not isinstance(said, str)]:
         raise ManifestError(f"synonyms.toml: {', '.join(wrong)}: what people say must be words in one string.")
     return table
+
+
+def _with_effects(operations: dict[str, Tool]) -> dict[str, Tool]:
+    """The tools with those by which their effects are named. Raises ManifestError for wrong `effects` and `kinds`."""
+    entries = {name: tool.entry for name, tool in operations.items()}
+    for name, tool in operations.items():
+        check_effects(name, f"{tool.toolset}.toml", tool.entry, entries)
+    named = {name: {use.name for use in entry.effects} - {name} for name, entry in entries.items()}
+    return {
+        name: replace(tool, others={other: operations[other] for other in named[name]})
+        for name, tool in operations.items()
+    }
 
 
 def _forwarders(operations: dict[str, Tool]) -> dict[str, Tool]:
@@ -155,47 +183,16 @@ def _bounds(name: str, ranged: Parameter) -> dict[str, Parameter]:
     }
 
 
-def _read_by(read_back: ReadBack | str | None) -> set[str]:
-    return {read_back.operation} if isinstance(read_back, ReadBack) else set()
-
-
 def _check_references(catalog: Catalog) -> None:
+    check_entries(catalog)
+    check_parameters(catalog)
+    check_default(catalog)
     for tool in catalog.operations.values():
         entry = tool.entry
-        names = {use.name for use in entry.params}
-        routes = [route for route in (entry.v1, entry.v2) if route]
-        wrong = {
-            "params": {use.described for use in entry.params} - catalog.parameters.keys(),
-            "record": {entry.record, entry.single} - catalog.records.keys() - {None},
-            "any_of": set(entry.any_of) - names,
-            "alias": entry.alias.keys() - names,
-            "then": {entry.then} - catalog.operations.keys() - {None},
-            "parent": set(entry.parent) - catalog.operations.keys(),
-            "shows": set(entry.shows) - catalog.operations.keys(),
-            "patch": {entry.patch.read} - catalog.operations.keys() if entry.patch else set[str](),
-            "bulk": {entry.bulk.read, entry.bulk.along or entry.bulk.read} - catalog.operations.keys()
-            if entry.bulk
-            else set[str](),
-            "instead": {entry.instead.operation} - catalog.operations.keys() if entry.instead else set[str](),
-            "look_up": {entry.look_up.operation} - catalog.operations.keys() if entry.look_up else set[str](),
-            "unless": set(entry.unless.values()) - catalog.operations.keys(),
-            "read_back": _read_by(entry.read_back) - catalog.operations.keys(),
-            "dry": {entry.dry} - catalog.operations.keys() - {None},
-            "part_of": {entry.part_of} - catalog.tools.keys() - {None},
-            "steps": set(entry.steps) - catalog.operations.keys(),
-            "resolve": {resolve.operation for resolve in entry.resolve.values()} - catalog.operations.keys(),
-            "path": {slot for route in routes for slot in route.slots} - names - entry.resolve.keys(),
-        }
-        for key, unknown in wrong.items():
-            if unknown:
-                raise ManifestError(
-                    f"{tool.toolset}.toml: [{tool.name}] {key}: {sorted(map(str, unknown))} is unknown."
-                )
+        check_conditions(tool.name, f"{tool.toolset}.toml", entry, catalog.parameters)
         for name in entry.steps:
-            if _CLASSES.index(catalog.operations[name].entry.access) > _CLASSES.index(entry.access):
+            if CLASSES.index(catalog.operations[name].entry.access) > CLASSES.index(entry.access):
                 raise ManifestError(
                     f"{tool.toolset}.toml: [{tool.name}] access: its step {name} is "
                     f"{catalog.operations[name].entry.access}, so it cannot be {entry.access}."
                 )
-    if unknown := catalog.default - catalog.toolsets - catalog.tools.keys():
-        raise ManifestError(f"toolsets.toml: default: {sorted(unknown)} is unknown.")

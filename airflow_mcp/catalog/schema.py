@@ -12,7 +12,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_mcp.catalog.grammar import Json, Parameter
+from airflow_mcp.catalog.grammar import SMALLEST_ANSWER, Json, Parameter
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import InvalidArgumentsError, NotSupportedError
@@ -22,7 +22,6 @@ from airflow_mcp.redact import MASK, is_masked
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
 
-SMALLEST_ANSWER = 400  # characters; below this an answer could not say what it left out
 _MAX_CHARS = {"type": "integer", "minimum": SMALLEST_ANSWER, "description": "Answer size in characters"}
 _FIELDS = {"type": "array", "items": {"type": "string"}, "description": "More fields; '*' for all"}
 _LINKS = {"type": "boolean", "description": "Add UI links"}

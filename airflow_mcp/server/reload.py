@@ -33,7 +33,7 @@ _KEPT = "SIGHUP: the rules and tokens of before stay in force."
 class Reread(Protocol):
     """Reads the settings as a start would now, and tells `say` what is odd about them. Raises SettingsError."""
 
-    def __call__(self, say: Callable[[str], object] = ...) -> Settings:
+    def __call__(self, say: Callable[[str], object] = ..., /) -> Settings:
         """Once."""
         ...
 

@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _ID = "X-Request-Id"
 _HARMLESS = re.compile(r"[A-Za-z0-9_.:=+/-]{1,64}")
 _SHOWN = 100  # characters of a path
+_TRACE = 512  # characters of traceparent and tracestate (W3C Trace Context, 3.3.1.5)
 _trace_context = TraceContextTextMapPropagator()
 
 
@@ -59,7 +60,8 @@ class Requests:
             await send(message)
 
         # A client's own traceparent, in the message's _meta, comes before the one that a proxy may have set here.
-        carried = {name: headers[name] for name in _trace_context.fields if name in headers}
+        # The library warns of each value that is too long, and anyone can send one.
+        carried = {name: headers[name] for name in _trace_context.fields if 0 < len(headers.get(name, "")) <= _TRACE}
         traced = attach(_trace_context.extract(carried))
         token = http_request_id.set(request_id)
         try:
@@ -72,7 +74,8 @@ class Requests:
 
 
 def _tell(scope: Scope, status: int, seconds: float) -> None:
-    path = shorten(redact_text(quote(scope["path"])), _SHOWN)
+    # Cut before it is worked on; what begins in the part that is shown is still whole enough to be known as a secret.
+    path = shorten(redact_text(quote(scope["path"][: 4 * _SHOWN])), _SHOWN)
     address = scope["client"][0] if scope.get("client") else "-"
     values = (scope["method"], path, status or "no answer", seconds, address)
     _log.info("%s %s %s %.3f s from %s", *values, extra={"caller": _caller_of(scope)})

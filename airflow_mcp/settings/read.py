@@ -73,6 +73,15 @@ class Settings(Connection, SharedSettings):
         """Every Airflow by name; a single one is called default."""
         return dict(self.instances) or {"default": self}
 
+    def names_of(self, instance: str) -> dict[str, str]:
+        """What is set for an Airflow in the file, by the variable that would be it for a single one."""
+        names = {name: f"{PREFIX}{name.upper()}" for name in Connection.model_fields}
+        if self.instances:
+            return {variable: f"instances.{instance}.{name}" for name, variable in names.items()}
+        file = self._file[0]
+        in_file = (name for name in names if file and name in self.model_fields_set and not os.environ.get(names[name]))
+        return {names[name]: f"{name} in {file}" for name in in_file}
+
     def with_rules_of(self, other: Settings) -> Settings:
         """These settings with the rules and tokens of others.
 
@@ -166,7 +175,7 @@ def _to_stderr(sentence: str) -> None:
     sys.stderr.write(f"airflow-mcp: {sentence}\n")
 
 
-def read_settings(say: Callable[[str], object] = _to_stderr, **said: Any) -> Settings:
+def read_settings(say: Callable[[str], object] = _to_stderr, /, **said: Any) -> Settings:
     """Read the environment and the file AIRFLOW_MCP_CONFIG names; what a command line `said` wins, but for None.
 
     `say` is told of an unknown AIRFLOW_MCP_* variable. Raises SettingsError, one sentence, for anything wrong.

@@ -62,7 +62,7 @@ def read_request(ids: dict[str, Any], arguments: dict[str, Any]) -> WindowReques
         if match is None or match[3] != digest or arguments.get("from", side) != side:
             raise InvalidArgumentsError(
                 "read_task_log: this cursor belongs to another log or to other filters. Repeat the arguments of the "
-                "answer whose next it was, or leave it out."
+                "answer that held it in `more`, or leave it out."
             )
         direction, at = side, int(match[2])
     since = arguments.get("since")

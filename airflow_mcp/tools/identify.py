@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from airflow_mcp.airflow.auth import Credentials
@@ -15,6 +16,7 @@ from airflow_mcp.airflow.identities.kerberos import Kerberos
 from airflow_mcp.airflow.identities.keycloak import Keycloak
 from airflow_mcp.airflow.identities.mwaa import Mwaa
 from airflow_mcp.airflow.identities.token_endpoint import TokenEndpoint
+from airflow_mcp.airflow.naming import Naming
 from airflow_mcp.airflow.network import Network
 from airflow_mcp.observe import NOBODY, Observer
 
@@ -23,8 +25,17 @@ if TYPE_CHECKING:
     from airflow_mcp.settings.connection import Connection
 
 
-def clients_of(connection: Connection, instance: str, observer: Observer = NOBODY, *, alone: bool) -> Clients:
+def clients_of(
+    connection: Connection,
+    instance: str,
+    observer: Observer = NOBODY,
+    *,
+    alone: bool,
+    names: Mapping[str, str] | None = None,
+) -> Clients:
     """The client of one Airflow, or one for each of its callers; `alone` says that there is no other Airflow.
+
+    `names` has what is set instead of a variable, for errors that name it.
 
     Raises SettingsError where a library that the way to log in needs is not installed.
     """
@@ -42,6 +53,7 @@ def clients_of(connection: Connection, instance: str, observer: Observer = NOBOD
         network=network,
         instance=instance,
         observer=observer,
+        naming=Naming("" if alone else instance, names or {}),
     )
     match connection.identity:
         case "service":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -63,6 +63,10 @@ class Instances:
         """The operator's rules for all of them, as they are now in force."""
         return self._first.policy
 
+    async def wait_until_idle(self) -> None:
+        """Wait until every call is over and has its audit line."""
+        await self._first.guard.wait_until_idle()
+
     def enforce(self, policy: Policy) -> None:
         """Replace the rules for all of them, for every call that begins from now on, and let them log in anew."""
         self._first.guard.enforce(policy)
@@ -74,15 +78,12 @@ class Instances:
     @contextmanager
     def watched(self, listener: Callable[[], None]) -> Generator[None]:
         """Call `listener` in the block whenever other tools may be listed: another version, or other rules."""
-        self._listeners.append(listener)
-        for door in self.doors.values():
-            door.client.watch(listener)
-        try:
-            yield
-        finally:
-            self._listeners.remove(listener)
+        with ExitStack() as stack:
             for door in self.doors.values():
-                door.client.unwatch(listener)
+                stack.enter_context(door.client.watched(listener))
+            self._listeners.append(listener)
+            stack.callback(self._listeners.remove, listener)
+            yield
 
     async def call(self, name: str, arguments: Json, caller: Caller) -> Json:
         """Run one tool on the Airflow that the call names; a read may leave it out and gets the first one's.
@@ -125,7 +126,8 @@ class Instances:
     async def _call_each(self, tool: Tool, arguments: Json, caller: Caller) -> Json:
         """Every Airflow's answer, asked for at once, within a share of the one answer's size.
 
-        One that fails answers with its sentence as `error`; raises the first one's when all of them fail.
+        One that fails answers with its sentence as `error`; when all of them fail, raises the first one's error, which
+        then tells of each.
         """
         whole = arguments.get("max_chars", tool.entry.budget or DEFAULT_BUDGET)
         share = max(whole // len(self.doors), _SMALLEST_SHARE) if isinstance(whole, int) else whole
@@ -143,7 +145,9 @@ class Instances:
             for name, door in self.doors.items():
                 group.start_soon(ask, name, door)
         if not answers:
-            raise errors[next(name for name in self.doors)]
+            said = {name: str(errors[name]) for name in self.doors}
+            each = (words if words.startswith(f"{name}: ") else f"{name}: {words}" for name, words in said.items())
+            raise errors[next(iter(self.doors))].with_sentence(" ".join(each))
         failed = {name: error_answer(error) for name, error in errors.items()}
         return {"instances": {name: (answers | failed)[name] for name in self.doors}}
 
@@ -152,8 +156,8 @@ class Instances:
         tool = self.catalog.tools.get(name)
         through = caller.through.name if caller.through and caller.through != tool else ""
         access = tool.entry.access if tool else ""
-        told = shown(tool, arguments, self.catalog)
-        entry = Entry.of(caller, name, access, "", told, through)
+        entry = Entry.of(caller, name, access, "", through)
+        entry.arguments = shown(tool, arguments, self.catalog)
         entry.error = sentence
         error = InvalidArgumentsError(f"{name}: {sentence}")
         self._first.guard.begin()

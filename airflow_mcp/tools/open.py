@@ -24,7 +24,10 @@ def open_instances(settings: Settings, observer: Observer = NOBODY) -> Instances
     redis_url = settings.redis_url.get_secret_value()
     guard = Guard(policy, settings.audit, redis_url=redis_url, keys=settings.shared_keys, observer=observer)
     alone = len(settings.connections) == 1
-    clients = {name: clients_of(one, name, observer, alone=alone) for name, one in settings.connections.items()}
+    clients = {
+        name: clients_of(one, name, observer, alone=alone, names=settings.names_of(name))
+        for name, one in settings.connections.items()
+    }
     return Instances(
         {
             name: Door(catalog, policy, client, ceiling=settings.max_chars, instance=name, guard=guard)

@@ -16,7 +16,8 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, NotAllowedError, NotFoundError
-from airflow_mcp.policy.decide import Asker, Decision, Within, decide, offers, refusal, touched_by
+from airflow_mcp.policy.decide import Asker, Decision, Within, decide_call, offers, refusal
+from airflow_mcp.policy.effects import Effect, effect_names, effects_of, names_in, reaching, strictest_class
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
@@ -26,14 +27,14 @@ from airflow_mcp.tools.guarding import audit
 from airflow_mcp.tools.guarding.arguments import shown, signed
 from airflow_mcp.tools.guarding.confirm import Confirmation, confirm
 from airflow_mcp.tools.guarding.guard import Guard
-from airflow_mcp.tools.guarding.targets import names_in
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.missing import explain_missing
 from airflow_mcp.tools.next_calls import adapt, next_call
+from airflow_mcp.tools.operation.dag_filters import is_by_row, operate_each
 from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.operation.reply import Reply, reached
+from airflow_mcp.tools.operation.reply import Reply, dags_of
 from airflow_mcp.tools.operation.rows import read_allowed
-from airflow_mcp.tools.operation.settlement import READ_BACK
+from airflow_mcp.tools.operation.settlement import READ_BACK, UNKNOWN
 from airflow_mcp.tools.operation.ui_links import with_links
 
 DEFAULT_BUDGET = 8_000  # characters of an answer
@@ -86,18 +87,20 @@ class Door:
             raise unknown_tool(name, self.catalog)
         access = tool.entry.access
         through = caller.through.name if caller.through else ""
-        told = shown(tool, arguments, self.catalog)
-        entry = audit.Entry.of(caller, name, access, self.instance, told, through)
+        entry = audit.Entry.of(caller, name, access, self.instance, through)
         token = audit.current.set(entry)
         self.guard.begin()
         failure: BaseException | None = None
         try:
+            entry.arguments = shown(tool, arguments, self.catalog)
             return await self._decided(self._operations(), tool, arguments, caller, entry)
         except BaseException as error:  # ours, a question, a cancellation, a crash
             failure = error
             if isinstance(error, AirflowMcpError) and error.next_calls:
                 error.next_calls = self._adapted([*error.next_calls], caller, None)
             entry.error = present(error) if isinstance(error, AirflowMcpError) else f"ended by {type(error).__name__}"
+            if entry.id and entry.status is None and not isinstance(error, AirflowMcpError):
+                entry.outcome = UNKNOWN
             raise
         finally:
             self.guard.end(entry, failure)
@@ -109,17 +112,19 @@ class Door:
         policy, asker = operations.policy, operations.asker(caller)
         for one in (tool, caller.through):
             if one is not None and not offers(policy, one, asker):
-                never = decide(policy, one, {}, asker)
-                entry.rule = never.rule
+                meant = effects_of(one, arguments if one is tool else {})
+                never = decide_call(policy, one, meant, asker)
+                entry.rule, entry.effects = never.rule, effect_names(meant)
                 raise refusal(policy, one, never, asker)
         schema.validate(tool, arguments, self.catalog)
         if tool.entry.access != "read":
             schema.refuse_masks(tool, arguments)
-        touched = await operations.touched(tool, arguments, caller)
-        decision = decide(policy, tool, touched, asker)
+        effects = await operations.effects(tool, arguments, caller)
+        decision = decide_call(policy, tool, effects, asker)
         entry.rule = decision.rule
         if tool.entry.access != "read":
-            entry.targets, entry.affected = names_in(touched), None
+            entry.targets, entry.affected = names_in(effects), None
+            entry.effects = effect_names(effects)
         if not decision.allowed:
             raise refusal(policy, tool, decision, asker)
         arguments = schema.whole_numbers(tool, arguments, self.catalog)
@@ -132,28 +137,34 @@ class Door:
         granted: tuple[Json, ...] = ()
         try:
             if tool.entry.access == "read" or dry:
-                await self.guard.rates.take(caller.name, tool.entry.access)
+                await self.guard.rates.take(caller.name, strictest_class(effects))
                 entry.decision = "allowed"
             else:
-                confirmation = await self._confirmed(operations, tool, arguments, caller, decision, entry, room)
+                confirmation = await self._confirmed(
+                    operations, tool, arguments, caller, effects, decision, entry, room
+                )
                 if confirmation.preview is not None:
                     return self._adapted(confirmation.preview, caller, version)
-                granted = confirmation.granted
+                granted, effects = confirmation.granted, confirmation.effects or effects
                 arguments = signed(tool, arguments, caller.name, version)
             if tool.entry.python:
-                inner = InnerDoor(operations, Within(tool, touched_by(tool, arguments)), caller, version, room, granted)
+                within = Within(tool, effects_of(tool, arguments))
+                inner = InnerDoor(operations, within, caller, version, room, granted)
                 try:
                     return await self._composite(tool, arguments, caller, inner)
                 finally:
                     entry.status, entry.outcome = inner.status, inner.outcome
             try:
-                reply = await read_allowed(operations, tool, arguments, caller, decision, fields)
+                if is_by_row(tool, effects, self.catalog):
+                    reply = await operate_each(operations, tool, effects, caller)
+                else:
+                    reply = await read_allowed(operations, tool, arguments, caller, decision, fields)
             except AirflowMcpError as error:
                 entry.status, entry.outcome = error.answered, error.outcome
                 raise
             entry.status, entry.outcome = reply.status, READ_BACK if reply.hint else ""
             if dry:
-                found = decide(policy, tool, touched | reached(touched, reply.rows or []), asker)
+                found = decide_call(policy, tool, reaching(effects, dags_of(reply.rows)), asker)
                 if not found.allowed:
                     raise refusal(policy, tool, found, asker)
         except NotFoundError as error:
@@ -174,6 +185,7 @@ class Door:
         tool: Tool,
         arguments: Json,
         caller: Caller,
+        effects: tuple[Effect, ...],
         decision: Decision,
         entry: audit.Entry,
         room: Room,
@@ -187,7 +199,7 @@ class Door:
             return confirmation
         if self.guard.policy != operations.policy:
             raise NotAllowedError(f"{tool.name}: the rules changed while this waited for an answer. Call it again.")
-        await self.guard.rates.take(caller.name, tool.entry.access)  # previews and questions are not counted
+        await self.guard.rates.take(caller.name, strictest_class(effects))  # previews and questions are not counted
         if confirmation.once:
             await self.guard.plans.use(confirmation.once)
         entry.decision = "allowed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +23,14 @@ class Seen:
     def get(self, name: str, otherwise: Any = None) -> Any:
         """A value, or `otherwise` where it could not be read."""
         return self.values.get(name, otherwise)
+
+
+def list_unseen(unseen: Mapping[str, str]) -> list[str]:
+    """One line for each reason, with all that it kept from being read: one login that fails is told once."""
+    names: dict[str, list[str]] = {}
+    for name, reason in unseen.items():
+        names.setdefault(reason, []).append(name.replace("_", " "))
+    return [f"{', '.join(kept)}: {reason}" for reason, kept in names.items()]
 
 
 async def look(**reads: Awaitable[Any]) -> Seen:

@@ -147,7 +147,7 @@ def sentences(tree: ast.AST) -> Iterator[str]:
                     yield node.value
 
 
-@pytest.mark.parametrize("file", [file for file in modules() if file.stem != "redact"], ids=name_of)
+@pytest.mark.parametrize("file", [file for file in modules() if room_of(file) != "redact"], ids=name_of)
 def test_no_sentence_of_ours_looks_like_a_secret_to_our_own_redaction(file: Path) -> None:
     said = [sentence for sentence in sentences(parse(file)) if " " in sentence]
     assert [redact_text(sentence) for sentence in said] == said

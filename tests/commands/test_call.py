@@ -71,3 +71,6 @@ def test_the_person_at_the_terminal_is_asked(airflow: FakeAirflow, typed: str, t
     assert "Do it?" in done.stderr
     assert "small" in done.stderr
     assert airflow.lines().count("DELETE /pools/small") == times
+    if not times:
+        assert done.stdout == ""
+        assert done.stderr.splitlines()[-1].endswith("Nothing was done.")

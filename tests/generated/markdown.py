@@ -25,9 +25,10 @@ Every tool with its arguments and what it answers, by toolset. Written by `make 
 - **Class**: a *read* may always be called. *write*, *destructive* and *admin* need an entry of `AIRFLOW_MCP_ALLOW`.
 - **Since**: the first Airflow that has an argument; empty where every version that has the tool has the argument too.
   On an older Airflow the argument is not listed, and a call with it is refused.
-- A list answers as `columns` and `rows` with `total`; what did not fit is counted in `left_out`, and `next` holds the
-  argument that brings it. `max_chars` is the size of an answer, `fields` adds fields (`"*"` is every one),
-  `links` the UI's page about each record.
+- A list answers as `columns` and `rows` with `total`; what did not fit is counted in `left_out`, and `more` holds the
+  arguments that bring it when they are added to the same call. `next` lists calls to make next, each with `tool`,
+  `arguments` and `why`, in answers of any kind and in errors. `max_chars` is the size of an answer, `fields` adds
+  fields (`"*"` is every one), `links` the UI's page about each record.
 """
 
 _SETTINGS_HEAD = f"""\
@@ -97,7 +98,7 @@ def _variable(name: str) -> str:
 def _tool(tool: Tool, catalog: Catalog, official: str) -> str:
     entry = tool.entry
     listed = "" if {tool.name, tool.toolset} & catalog.default else " Not listed by default."
-    about = f"{entry.title}. {entry.summary}\n\nClass: {entry.access}. Airflow: {_since(entry.since)}.{listed}"
+    about = f"{entry.title}. {entry.summary}\n\n{_class(tool)} Airflow: {_since(entry.since)}.{listed}"
     parts = [f"### {tool.name}", f"{about} {official}".rstrip()]
     schema = input_schema(tool, catalog)
     if properties := schema["properties"]:
@@ -122,6 +123,16 @@ def _tool(tool: Tool, catalog: Catalog, official: str) -> str:
         shown = "fields" in schema["properties"]
         parts.append(_answer(entry.record, record, is_list=entry.rows is not None, takes_fields=shown))
     return "\n\n".join(parts) + "\n"
+
+
+def _class(tool: Tool) -> str:
+    """What rules know a tool by: its class and kinds, or the tools whose effects it has."""
+    entry = tool.entry
+    when = {use.name: f" (if {use.when.argument} is {use.when.value})" if use.when else "" for use in entry.kinds}
+    kinds = f" Kinds: {', '.join(f'`@{name}`{words}' for name, words in when.items())}." if when else ""
+    if not tool.is_vehicle:
+        return f"Class: {entry.access}.{kinds}"
+    return f"Class: {entry.access}. Permission is that of what it does: {_names(one.name for one in tool.effects)}."
 
 
 def _answer(name: str, record: Record, *, is_list: bool, takes_fields: bool) -> str:

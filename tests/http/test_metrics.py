@@ -201,7 +201,7 @@ def test_what_is_turned_away_is_counted_by_its_reason(airflow: FakeAirflow, tmp_
         }
         while post() != 429:
             pass
-        assert served.request("GET", "/metrics").status_code == 429, "a page in a browser could ask as well"
+        assert served.request("GET", "/metrics", headers=ACCEPT).status_code == 429, "a scrape is a request too"
 
 
 def test_without_tokens_anyone_on_the_machine_may_scrape_who_is_no_page_of_a_browser(

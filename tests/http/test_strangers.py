@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -59,7 +60,7 @@ def test_a_body_and_headers_beyond_their_limit_are_refused(airflow: FakeAirflow,
         body = {**PING, "params": {"filler": "x" * 4096}}
         assert served.request("POST", "/mcp", json=body, headers=ACCEPT).status_code == 413
         large = {**ACCEPT, "X-Large": "x" * 100_000}
-        assert served.request("POST", "/mcp", json=PING, headers=large).status_code in (400, 431)
+        assert served.request("POST", "/mcp", json=PING, headers=large).status_code == 431
         assert served.request("GET", "/healthz").status_code == 200
 
 
@@ -89,6 +90,57 @@ def test_what_a_proxy_forwards_is_believed_of_those_that_the_operator_names(
         assert seen == refused
         another = served.request("POST", "/mcp", json=PING, headers={**ACCEPT, "X-Forwarded-For": "192.0.2.3"})
         assert (another.status_code == 429) is not bool(proxies)
+
+
+LINE = b"GET /.well-known/nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        LINE + b"X-Large: " + b"x" * 60_000 + b"\r\n\r\n",
+        LINE + b"".join(b"X-%d: x\r\n" % number for number in range(5_000)) + b"\r\n",
+        LINE + b"X-Large: " + b"x" * 60_000,  # and no end
+        LINE.replace(b"nothing", b"x" * 60_000) + b"\r\n",
+        LINE.replace(b"nothing", b"?" + b"x" * 60_000) + b"\r\n",
+    ],
+)
+def test_headers_are_limited_as_a_whole_even_if_they_come_at_once(server: Served, head: bytes) -> None:
+    answer = sent_raw(server, head)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"have more than 32 KiB" in answer
+    assert server.request("GET", "/healthz").status_code == 200
+
+
+def test_headers_within_the_limit_pass_in_many_pieces_and_behind_another_request(server: Served) -> None:
+    almost = LINE + b"X-Large: " + b"x" * 32_000 + b"\r\nConnection: close\r\n\r\n"
+    assert b" 404 " in sent_raw(server, *(almost[at : at + 1000] for at in range(0, len(almost), 1000)))
+    answers = sent_raw(server, LINE + b"\r\n" + almost)
+    assert answers.count(b"HTTP/1.1 404 ") == 2
+
+
+def test_what_cannot_be_read_is_counted_and_said_once(airflow: FakeAirflow, tmp_path: Path) -> None:
+    with serving(airflow, tmp_path, http_per_minute="3") as served:
+        answers = [sent_raw(served, b"GET / HTTP/1.1\r\nno header\r\n\r\n") for _ in range(4)]
+        assert [answer.split()[1] for answer in answers] == [b"400", b"400", b"400", b"429"]
+        served.hear("a request was refused (400): This is no request of HTTP/1.1")
+        upgrade = LINE + b"Connection: upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+        assert b" 429 " in sent_raw(served, upgrade)
+    assert sum("HTTP/1.1 that can be read" in line for line in served.said) == 1
+    assert "Invalid HTTP request" not in served.stderr
+    assert "upgrade" not in served.stderr
+
+
+def sent_raw(served: Served, *pieces: bytes) -> bytes:
+    """All that comes back until the connection ends."""
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as plain:
+        for piece in pieces:
+            plain.sendall(piece)
+        received = b""
+        while more := plain.recv(65_536):
+            received += more
+        return received
 
 
 async def test_sessions_that_only_listen_have_a_limit_of_their_own_and_take_no_place_of_calls(

@@ -275,10 +275,30 @@ async def test_of_plans_presented_at_once_one_is_done(generation: str) -> None:
 def test_a_plan_with_one_character_changed_is_refused(where: float, other: str) -> None:
     plans = Plans(UsedInMemory(), (KEY,))
     _, plan = plans.seal(BOUND)
-    place = int(where * (len(plan) - 1))  # not the last one, which holds two bits that mean nothing
+    place = int(where * len(plan))
     assume(other != plan[place])
     with pytest.raises(NotAllowedError, match="one this server gave"):
         plans.open(plan[:place] + other + plan[place + 1 :], BOUND)
+
+
+def test_a_plan_is_taken_in_no_other_characters_than_it_was_issued_in() -> None:
+    """Spare bits of base64, padding and characters outside its alphabet all stand for the same bytes."""
+    plans = Plans()
+    _, issued = plans.seal(BOUND)
+    assert plans.open(issued, BOUND)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    last = [f"{issued[:-1]}{other}" for other in alphabet if other != issued[-1]]
+    strange = [
+        f"{issued}=",
+        f"{issued}==",
+        f"{issued}!",
+        f" {issued}",
+        f"{issued}\n",
+        issued.replace("-", "+", 1) + "+",
+    ]
+    for text in (*last, *strange, issued + "\u00e9", issued[:-1], f"{issued}."):
+        with pytest.raises(NotAllowedError, match="is not one this server gave"):
+            plans.open(text, BOUND)
 
 
 @patient(150)

@@ -214,6 +214,17 @@ async def test_files_that_break_over_the_same_line_are_one_cause() -> None:
     assert answer["attention"] == ["3 DAG files do not import"]
 
 
+async def test_runs_whose_ids_look_alike_when_joined_are_each_held_against_their_own_age() -> None:
+    world = World("3.3.2")
+    world.all_runs = [
+        run_of("b", "a", "running", start_date=back(hours=9), end_date=None),
+        run_of("", "ab", "running", start_date=back(minutes=2), end_date=None),
+        run_of("ab", "", "running", start_date=back(minutes=1), end_date=None),
+    ]
+    answer = await world.report()
+    assert [(run["dag_id"], run["running_for"]) for run in answer["slow_runs"]["runs"]] == [("b", "9 h")]
+
+
 @pytest.mark.parametrize("version", GENERATIONS)
 async def test_a_run_is_slow_by_its_dags_own_measure_or_else_after_six_hours(version: str) -> None:
     world = World(version)

@@ -361,7 +361,9 @@ async def test_a_dag_that_waits_for_assets_says_which_came_and_who_makes_the_oth
 async def test_no_event_at_all_is_no_error(version: str) -> None:
     world = assets(World(version, **asset_fields(version)))
     path = "/dags/etl/datasets/queuedEvent" if world.old else "/dags/etl/assets/queuedEvents"
-    world.on(path, Reply(404, {"title": "Queue event not found", "detail": None}))
+    said = "Queue event not found"
+    old = {"type": "about:blank", "title": said, "status": 404, "detail": None}
+    world.on(path, Reply(404, old if world.old else {"detail": said}))
     answer = await world.why()
     assert answer["cause"] == "The DAG waits for 2 of 2 assets: s3://lake/clicks, s3://lake/views."
     assert "no DAG here produces it" in answer["evidence"]
@@ -430,6 +432,37 @@ async def test_runs_of_a_backfill_do_not_take_the_limit_of_others() -> None:
         ]
     )
     assert "max_active_runs" not in (await world.why())["cause"]
+
+
+async def test_runs_that_wait_behind_a_limit_are_those_of_its_own_kind() -> None:
+    world = World("3.3.2", max_active_runs=1)
+    kinds = ("manual", "backfill", "scheduled", "backfill", "backfill")
+    queued = [{"dag_run_id": f"q{number}", "state": "queued", "run_type": kind} for number, kind in enumerate(kinds)]
+    running = {"dag_run_id": "m", "state": "running", "run_type": "manual", "start_date": back(hours=1)}
+    world.runs([running, *queued])
+    assert (await world.why())["cause"] == "max_active_runs is reached: 1 of 1 is running, and 2 runs wait behind."
+
+
+async def test_runs_beyond_the_first_page_are_counted_by_their_kind_too() -> None:
+    world = World("3.3.2", max_active_runs=1)
+    running = dag_run("m", "running", run_type="manual", start_date=back(hours=1))
+    rows = [running, *(dag_run(f"q{n}", "queued", run_type="backfill" if n % 2 else "manual") for n in range(150))]
+
+    def paged(sent: Sent) -> Json:
+        asked = dict(sent.query)
+        first = int(asked.get("offset", "0"))
+        return page("dag_runs", rows[first : first + int(asked.get("limit", "100"))], len(rows))
+
+    world.on(RUNS, paged)
+    assert (await world.why())["cause"] == "max_active_runs is reached: 1 of 1 is running, and 75 runs wait behind."
+
+
+async def test_a_backfill_that_is_paused_is_unpaused_by_its_tool() -> None:
+    world = World("3.3.2", max_active_runs=1)
+    world.runs([{"dag_run_id": "b1", "state": "queued", "run_type": "backfill"}])
+    paused = {"id": 7, "dag_id": "etl", "from_date": "a", "to_date": "b", "completed_at": None, "is_paused": True}
+    answer = await world.on("/backfills", page("backfills", [paused])).why()
+    assert calls_of(answer) == [("unpause_backfill", {"backfill_id": 7})]
 
 
 # -- limits that hold scheduled tasks --

@@ -12,7 +12,7 @@ from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.next_calls import NextCall, next_call
 from airflow_mcp.tools.operation.ui_links import read_link, zoned
 from airflow_mcp.tools.shape import dumps
-from airflow_mcp.tools.together import Seen, look, together
+from airflow_mcp.tools.together import Seen, list_unseen, look, together
 from airflow_mcp.tools.workflow.differences import brief_conf, compare_runs
 from airflow_mcp.tools.workflow.endings import events_of, without_failure
 from airflow_mcp.tools.workflow.evidence import read_evidence
@@ -70,7 +70,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         "no_cause": more.get("no_cause"),
         "changed": _changed(dag_run, seen),
         "next": _next(ids, groups, dag_run) or None,
-        "not_seen": [f"{name}: {why}" for name, why in (seen.unseen | more.unseen).items()] or None,
+        "not_seen": list_unseen(seen.unseen | more.unseen) or None,
     }
     return answer | {"errors": errors_told(groups, door.budget - len(dumps(answer)) - 40, siblings) or None}
 

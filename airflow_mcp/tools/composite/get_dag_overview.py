@@ -13,7 +13,7 @@ from airflow_mcp.text import shorten
 from airflow_mcp.tools.inner import InnerDoor
 from airflow_mcp.tools.next_calls import NextCall, next_call
 from airflow_mcp.tools.shape import dumps, fitting
-from airflow_mcp.tools.together import Seen, look
+from airflow_mcp.tools.together import Seen, list_unseen, look
 from airflow_mcp.tools.workflow.dag_graph import tasks_part
 from airflow_mcp.tools.workflow.dag_links import asset_links, dag_links, expression_text, pointing
 from airflow_mcp.tools.workflow.params import brief
@@ -179,7 +179,7 @@ def _seconds(run: Json) -> float | None:
 
 
 def _not_seen(seen: Seen, unknown: list[str], runs: list[Json]) -> list[str]:
-    notes = [f"{name}: {sentence}" for name, sentence in seen.unseen.items()]
+    notes = list_unseen(seen.unseen)
     assets, every = seen.get("assets", ([], 0))
     if len(assets) < every:
         notes.append(f"assets: only {len(assets)} of {every} were looked at.")

@@ -19,7 +19,7 @@ from airflow_mcp.tools.report.failures import (
 )
 from airflow_mcp.tools.report.fitting import fit_sections
 from airflow_mcp.tools.report.slow_runs import RULE, slow_runs
-from airflow_mcp.tools.together import Seen, look
+from airflow_mcp.tools.together import Seen, list_unseen, look
 from airflow_mcp.tools.workflow.components import read_components
 from airflow_mcp.tools.workflow.findings import ago, count, some
 
@@ -67,7 +67,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     answer = {
         "window": f"the last {hours} h, since {since}",
         "attention": attention or ["nothing" if not seen.unseen else "nothing in what could be read: see not_seen"],
-        "not_seen": [f"{name.replace('_', ' ')}: {sentence}" for name, sentence in seen.unseen.items()],
+        "not_seen": list_unseen(seen.unseen),
         **sections,
     }
     answer = {name: part for name, part in answer.items() if part}

@@ -121,7 +121,7 @@ def _next(door: InnerDoor, link: Link, ids: Json) -> list[NextCall]:
     """The call that answers what somebody who sends this link mostly wants to know."""
     dag, dag_run, task = (ids.get(name) for name in ("dag_id", "dag_run_id", "task_id"))
 
-    def call(tool: str, *names: str, **others: object) -> list[NextCall]:
+    def call(tool: str, /, *names: str, **others: object) -> list[NextCall]:
         return [_shows(tool, {name: ids[name] for name in names if name in ids} | others)]
 
     if dag is None:

@@ -18,12 +18,13 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     rest = {name: value for name, value in arguments.items() if name != "timeout_seconds"}
     ready = await make_ready(door, tool, rest)
     if ready.is_paused:
+        given = {name: value for name, value in rest.items() if name != "note"}  # it is signed by now
         error = InvalidArgumentsError(
             f"{tool}: DAG {dag_id!r} is paused, so a run would wait for ever; nothing was sent."
         )
         raise error.advise(
             next_call("unpause_dag", "lets it run, and starts what else is due", dag_id=dag_id),
-            next_call("trigger_dag_run", "leaves a queued run behind", **rest),
+            next_call("trigger_dag_run", "leaves a queued run behind", **given),
         )
     try:
         made = await trigger(door, tool, rest)

@@ -9,7 +9,8 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.catalog.schema import SMALLEST_ANSWER
 from airflow_mcp.errors import NotAllowedError
-from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal, stricter
+from airflow_mcp.policy.decide import Decision, decide_call, depends_on, refusal, stricter
+from airflow_mcp.policy.effects import Effect, strictest_class
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean
 from airflow_mcp.tools import shape
@@ -37,6 +38,7 @@ class Confirmation:
     preview: Json | None = None
     once: str = ""  # the plan or the answer that is used up by acting; empty where none was needed
     granted: tuple[Json, ...] = ()  # for a composite: the targets it may act on, in its order
+    effects: tuple[Effect, ...] = ()  # as they were decided and confirmed; empty where that took no look
 
 
 async def confirm(
@@ -54,19 +56,19 @@ async def confirm(
     Raises NotAllowedError when the targets reach outside policy or over the cap, or the confirmation is refused.
     """
     asker = door.asker(caller)
-    reaches = tool.entry.preview == "flag" and depends_on(door.policy, "dag", asker, tool)  # clearing: other DAGs too
+    reaches = tool.entry.preview == "flag" and depends_on(door.policy, "dag", asker, tool, *tool.effects)  # other DAGs
     by_grant = tool.entry.python and tool.entry.preview == "flag"
     if decision.confirm == "never" and decision.max_affected is None and not reaches and not by_grant:
         return Confirmation()
     targets = await work_out(door, tool, arguments, caller)
     entry.targets, entry.affected = targets.ids, targets.count
-    wider = decide(door.policy, tool, targets.touched, asker)
+    wider = decide_call(door.policy, tool, targets.effects, asker)
     if not wider.allowed:
         raise refusal(door.policy, tool, wider, asker)
     decision = stricter(decision, wider)
     if targets.count == 0:
         raise NotAllowedError(f"{tool.name}: nothing matches, so there is nothing to do and nothing was changed.")
-    unknown = tool.entry.preview is None and None in targets.touched.values()
+    unknown = tool.entry.preview is None and any(None in effect.touched.values() for effect in targets.effects)
     if decision.max_affected is not None and unknown:
         raise NotAllowedError(
             f"{tool.name}: how many objects this reaches cannot be told beforehand, and max_affected limits it. "
@@ -80,21 +82,22 @@ async def confirm(
     granted = tuple(targets.reply.rows or ()) if by_grant and targets.reply else ()
     match decision.confirm:
         case "never":
-            return Confirmation(granted=granted)
+            return Confirmation(granted=granted, effects=targets.effects)
         case "plan":
             version = str(await door.version(caller))
             bound = Bound.of(tool.name, arguments, targets.ids, caller.name, door.instance, version)
             if presented := arguments.get("plan"):
                 entry.plan = guard.plans.open(presented, bound)
-                return Confirmation(once=entry.plan, granted=granted)
+                return Confirmation(once=entry.plan, granted=granted, effects=targets.effects)
             entry.plan, sealed = guard.plans.seal(bound)
             entry.decision = "previewed"
             return Confirmation(preview=_preview(tool, _repeated(door, tool, arguments, sealed), targets, sealed, room))
         case "human":
-            await guard.rates.require(caller.name, tool.entry.access)  # nobody is asked for what is then refused
+            # Nobody is asked for what is then refused.
+            await guard.rates.require(caller.name, strictest_class(targets.effects))
             entry.decision = "asked"
             answer = await _ask(door, guard, tool, arguments, caller, targets)
-            return Confirmation(once=answer, granted=granted)
+            return Confirmation(once=answer, granted=granted, effects=targets.effects)
 
 
 async def _ask(door: Operations, guard: Guard, tool: Tool, arguments: Json, caller: Caller, targets: Targets) -> str:

@@ -10,7 +10,8 @@ from airflow_mcp.catalog.grammar import Bulk, Json, Parameter, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundError, UnusableAnswerError
-from airflow_mcp.policy.decide import decide, touched_by
+from airflow_mcp.policy.decide import Within, decide
+from airflow_mcp.policy.effects import Effect, effects_of, touched_by
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean
 from airflow_mcp.tools.operation.prepare import Send
@@ -162,8 +163,10 @@ async def find_targets(
             return 0
         return (await door.operate(door.catalog.operations[bulk.along], ids | {"limit": 1}, caller)).total or 0
 
+    within = Within(tool, effects_of(tool, arguments))
+
     def may_see(ids: Json) -> bool:
-        decision = decide(door.policy, source, touched_by(source, ids), door.asker(caller))
+        decision = decide(door.policy, Effect(source, touched_by(source, ids)), door.asker(caller), within)
         return decision.allowed and not decision.by_row
 
     found = await together(read(word, ids) for word, ids in asked)

@@ -24,11 +24,13 @@ from airflow_mcp.errors import (
     UnusableAnswerError,
     VersionChangedError,
 )
-from airflow_mcp.policy.decide import Asker, Touched, decide, depends_on, reveals_secrets, touched_by
+from airflow_mcp.policy.decide import Asker, decide, decide_call, depends_on, reveals_secrets
+from airflow_mcp.policy.effects import Effect, effects_of, touched_by
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.operation import bulk, settlement
+from airflow_mcp.tools.operation.dag_filters import effects_by_row, listing_of
 from airflow_mcp.tools.operation.files import dags_by_file
 from airflow_mcp.tools.operation.prepare import patched, require_new, require_written, resolve
 from airflow_mcp.tools.operation.reply import Reply, read_reply
@@ -143,26 +145,27 @@ class Operations:
             return replace(reply, rows=await self._with_indexes(reply.rows or [], asked, caller))
         return reply
 
-    async def touched(self, tool: Tool, arguments: Json, caller: Caller, *, shown: bool = False) -> Touched:
-        """What a call touches; what only Airflow knows of that is read first, where policy depends on it.
+    async def effects(self, tool: Tool, arguments: Json, caller: Caller, *, shown: bool = False) -> tuple[Effect, ...]:
+        """The effects of a call; what only Airflow knows of them is read first, where policy depends on it.
 
         Or where it is `shown`: whoever confirms is told which DAGs they are.
         """
-        touched, look_up = touched_by(tool, arguments), tool.entry.look_up
-        asker = self.asker(caller)
-        depends = depends_on(self.policy, "dag", asker, tool)
+        effects, asker = effects_of(tool, arguments), self.asker(caller)
+        depends = depends_on(self.policy, "dag", asker, tool, *(effect.tool for effect in effects))
+        if depends and (listing := listing_of(tool, self.catalog)):
+            return await effects_by_row(self, tool, listing, effects, arguments, caller)
+        touched, look_up = effects[0].touched, tool.entry.look_up
         changes_file = tool.entry.scope.dag == "file" and tool.entry.access != "read"
-        if depends and changes_file and touched["dag"] and decide(self.policy, tool, touched, asker).allowed:
+        if depends and changes_file and touched["dag"] and decide_call(self.policy, tool, effects, asker).allowed:
             files = (await dags_by_file(self, caller)).values()
             beside = [ids for ids in files if not touched["dag"].isdisjoint(ids)]
-            touched["dag"] = touched["dag"].union(*beside) if beside else None
+            return (replace(effects[0], touched={"dag": touched["dag"].union(*beside) if beside else None}),)
         if look_up is None or not (depends or shown):
-            return touched
+            return effects
         source = self.catalog.operations[look_up.operation]
         names = {use.name for use in source.entry.params}
         reply = await self.operate(source, {key: arguments[key] for key in arguments if key in names}, caller)
-        touched["dag"] = shape.texts_at(reply.one or {}, look_up.paths) or None
-        return touched
+        return (replace(effects[0], touched={"dag": shape.texts_at(reply.one or {}, look_up.paths) or None}),)
 
     def _instead(self, tool: Tool, arguments: Json, version: Version) -> tuple[Tool, Json] | None:
         """The operation that answers in this one's place, with its arguments. Raises InvalidArgumentsError."""
@@ -190,7 +193,7 @@ class Operations:
         then = self.catalog.operations[name]
         names = {use.name for use in then.entry.params}
         asked = {key: arguments[key] for key in arguments if key in names}
-        if not decide(self.policy, then, touched_by(then, asked), self.asker(caller)).allowed:
+        if not decide(self.policy, Effect(then, touched_by(then, asked)), self.asker(caller)).allowed:
             return Reply(None, 0, {"done": True}, Record(keep=("done",)))
         try:
             return await self.operate(then, asked, caller)

@@ -9,7 +9,6 @@ from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import UnusableAnswerError
-from airflow_mcp.policy.decide import Touched
 from airflow_mcp.tools import shape
 
 PLAIN = Record(keep=())
@@ -85,10 +84,14 @@ def _unnested(items: list[Any], unnest: dict[str, str]) -> list[Any]:
     return items
 
 
-def reached(touched: Touched, rows: list[Json]) -> Touched:
-    """What is touched, with the DAGs of the rows that a dry run found: dependent tasks stand in other DAGs too."""
-    dags = frozenset(str(row["dag_id"]) for row in rows if row.get("dag_id"))
-    return {"dag": dags | (touched.get("dag") or frozenset())} if dags else {}
+def dags_of(rows: list[Json] | None) -> frozenset[str]:
+    """The DAGs that the rows of a dry run are of: dependent tasks stand in other DAGs too."""
+    return frozenset(str(row["dag_id"]) for row in rows or [] if row.get("dag_id"))
+
+
+def key_of(row: Json) -> tuple[Any, ...]:
+    """What tells one target from every other. Its name does not: an id may hold the sign between two of them."""
+    return tuple(row.get(key) for key in ("dag_run_id", "map_index", *_OTHER_NAMES))
 
 
 def name_of(row: Json) -> str:

@@ -22,7 +22,8 @@ from airflow_mcp.errors import (
     NotSupportedError,
     UnusableAnswerError,
 )
-from airflow_mcp.policy.decide import decide, touched_by
+from airflow_mcp.policy.decide import decide
+from airflow_mcp.policy.effects import Effect, touched_by
 from airflow_mcp.redact import MASK
 from airflow_mcp.text import clean, in_strings
 from airflow_mcp.tools.operation import bulk
@@ -198,7 +199,7 @@ def _name(step: Tool, asked: Json) -> str:
 
 def _visible(door: Operations, call: Call, step: Tool, asked: Json, reply: Reply) -> Reply | None:
     """The reply, where it is what the tool answers and the caller may read it."""
-    decision = decide(door.policy, step, touched_by(step, asked), door.asker(call.caller))
+    decision = decide(door.policy, Effect(step, touched_by(step, asked)), door.asker(call.caller))
     if step.entry.record != call.tool.entry.record or not decision.allowed or decision.by_row:
         return None
     return reply

@@ -55,7 +55,8 @@ async def judge_tasks(question: Question, dag: Json, run: Json) -> None:
         await judge_ended_task(question, ids, sure=total <= len(rows))
         return
     if held := front.of("scheduled") or front.of("none"):
-        await _judge_held(question, dag, run, held, sum(row.get("state") in ("running", "queued") for row in rows))
+        active = sum(row.get("state") in ("running", "queued") for row in rows) if total <= len(rows) else None
+        await _judge_held(question, dag, run, held, active)
     if queued := front.of("queued"):
         await _judge_queued(question, queued)
     question.findings += waiting_findings(front, tasks, question.components.get("triggerer"), question.now)
@@ -90,10 +91,11 @@ async def judge_ended_task(question: Question, ids: Json, *, sure: bool = True) 
     question.findings.append(Finding("ended", what, calls=calls))
 
 
-async def _judge_held(question: Question, dag: Json, run: Json, held: list[Json], active: int) -> None:
+async def _judge_held(question: Question, dag: Json, run: Json, held: list[Json], active: int | None) -> None:
     """Not queued yet although no other task is in the way: pools, limits, Airflow's own reasons, a full executor.
 
-    `held` are scheduled, or else have no state yet: pools and limits are for the scheduled alone.
+    `held` are scheduled, or else have no state yet: pools and limits are for the scheduled alone. `active` are the
+    run's task instances that are running or queued, or None where not all of them were read.
     """
     door, first = question.door, held[0]
     mapped = {} if first.get("map_index") is None else {"map_index": first["map_index"]}
@@ -103,15 +105,16 @@ async def _judge_held(question: Question, dag: Json, run: Json, held: list[Json]
     scheduled = first.get("state") == "scheduled"
     if scheduled:
         reads["pools"] = door.rows("list_pools")
-    if scheduled and question.is_old:
-        reads["active_tasks"] = door.rows("list_task_instances", dag_id=question.dag_id, dag_run_id="~", **busy)
+    if scheduled and (question.is_old or active is None):
+        of = "~" if question.is_old else run["dag_run_id"]
+        reads["active_tasks"] = door.rows("list_task_instances", dag_id=question.dag_id, dag_run_id=of, **busy)
     seen = await question.look(**reads)
     before = len(question.findings)
     if "pools" in seen.values:
         pools, known = seen.values["pools"]
         await _judge_pools(question, pools, known, held)
-    active = seen.get("active_tasks", ([], 0))[1] if question.is_old else active
-    if scheduled and (limit := active_tasks_finding(dag, held, active, each_run=not question.is_old)):
+    active = active if "active_tasks" not in reads else seen.get("active_tasks", ([], 0))[1]
+    if scheduled and (limit := active_tasks_finding(dag, held, active or 0, each_run=not question.is_old)):
         question.findings.append(limit)
     reasons, _ = seen.get("task_dependencies", ([], 0))
     if waits_for_past(reasons):

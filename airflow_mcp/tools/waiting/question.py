@@ -10,7 +10,7 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
 from airflow_mcp.tools.inner import InnerDoor
-from airflow_mcp.tools.together import Seen, look
+from airflow_mcp.tools.together import Seen, list_unseen, look
 from airflow_mcp.tools.workflow.components import Component
 from airflow_mcp.tools.workflow.findings import Finding, ordered, verdict
 
@@ -75,7 +75,7 @@ class Question:
             "next": [*first.calls] or None,
             "also": [finding.shown() for finding in others[:_MOST_ALSO]] or None,
             "checked": "; ".join(self.checked) or None,
-            "not_seen": [f"{name}: {sentence}" for name, sentence in self.unseen.items()] or None,
+            "not_seen": list_unseen(self.unseen) or None,
         }
 
 

@@ -1,0 +1,143 @@
+"""What the words of a manifest refer to: each name must exist, and one that does not is met with the near one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+from airflow_mcp.catalog.grammar import Entry, Json, Parameter, ReadBack, Record
+from airflow_mcp.errors import ManifestError
+
+if TYPE_CHECKING:
+    from airflow_mcp.catalog.load import Catalog
+
+Reference = tuple[str, Collection[str], Collection[str]]  # the key, the names in it, and those that there are
+
+
+def check_entries(catalog: Catalog) -> None:
+    """Hold every name in an entry against what it names. Raises ManifestError."""
+    for tool in catalog.operations.values():
+        for key, names, known in _of_entry(tool.entry, catalog):
+            _require(f"{tool.toolset}.toml: [{tool.name}] {key}", names, known)
+
+
+def check_parameters(catalog: Catalog) -> None:
+    """Hold every value that a parameter spells or dates against its schema. Raises ManifestError."""
+    for name, parameter in catalog.parameters.items():
+        values = _enum(parameter)
+        where = f"parameters.toml: [{name}]"
+        _require_types(f"{where} schema", parameter.json_schema)
+        if values is not None:
+            _require(f"{where} values_v1", parameter.values_v1, values)
+            _require(f"{where} values_since", parameter.values_since, values)
+
+
+def check_default(catalog: Catalog) -> None:
+    """Hold what is listed by default against the toolsets and tools. Raises ManifestError."""
+    _require("toolsets.toml: default", catalog.default, [*catalog.toolsets, *catalog.tools])
+
+
+def near(name: str, known: Collection[str]) -> str:
+    """A sentence with the name that looks like it, or with those there are where they are few."""
+    if close := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
+        return f" Did you mean {close[0]}?"
+    return f" There are {', '.join(sorted(known))}." if 0 < len(known) <= 12 else ""
+
+
+def _require(where: str, names: Collection[str], known: Collection[str]) -> None:
+    for name in sorted(names):
+        if name not in known:
+            raise ManifestError(f"{where}: {name!r} is unknown.{near(name, known)}")
+
+
+def _of_entry(entry: Entry, catalog: Catalog) -> Iterator[Reference]:
+    arguments = {use.name for use in entry.params}
+    operations = catalog.operations
+    record = catalog.records.get(entry.record or "")
+    yield "params", [use.described for use in entry.params], catalog.parameters
+    yield "record", _given(entry.record), catalog.records
+    yield "single", _given(entry.single), catalog.records
+    for key in ("any_of", "picks"):
+        yield key, getattr(entry, key), arguments
+    yield "alias", entry.alias, arguments
+    for key in ("then", "dry"):
+        yield key, _given(getattr(entry, key)), operations
+    for key in ("parent", "shows", "steps"):
+        yield key, getattr(entry, key), operations
+    yield "part_of", _given(entry.part_of), catalog.tools
+    yield "unless", entry.unless.values(), operations
+    if record is not None:
+        fields = _fields(record)
+        yield "newest", _given(entry.newest), fields
+        yield "counts", entry.counts, fields
+    routes = [route for route in (entry.v1, entry.v2) if route]
+    slots = [slot for route in routes for slot in route.slots]
+    yield "path", slots, {*arguments, *entry.resolve}
+    yield from _of_nested(entry, arguments, catalog)
+
+
+def _of_nested(entry: Entry, arguments: set[str], catalog: Catalog) -> Iterator[Reference]:
+    operations = catalog.operations
+
+    def of(operation: str) -> set[str]:
+        return {use.name for use in operations[operation].entry.params}
+
+    for name, resolve in entry.resolve.items():
+        yield f"resolve.{name}.operation", [resolve.operation], operations
+        yield f"resolve.{name}.asks", resolve.asks, of(resolve.operation)
+    if patch := entry.patch:
+        yield "patch.read", [patch.read], operations
+        yield "patch.fill", patch.fill, patch.body
+        yield "patch.rename_v2", patch.rename_v2, patch.body
+        yield "patch.grows", [field for fields in patch.grows.values() for field in fields], patch.body
+    if bulk := entry.bulk:
+        yield "bulk.read", [bulk.read], operations
+        yield "bulk.along", _given(bulk.along), operations
+        yield "bulk.ids", bulk.ids.values(), of(bulk.read)
+    if instead := entry.instead:
+        yield "instead.operation", [instead.operation], operations
+        yield "instead.when", instead.when, arguments
+        yield "instead.lists", instead.lists, arguments
+        yield "instead.lists", instead.lists.values(), of(instead.operation)
+    if isinstance(entry.read_back, ReadBack):
+        yield "read_back.operation", [entry.read_back.operation], operations
+    if look_up := entry.look_up:
+        yield "look_up.operation", [look_up.operation], operations
+
+
+def _given(name: str | None) -> list[str]:
+    return [] if name is None else [name]
+
+
+def _fields(record: Record) -> set[str]:
+    """Every field that a record's own words name."""
+    lists = (record.keep, record.row, record.ids, record.text, record.tail, record.plain, record.secret)
+    tables = (record.rename, record.rename_v1)
+    named = {name for names in lists for name in names} | {ours for table in tables for ours in table.values()}
+    return named | {*record.pluck, *record.pluck_v1, *record.invert_v1, *record.named, *_given(record.scalar)}
+
+
+_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")  # JSON Schema draft 2020-12, 6.1.1
+
+
+def _require_types(where: str, schema: Json) -> None:
+    """Hold the types in a schema, at any depth, against those there are."""
+    kind = schema.get("type")
+    kinds = kind if isinstance(kind, list) else _given(kind)
+    _require(f"{where}.type", [str(one) for one in kinds], _TYPES)
+    properties = schema.get("properties")
+    inner = [*properties.values()] if isinstance(properties, dict) else []
+    for key in ("items", "anyOf", "oneOf", "additionalProperties"):
+        part = schema.get(key)
+        inner += part if isinstance(part, list) else [part]
+    for part in inner:
+        if isinstance(part, dict):
+            _require_types(where, part)
+
+
+def _enum(parameter: Parameter) -> list[str] | None:
+    """The values that a parameter may have, or None where its schema does not list them."""
+    schema = parameter.json_schema
+    values = (schema.get("items") or schema).get("enum")
+    return None if values is None else [str(value) for value in values]

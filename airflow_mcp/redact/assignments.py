@@ -1,0 +1,208 @@
+"""Telling names in text, and where the value of each is to be looked for.
+
+`name = value` and `name: value` in any notation, options, XML, SQL, prompts, and a name that is itself a value with
+its secret beside it: `("password", "x")`, `name: password, value: x`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from airflow_mcp.redact import headers
+from airflow_mcp.redact.elements import Elements
+from airflow_mcp.redact.names import is_sensitive
+from airflow_mcp.redact.neighbours import Neighbours
+from airflow_mcp.redact.operands import Operands, type_end
+from airflow_mcp.redact.scan import Scan
+
+_NAME_REST = re.compile(r"[\w.-]*")
+_LONGEST = 160  # characters at the end of a name
+_ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}|\\[nrtbf]|\\u[0-9A-Fa-f]{4}")
+_CLOSE = re.compile(
+    r"""(?P<quote>\\{0,63}["'`]|%2[27]|&(?:quot|apos|\#3[49]);|\\u002[27])[\])]{0,2}|\](?=[\])]?\s?=)"""
+)
+_SEPARATOR = re.compile(
+    r"(?i)(?:[*_`]{1,3}|\s?\([^()\n]{0,40}\)|(?P<prompt>[ \t]+(?:again|for|of)\b[^\n:=]{0,60}(?:://[^\n:=]{0,80})?))?"
+    r"\s{0,16}(?P<sign>=>|->|:=|[+?|]{0,2}={1,2}|(?<!:):(?!:)|%3d|%3a|\\u003[ad]|&\#(?:61|58);)(?:\*{1,2}(?!\*))?"
+)
+_BLANK = re.compile(r"(?:[ \t]|\\\r?\n)*")
+_TAG = re.compile(r"(?:[&!][\w!./:-]*[ \t]+){1,3}")
+_EMPHASIS = re.compile(r"\*{1,2}[ \t]+(?=[^\s*])")
+_ESCAPED_BLOCK = re.compile(r"""[|>][+-]?\d?\\n[^"'\n]*""")
+_ASSIGNED = re.compile(r"\s{0,9}=(?!=)\s{0,9}")
+_DECLARED = re.compile(r"[ \t]*(?:[,)\n]|$)")
+_SPACE = re.compile(r"\s{0,256}")
+_SHORT_OPTION = re.compile(r"--|-\w?(?!\S)")
+_STATEMENT = re.compile(r"\s*(?:async|def|class|if|elif|else|for|while|with|try|except|case|match|return|lambda|:)\b")
+_DOCUMENTED = re.compile(r":(?:param|type|keyword|arg|raises?|var|ivar|cvar|attr)\b[^\n:]{0,60}$")
+_ASKED_FOR = re.compile(r"(?i)pass(?:word|phrase|code)$")
+_SET = re.compile(
+    r"(?i)(?:^|[\s;&|])(?:export|setenv|setx|env|arg|(?:variables|connections|config|configure) set)[ \t]+[\"']?$"
+)
+_SQL = re.compile(r"(?:[Pp]ass(?:word|wd|phrase)|[Cc]redentials?|[Ss]ecret|pwd|[A-Z_]+)$")
+_SPACE_AND_QUOTE = re.compile(r"[ \t]{1,16}(?=\\{0,63}[\"'])")
+_SPACE_AND_VALUE = re.compile(r"(?:[ \t]|\\\r?\n|%20)+(?=[^\s=:|>])")
+_SETTER = re.compile(
+    r"(?i)(?:set|with|use|change|reset|update|new)?_?(?:password|passwd|passphrase|pwd|secret_?str|secret)$"
+)
+_CALLED = re.compile(r"""\(\s{0,9}(?=[rbfuRBFU]{0,2}\\{0,63}["'])""")
+_ITEM = re.compile(r"""[ \t]*(?:-[ \t]+|[\w."'-]{1,64}\s?:(?:\s|$)|["']|\S+[ \t\r]*(?:\n|$))""")
+
+
+class Assignments:
+    """Reader of the values of telling names."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.scan = scan
+        self.operands = Operands(scan)
+        self._neighbours = Neighbours(scan, self.operands)
+        self._elements = Elements(scan, self.operands)
+        self._name_end = 0  # names before it have been read
+
+    def read(self, start: int, end: int) -> None:
+        """Mask the value of the name around a telling word, if it is one and has one."""
+        if start < self._name_end:
+            return
+        start, end = self._name(start, end)
+        self._name_end = end
+        text = self.scan.text
+        name = text[max(start, end - _LONGEST) : end].strip(".-")
+        if not is_sensitive(name):
+            return
+        name = name.lower() if text[start - 1 : start] == ";" else name  # the PWD of a connection, and no folder
+        close = _CLOSE.match(text, end)
+        after = close.end() if close else end
+        if self._elements.read(start, end) or self._separated(start, after, name, close):
+            return
+        if self._neighbours.read(start, end, after, name):
+            return
+        self._spaced(start, end, after, name)
+
+    def read_masked_name(self, end: int) -> None:
+        """Mask the value behind a name in which Airflow has masked a word: `db_***: x`."""
+        text = self.scan.text
+        rest = _NAME_REST.match(text, end)
+        end = rest.end() if rest else end
+        if text[end : end + 1] not in ("=", ":") or text.startswith("://", end):
+            return
+        end += 1
+        self.operands.read(end + (text[end : end + 1] in (" ", "\t")), "", prose=False)
+
+    def _name(self, start: int, end: int) -> tuple[int, int]:
+        """Widen a telling word to the name that it stands in."""
+        text = self.scan.text
+        rest = _NAME_REST.match(text, end)
+        end = rest.end() if rest else end
+        first = max(self.scan.position, self._name_end)
+        while start > first and (text[start - 1].isalnum() or text[start - 1] in "_-."):
+            start -= 1
+        if start and (escaped := _ESCAPED.match(text, start - 1)) and escaped.end() < end:
+            start = escaped.end()
+        return start, end
+
+    def _separated(self, start: int, after: int, name: str, close: re.Match[str] | None) -> bool:
+        """Mask the value behind a separator; say whether there is one."""
+        text = self.scan.text
+        separator = _SEPARATOR.match(text, after)
+        if separator is None or (separator["sign"] == ":" and text.startswith("//", separator.end())):
+            return False
+        if separator["prompt"] and not _ASKED_FOR.search(name):
+            return False
+        sign = separator["sign"]
+        spaced = separator.end() - after > len(sign)
+        if name.lower().endswith("sig") and (spaced or sign[0] not in "=%") and not close:  # sig = SIGTERM
+            return True
+        if sign == ":" and not close and _DOCUMENTED.search(text, max(0, start - 80), start):
+            return True
+        position = self._value_start(separator.end(), sign)
+        if position is None:
+            return True
+        if text.startswith(("\n", "\r\n"), position) or position >= len(text):
+            self._below(start, position, sign, name)
+            return True
+        compared = sign == "==" and position > separator.end() and text[position] not in "'\""
+        if not (self._header(position, name, close) or self._block(start, position, sign) or compared):
+            self._tagged(position, name, sign)
+        return True
+
+    def _value_start(self, position: int, sign: str) -> int | None:
+        """Step over blanks, emphasis and a type annotation; None where the annotation is all there is."""
+        text = self.scan.text
+        if blank := _BLANK.match(text, position):
+            position = blank.end()
+        if emphasis := _EMPHASIS.match(text, position):
+            position = emphasis.end()
+        if sign == ":" and (annotated := type_end(text, position)) is not None:
+            if assigned := _ASSIGNED.match(text, annotated):
+                return assigned.end()
+            if _DECLARED.match(text, annotated):
+                return None
+        return position
+
+    def _header(self, position: int, name: str, close: re.Match[str] | None) -> bool:
+        if (close and close["quote"]) or self.scan.text[position] in "'\"\\{[":
+            return False
+        if headers.is_authorization(name.lower()):
+            self.scan.mask(position, headers.authorization_end(self.scan.values, position))
+        elif headers.is_cookie(name.lower()):
+            self.scan.mask(position, headers.cookie_end(self.scan.values, position))
+        else:
+            return False
+        return True
+
+    def _block(self, start: int, position: int, sign: str) -> bool:
+        """Mask a YAML block scalar, also in a string of one line, where its newlines are escaped."""
+        if sign not in (":", "="):
+            return False
+        if tag := _TAG.match(self.scan.text, position):
+            position = tag.end()
+        end = self.scan.values.block(position, self._indent(start))
+        if end is None and (escaped := _ESCAPED_BLOCK.match(self.scan.text, position)):
+            end = escaped.end()
+        if end is not None:
+            self.scan.mask(position, end)
+        return end is not None
+
+    def _tagged(self, position: int, name: str, sign: str) -> None:
+        """Mask a value, and a YAML tag or anchor before it, which may be the start of the value."""
+        tag = _TAG.match(self.scan.text, position) if sign == ":" else None
+        masks = len(self.scan.spans)
+        self.operands.read(tag.end() if tag else position, name, prose=sign == ":")
+        if tag and len(self.scan.spans) > masks:
+            self.scan.mask(position, tag.end())
+
+    def _indent(self, start: int) -> int:
+        """Count the blanks before the key that stands here."""
+        text = self.scan.text
+        line = text[text.rfind("\n", max(0, start - 256), start) + 1 : start]
+        return len(line) - len(line.lstrip(" \t"))
+
+    def _below(self, start: int, position: int, sign: str, name: str) -> None:
+        """Mask a value that stands on the next lines: a string, a YAML list or a block of items and single words."""
+        text = self.scan.text
+        space = _SPACE.match(text, position)
+        value = space.end() if space else position
+        if value >= len(text):
+            return
+        if sign in (":", "=", "=>") and text[value] in "\"'([{" and self._quoted_before(start):
+            self.operands.read(value, name)
+            return
+        line = text[text.rfind("\n", max(0, start - 256), start) + 1 : start]
+        first = text.rfind("\n", position, value) + 1
+        if sign == ":" and not _STATEMENT.match(line) and _ITEM.match(text, first):
+            self.scan.mask(value, self.scan.values.deeper_lines(first, self._indent(start), items=True))
+
+    def _quoted_before(self, start: int) -> bool:
+        return self.scan.text[start - 1 : start] in ('"', "'")
+
+    def _spaced(self, start: int, end: int, after: int, name: str) -> None:
+        """Mask a value behind white space: of an option, of SQL, of `setenv`; and the string given to a setter."""
+        text = self.scan.text
+        if text[start : start + 1] == "-" or _SET.search(text, max(0, start - 64), start):
+            value = _SPACE_AND_VALUE.match(text, after)
+            if value and not _SHORT_OPTION.match(text, value.end()):
+                self.operands.read(value.end(), name)
+        elif (_SQL.search(name) and (value := _SPACE_AND_QUOTE.match(text, end))) or (
+            _SETTER.search(name) and (value := _CALLED.match(text, end))
+        ):
+            self.operands.read(value.end(), name)

@@ -1,0 +1,105 @@
+"""Passwords that commands take by an option without a telling name: `mysql -pX`, `curl -u ann:X`, `sshpass -p X`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Option(NamedTuple):
+    """Options of a command: glued to their value or before it, `user:password` or only with a subcommand."""
+
+    names: tuple[str, ...]
+    glued: bool = False
+    user: str = ""  # separators between a user's name, which stays readable, and the password
+    only_with: str = ""
+
+
+_GLUED_P = Option(("-p",), glued=True)
+_AFTER_P = Option(("-p",))
+_LOGIN_P = Option(("-p",), only_with="login")
+_AFTER_CAPITAL_P = Option(("-P",))
+_USER = Option(("-u", "--user", "-U", "--proxy-user"), glued=True, user=":")
+
+# By the documentation of each command; `-p` of any other is a port, a path or a project.
+COMMANDS: dict[str, Option] = {
+    **dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlcheck", "mysqlsh"), _GLUED_P),
+    **dict.fromkeys(("mariadb", "mariadb-dump", "mariadb-admin"), _GLUED_P),
+    **dict.fromkeys(("sshpass", "winexe"), Option(("-p",), glued=True)),
+    **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport"), _AFTER_P),
+    **dict.fromkeys(("cqlsh", "beeline", "tabcmd", "rabbitmqadmin", "rabbitmqctl", "osql"), _AFTER_P),
+    **dict.fromkeys(("docker", "podman", "nerdctl", "buildah", "skopeo", "helm", "oras"), _LOGIN_P),
+    **dict.fromkeys(("sqlcmd", "bcp", "tsql", "mosquitto_pub", "mosquitto_sub"), _AFTER_CAPITAL_P),
+    **dict.fromkeys(("ldapsearch", "ldapadd", "ldapmodify", "ldappasswd", "vsql"), Option(("-w",))),
+    **dict.fromkeys(("plink", "pscp", "psftp", "nzsql"), Option(("-pw",))),
+    **dict.fromkeys(("curl",), _USER),
+    "redis-cli": Option(("-a", "--pass")),
+    "smbclient": Option(("-U", "--user"), user="%"),
+    "lftp": Option(("-u", "--user"), user=","),
+}
+_LONGEST_COMMAND = 64
+_PART = re.compile(
+    r"""(?P<end>\n|\||;|&&)|(?:\\[\s\S]|[^\s"'\\|;&]|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"|'[^'\n]*+'|["'&\\])++"""
+)
+_AROUND = "[](),'\""
+
+
+def find_passwords(text: str, position: int) -> tuple[list[tuple[int, int]], int]:
+    """Find the passwords in the rest of a command line, and where the command ends."""
+    spans: list[tuple[int, int]] = []
+    end = len(text)
+    for part in _PART.finditer(text, position):
+        if part["end"]:
+            end = part.start()
+            break
+        start, last = part.span()
+        while start < last and text[start] in _AROUND:
+            start += 1
+        while last > start and text[last - 1] in _AROUND:
+            last -= 1
+        spans.append((start, last))
+    words = [text[start:last] for start, last in spans]
+    return [(spans[number][0] + offset, spans[number][1]) for number, offset in _passwords(words)], end
+
+
+def mask_arguments(arguments: list[str], mask: str) -> list[str]:
+    """Mask the passwords in a command that is given as a list of its arguments."""
+    masked = list(arguments)
+    for number, offset in _passwords(arguments):
+        masked[number] = arguments[number][:offset] + mask
+    return masked
+
+
+def _passwords(words: list[str]) -> Iterator[tuple[int, int]]:
+    """Find the number of each word that holds a password, and where in the word it begins."""
+    option: Option | None = None
+    seen: set[str] = set()
+    expected = False
+    for number, word in enumerate(words):
+        if expected and option and not (word.startswith("-") and len(word) < 3):
+            yield from _password(number, word, 0, option)
+            expected = False
+        elif (name := word[-_LONGEST_COMMAND:].rsplit("/", 1)[-1]) in COMMANDS:
+            option, seen = COMMANDS[name], set()
+        elif option and word.startswith("-") and (not option.only_with or option.only_with in seen):
+            given, equals, _ = word.partition("=")
+            if word in option.names:
+                expected = True
+            elif given in option.names and equals:
+                yield from _password(number, word, len(given) + 1, option)
+            elif option.glued and word[:2] in option.names:
+                yield from _password(number, word, 2, option)
+        elif len(word) <= _LONGEST_COMMAND:
+            seen.add(word)
+
+
+def _password(number: int, word: str, offset: int, option: Option) -> Iterator[tuple[int, int]]:
+    offset += len(word[offset:]) - len(word[offset:].lstrip("'\""))
+    if option.user:
+        places = [place for separator in option.user if (place := word.find(separator, offset)) >= 0]
+        if not places:
+            return
+        offset = min(places) + 1
+    if offset < len(word):
+        yield number, offset

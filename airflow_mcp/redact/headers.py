@@ -1,0 +1,87 @@
+"""Credentials of HTTP: `Bearer X` alone, and the values of Authorization and Cookie headers."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+from airflow_mcp.redact.values import Values
+
+_TOKEN = re.compile(r"(?:[ \t]+|%20)([\w.~+/=-]{8,}+)")
+_WORD = re.compile(r"[A-Za-z-]+")
+_ABOUT = re.compile(r"(?i)auth|cred|token|scheme|header|method|realm|error|scope")
+_SCHEME_NAME = re.compile(r"[A-Za-z][\w-]{0,63}[ \t]+(?=[^\s\"'\\,;]|\\\S)")
+_PARAMETER = re.compile(r"""[\w-]{1,64}\s?=\s?(?:\\*"[^"\n]*+"?|[^\s,"'\\]+)""")
+_NEXT_PARAMETER = re.compile(r"[ \t]*,[ \t]*(?=[\w-]{1,64}\s?=)")
+_NEXT_COOKIE = re.compile(r";[ \t]*(?=[^\s;,\"'])")
+_DIGEST = re.compile(r"(?i)[ \t]+(?=(?:username|response)\s?=)")
+
+
+def is_authorization(name: str) -> bool:
+    """Decide whether a header's name, in lower case, says who is asking."""
+    return name.endswith(("authorization", "auth_header", "auth-header"))
+
+
+def is_cookie(name: str) -> bool:
+    """Decide whether a header's name, in lower case, is Cookie or Set-Cookie."""
+    return name.strip("-_").endswith(("cookie", "cookie2"))
+
+
+def scheme_token(text: str, scheme: str, position: int) -> tuple[int, int] | None:
+    """Find the credentials behind a scheme that stands alone, if they are no words of a sentence."""
+    if scheme == "digest":
+        match = _DIGEST.match(text, position)
+        return (match.end(), _parameters_end(text, match.end())) if match else None
+    match = _TOKEN.match(text, position)
+    if match is None:
+        return None
+    token = match[1]
+    if token.endswith("=") and text[match.end() : match.end() + 1] in ("'", '"', "\\"):  # Bearer realm="..."
+        return None
+    plain = _WORD.fullmatch(token) is not None
+    if plain and scheme != "bearer" and not _is_user_and_password(token):
+        return None
+    if plain and _ABOUT.match(token):
+        return None
+    return match.span(1)
+
+
+def authorization_end(values: Values, position: int) -> int:
+    """Find the end of an Authorization header's value that is in no quotes: a scheme, credentials or parameters."""
+    text = values.text
+    scheme = _SCHEME_NAME.match(text, position)
+    if scheme and not _PARAMETER.match(text, position):
+        position = scheme.end()
+    if _PARAMETER.match(text, position):
+        return _parameters_end(text, position)
+    end = values.unquoted(position)
+    following = _NEXT_PARAMETER.match(text, end)
+    return _parameters_end(text, following.end()) if following else end
+
+
+def cookie_end(values: Values, position: int) -> int:
+    """Find the end of a Cookie header's value that is in no quotes: pairs with `;` between them."""
+    text = values.text
+    end = values.unquoted(position)
+    while following := _NEXT_COOKIE.match(text, end):
+        end = values.unquoted(following.end())
+        if end == following.end():
+            break
+    return end
+
+
+def _parameters_end(text: str, position: int) -> int:
+    while match := _PARAMETER.match(text, position):
+        position = match.end()
+        following = _NEXT_PARAMETER.match(text, position)
+        if following is None:
+            break
+        position = following.end()
+    return position
+
+
+def _is_user_and_password(token: str) -> bool:
+    try:
+        return b":" in base64.b64decode(token + "=" * (-len(token) % 4), validate=True)
+    except ValueError:
+        return False

@@ -1,0 +1,113 @@
+"""A name that is itself a value, with its secret beside it: pairs, arguments, and objects of a name and a value."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_mcp.redact.names import is_sensitive
+from airflow_mcp.redact.operands import Operands
+from airflow_mcp.redact.scan import Scan
+
+NAME_KEYS = (
+    "name", "key", "id", "option", "field", "parameter", "param", "variable", "var", "property", "prop", "header",
+    "env", "type", "label", "title", "attribute", "attr", "setting", "argument", "arg", "k", "n",
+)  # fmt: skip
+VALUE_KEYS = (
+    "value", "values", "val", "default", "content", "contents", "string", "secretstring", "secret_string",
+)  # fmt: skip
+_IN_VALUE_KEYS = ("val", "default", "content", "string")  # one of which is in each of them
+
+_WINDOW = 400  # characters between a name and its value
+_NAME_KEY = rf"(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(NAME_KEYS)})"
+_VALUE_KEY = rf"(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(VALUE_KEYS)})"
+_SIGN = r"""\\*["']?\s*(?:=>|[:=])\s*"""
+_NAMED_BEFORE = re.compile(rf"""(?i)(?<![\w-]){_NAME_KEY}{_SIGN}[a-z]?\\*["']?$""")
+_VALUE_AHEAD = re.compile(rf"(?i)(?<![\w-]){_VALUE_KEY}{_SIGN}(?=\S)")
+_OBJECT_END = re.compile(r"[{}]|\n\s*-\s|>(?!-)|\n\s*\n")
+_PATH_BEFORE = re.compile(r"[\"'][\w./: -]{1,120}$")
+_FIRST_OF_PAIR = re.compile(r"""([\w.]?)([(\[{])\s*[rbuRBU]{0,2}$""")
+_PAIR_COMMA = re.compile(r"""\s{0,16},\s{0,64}(?=[rbfuRBFU]{0,2}\\{0,63}["']|[\d({\[])""")
+_PAIR_END = re.compile(r"\s{0,16},?\s{0,16}[)\]}]")
+_ATTRIBUTE = r"""\s[\w:-]{1,64}\s?=\s?(?:"[^"<>\n]{0,99}"|'[^'<>\n]{0,99}')"""
+_TAG_END = re.compile(rf"""["']?\s{{0,4}}(?:{_ATTRIBUTE}){{0,4}}\s{{0,9}}>(?=[^<\s])""")  # <x key="password">
+
+
+def is_name_key(key: str) -> bool:
+    """Decide whether a value under this key names what stands beside it, as in {"name": ..., "value": ...}."""
+    return re.fullmatch(_NAME_KEY, key, re.IGNORECASE) is not None
+
+
+def is_value_key(key: str) -> bool:
+    """Decide whether what stands under this key is what the name beside it names."""
+    return re.fullmatch(_VALUE_KEY, key, re.IGNORECASE) is not None
+
+
+class Neighbours:
+    """Reader of the values beside a telling name."""
+
+    def __init__(self, scan: Scan, operands: Operands) -> None:
+        self.scan = scan
+        self._operands = operands
+
+    def read(self, start: int, end: int, after: int, name: str) -> bool:
+        """Mask what stands beside the name; say whether it is a name with a value beside it."""
+        text = self.scan.text
+        if path := _PATH_BEFORE.search(text, max(0, start - 128), start):  # /prod/db/password
+            start = path.start() + 1
+        named = _NAMED_BEFORE.search(text, max(0, start - 64), start)
+        if named:
+            return self._beside(named.start(), after, name)
+        if after > end and text[start - 1 : start] in ('"', "'"):
+            return self._behind_comma(start, after, name)
+        return False
+
+    def _beside(self, key: int, after: int, name: str) -> bool:
+        text = self.scan.text
+        if tag := _TAG_END.match(text, after - 1 if text[after - 1 : after] in "\"'" else after):
+            closing = self.scan.values.find("<", tag.end())
+            self.scan.mask(tag.end(), closing if closing >= 0 else self.scan.values.line_end(tag.end()))
+            return True
+        limit = _OBJECT_END.search(text, after, after + _WINDOW)
+        last = limit.start() if limit else min(len(text), after + _WINDOW)
+        value = _VALUE_AHEAD.search(text, after, last + 1) if self._has_value_key(after, last) else None
+        if value and value.end() <= last + 1:
+            return self._operands.read(value.end(), name, prose=False)
+        first = max(0, key - _WINDOW)
+        if not self._has_value_key(first, key):
+            return False
+        for limit in _OBJECT_END.finditer(text, first, key):
+            first = limit.end()
+        for value in _VALUE_AHEAD.finditer(text, first, key):
+            string = self.scan.values.quoted(value.end())
+            if string and string.end < key:
+                self.scan.mask(string.start, string.end)
+                return True
+        return False
+
+    def _has_value_key(self, start: int, end: int) -> bool:
+        return any(self.scan.low.find(word, start, end) >= 0 for word in _IN_VALUE_KEYS)
+
+    def _behind_comma(self, start: int, after: int, name: str) -> bool:
+        text = self.scan.text
+        opening = start - 1
+        while opening > 0 and text[opening - 1] == "\\":
+            opening -= 1
+        first = _FIRST_OF_PAIR.search(text, max(0, opening - 8), opening)
+        comma = _PAIR_COMMA.match(text, after)
+        option = text[start : start + 1] == "-"
+        if comma is None or not (option or first):
+            return False
+        if not option and text[comma.end()] not in "0123456789({[":
+            quote = re.compile(r"[rbfuRBFU]{0,2}").match(text, comma.end())
+            string = self.scan.values.quoted(quote.end() if quote else comma.end())
+            if string is None:
+                return False
+            content = text[string.start : min(string.end, string.start + 64)]
+            called = first and first[1] and first[2] == "("
+            if not called and not _PAIR_END.match(text, string.after):
+                return False
+            if content.replace("_", "").isalpha() and is_sensitive(content):
+                return False
+        elif option and text.startswith("--", comma.end() + 1):
+            return False
+        return self._operands.read(comma.end(), name, prose=False)

@@ -1,0 +1,170 @@
+"""What stands behind a telling name and its separator: strings, brackets, references, calls, types or a bare word."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_mcp.redact.names import is_harmless_word, is_sensitive
+from airflow_mcp.redact.scan import Scan
+
+_PREFIX = re.compile(r"""[rbfuRBFU@$]{0,2}(?=\\{0,63}["'`“‘])""")
+_PLACEHOLDER = re.compile(
+    r"\{\{\s{0,9}[A-Za-z_][\w.]{0,99}(?:\s{0,9}\|\s{0,9}\w{1,64})?\s{0,9}\}\}"  # Jinja
+    r"|\$\{[A-Za-z_][\w.]{0,99}\}|\$\{\{[\w. ]{1,99}\}\}|\$\([^()\n]{0,256}\)"  # shells, Compose, GitHub
+    r"|%\([A-Za-z_]\w{0,99}\)s|%s"
+    r"|<[A-Za-z][A-Za-z _-]{0,64}>|\*+|\.{3}|…"
+)
+_TEMPLATE = re.compile(r"\{([A-Za-z_][A-Za-z_.]{0,64})\}")  # {password} of an f-string
+_NOTHING = re.compile(r"(?:None|null|nil|true|false|True|False|undefined|Undefined)(?![\w@#$%!~^*-])")
+_CALL = re.compile(r"(?:(?:await|new|not)\s{1,9})?(?:[A-Za-z_]\w{0,99}\.){0,9}([A-Za-z_]\w{0,99})\(")
+_READERS = re.compile(
+    r"(?i)_?(?:get|fetch|read|load|find|lookup|look|require|resolve|generate|gen|make|create|build|mask|redact|is|has|parse"
+    r"|check|env|pop|input|prompt|open|join|field|option|argument|param|variable|column|secret$|conf|config|format|from)"
+)
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]{0,199}(?:\[(?:[\"'][\w .-]{1,99}[\"']|\d{1,3})\]){1,9}(?![\w@#$%!~^*-])")
+_ATTRIBUTE = re.compile(r"(?:[A-Za-z_]\w{0,99}\.){1,9}([A-Za-z_]{1,99})")
+_IDENTIFIER = re.compile(r"[A-Za-z_.]+")
+_CHAIN = re.compile(r"\s?\.[A-Za-z_]\w{0,99}|(?=[(\[])")
+_JOIN = re.compile(
+    r"(?:[ \t]|\\\n)*(?P<operator>\+|\bor\b|\|\||\?\?|\.(?=\s?[\"'])|&|\bif\b[^\n\"']{0,99}\belse\b)?\s{0,99}"
+    r"(?=[rbfuRBFU]{0,2}(?P<token>\\{0,63}[\"']))"
+)
+_TYPE = re.compile(
+    r"(?:(?:typing|t)\.)?(?:str|bytes|int|bool|float|dict|list|tuple|set|Any|Optional|Union|Literal|Annotated|SecretStr|String|string"
+    r"|Sequence|Iterable|Mapping|Callable|ArgNotSet|object|type)(?![\w-])(?:\[[^\n=]{0,160}?\](?=[\s,)=|]|$))?"
+    r"(?:\s?\|\s?[\w.]{1,64}(?:\[[^\n=\]]{0,99}\])?){0,9}"
+)
+_PROSE = re.compile(
+    r"(?i)(?:an?|the|is|are|was|to|of|for|and|or|not|no|if|in|on|by|as|it|its|this|that|these|your|you|when|where|which|with"
+    r"|without|used|using|optional|optionally|required|must|should|will|can|may|please|either|same|value|values|see|e\.g\.|i\.e\.)"
+    r"[,.:;]?(?=\s|$)"
+)
+_VISIBLE = re.compile(r"[^\s\\]")
+
+
+class Operands:
+    """Reader of one value after another, as `"a" + "b"` or `get() or "c"`."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.scan = scan
+
+    def read(self, position: int, name: str, *, prose: bool = True) -> bool:
+        """Mask the value that stands here, and what is joined to it; say whether there is a value.
+
+        `prose` lets the small words of a sentence pass, which stand behind `password:` in a document.
+        """
+        text = self.scan.text
+        end, token = self._operand(position, name, prose)
+        if end is None:
+            return False
+        while True:
+            self.scan.position = max(self.scan.position, end)
+            join = _JOIN.match(text, end)
+            if join is None or (join["operator"] is None and (join["token"] != token or join.end() == end)):
+                return True
+            following, token = self._operand(join.end(), name, prose)
+            if following is None:
+                return True
+            end = following
+
+    def _operand(self, position: int, name: str, prose: bool) -> tuple[int | None, str]:
+        """Mask one operand; give its end (None where there is none) and the quotes that it stands in."""
+        scan, values, text = self.scan, self.scan.values, self.scan.text
+        prefix = _PREFIX.match(text, position)
+        if prefix and (string := values.quoted(prefix.end())):
+            if string.end > string.start:
+                self._mask_string(string.start, string.end, string.after, name)
+            return self._chained(max(string.after, scan.position)), text[prefix.end() : string.start]
+        nothing = _PLACEHOLDER.match(text, position) or _NOTHING.match(text, position)
+        if nothing and values.whole(end := nothing.end()) == end and not text.startswith(("{", "["), end):
+            return end, ""
+        if (template := _TEMPLATE.match(text, position)) and is_sensitive(template[1]):
+            return template.end(), ""
+        if text.startswith(("{", "[", "("), position):
+            end = values.bracketed(position)
+            if not _is_blank(text, position, end):
+                scan.mask(position, end)
+            return end, ""
+        if match := _REFERENCE.match(text, position):
+            return match.end(), ""
+        if (call := _CALL.match(text, position)) and (end := self._call(call)):
+            return end, ""
+        return self._bare(position, name, prose), ""
+
+    def _mask_string(self, start: int, end: int, after: int, name: str) -> None:
+        text = self.scan.text
+        whole = self.scan.values.whole(after)
+        content = text[start:end] if end - start <= 300 else ""
+        if whole > after:
+            self.scan.mask(start, whole)
+        elif not (content and (_is_harmless_text(content) or is_harmless_word(name, content))):
+            self.scan.mask(start, end)
+
+    def _call(self, call: re.Match[str]) -> int | None:
+        """Mask the strings that a call is given, except the name that a reader of secrets asks for."""
+        scan, values, text = self.scan, self.scan.values, self.scan.text
+        closing = values.balanced(call.end() - 1)
+        if closing is None or values.whole(closing) != closing:
+            return None
+        literals = values.strings(call.end(), closing)
+        first = _PREFIX.match(text, call.end())
+        if literals and first and literals[0].start > first.end() >= literals[0].start - 2 and _READERS.match(call[1]):
+            literals = literals[1:]
+        for string in literals:
+            if string.end > string.start:
+                scan.mask(string.start, string.end)
+        return self._chained(closing)
+
+    def _chained(self, end: int) -> int:
+        """Go on over `.strip("x")` and `["x"]`; a `"".join(...)` is given the secret in parts."""
+        scan, values, text = self.scan, self.scan.values, self.scan.text
+        for _ in range(9):
+            chain = _CHAIN.match(text, end)
+            if chain is None:
+                break
+            end = chain.end()
+            if text.startswith(("(", "["), end):
+                closing = values.balanced(end)
+                if closing is None:
+                    break
+                for string in values.strings(end, closing) if chain[0].endswith("join") else ():
+                    scan.mask(string.start, string.end)
+                end = closing
+        return end
+
+    def _bare(self, position: int, name: str, prose: bool) -> int | None:
+        scan, text = self.scan, self.scan.text
+        end = scan.values.unquoted(position)
+        if end == position:
+            return None
+        word = text[position:end] if end - position <= 300 else ""
+        if prose and _PROSE.match(word) and word[-1:] != "\n":
+            return end
+        attribute = _ATTRIBUTE.fullmatch(word)
+        if attribute and is_sensitive(attribute[1]):
+            return end
+        if (is_harmless_word(name, word) and text[end : end + 1] != ";") or (
+            name.lower().endswith("auth") and _IDENTIFIER.fullmatch(word)
+        ):
+            return end
+        scan.mask(position, end)
+        return end
+
+
+def type_end(text: str, position: int) -> int | None:
+    """Find the end of a type annotation, which is no value."""
+    match = _TYPE.match(text, position)
+    return match.end() if match else None
+
+
+def _is_harmless_text(content: str) -> bool:
+    template = _TEMPLATE.fullmatch(content)
+    return bool(_PLACEHOLDER.fullmatch(content) or (template and is_sensitive(template[1])))
+
+
+def _is_blank(text: str, start: int, end: int) -> bool:
+    """Whether brackets hold nothing, or only the words of a sentence in parentheses."""
+    inside = text[start + 1 : end - 1] if end - start <= 300 else "x"
+    if not _VISIBLE.search(inside):
+        return True
+    return text[start] == "(" and " " in inside and all(map(_IDENTIFIER.fullmatch, inside.replace(",", " ").split()))

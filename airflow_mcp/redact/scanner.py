@@ -1,0 +1,144 @@
+"""Find secrets in running text: one linear pass over the places where one may begin, then the grammar of each.
+
+RE2 finds the places in one pass, however many there are; most texts have none and are done with. What is read as a
+value is not looked at again.
+"""
+
+from __future__ import annotations
+
+import re
+
+import re2
+
+from airflow_mcp.redact.assignments import Assignments
+from airflow_mcp.redact.command_lines import COMMANDS, find_passwords
+from airflow_mcp.redact.headers import scheme_token
+from airflow_mcp.redact.names import ANCHORS, MASK, fold_case
+from airflow_mcp.redact.operands import Operands
+from airflow_mcp.redact.scan import Scan
+from airflow_mcp.redact.token_forms import TOKEN_FORMS
+from airflow_mcp.redact.userinfo import Userinfo
+
+_SCHEMES = ("bearer", "basic", "negotiate", "digest", "ntlm")
+_ADDRESS, _ENCODED_ADDRESS = "://", "%3a%2f%2f"
+_KEY_BLOCKS = ("---begin ", "--- begin ")
+_PUTTY = "private-lines:"
+_IDENTIFIED = "identified "
+_PLACES = "|".join(
+    [re.escape(one) for one in (_ADDRESS, _ENCODED_ADDRESS, MASK, *_KEY_BLOCKS, _PUTTY, _IDENTIFIED)]
+    + [re.escape(one) for one in sorted((*_SCHEMES, *COMMANDS, *TOKEN_FORMS), key=len, reverse=True)]
+    + list(ANCHORS)
+)
+_BEGIN = re.compile(r"-* ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{0,5}")
+_END = re.compile(r"-{3,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{0,5}")
+_PUTTY_END = re.compile(r"Private-MAC:[^\n\\\"]*")
+_IDENTIFIED_BY = re.compile(r"(?i)(?:with\s+[\w'\"]{1,64}\s+)?(?:by|as)\s+(?:(?:password|values)\s+)?")
+_ROUNDS = 4  # what stands behind a mask is masked in the first call as in the second
+
+
+def _compile(places: str) -> re2._Regexp:  # pyright: ignore[reportPrivateUsage] - what re2.compile gives
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.never_capture = True
+    return re2.compile(places.encode(), options)
+
+
+_PLACE = _compile(_PLACES)
+
+
+def _bytes(low: str) -> bytes:
+    """One byte a character, so that positions are the same; no literal has a question mark."""
+    return low.encode("ascii", "replace")
+
+
+def may_hold_secret(text: str) -> bool:
+    """Decide whether a secret may begin anywhere in the text."""
+    return _PLACE.search(_bytes(fold_case(text))) is not None
+
+
+def mask_text(text: str) -> str:
+    """Mask every secret in running text. Masking the result again changes nothing."""
+    for _ in range(_ROUNDS):
+        masked = _Scanner(text).mask()
+        if masked == text:
+            break
+        text = masked
+    return text
+
+
+class _Scanner:
+    def __init__(self, text: str) -> None:
+        self.scan = Scan(text)
+        self._assignments = Assignments(self.scan)
+        self._userinfo = Userinfo(self.scan, mask_text)
+        self._command_end = 0
+        self._failed: dict[int, int] = {}  # by form of token: up to here no word is one
+
+    def mask(self) -> str:
+        scan = self.scan
+        for match in _PLACE.finditer(_bytes(scan.low)):
+            start, end = match.span()
+            if start >= scan.position:
+                self._read(start, end, scan.low[start:end])
+        return scan.masked()
+
+    def _read(self, start: int, end: int, literal: str) -> None:
+        scan = self.scan
+        if literal == _ADDRESS:
+            self._userinfo.read(start, end)
+        elif literal == _ENCODED_ADDRESS:
+            self._userinfo.read_encoded(end)
+        elif literal == MASK:
+            self._assignments.read_masked_name(end)
+        elif literal in _KEY_BLOCKS or literal == _PUTTY:
+            self._key_block(start)
+        elif literal == _IDENTIFIED:
+            if match := _IDENTIFIED_BY.match(scan.text, end):
+                Operands(scan).read(match.end(), "", prose=False)
+        elif literal in TOKEN_FORMS:
+            self._token(start, literal)
+        else:
+            if literal in _SCHEMES:
+                self._scheme(start, end, literal)
+            elif literal in COMMANDS:
+                self._command(start, end)
+            if scan.position < end:
+                self._assignments.read(start, end)
+
+    def _scheme(self, start: int, end: int, scheme: str) -> None:
+        text = self.scan.text
+        if start and (text[start - 1].isalnum() or text[start - 1] == "_"):
+            return
+        if span := scheme_token(text, scheme, end):
+            self.scan.mask(span[0], self.scan.values.whole(span[1]))
+
+    def _token(self, start: int, literal: str) -> None:
+        form = TOKEN_FORMS[literal]
+        if start < self._failed.get(id(form), 0):
+            return
+        if span := form.span(self.scan.text, start):
+            self.scan.mask(*span)
+        else:  # a later start in the same word is shorter still
+            self._failed[id(form)] = form.word_end(self.scan.text, start + len(literal))
+
+    def _key_block(self, start: int) -> None:
+        text = self.scan.text
+        if self.scan.low.startswith(_PUTTY, start):
+            end = _PUTTY_END.search(text, start)
+        else:
+            while start and text[start - 1] == "-" and start > self.scan.position:
+                start -= 1
+            if not (begin := _BEGIN.match(text, start)):
+                return
+            end = _END.search(text, begin.end())
+        self.scan.mask(start, end.end() if end else len(text))
+
+    def _command(self, start: int, end: int) -> None:
+        text = self.scan.text
+        if start < self._command_end or (start and (text[start - 1].isalnum() or text[start - 1] in "_-.")):
+            return
+        if end < len(text) and not (text[end].isspace() or text[end] in "'\","):
+            return
+        first = start - 1 if text[start - 1 : start] in ("'", '"') else start
+        spans, self._command_end = find_passwords(text, first)
+        self.scan.spans += [span for span in spans if text[slice(*span)] != MASK]
