@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -179,3 +180,11 @@ class KindUse(Word):
 
 def _condition(match: re.Match[str]) -> Condition | None:
     return Condition(argument=match["argument"], value=match["value"]) if match["argument"] else None
+
+
+def _parse_each(word: type[EffectUse] | type[KindUse], value: Any) -> Any:
+    return [word.parse(one) if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
+
+
+Effects = Annotated[tuple[EffectUse, ...], BeforeValidator(partial(_parse_each, EffectUse))]
+Kinds = Annotated[tuple[KindUse, ...], BeforeValidator(partial(_parse_each, KindUse))]

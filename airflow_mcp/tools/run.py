@@ -13,14 +13,15 @@ from airflow_mcp.airflow import wire
 from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.ids import read_ids, require_sendable
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, NotAllowedError, NotFoundError
+from airflow_mcp.excerpt import excerpt_text
 from airflow_mcp.policy.decide import Asker, Decision, Within, decide_call, offers, refusal
 from airflow_mcp.policy.effects import Effect, effect_names, effects_of, names_in, reaching, strictest_class
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean, shorten
+from airflow_mcp.text import escape_unseen, shorten
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.guarding import audit
@@ -86,6 +87,7 @@ class Door:
         if tool is None:
             raise unknown_tool(name, self.catalog)
         access = tool.entry.access
+        arguments = read_ids(tool, arguments, self.catalog)
         through = caller.through.name if caller.through else ""
         entry = audit.Entry.of(caller, name, access, self.instance, through)
         token = audit.current.set(entry)
@@ -117,6 +119,7 @@ class Door:
                 entry.rule, entry.effects = never.rule, effect_names(meant)
                 raise refusal(policy, one, never, asker)
         schema.validate(tool, arguments, self.catalog)
+        require_sendable(tool, arguments, self.catalog)
         if tool.entry.access != "read":
             schema.refuse_masks(tool, arguments)
         effects = await operations.effects(tool, arguments, caller)
@@ -154,11 +157,12 @@ class Door:
                     return await self._composite(tool, arguments, caller, inner)
                 finally:
                     entry.status, entry.outcome = inner.status, inner.outcome
+            size = room.budget if tool.entry.rows is None or tool.entry.single else 4 * shape.CELL
             try:
                 if is_by_row(tool, effects, self.catalog):
                     reply = await operate_each(operations, tool, effects, caller)
                 else:
-                    reply = await read_allowed(operations, tool, arguments, caller, decision, fields)
+                    reply = await read_allowed(operations, tool, arguments, caller, decision, fields, size=size)
             except AirflowMcpError as error:
                 entry.status, entry.outcome = error.answered, error.outcome
                 raise
@@ -216,11 +220,9 @@ class Door:
         function = import_module(f"airflow_mcp.tools.composite.{tool.name}").run
         answer: Json = self._adapted(await function(inner, arguments), caller, inner.version)
         record = self.catalog.records[tool.entry.record or ""]
-        kept = {name: answer[name] for name in answer if name in record.keep and answer[name] is not None}
         if inner.hints:
-            kept["hint"] = " ".join([*filter(None, [kept.get("hint")]), *inner.hints])
-        kept = shape.normalise(kept, record, "v2", reveal=inner.reveals)
-        return shape.fit(kept, budget=inner.budget, ceiling=inner.ceiling, tail=record.tail)
+            answer["hint"] = " ".join([*filter(None, [answer.get("hint")]), *inner.hints])
+        return shape.composite_answer(answer, record, budget=inner.budget, ceiling=inner.ceiling, reveal=inner.reveals)
 
     def _answer(self, tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room) -> Json:
         extra: Json = {"hint": reply.hint} if reply.hint else {}
@@ -234,11 +236,18 @@ class Door:
             )
         if reply.rows is None:
             ids = {name: value for name, value in arguments.items() if name in self._slots(tool)}
+            record = reply.record.model_copy(update={"ids": (*reply.record.ids, *ids)})
             if not reply.one:
-                return {"done": True, **ids, **extra}
+                return {"done": True, **shape.show_ids(ids, record)[0], **extra}
             one = {**ids, **{name: value for name, value in reply.one.items() if value is not None or name == "value"}}
             answer = shape.record_answer(
-                one, reply.record, budget=room.budget, ceiling=room.ceiling, fields=fields, extra=extra
+                one,
+                record,
+                budget=room.budget,
+                ceiling=room.ceiling,
+                fields=fields,
+                extra=extra,
+                sizes=reply.sizes,
             )
             return answer if tool.entry.access == "read" else _without_more(answer)
         cursor = arguments.get("cursor")
@@ -279,8 +288,8 @@ class Door:
 
 
 def present(error: AirflowMcpError) -> str:
-    """An error as it may leave: redacted, without unseen characters, at most 600 characters."""
-    return shorten(redact_text(clean(str(error))), _ERROR_SIZE)
+    """An error as it may leave: redacted, unseen characters of its ids written out, at most 600 characters."""
+    return shorten(excerpt_text(escape_unseen(str(error)), _ERROR_SIZE), _ERROR_SIZE)
 
 
 def _foreign_wildcards(arguments: Json) -> list[str]:

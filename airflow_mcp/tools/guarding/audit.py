@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotAllowedError, SettingsError
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean
+from airflow_mcp.excerpt import show_id
 from airflow_mcp.tools.guarding.audit_file import AuditFile, this_process
 
 if TYPE_CHECKING:
@@ -167,7 +166,7 @@ class Audit:
             "arguments": entry.arguments,
             "decision": entry.decision,
             "rule": entry.rule,
-            "targets": [redact_text(clean(one)) for one in entry.targets[:_MOST_TARGETS]],
+            "targets": [show_id(one) for one in entry.targets[:_MOST_TARGETS]],
             "affected": entry.affected,
             "plan": entry.plan,
             "status": entry.status,

@@ -9,10 +9,9 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.catalog.schema import SMALLEST_ANSWER
 from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.excerpt import show_id
 from airflow_mcp.policy.decide import Decision, decide_call, depends_on, refusal, stricter
 from airflow_mcp.policy.effects import Effect, strictest_class
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller, Question
 from airflow_mcp.tools.guarding.approval import Approval, question
@@ -149,7 +148,7 @@ def _preview(tool: Tool, calls: list[NextCall], targets: Targets, plan: str, roo
         extra["lost"] = tool.entry.lost
     reply = targets.reply
     if reply is None or reply.rows is None:
-        ids = [redact_text(clean(one)) for one in targets.ids]
+        ids = [show_id(one) for one in targets.ids]
         shown = shape.fit(extra | {"targets": ids} | targets.facts, budget=size, ceiling=room.ceiling)
     else:
         rows, extra = len(reply.rows), extra | targets.facts

@@ -7,6 +7,7 @@ from importlib import import_module
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
+from airflow_mcp.pace import paced
 from airflow_mcp.policy.decide import Within, decide
 from airflow_mcp.policy.effects import Effect, Touched, effects_of, names_in, reaching, touched_by
 from airflow_mcp.tools.caller import Caller
@@ -15,7 +16,8 @@ from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.operation.bulk import find_targets
 from airflow_mcp.tools.operation.dag_filters import is_by_row, shared_arguments
 from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.operation.reply import Reply, dags_of, name_of
+from airflow_mcp.tools.operation.reply import NAME_FIELDS, Reply, dags_of, name_of
+from airflow_mcp.tools.shape import CELL
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,13 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
             if tool.entry.python:
                 reply, facts = await _of_composite(door, tool, arguments, caller)
             else:
-                reply = await door.operate(tool, {**arguments, "dry_run": True}, caller)
+                reply = await door.operate(tool, {**arguments, "dry_run": True}, caller, NAME_FIELDS, size=4 * CELL)
             if tool.entry.counts:
                 numbers = {name: (reply.one or {}).get(name) or 0 for name in tool.entry.counts}
                 ids = tuple(f"{name}: {number}" for name, number in numbers.items())
                 return Targets(ids, sum(numbers.values()), effects, None, numbers)
             rows = [reply.one] if reply.rows is None and reply.one else reply.rows or []
-            ids = tuple(sorted(name_of(row) for row in rows))
+            ids = tuple(sorted([name_of(row) async for row in paced(rows)]))
             return Targets(ids, len(ids), reaching(effects, dags_of(rows)), reply, facts)
         case "read":
             facts = {}

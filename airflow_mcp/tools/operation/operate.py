@@ -27,8 +27,8 @@ from airflow_mcp.errors import (
 from airflow_mcp.policy.decide import Asker, decide, decide_call, depends_on, reveals_secrets
 from airflow_mcp.policy.effects import Effect, effects_of, touched_by
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
+from airflow_mcp.tools.normalize import WHOLE, texts_at
 from airflow_mcp.tools.operation import bulk, settlement
 from airflow_mcp.tools.operation.dag_filters import effects_by_row, listing_of
 from airflow_mcp.tools.operation.files import dags_by_file
@@ -68,30 +68,31 @@ class Operations:
         fields: tuple[str, ...] = ("*",),
         *,
         look_up: bool = True,
+        size: int = WHOLE,
     ) -> Reply:
         """Prepare, build, send, read, normalise.
 
-        `fields` are what will be shown beside the record's own: the rest need not be made safe. `look_up` is whether an
-        empty list may mean that its DAG or run does not exist. A read that meets another version of Airflow is done
-        once more with the routes of that one.
+        `fields` are what will be shown beside the record's own: the rest need not be made safe; and `size` is how many
+        characters of a value are needed. `look_up` is whether an empty list may mean that its DAG or run does not
+        exist. A read that meets another version of Airflow is done once more with the routes of that one.
         """
         try:
-            return await self._operate(tool, arguments, caller, fields, look_up=look_up)
+            return await self._operate(tool, arguments, caller, fields, look_up=look_up, size=size)
         except VersionChangedError:
             if tool.entry.access != "read":
                 raise
-            return await self._operate(tool, arguments, caller, fields, look_up=look_up)
+            return await self._operate(tool, arguments, caller, fields, look_up=look_up, size=size)
 
     async def _operate(
-        self, tool: Tool, arguments: Json, caller: Caller, fields: tuple[str, ...], *, look_up: bool
+        self, tool: Tool, arguments: Json, caller: Caller, fields: tuple[str, ...], *, look_up: bool, size: int
     ) -> Reply:
         entry, version = tool.entry, await self.version(caller)
         schema.check_version(tool, arguments, self.catalog, version)
         if entry.dry and entry.is_dry(arguments):
             asked = {name: value for name, value in arguments.items() if name not in ("dry_run", "plan")}
-            return await self.operate(self.catalog.operations[entry.dry], asked, caller, fields)
+            return await self.operate(self.catalog.operations[entry.dry], asked, caller, fields, size=size)
         if other := self._instead(tool, arguments, version):
-            return await self.operate(*other, caller, fields, look_up=look_up)
+            return await self.operate(*other, caller, fields, look_up=look_up, size=size)
         if entry.instead and self.catalog.operations[entry.instead.operation].entry.route(version.generation):
             arguments = {name: value for name, value in arguments.items() if name not in entry.instead.when}
         send = partial(self._send, version=version, caller=caller)
@@ -121,7 +122,9 @@ class Operations:
                 reply = bulk.outcome(tool, raw)
             else:
                 reveal = reveals_secrets(self.policy, self.asker(caller))
-                reply = read_reply(tool, raw, arguments, self.catalog, version, fields=fields, reveal=reveal)
+                reply = await read_reply(
+                    tool, raw, arguments, self.catalog, version, fields=fields, reveal=reveal, size=size
+                )
             if entry.patch:
                 require_written(tool, arguments, raw, self.catalog, version)
         except (UnusableAnswerError, AirflowUnreachableError) as error:
@@ -165,7 +168,7 @@ class Operations:
         source = self.catalog.operations[look_up.operation]
         names = {use.name for use in source.entry.params}
         reply = await self.operate(source, {key: arguments[key] for key in arguments if key in names}, caller)
-        return (replace(effects[0], touched={"dag": shape.texts_at(reply.one or {}, look_up.paths) or None}),)
+        return (replace(effects[0], touched={"dag": texts_at(reply.one or {}, look_up.paths) or None}),)
 
     def _instead(self, tool: Tool, arguments: Json, version: Version) -> tuple[Tool, Json] | None:
         """The operation that answers in this one's place, with its arguments. Raises InvalidArgumentsError."""
@@ -266,7 +269,7 @@ class Operations:
         async with self.client.of(caller.name, caller.presented) as client:
             response = await client.send(request)
         try:
-            return response.status, wire.read(tool, response.status, response.content, location=response.location)
+            return response.status, await wire.read(tool, response.status, response.content, location=response.location)
         except AirflowMcpError as error:
             error.answered = response.status
             raise

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_mcp.catalog.grammar import Json, ReadBack
+from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.read_back import ReadBack
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import (
     AirflowMcpError,
@@ -219,7 +220,7 @@ def _others(read_back: ReadBack, wanted: Json, row: Json) -> Json:
     return {
         name: held
         for name, value, held in _compared(read_back, wanted, row)
-        if (held is None if value == _ANY else not same(in_strings(value, clean), held))
+        if (held is None if value == _ANY else not (same(value, held) or same(in_strings(value, clean), held)))
     }
 
 
