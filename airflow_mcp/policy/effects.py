@@ -139,7 +139,8 @@ def reaching(effects: tuple[Effect, ...], dag_ids: Iterable[str]) -> tuple[Effec
 def names_in(effects: Iterable[Effect]) -> tuple[str, ...]:
     """What a call names, as "dag etl"; "dag ~" where it names none and so could mean any."""
     touched = [(noun, ids) for effect in effects for noun, ids in effect.touched.items()]
-    return tuple(sorted({f"{noun} {one}" for noun, ids in touched for one in ids or ("~",)}))
+    named = {(noun, one) for noun, ids in touched for one in ids or ("~",)}
+    return tuple(f"{noun} {one}" for noun, one in sorted(named))
 
 
 def effect_names(effects: Iterable[Effect]) -> tuple[str, ...]:
