@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 
+<<<<<<< HEAD
+from airflow_mcp.cli.main import main
+from tests.permissions.support import Json, connected
+=======
 from airflow_mcp.cli import main
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.policy.warnings import Callers, find_warnings
 from tests.permissions.support import CATALOG, Json, connected
+>>>>>>> main
 from tests.permissions.world import World
 from tests.unit.assistant import ERAS
 
