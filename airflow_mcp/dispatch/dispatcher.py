@@ -6,6 +6,8 @@ redaction or the size of an answer.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -54,8 +56,9 @@ class Door:
         ceiling: int,
         instance: str = "default",
         guard: Guard | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ceiling` is the operator's limit on an answer, characters.
+        """`ceiling` is the operator's limit on an answer, characters; `clock` gives seconds.
 
         `guard` is shared by the doors of one server, and then it has the rules, not `policy`.
         """
@@ -64,6 +67,7 @@ class Door:
         self.ceiling = ceiling
         self.instance = instance
         self.guard = guard or Guard(policy)
+        self.clock = clock
 
     @property
     def policy(self) -> Policy:
@@ -131,7 +135,8 @@ class Door:
         if not decision.allowed:
             raise refusal(policy, tool, decision, asker)
         arguments = schema.whole_numbers(tool, arguments, self.catalog)
-        room = Room(min(arguments.pop("max_chars", tool.entry.budget or DEFAULT_BUDGET), self.ceiling), self.ceiling)
+        budget = min(arguments.pop("max_chars", tool.entry.budget or DEFAULT_BUDGET), self.ceiling)
+        room = Room(budget, self.ceiling, self.clock)
         fields = tuple(arguments.pop("fields", ()))
         links = arguments.pop("links", False)
         version = await operations.version(caller)
