@@ -47,24 +47,25 @@ Outcome = tuple[Json, DecisiveError | AirflowMcpError]
 async def read_sample(
     door: InnerDoor, ids: Json, tasks: list[list[Json]], linked: Json | None, events: ExecutorEvents
 ) -> Sample:
-    """Read a log of each task, then more of tasks with several failed instances, until a round brings no new cause.
+    """Read a log of each task, then more of tasks with several failed instances.
 
-    Within 12 requests for the whole answer, and beyond them only after a round that did; at most 24 logs. `linked` is
-    read whatever else is.
+    Within 12 requests for the whole answer, and beyond them only after a round that brought a new cause; at most 24
+    logs. `linked` is read whatever else is.
     """
     first = [linked] if linked else []
     first += [rows[0] for rows in tasks if not linked or linked["task_id"] != rows[0]["task_id"]]
     more = _alternate([[row for row in spread_order(rows) if row not in first] for rows in tasks])
     tries = max((row.get("try_number") or 1 for row in first[:1]), default=1)
     mapped = _SIBLINGS if any(row.get("map_index") is not None for rows in tasks for row in rows) else 0
-    most = _REQUESTS - 1 - min(tries - 1, _MOST_TRIES) - mapped  # 1: the run's events
+    most = _REQUESTS - min(tries - 1, _MOST_TRIES) - mapped
     outcomes: list[Outcome] = []
     known: set[str] = set()
     sample = Sample()
-    for waiting, is_sample in ((iter(first), False), (more, True)):
+    for waiting in (iter(first), more):
         brings = True
         while len(outcomes) < _MOST_LOGS:
-            left = most - door.requests
+            died = isinstance(outcomes[0][1], DecisiveError) and outcomes[0][1].died if outcomes else False
+            left = most - door.requests - (1 if died else 0)  # the run's events are asked for then
             if left <= 0 and not brings:
                 break
             size = min(MOST_AT_ONCE, _MOST_LOGS - len(outcomes), left if left > 0 else MOST_AT_ONCE)
@@ -78,8 +79,6 @@ async def read_sample(
                 sample.repeats = sample.repeats + 1 if key in known else 0
                 brings = brings or key not in known
                 known.add(key)
-            if is_sample and not brings:
-                break
     sample.read = [row for row, _ in outcomes]
     sample.groups = _group(outcomes, tasks)
     return sample
