@@ -155,7 +155,9 @@ async def test_one_outage_of_airflow_is_one_error(version: str) -> None:
     assert "still had it running: the worker ended, or lost Airflow's API server" in error["error"]
     assert "TaskInstance" not in error["error"]
     assert error["tasks"] == "3: extract, load, publish"
-    asked = [sent for sent in world.airflow.sent if ("event", "state mismatch") in sent.query or "included" in str(sent)]
+    asked = [
+        sent for sent in world.airflow.sent if ("event", "state mismatch") in sent.query or "included" in str(sent)
+    ]
     assert len(asked) == 1  # for the whole run
 
 
