@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.answer.render import dumps
@@ -17,12 +16,12 @@ from airflow_mcp.workflows.health_report.failure_causes import (
     add_missing_runs,
     ended,
     grouped_texts,
-    ids_of,
     read_failed_runs,
     read_failures,
     run_of,
     runs_told,
 )
+from airflow_mcp.workflows.health_report.queues import queues, read_unfinished
 from airflow_mcp.workflows.health_report.section_fit import fit_sections
 from airflow_mcp.workflows.health_report.slow_runs import RULE, slow_runs
 from airflow_mcp.workflows.shared.components import read_components
@@ -30,10 +29,7 @@ from airflow_mcp.workflows.shared.evidence import ExecutorEvents
 from airflow_mcp.workflows.shared.findings import ago, count, some
 
 _EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}
-_WAITING = ("scheduled", "deferred", "up_for_retry")  # counted, beside those queued and running
-_UNFINISHED = ("running", "queued", *_WAITING)
 _NEARLY_FULL = 0.9  # of a pool's slots
-_LONG_QUEUED = 300.0  # seconds
 _MOST_REQUESTS = 25
 _SECONDS = 60  # for the whole answer
 _CHANGED_DAYS = 30  # what is unfinished and has not changed for longer is not looked at
@@ -60,7 +56,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
             running_runs=door.rows(
                 "list_dag_runs", dag_id="~", state=["running"], updated_at_gte=changed, order_by="start_date"
             ),
-            unfinished=_unfinished(door, changed),
+            unfinished=read_unfinished(door, changed),
             import_errors=door.rows("list_import_errors"),
             pools=door.rows("list_pools"),
             warnings=door.rows("list_dag_warnings"),
@@ -78,7 +74,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         "import_errors": _import_errors(seen, now),
         "slow_runs": slow,
         "pools": _pools(seen),
-        "task_instances": _queues(seen, now),
+        "task_instances": queues(seen.get("unfinished", {}), now),
         "warnings": _warnings(seen),
     }
     unseen = seen.unseen | hidden
@@ -94,26 +90,12 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         failed["causes"], dropped = fit_causes(reading.causes, now, room)
         left = [row for task in reading.unread for row in task.rows] + [cause.latest for cause in dropped]
         answer["more"] = _continue(seen, left, window)
-    answer = {name: part for name, part in answer.items() if part}
-    return fit_sections(answer, ("window", "attention", "more"), door.budget, door.ceiling)
-
-
-async def _unfinished(door: InnerDoor, changed: str) -> Json:
-    """Counts by state and the queued task instances; one request, or five where there are more than one page."""
-    asked = {**_EVERYWHERE, "updated_at_gte": changed}
-    rows, total = await door.rows("list_task_instances", **asked, state=list(_UNFINISHED))
-    if total <= len(rows):
-        queued = [row for row in rows if row["state"] == "queued"]
-        return {state: sum(row["state"] == state for row in rows) for state in _UNFINISHED} | {"rows": queued}
-    counted = ("running", "scheduled", "deferred")
-    reads: dict[str, Any] = {
-        state: door.rows("list_task_instances", **asked, state=[state], limit=1) for state in counted
-    }
-    seen = await look(queued=door.rows("list_task_instances", **asked, state=["queued"]), **reads)
-    counts = {state: number for state, (_, number) in seen.values.items()}
-    if len(counts) == len(reads) + 1:
-        counts["up_for_retry"] = max(total - sum(counts.values()), 0)
-    return counts | {"rows": seen.get("queued", ([], 0))[0]}
+    return fit_sections(
+        {name: part for name, part in answer.items() if part},
+        ("window", "attention", "more"),
+        door.budget,
+        door.ceiling,
+    )
 
 
 def _continue(seen: Seen, left: list[Json], window: Window) -> Json | None:
@@ -211,21 +193,6 @@ def _pools(seen: Seen) -> Json | None:
     more = {"looked_at": f"{len(pools)} of {total}"} if total > len(pools) else {}
     full = some(pool["name"] for pool in near)
     return {"attention": f"{count(len(near), 'pool')} full or nearly: {full}", "near_limit": near, **more}
-
-
-def _queues(seen: Seen, now: datetime) -> Json | None:
-    unfinished = seen.get("unfinished", {})
-    told: Json = {state: unfinished[state] for state in _UNFINISHED if state in unfinished}
-    queued: list[Json] = [row for row in unfinished.get("rows", []) if row.get("queued_when")]
-    if queued:
-        oldest = min(queued, key=lambda row: row["queued_when"])
-        ids = {name: value for name, value in ids_of(oldest).items() if name != "map_index"}
-        told["longest_queued"] = f"{ago(oldest['queued_when'], now)}, queue {oldest.get('queue')}"
-        told["next"] = [next_call("why_not_running", "says why the longest queued one waits", **ids)]
-        if (now - datetime.fromisoformat(oldest["queued_when"])).total_seconds() > _LONG_QUEUED:
-            number = count(unfinished.get("queued", len(queued)), "task instance")
-            told["attention"] = f"{number} queued, the longest {ago(oldest['queued_when'], now)}"
-    return told or None
 
 
 def _warnings(seen: Seen) -> Json | None:

@@ -22,7 +22,7 @@ _MOST_EVENTS = 100
 class ExecutorEvents:
     """Why the scheduler gave task instances up, from Airflow's event log, which is asked once and when it is needed."""
 
-    def __init__(self, door: InnerDoor, **asked: Any) -> None:
+    def __init__(self, door: InnerDoor, /, **asked: Any) -> None:
         """`asked` are the arguments of list_event_logs that say whose events: of a run, or of a window of time."""
         self._door = door
         self._asked = asked
