@@ -14,7 +14,7 @@ from airflow_mcp.workflows.health_report.failure_causes import (
     Failures,
     Window,
     add_missing_runs,
-    ended,
+    continuation,
     grouped_texts,
     read_failed_runs,
     read_failures,
@@ -89,24 +89,9 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         room = max(door.budget - len(dumps(answer)) - 300, door.budget // 2)
         failed["causes"], dropped = fit_causes(reading.causes, now, room)
         left = [row for task in reading.unread for row in task.rows] + [cause.latest for cause in dropped]
-        answer["more"] = _continue(seen, left, window)
-    return fit_sections(
-        {name: part for name, part in answer.items() if part},
-        ("window", "attention", "more"),
-        door.budget,
-        door.ceiling,
-    )
-
-
-def _continue(seen: Seen, left: list[Json], window: Window) -> Json | None:
-    """How to go on with what was not read: the failures before the latest of it."""
-    failures: Failures = seen.get("failed_tasks", Failures([], 0))
-    rows = left or ([] if failures.is_whole else failures.rows[-1:])
-    if not rows or not (latest := max(map(ended, rows))):
-        return None
-    if window.before and datetime.fromisoformat(latest) >= datetime.fromisoformat(window.before):
-        latest = (datetime.fromisoformat(latest) - timedelta(microseconds=1)).isoformat()  # all ended at one moment
-    return {"failed_before": latest}
+        answer["more"] = continuation(seen.get("failed_tasks", Failures([], 0)), left, window)
+    answer = {name: part for name, part in answer.items() if part}
+    return fit_sections(answer, ("window", "attention", "more"), door.budget, door.ceiling)
 
 
 def _processes(seen: Seen, door: InnerDoor, now: datetime) -> Json | None:

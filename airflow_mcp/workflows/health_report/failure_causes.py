@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
@@ -82,6 +83,19 @@ async def add_missing_runs(door: InnerDoor, failures: Failures, runs: Iterable[J
     rows, _ = await door.rows("list_task_instances", **_EVERYWHERE, **asked, state=["failed"], **window.bounds)
     added = [row for row in rows if run_of(row) not in known]
     return Failures(sorted([*failures.rows, *added], key=ended, reverse=True), failures.total)
+
+
+def continuation(failures: Failures, left: list[Json], window: Window) -> Json | None:
+    """How to go on with what was not read: the arguments for the failures before the latest of it, None for nothing.
+
+    `left` are the task instances whose logs were not read or whose cause found no room.
+    """
+    rows = left or ([] if failures.is_whole else failures.rows[-1:])
+    if not rows or not (latest := max(map(ended, rows))):
+        return None
+    if window.before and datetime.fromisoformat(latest) >= datetime.fromisoformat(window.before):
+        latest = (datetime.fromisoformat(latest) - timedelta(microseconds=1)).isoformat()  # all ended at one moment
+    return {"failed_before": latest}
 
 
 def ids_of(row: Json) -> Json:
