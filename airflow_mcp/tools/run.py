@@ -23,15 +23,15 @@ from airflow_mcp.text import clean, shorten
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.guarding import audit
-from airflow_mcp.tools.guarding.arguments import shown, signed
-from airflow_mcp.tools.guarding.confirm import Confirmation, confirm
+from airflow_mcp.tools.guarding.arguments import carry_out, shown, signed
+from airflow_mcp.tools.guarding.confirm import Change, Confirmation, confirm, offer
 from airflow_mcp.tools.guarding.guard import Guard
 from airflow_mcp.tools.guarding.targets import names_in
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.missing import explain_missing
-from airflow_mcp.tools.next_calls import adapt, next_call
+from airflow_mcp.tools.next_calls import adapt
 from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.operation.reply import Reply, reached
+from airflow_mcp.tools.operation.reply import Reply
 from airflow_mcp.tools.operation.rows import read_allowed
 from airflow_mcp.tools.operation.settlement import READ_BACK
 from airflow_mcp.tools.operation.ui_links import with_links
@@ -128,18 +128,23 @@ class Door:
         links = arguments.pop("links", False)
         version = await operations.version(caller)
         schema.check_version(tool, arguments, self.catalog, version)
-        dry = tool.entry.is_dry(arguments)
+        if tool.entry.access != "read":
+            arguments = carry_out(tool, arguments)
+        change = Change(operations, self.guard, tool, arguments, caller, entry)
+        dry = tool.entry.access != "read" and tool.entry.is_dry(arguments)
         granted: tuple[Json, ...] = ()
         try:
             if tool.entry.access == "read" or dry:
                 await self.guard.rates.take(caller.name, tool.entry.access)
                 entry.decision = "allowed"
             else:
-                confirmation = await self._confirmed(operations, tool, arguments, caller, decision, entry, room)
+                confirmation = await self._confirmed(change, decision, room)
                 if confirmation.preview is not None:
                     return self._adapted(confirmation.preview, caller, version)
                 granted = confirmation.granted
                 arguments = signed(tool, arguments, caller.name, version)
+            if dry:
+                return self._adapted(await self._preview(change, decision, version, room), caller, version)
             if tool.entry.python:
                 inner = InnerDoor(operations, Within(tool, touched_by(tool, arguments)), caller, version, room, granted)
                 try:
@@ -152,40 +157,29 @@ class Door:
                 entry.status, entry.outcome = error.answered, error.outcome
                 raise
             entry.status, entry.outcome = reply.status, READ_BACK if reply.hint else ""
-            if dry:
-                found = decide(policy, tool, touched | reached(touched, reply.rows or []), asker)
-                if not found.allowed:
-                    raise refusal(policy, tool, found, asker)
         except NotFoundError as error:
             reads = InnerDoor(operations, None, caller, version, room)
             raise await explain_missing(reads, arguments, error) from None
         if links:
             reply = with_links(reply, self.client.url, (await operations.version(caller)).generation)
-        return self._adapted(self._answer(tool, arguments, reply, fields, room), caller, version)
+        extra: Json = {"done": True} if tool.entry.preview == "flag" else {}
+        return self._adapted(self._answer(tool, arguments, reply, fields, room, extra), caller, version)
 
     def _adapted(self, answer: Any, caller: Caller, version: Version | None) -> Any:
         """The answer with its calls to make next as this caller can make them here."""
         known = self.client.known_version or version
         return adapt(answer, self.catalog, known, self.instance if caller.names_instance else "")
 
-    async def _confirmed(
-        self,
-        operations: Operations,
-        tool: Tool,
-        arguments: Json,
-        caller: Caller,
-        decision: Decision,
-        entry: audit.Entry,
-        room: Room,
-    ) -> Confirmation:
+    async def _confirmed(self, change: Change, decision: Decision, room: Room) -> Confirmation:
         """A preview to answer with, or the leave to make the change now.
 
         A plan is used up by acting alone: a refusal for any other reason leaves it good.
         """
-        confirmation = await confirm(operations, self.guard, tool, arguments, caller, decision, entry, room)
+        tool, caller, entry = change.tool, change.caller, change.entry
+        confirmation = await confirm(change, decision, room)
         if confirmation.preview is not None:
             return confirmation
-        if self.guard.policy != operations.policy:
+        if self.guard.policy != change.door.policy:
             raise NotAllowedError(f"{tool.name}: the rules changed while this waited for an answer. Call it again.")
         await self.guard.rates.take(caller.name, tool.entry.access)  # previews and questions are not counted
         if confirmation.once:
@@ -199,10 +193,40 @@ class Door:
             raise
         return confirmation
 
+    async def _preview(self, change: Change, decision: Decision, version: Version, room: Room) -> Json:
+        """The answer of a dry run: what would be touched, and the plan and the call that do it."""
+        tool, arguments, entry = change.tool, change.arguments, change.entry
+        if tool.entry.python:
+            wire.check_ids(tool, arguments, self.catalog, version.generation)
+        try:
+            offered = await offer(change, decision)
+        except AirflowMcpError as error:
+            entry.status = error.answered
+            raise
+        reply = offered.targets.reply
+        assert reply is not None  # of a tool with a dry run
+        entry.status = reply.status
+        frame: Json = {"plan": offered.plan} if offered.plan else {}
+        size = room.budget - len(shape.dumps(frame | {"next": offered.calls}))
+        smaller = Room(max(size, schema.SMALLEST_ANSWER), room.ceiling)  # a plan is never cut
+        extra: Json = {"dry_run": True, "hint": offered.hint}
+        if tool.entry.python:
+            show = import_module(f"airflow_mcp.tools.composite.{tool.name}").preview
+            answer = extra | show(arguments, reply.rows or [], offered.targets.facts)
+            inner = InnerDoor(change.door, None, change.caller, version, smaller)
+            answer = self._fitted(tool, self._adapted(answer, change.caller, version), inner)
+        else:
+            answer = self._answer(tool, arguments, reply, (), smaller, extra)
+        calls = [*answer.pop("next", ()), *offered.calls]
+        return answer | frame | ({"next": calls} if calls else {})
+
     async def _composite(self, tool: Tool, arguments: Json, caller: Caller, inner: InnerDoor) -> Json:
         wire.check_ids(tool, arguments, self.catalog, inner.version.generation)
         function = import_module(f"airflow_mcp.tools.composite.{tool.name}").run
-        answer: Json = self._adapted(await function(inner, arguments), caller, inner.version)
+        return self._fitted(tool, self._adapted(await function(inner, arguments), caller, inner.version), inner)
+
+    def _fitted(self, tool: Tool, answer: Json, inner: InnerDoor) -> Json:
+        """A composite's answer as its record keeps it, cut to size."""
         record = self.catalog.records[tool.entry.record or ""]
         kept = {name: answer[name] for name in answer if name in record.keep and answer[name] is not None}
         if inner.hints:
@@ -210,10 +234,11 @@ class Door:
         kept = shape.normalise(kept, record, "v2", reveal=inner.reveals)
         return shape.fit(kept, budget=inner.budget, ceiling=inner.ceiling, tail=record.tail)
 
-    def _answer(self, tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room) -> Json:
-        extra: Json = {"hint": reply.hint} if reply.hint else {}
-        if tool.entry.preview == "flag":
-            extra |= self._dry_run(tool, arguments, reply) if tool.entry.is_dry(arguments) else {"done": True}
+    def _answer(
+        self, tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room, extra: Json
+    ) -> Json:
+        """One operation's reply as it is answered; `extra` stands around it."""
+        extra = extra | ({"hint": reply.hint} if reply.hint else {})
         if reply.rows is not None and reply.total is None:
             extra["hint"] = "Policy hides rows here, so there is no total."
         if reply.rows == [] and (wrong := _foreign_wildcards(arguments)):
@@ -247,19 +272,6 @@ class Door:
             fetched = len(reply.rows)
             answer = shape.by_cursor(answer, fetched=fetched, total=reply.total, given=cursor, following=reply.cursor)
         return answer if tool.entry.access == "read" or extra.get("dry_run") else _without_more(answer)
-
-    @staticmethod
-    def _dry_run(tool: Tool, arguments: Json, reply: Reply) -> Json:
-        """What stands around the rows that a change would touch: that it did nothing, and the call that does it."""
-        if reply.rows != []:
-            does = next_call(tool.name, "does it, or first asks to confirm", **arguments | {"dry_run": False})
-            return {"dry_run": True, "hint": "Nothing was changed.", "next": [does]}
-        answer: Json = {"dry_run": True, "hint": "Nothing matches, so there is nothing to do."}
-        only_failed = any(use.name == "only_failed" for use in tool.entry.params)
-        if only_failed and arguments.get("only_failed", True):
-            every = next_call(tool.name, "counts what did not fail too", **arguments | {"only_failed": False})
-            answer["next"] = [every]
-        return answer
 
     @staticmethod
     def _slots(tool: Tool) -> set[str]:

@@ -40,7 +40,7 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
             if tool.entry.counts:
                 numbers = {name: (reply.one or {}).get(name) or 0 for name in tool.entry.counts}
                 ids = tuple(f"{name}: {number}" for name, number in numbers.items())
-                return Targets(ids, sum(numbers.values()), touched, None, numbers)
+                return Targets(ids, sum(numbers.values()), touched, reply, numbers)
             rows = [reply.one] if reply.rows is None and reply.one else reply.rows or []
             ids = tuple(sorted(name_of(row) for row in rows))
             touched = touched | reached(touched, rows)
