@@ -28,6 +28,7 @@ from airflow_mcp.tools.guarding.confirm import Change, Confirmation, confirm, of
 from airflow_mcp.tools.guarding.guard import Guard
 from airflow_mcp.tools.guarding.targets import names_in
 from airflow_mcp.tools.inner import InnerDoor, Room
+from airflow_mcp.tools.latest_run import find_run, name_run
 from airflow_mcp.tools.missing import explain_missing
 from airflow_mcp.tools.next_calls import adapt
 from airflow_mcp.tools.operation.operate import Operations
@@ -143,12 +144,19 @@ class Door:
                     return self._adapted(confirmation.preview, caller, version)
                 granted = confirmation.granted
                 arguments = signed(tool, arguments, caller.name, version)
+            run_id = await find_run(InnerDoor(operations, None, caller, version, room), tool, arguments)
+            if run_id:
+                arguments = {**arguments, "dag_run_id": run_id}
+                arguments.pop("latest", None)
+                entry.arguments = shown(tool, arguments, self.catalog)
+                room = Room(max(room.budget - 2 * len(run_id) - 40, schema.SMALLEST_ANSWER), room.ceiling)
             if dry:
                 return self._adapted(await self._preview(change, decision, version, room), caller, version)
             if tool.entry.python:
                 inner = InnerDoor(operations, Within(tool, touched_by(tool, arguments)), caller, version, room, granted)
                 try:
-                    return await self._composite(tool, arguments, caller, inner)
+                    answer = await self._composite(tool, arguments, caller, inner)
+                    return name_run(answer, run_id) if run_id else answer
                 finally:
                     entry.status, entry.outcome = inner.status, inner.outcome
             try:
@@ -163,7 +171,8 @@ class Door:
         if links:
             reply = with_links(reply, self.client.url, (await operations.version(caller)).generation)
         extra: Json = {"done": True} if tool.entry.preview == "flag" else {}
-        return self._adapted(self._answer(tool, arguments, reply, fields, room, extra), caller, version)
+        answer = self._adapted(self._answer(tool, arguments, reply, fields, room, extra), caller, version)
+        return name_run(answer, run_id) if run_id else answer
 
     def _adapted(self, answer: Any, caller: Caller, version: Version | None) -> Any:
         """The answer with its calls to make next as this caller can make them here."""
