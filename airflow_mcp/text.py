@@ -1,6 +1,8 @@
 """Text that others wrote into Airflow, made safe to show: no control, ANSI, zero-width, bidi or tag characters.
 
-Such characters hide instructions from a person while a model reads them, or repaint a terminal. Newlines and tabs stay.
+Such characters hide instructions from a person while a model reads them, or repaint a terminal. Running text loses them
+(`clean`; newlines and tabs stay). An id keeps them, since it must be recognised when it is given back: they are written
+as `\\u{202E}` (`escape`), and read back (`unescape`).
 """
 
 from __future__ import annotations
@@ -10,15 +12,27 @@ from collections.abc import Callable
 from typing import Any
 
 _ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
-_UNSEEN = re.compile(
-    "["
-    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and newline, delete, C1
+# Unicode's categories Cc (without tab and newline), Cf, Co, Cs, Zl and Zp, its Default_Ignorable_Code_Points
+# (DerivedCoreProperties.txt, Unicode 16), its noncharacters, and the Braille cell without dots.
+_HIDDEN = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0, delete, C1
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # soft hyphen, joiners, fillers
-    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"  # zero width, bidi, invisible operators
+    "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2"  # signs that span the digits behind them
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff0-\ufffb"  # zero width, lines, bidi, invisible
+    "\ufe00-\ufe0f"  # variation selectors
     "\ud800-\udfff"  # halves of a surrogate pair, which UTF-8 cannot carry
+    "\ue000-\uf8ff\U000f0000-\U0010ffff"  # private use: each font shows something else
+    "\ufdd0-\ufdef\ufffe\uffff"  # noncharacters
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0xF0000, 0x10000))
+    + "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff"  # tag characters and the supplementary variation selectors
-    "]"
 )
+_UNSEEN = re.compile(f"[{_HIDDEN}]")
+# In an id a tab, a newline and the spaces that look like the plain one are not seen either (category Zs).
+_UNSEEN_IN_ID = re.compile(f"[{_HIDDEN}\t\n\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]|\\\\(?=u\\{{)")
+_UNSEEN_IN_SENTENCE = re.compile(f"[{_HIDDEN}]|\\\\(?=u\\{{)")
+_ESCAPED = re.compile(r"\\u\{([0-9A-Fa-f]{1,6})\}")
+_UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
@@ -26,6 +40,50 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return _UNSEEN.sub("", _ANSI.sub("", text))
+
+
+class Escaped(str):
+    """An id as it is shown: it is not escaped once more."""
+
+    __slots__ = ()
+
+
+def escape(text: str) -> str:
+    """Write an id so that each character of it is seen; a backslash before `u{` is written as `\\u{5C}`."""
+    return text if isinstance(text, Escaped) else Escaped(_UNSEEN_IN_ID.sub(_escaped, text))
+
+
+def escape_in_sentence(text: str) -> str:
+    """The same for a text that holds ids among words of this server: its newlines and spaces stay."""
+    return text if isinstance(text, Escaped) else _UNSEEN_IN_SENTENCE.sub(_escaped, text)
+
+
+def escape_unseen(text: str) -> str:
+    """The same for a text that holds ids among words of others, whose backslashes stay too: nothing reads it back."""
+    return _UNSEEN.sub(_escaped, text)
+
+
+def unescape(text: str) -> str:
+    """Read an id as `escape` wrote it. What is no such escape stays as it is."""
+    return _ESCAPED.sub(_unescaped, text) if "\\u{" in text else text
+
+
+def unsendable(text: str) -> str:
+    """The first character that no request can carry, written as in `escape`, or "": NUL, or half a surrogate pair.
+
+    UTF-8 has no halves of surrogate pairs (RFC 3629, 3), and PostgreSQL, where Airflow stores texts, no NUL.
+    """
+    found = _UNSENDABLE.search(text)
+    return _escaped(found) if found else ""
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{{{ord(match[0]):X}}}"
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = int(match[1], 16)
+    return chr(code) if code <= 0x10FFFF else match[0]
 
 
 def in_strings(value: Any, change: Callable[[str], str]) -> Any:

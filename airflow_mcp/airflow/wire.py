@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from airflow_mcp.airflow.error_detail import detail_of
+from airflow_mcp.airflow.json_body import parse_json
 from airflow_mcp.catalog.grammar import Parameter
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Generation, Version
@@ -20,12 +22,11 @@ from airflow_mcp.errors import (
     NotSupportedError,
     UnusableAnswerError,
 )
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean, shorten
+from airflow_mcp.excerpt import excerpt_text
+from airflow_mcp.text import shorten
 
 _OPTIONAL_SEGMENT = re.compile(r"\[/\{(\w+)\}\]")
 _SLOT = re.compile(r"\{(\w+)\}")
-_DETAIL_SIZE = 300  # characters of Airflow's own words in an error
 _REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422})  # by which a request is refused, and not done
 
 
@@ -179,14 +180,17 @@ def _query_values(value: Any, comma: bool) -> list[str]:
     return [] if value is None else [str(value)]
 
 
-def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
+async def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
     """The JSON value of a response (None for an empty one). Raises what `failure` gives for anything but 2xx."""
     if 200 <= status < 300:
-        if not content.strip():
+        if not content or content.isspace():
             return None
         try:
-            return json.loads(content)
-        except (ValueError, RecursionError):
+            return await parse_json(content)
+        except RecursionError:
+            said = f"Airflow answered {tool.name} with JSON that is nested too deeply to be read. Its UI may show it."
+            raise UnusableAnswerError(said, status) from None
+        except ValueError:
             # Airflow 3 shows its login page at any path of an auth manager that it has not.
             if _is_of_fab(tool) and tool.entry.access == "read":
                 raise _without_fab(tool.name) from None
@@ -223,7 +227,7 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
     Of a change it is UnusableAnswerError unless Airflow itself refuses it: then nothing tells whether it happened.
     """
     name = tool.entry.part_of or tool.name
-    detail = _detail(content)
+    detail = detail_of(content)
     said = f" Airflow says: {detail.rstrip('.')}." if detail else ""
     if tool.entry.access != "read" and not is_refusal(status, content):
         return _unusable(name, status, said, location)
@@ -236,7 +240,7 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
                 "that permission, or use another login.",
                 status,
             )
-        case 404 if _is_of_fab(tool) and _detail(content) in ("", "Not Found"):  # FAB's own names what is missing
+        case 404 if _is_of_fab(tool) and detail_of(content) in ("", "Not Found"):  # FAB's own names what is missing
             return _without_fab(name)
         case 405 if _is_of_fab(tool):
             return _without_fab(name)
@@ -290,31 +294,9 @@ def _without_fab(name: str) -> NotSupportedError:
 
 def redirected(status: int, location: str) -> AirflowError:
     """The error for a redirect, which could lead credentials anywhere."""
-    place = shorten(redact_text(clean(location)), 120) or "nowhere"
+    place = shorten(excerpt_text(location, 120), 120) or "nowhere"
     return AirflowError(
         f"Airflow answered with a redirect to {place}, which is never followed. "
         "Set AIRFLOW_MCP_URL to the final address of Airflow.",
         status,
     )
-
-
-def _detail(content: bytes) -> str:
-    """Airflow's own words, whichever of its error forms they come in; HTML has none worth showing."""
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(body, dict):
-        return ""
-    detail = body.get("detail") or body.get("title") or body.get("error") or ""
-    if isinstance(detail, dict):  # a database error: the reason is all there is, the rest is hidden by Airflow
-        detail = detail.get("reason") or detail.get("message") or ""
-        if "Unique constraint" in str(detail):
-            detail = "an object with this id or logical date already exists"
-    if isinstance(detail, list):  # FastAPI's validation errors
-        detail = "; ".join(
-            f"{'.'.join(str(part) for part in item.get('loc', ()) if part not in ('body', 'query'))}: {item.get('msg')}"
-            for item in detail
-            if isinstance(item, dict)
-        )
-    return shorten(redact_text(" ".join(clean(str(detail)).split())), _DETAIL_SIZE)  # a cut secret is a secret still

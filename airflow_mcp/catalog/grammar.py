@@ -1,7 +1,6 @@
 """The words a manifest may use: frozen models that refuse anything else.
 
-No expressions and no templates: an entry that needs more than these words becomes a composite (`python`). Routes and
-parameters are written in the notations of `notation.py`.
+No expressions and no templates: an entry that needs more becomes a composite (`python`). notation.py has notations.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
-from airflow_mcp.catalog.notation import PerGeneration, Route, Use, Word, parse_use
+from airflow_mcp.catalog.notation import Effects, Kind, Kinds, PerGeneration, Route, Use, Word, parse_use
+from airflow_mcp.catalog.read_back import ReadBack
 from airflow_mcp.catalog.versions import EVERYWHERE, Generation, Since
 
 Access = Literal["read", "write", "destructive", "admin"]
@@ -87,24 +87,6 @@ class Bulk(Word):
     along: str | None = None  # the list of what changes or goes with one entity, and is counted with it
 
 
-class ReadBack(Word):
-    """What shows whether a change happened whose answer cannot be used: `operation`, read with the call's own ids.
-
-    It happened where the record, or every row, holds what was asked for: each argument that is a field of it, those of
-    `holds` under another name, and `values`.
-    """
-
-    operation: str
-    asks: dict[str, str] = {}  # argument of `operation` -> the call's, where that is called otherwise
-    where: dict[str, Any] = {}  # arguments of `operation` that are always the same
-    holds: dict[str, str] = {}  # field of the record -> the call's argument
-    apart: tuple[str, ...] = ()  # arguments that may be held otherwise: the id alone tells, and the rest is shown
-    values: dict[str, Any] = {}  # field of the record -> its value afterwards; "*" for any but null
-    gone: bool = False  # it happened where there is no such object, or no row
-    made: str = ""  # field with the time a row was made at: it happened where one that fits was made since
-    unfinished: bool = False  # of task instances: it happened where none of those that still match has ended
-
-
 class Scope(Word):
     """What a call touches, by noun, and where that is found; all None means it touches none of them."""
 
@@ -112,6 +94,11 @@ class Scope(Word):
     pool: Where | None = None
     variable: Where | None = None
     connection: Where | None = None
+
+    @property
+    def nouns(self) -> frozenset[str]:
+        """The nouns that it touches."""
+        return frozenset(self.model_dump(exclude_none=True))
 
 
 def _parse_scope(value: Any) -> Any:
@@ -142,6 +129,8 @@ class Entry(Word):
     summary: str
     words: str = ""  # what people call it besides, for find_tools
     access: Access
+    effects: Effects = ()  # what it changes, by tool
+    kinds: Kinds = ()  # of its own effect, for rules
     scope: Annotated[Scope, BeforeValidator(_parse_scope)]
     v1: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     v2: Annotated[Route | None, BeforeValidator(_parse_route)] = None
@@ -221,6 +210,15 @@ class Entry(Word):
             raise ValueError("scope.dag = 'look_up' and look_up go together")
         return self
 
+    def kinds_of(self, arguments: Json) -> frozenset[Kind]:
+        """What kinds of effect its own is in a call with these arguments."""
+        return frozenset(use.name for use in self.kinds if not use.when or use.when.holds(arguments))
+
+    @property
+    def possible_kinds(self) -> frozenset[Kind]:
+        """What kinds of effect its own may be."""
+        return frozenset(use.name for use in self.kinds)
+
     def is_dry(self, arguments: Json) -> bool:
         """Whether a call with these arguments only shows what it would touch."""
         default = self.default.both.get("dry_run")
@@ -268,6 +266,7 @@ class Parameter(Word):
     json_text: tuple[Generation, ...] = ()  # generations that take any value but a text as JSON in a text
     slash: tuple[Generation, ...] = ()  # generations whose route takes "/" in it (sent as %2F)
     uri: StrictBool = False  # a URI as an id: it holds "/" anywhere, and "//"
+    id: StrictBool = False  # an id, some, or a part of one: read back from the form in which answers show ids
     secret: StrictBool = False  # masked wherever a call's arguments are shown
 
     def wire_name(self, name: str, generation: Generation) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from airflow_mcp.catalog.complaints import complaint
+from airflow_mcp.catalog.effect_checks import CLASSES, check_conditions, check_effects
 from airflow_mcp.catalog.grammar import Entry, Parameter, Record, Toolsets
 from airflow_mcp.catalog.references import check_default, check_entries, check_parameters
 from airflow_mcp.errors import ManifestError, UnknownToolError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=BaseModel)
 _PACKAGE = Path(__file__).parents[1]
-_CLASSES = ("read", "write", "destructive", "admin")
 _SHARED = ("parameters.toml", "records.toml", "toolsets.toml")
 
 
@@ -33,6 +33,18 @@ class Tool:
     toolset: str
     entry: Entry
     reach: tuple[Tool, ...] = field(default=(), compare=False, repr=False)  # what it may run, if it `forwards`
+    others: dict[str, Tool] = field(default_factory=dict[str, "Tool"], compare=False, repr=False)  # see `effects`
+
+    @property
+    def effects(self) -> tuple[Tool, ...]:
+        """The tools by which its effects are named, in the manifest's order; of a read, itself."""
+        named = dict.fromkeys(use.name for use in self.entry.effects) or {self.name: None}
+        return tuple(self.others.get(name, self) for name in named)
+
+    @property
+    def is_vehicle(self) -> bool:
+        """Whether it changes something and is only another way to what other tools do."""
+        return bool(self.entry.effects) and not self.entry.part_of and self.name not in {t.name for t in self.effects}
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,7 @@ def load_catalog(folder: Path | None = None) -> Catalog:
                 raise ManifestError(f"{file}: [{name}] is already in {operations[name].toolset}.toml.")
             operations[name] = Tool(name, toolset, entry)
     records = _parse(Record, "records.toml", files["records.toml"])
+    operations = _with_effects(operations)
     operations |= _forwarders(operations)
     default = frozenset(_parse(Toolsets, "toolsets.toml", {"": files["toolsets.toml"]})[""].default)
     catalog = Catalog(operations, parameters, records, default, synonyms)
@@ -133,6 +146,18 @@ def _synonyms(table: dict[str, Any]) -> dict[str, str]:
     return table
 
 
+def _with_effects(operations: dict[str, Tool]) -> dict[str, Tool]:
+    """The tools with those by which their effects are named. Raises ManifestError for wrong `effects` and `kinds`."""
+    entries = {name: tool.entry for name, tool in operations.items()}
+    for name, tool in operations.items():
+        check_effects(name, f"{tool.toolset}.toml", tool.entry, entries)
+    named = {name: {use.name for use in entry.effects} - {name} for name, entry in entries.items()}
+    return {
+        name: replace(tool, others={other: operations[other] for other in named[name]})
+        for name, tool in operations.items()
+    }
+
+
 def _forwarders(operations: dict[str, Tool]) -> dict[str, Tool]:
     """The tools that run others, each with what it may run."""
     own = [tool for tool in operations.values() if not tool.entry.forwards and not tool.entry.part_of]
@@ -164,8 +189,9 @@ def _check_references(catalog: Catalog) -> None:
     check_default(catalog)
     for tool in catalog.operations.values():
         entry = tool.entry
+        check_conditions(tool.name, f"{tool.toolset}.toml", entry, catalog.parameters)
         for name in entry.steps:
-            if _CLASSES.index(catalog.operations[name].entry.access) > _CLASSES.index(entry.access):
+            if CLASSES.index(catalog.operations[name].entry.access) > CLASSES.index(entry.access):
                 raise ManifestError(
                     f"{tool.toolset}.toml: [{tool.name}] access: its step {name} is "
                     f"{catalog.operations[name].entry.access}, so it cannot be {entry.access}."

@@ -7,12 +7,19 @@
                "run"   one run: dag_run_id, or the latest (tools/latest_run.py)
                "state:run_state"   the argument `state`, described in parameters.toml as [run_state]
 - a default    "stringify@2.10" as the key of `const` or `default`: sent only where the version knows it
+- an effect    "delete_pool for delete"   the tool that does only that, once for each item of an argument;
+               "set_dag_run_state for update.state"   for each item that has the field;
+               "pause_dag for list_dags"   for each row of a list that is asked with the call's own filters;
+               "update_pool for create if on_existing=overwrite"   only where the call says so
+- a kind       "starts_runs if state=queued"   of what an effect is, always or where the call says so
 """
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -21,6 +28,10 @@ from airflow_mcp.catalog.versions import EVERYWHERE, LOCAL, Since, Version
 _ROUTE = re.compile(r"(GET|POST|PATCH|PUT|DELETE) (/\S*?)(?: @(\S+))?")
 _USE = re.compile(r"([a-z_]+)(?::([a-z_]+))?(\.range)?(\?)?(?:@(\S+))?")
 _SLOT = re.compile(r"\{(\w+)\}")
+_WHEN = r"(?: if (?P<argument>[a-z_]+)=(?P<value>\S+))?"
+_EFFECT = re.compile(rf"(?P<name>[a-z_]+)(?: for (?P<each>[a-z_]+)(?:\.(?P<field>[a-z_]+))?)?{_WHEN}")
+_KIND = re.compile(rf"(?P<name>[a-z_]+){_WHEN}")
+Kind = Literal["delete", "starts_runs", "state", "config", "access"]
 
 
 class Word(BaseModel):
@@ -123,3 +134,61 @@ class PerGeneration(Word):
         """The plain values that this version takes."""
         merged = self.both | (self.v1 if version.generation == "v1" else self.v2)
         return {name: gated.value for name, gated in merged.items() if gated.since.has(version)}
+
+
+class Condition(Word):
+    """What a call must say: an argument's value, as JSON spells it but without quotes."""
+
+    argument: str
+    value: str
+
+    def holds(self, arguments: dict[str, Any]) -> bool:
+        """Whether the arguments say so."""
+        given = arguments.get(self.argument)
+        return (given if isinstance(given, str) else json.dumps(given, default=str)) == self.value
+
+
+class EffectUse(Word):
+    """One effect of an entry: the tool that does only that, what it is done to, and when."""
+
+    name: str
+    each: str = ""  # an argument, to each item of which it is done, or a list, to each row of which it is
+    field: str = ""  # only to items that have this field
+    when: Condition | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> EffectUse:
+        """Read one string of `effects`. Raises ValueError."""
+        match = _EFFECT.fullmatch(text)
+        if match is None:
+            raise ValueError(
+                f"{text!r} is not an effect, written TOOL, 'TOOL for ARGUMENT' or 'TOOL if ARGUMENT=VALUE'"
+            )
+        return cls(name=match["name"], each=match["each"] or "", field=match["field"] or "", when=_condition(match))
+
+
+class KindUse(Word):
+    """One kind of an entry's effect, and when it is of that kind."""
+
+    name: Kind
+    when: Condition | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> KindUse:
+        """Read one string of `kinds`. Raises ValueError."""
+        match = _KIND.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a kind such as 'delete' or 'starts_runs if state=queued'")
+        return cls.model_validate({"name": match["name"], "when": _condition(match)})
+
+
+def _condition(match: re.Match[str]) -> Condition | None:
+    return Condition(argument=match["argument"], value=match["value"]) if match["argument"] else None
+
+
+def _parse_each(word: type[EffectUse] | type[KindUse], value: Any) -> Any:
+    return [word.parse(one) if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
+
+
+Effects = Annotated[tuple[EffectUse, ...], BeforeValidator(partial(_parse_each, EffectUse))]
+Kinds = Annotated[tuple[KindUse, ...], BeforeValidator(partial(_parse_each, KindUse))]

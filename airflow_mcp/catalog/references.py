@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-from airflow_mcp.catalog.grammar import Entry, Json, Parameter, ReadBack, Record
+from airflow_mcp.catalog.grammar import Entry, Json, Parameter, Record
+from airflow_mcp.catalog.read_back import ReadBack
 from airflow_mcp.errors import ManifestError
 
 if TYPE_CHECKING:

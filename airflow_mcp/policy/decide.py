@@ -1,31 +1,28 @@
-"""May this call happen? Pure: a policy and the parsed call give one decision, with the rule that made it.
+"""May this call happen? Pure: a policy and the effects of a call give one decision, with the rules that made it.
 
-A call touches ids of nouns (DAGs, pools, variables, connections), or everything of a noun: a `~`, a missing filter, a
-list of all. A changing call that could touch something outside an allow rule, or inside a deny rule, is refused. A read
-of everything is decided row by row instead: `Decision.by_row` says so.
+An effect touches ids of nouns (DAGs, pools, variables, connections), or everything of a noun: a `~`, a missing filter,
+a list of all. A change that could touch something outside an allow rule, or inside a deny rule, is refused. A read of
+everything is decided row by row instead: `Decision.by_row` says so. One refused effect refuses the whole call.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import reduce
+from itertools import chain, combinations
 
-from airflow_mcp.catalog.grammar import Json, Noun
+from airflow_mcp.catalog.grammar import Noun
 from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.notation import Kind
 from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.policy.effects import Effect, Touched
 from airflow_mcp.policy.narrow import WHOLE, Narrowing
 from airflow_mcp.policy.rules import NOUNS, SECRET, Allow, Confirm, Policy, Rule, default_confirm
 from airflow_mcp.tokens import LOCAL
 
-Touched = dict[Noun, frozenset[str] | None]  # ids, or None for everything of that noun
 _STRICTNESS: dict[Confirm, int] = {"never": 0, "plan": 1, "human": 2}
 NO_NAMES = ("role:", "scope:")  # what a rule's `callers` may start with and a caller's name may not
-_ARGUMENTS: dict[Noun, tuple[str, ...]] = {  # where a call's ids of a noun stand
-    "dag": ("dag_id", "dag_ids"),
-    "pool": ("pool_name",),
-    "variable": ("variable_key", "key"),
-    "connection": ("connection_id",),
-}
 
 
 @dataclass(frozen=True)
@@ -43,99 +40,94 @@ class Decision:
     """The verdict on one call, and the rule that made it."""
 
     allowed: bool
-    rule: str  # "deny rule 1 (airflow-mcp.toml, line 12)", "policy.default", or "no rule"
+    rules: tuple[str, ...]  # "deny rule 1 (airflow-mcp.toml, line 12)", "policy.default", or "no rule"
     confirm: Confirm = "never"
     max_affected: int | None = None
     by_row: frozenset[Noun] = frozenset()  # decide every row of the reply again by these nouns
     within: Within | None = None  # whose step this is about
+    denied: Tool | None = None  # the effect that a rule denies, where it is not the tool itself that is denied
+    lacking: tuple[Effect, ...] = ()  # the effects that no rule allows, as far as they reach
+
+    @property
+    def rule(self) -> str:
+        """The rules in one line."""
+        return ", ".join(self.rules)
 
 
 @dataclass(frozen=True)
 class Within:
-    """The composite that takes a step, and what its own call touches."""
+    """The call that an effect or a step is part of, and all of its effects."""
 
     tool: Tool
-    touched: Touched
+    effects: tuple[Effect, ...]
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What kinds the tool's own effect is of in this call."""
+        return frozenset[Kind]().union(*(one.kinds for one in self.effects if one.tool.name == self.tool.name))
 
 
-def touched_by(tool: Tool, arguments: Json) -> Touched:
-    """What the parsed call touches of each noun in its entry's scope."""
-    touched: Touched = {}
-    for noun in NOUNS:
-        where = getattr(tool.entry.scope, noun)
-        if where is None:
-            continue
-        ids = _ids(tool, noun, arguments) if where != "every_row" else None
-        touched[noun] = ids or None
-    return touched
+def decide_call(policy: Policy, tool: Tool, effects: tuple[Effect, ...], asker: Asker) -> Decision:
+    """The decision on a whole call: allowed where each of its effects is, with the strictest confirmation and cap."""
+    decisions = [decide(policy, effect, asker, _around(tool, effects, effect)) for effect in effects]
+    if refused := [decision for decision in decisions if not decision.allowed]:
+        lacking = tuple({one.tool.name: one for decision in refused for one in decision.lacking}.values())
+        first = next((decision for decision in refused if not decision.lacking), refused[0])
+        return replace(first, within=None, lacking=() if not first.lacking else lacking)
+    rules = dict.fromkeys(rule for decision in decisions for rule in decision.rules)
+    return replace(reduce(stricter, decisions), rules=tuple(rules), within=None)
 
 
-def _ids(tool: Tool, noun: Noun, arguments: Json) -> frozenset[str] | None:
-    """The ids of a noun that a call names; None where it may touch others."""
-    singly, several = set[str](), set[str]()
-    for name in _ARGUMENTS[noun]:
-        value = arguments.get(name)
-        if isinstance(value, list):
-            several |= {str(item) for item in value}
-        elif value is not None:
-            singly.add(str(value))
-    narrowed = bool(tool.entry.instead and several)  # "~" and a list of ids: those of the list
-    if bulk := tool.entry.bulk:
-        entities = [one for word in ("create", "update", "delete") for one in arguments.get(word) or ()]
-        own = [_of_entity(one, _ARGUMENTS[noun], [*bulk.ids][-1]) for one in entities]
-        several |= {one for one in own if one}
-        narrowed = narrowed or all(own)  # "~", and every entity says whose it is
-    if narrowed:
-        singly.discard("~")
-    ids = singly | several
-    return None if "~" in ids else frozenset(ids)
+def _around(tool: Tool, effects: tuple[Effect, ...], effect: Effect) -> Within | None:
+    return Within(tool, effects) if effect.tool.name != tool.name else None
 
 
-def _of_entity(entity: object, names: tuple[str, ...], key: str) -> str:
-    """The id of a noun that one entity of a bulk call names, or nothing; a text is what names the entity."""
-    if not isinstance(entity, dict):
-        return str(entity) if key in names else ""
-    return next((str(entity[name]) for name in names if entity.get(name)), "")
+def decide(policy: Policy, effect: Effect, asker: Asker, within: Within | None = None) -> Decision:
+    """The decision on one effect or read. Deny wins; among allows the strictest confirmation and cap hold.
 
-
-def decide(policy: Policy, tool: Tool, touched: Touched, asker: Asker, within: Within | None = None) -> Decision:
-    """The decision on a call that touches this. Deny wins; among allows the strictest confirmation and cap hold.
-
-    A step `within` a composite is denied by what denies either, and allowed by what allows the composite; a reading one
-    also by what allows it alone.
+    Within a call of another tool it is denied by what denies either; a read is allowed there also by what allows an
+    effect of that call, on the ids of both.
     """
-    changing = tool.entry.access != "read"
-    actors = (tool, within.tool) if within else (tool,)
-    if not tool.entry.forwards and (left_out := asker.narrowing.refuses(tool, within.tool if within else None)):
-        return Decision(False, left_out, within=within)
+    tool, touched, changing = effect.tool, effect.touched, effect.changes
+    outer = within.tool if within else None
+    if not tool.entry.forwards and (left_out := asker.narrowing.refuses(tool, outer)):
+        return Decision(False, (left_out,), within=within)
     for rule in policy.deny:
-        if any(_is_about(rule, one, asker, every=True) for one in actors) and _denies(rule, touched, changing):
-            return Decision(False, rule.name, within=within)
-    alone = None if changing and within else tool  # a changing step has no leave but the composite's
+        itself = _is_about(rule, tool, asker, every=True, kinds=effect.kinds)
+        around = within is not None and _is_about(rule, within.tool, asker, every=True, kinds=within.kinds)
+        if (itself or around) and _denies(rule, touched, changing):
+            return Decision(False, (rule.name,), within=within, denied=None if around else tool)
 
     def allows(rule: Allow) -> bool:
-        if alone and _is_about(rule, alone, asker, every=False) and _covers(rule, touched, changing):
+        if _is_about(rule, tool, asker, every=False, kinds=effect.kinds) and _covers(rule, touched, changing):
             return True
-        about = within is not None and _is_about(rule, within.tool, asker, every=False)
-        return within is not None and about and _covers(rule, within.touched | touched, changing)
+        return (
+            not changing
+            and within is not None
+            and any(
+                _is_about(rule, one.tool, asker, every=False, kinds=one.kinds)
+                and _covers(rule, one.touched | touched, changing)
+                for one in within.effects
+            )
+        )
 
     matching = [rule for rule in policy.allow if allows(rule)]
     if not matching and (changing or policy.default == "none"):
-        return Decision(False, "no rule", within=within)
+        return Decision(False, ("no rule",), within=within, lacking=(effect,))
     by_row: frozenset[Noun] = frozenset()
     if not changing:
+        actors = (tool, *(one.tool for one in within.effects), within.tool) if within else (tool,)
         by_row = frozenset(
             noun for noun, ids in touched.items() if ids is None and depends_on(policy, noun, asker, *actors)
         )
     if not matching:
-        return Decision(True, "policy.default", by_row=by_row, within=within)
-    confirms: list[Confirm] = [_confirm(rule, tool) for rule in matching]
-    confirm: Confirm = max(confirms, key=lambda one: _STRICTNESS[one]) if changing else "never"
+        return Decision(True, ("policy.default",), by_row=by_row, within=within)
+    confirms: list[Confirm] = [_confirm(rule, tool, outer) for rule in matching]
     caps = [rule.max_affected for rule in matching if rule.max_affected is not None]
     return Decision(
         True,
-        ", ".join(rule.name for rule in matching),
-        confirm=confirm,
+        tuple(rule.name for rule in matching),
+        confirm=_strictest(confirms) if changing else "never",
         max_affected=min(caps, default=None),
         by_row=by_row,
         within=within,
@@ -153,8 +145,7 @@ def depends_on(policy: Policy, noun: Noun, asker: Asker, *tools: Tool) -> bool:
 
 def offers(policy: Policy, tool: Tool, asker: Asker) -> bool:
     """Whether some call of this tool may be allowed: what a list shows."""
-    unconditional = (rule for rule in policy.deny if not any(map(rule.patterns, NOUNS)))
-    if any(_is_about(rule, tool, asker, every=True) for rule in unconditional):
+    if _is_denied(policy, tool, frozenset(), asker):
         return False
     if tool.entry.forwards:
         return any(offers(policy, one, asker) for one in tool.reach)
@@ -162,21 +153,48 @@ def offers(policy: Policy, tool: Tool, asker: Asker) -> bool:
         return False
     if tool.entry.access == "read" and policy.default == "read":
         return True
-    return any(_is_about(rule, tool, asker, every=False) and rule.fits(tool) for rule in policy.allow)
+    always = [one for one in tool.effects if _always_has(tool, one)]
+    return (all if always else any)(_offers(policy, one, asker) for one in always or tool.effects)
+
+
+def _always_has(tool: Tool, effect: Tool) -> bool:
+    arguments = {use.name for use in tool.entry.params}
+    uses = (use for use in tool.entry.effects if use.name == effect.name)
+    return not tool.entry.effects or any(use.when is None and use.each not in arguments for use in uses)
+
+
+def _offers(policy: Policy, effect: Tool, asker: Asker) -> bool:
+    """Whether some effect of this name may be allowed, of whatever kinds its arguments may make it."""
+    always = frozenset[Kind](use.name for use in effect.entry.kinds if use.when is None)
+    at_times = effect.entry.possible_kinds - always
+    choices = chain.from_iterable(combinations(at_times, size) for size in range(len(at_times) + 1))
+    return any(
+        not _is_denied(policy, effect, kinds, asker)
+        and any(_is_about(rule, effect, asker, every=False, kinds=kinds) and rule.fits(effect) for rule in policy.allow)
+        for kinds in (always.union(some) for some in choices)
+    )
+
+
+def _is_denied(policy: Policy, tool: Tool, kinds: frozenset[Kind], asker: Asker) -> bool:
+    """Whether a rule denies this whatever it touches."""
+    everywhere = (rule for rule in policy.deny if not any(map(rule.patterns, NOUNS)))
+    return any(_is_about(rule, tool, asker, every=True, kinds=kinds) for rule in everywhere)
 
 
 def stricter(one: Decision, other: Decision) -> Decision:
     """Both decisions at once: the stricter confirmation, the smaller cap, and denied if either is."""
     caps = [each.max_affected for each in (one, other) if each.max_affected is not None]
-    confirms: list[Confirm] = [one.confirm, other.confirm]
-    confirm: Confirm = max(confirms, key=lambda each: _STRICTNESS[each])
+    confirm = _strictest([one.confirm, other.confirm])
     return replace(other if one.allowed else one, confirm=confirm, max_affected=min(caps, default=None))
 
 
 def may_ask_for_plan(policy: Policy, tool: Tool, asker: Asker) -> bool:
     """Whether some call of this tool may have to be confirmed by a plan."""
-    rules = (rule for rule in policy.allow if _is_about(rule, tool, asker, every=False) and rule.fits(tool))
-    return tool.entry.access != "read" and any(_confirm(rule, tool) == "plan" for rule in rules)
+    return tool.entry.access != "read" and any(
+        _is_about(rule, effect, asker, every=False) and rule.fits(effect) and _confirm(rule, effect, tool) == "plan"
+        for effect in tool.effects
+        for rule in policy.allow
+    )
 
 
 def reveals_secrets(policy: Policy, asker: Asker) -> bool:
@@ -185,35 +203,55 @@ def reveals_secrets(policy: Policy, asker: Asker) -> bool:
 
 
 def refusal(policy: Policy, tool: Tool, decision: Decision, asker: Asker) -> NotAllowedError:
-    """The sentence for a call that is not allowed: by which rule, and what would change it.
+    """The sentence for a call that is not allowed: which effect of it, by which rule, and what would change it.
 
     Rules are named, and neither their patterns nor their callers told: those may be what a reader must not know of.
     """
-    access = tool.entry.access
     start = f"{tool.name} is not allowed here, and nothing was changed"
-    if decision.rule != "no rule":
-        return NotAllowedError(f"{start}: {decision.rule} denies it, and no permission lifts a denial.")
-    narrower = [rule for rule in policy.allow if _is_about(rule, tool, asker, every=False)]
-    if narrower:
-        nouns = " and ".join(word for noun, word in NOUNS.items() if any(rule.patterns(noun) for rule in narrower))
-        names = " and ".join(rule.name for rule in narrower)
-        return NotAllowedError(
-            f"{start}: it is allowed only by {names}, for some {nouns} alone, and this call reaches further."
-        )
-    if any(rule.reaches(tool, every=False) for rule in policy.allow):
-        return NotAllowedError(
-            f"{start}: rules allow it to other callers than {asker.name!r}, or on other Airflows. The operator of this "
-            "server can say who may do it here."
-        )
-    article = "an" if access == "admin" else "a"
+    if not decision.lacking:
+        what = "it" if decision.denied is None else _subject(decision.denied, tool)
+        return NotAllowedError(f"{start}: {decision.rule} denies {what}, and no permission lifts a denial.")
+    for effect in decision.lacking:
+        what = _subject(effect.tool, tool)
+        narrower = [
+            rule for rule in policy.allow if _is_about(rule, effect.tool, asker, every=False, kinds=effect.kinds)
+        ]
+        if narrower:
+            nouns = " and ".join(word for noun, word in NOUNS.items() if any(rule.patterns(noun) for rule in narrower))
+            names = " and ".join(rule.name for rule in narrower)
+            return NotAllowedError(
+                f"{start}: {what} is allowed only by {names}, for some {nouns} alone, and this call reaches further."
+            )
+        if any(rule.reaches(effect.tool, every=False, kinds=effect.kinds) for rule in policy.allow):
+            return NotAllowedError(
+                f"{start}: rules allow {what} to other callers than {asker.name!r}, or on other Airflows. The operator "
+                "of this server can say who may do it here."
+            )
+    first, *others = (effect.tool for effect in decision.lacking)
+    names = " and ".join(effect.name for effect in (first, *others))
+    article = "an" if first.entry.access == "admin" else "a"
+    why = f"{_subject(first, tool)} is {article} {first.entry.access} operation that no rule allows"
+    if others:
+        classes = " and ".join(f"{effect.name} ({effect.entry.access})" for effect in (first, *others))
+        why = f"no rule allows its effects {classes}"
     return NotAllowedError(
-        f"{start}: it is {article} {access} operation that no rule allows. The operator of this server can allow it by "
-        f"adding {tool.name} (or @{access}) to the setting AIRFLOW_MCP_ALLOW or to a [[policy.allow]] rule."
+        f"{start}: {why}. The operator of this server can allow it by adding {names} to the setting AIRFLOW_MCP_ALLOW "
+        "or to a [[policy.allow]] rule."
     )
 
 
-def _confirm(rule: Allow, tool: Tool) -> Confirm:
-    return rule.confirm or default_confirm(tool.entry.access)
+def _subject(effect: Tool, tool: Tool) -> str:
+    return "it" if effect.name == tool.name else f"its effect {effect.name}"
+
+
+def _confirm(rule: Allow, effect: Tool, outer: Tool | None) -> Confirm:
+    """What a rule asks for; one that says nothing, what the class of the effect or of the tool around it does."""
+    usual: list[Confirm] = [default_confirm(one.entry.access) for one in (effect, outer) if one]
+    return rule.confirm or _strictest(usual)
+
+
+def _strictest(confirms: list[Confirm]) -> Confirm:
+    return max(confirms, key=lambda one: _STRICTNESS[one])
 
 
 def _is_for(rule: Rule, asker: Asker) -> bool:
@@ -224,8 +262,8 @@ def _is_for(rule: Rule, asker: Asker) -> bool:
     return here and (not rule.callers or _any_match(asker.roles, roles) or _any_match([asker.name], people))
 
 
-def _is_about(rule: Rule, tool: Tool, asker: Asker, *, every: bool) -> bool:
-    return _is_for(rule, asker) and rule.reaches(tool, every=every)
+def _is_about(rule: Rule, tool: Tool, asker: Asker, *, every: bool, kinds: frozenset[Kind] | None = None) -> bool:
+    return _is_for(rule, asker) and rule.reaches(tool, every=every, kinds=kinds)
 
 
 def _covers(rule: Rule, touched: Touched, changing: bool) -> bool:

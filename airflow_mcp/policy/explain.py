@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.policy.decide import Asker, Decision, Within, decide, offers, refusal, touched_by
+from airflow_mcp.policy.decide import Asker, Decision, Within, decide, decide_call, offers, refusal
+from airflow_mcp.policy.effects import Effect, effect_names, effects_of
 from airflow_mcp.policy.rules import Policy
 
 _CONFIRMATION = {
@@ -15,8 +16,11 @@ _CONFIRMATION = {
 
 def explain(policy: Policy, catalog: Catalog, tool: Tool, arguments: Json, asker: Asker) -> Json:
     """The verdict (allowed, confirm or denied), by which rule, and what would change it, as one flat record."""
-    decision = decide(policy, tool, touched_by(tool, arguments), asker)
+    effects = effects_of(tool, arguments)
+    decision = decide_call(policy, tool, effects, asker)
     facts: Json = {"tool": tool.name, "class": tool.entry.access, "rule": decision.rule}
+    if names := [name for name in effect_names(effects) if name != tool.name]:
+        facts["effects"] = names
     if tool.entry.forwards:
         return _explain_way(policy, tool, decision, asker)
     if tool.entry.is_dry(arguments):
@@ -27,15 +31,15 @@ def explain(policy: Policy, catalog: Catalog, tool: Tool, arguments: Json, asker
         facts["rows"] = "which DAGs it touches is looked up when it is called; this is about a call that reaches any"
     if tool.entry.scope.dag == "file" and not decision.by_row:
         facts["rows"] = "the other DAGs in the file are looked up when it is called, and each of them counts"
+    if any(use.each in catalog.operations for use in tool.entry.effects):
+        facts["rows"] = "which DAGs fit is looked up when it is called; this is about a call that reaches any"
     if not decision.allowed or not offers(policy, tool, asker):
         why = str(refusal(policy, tool, decision, asker))
         return {**facts, "verdict": "denied", "change": why}
-    within = Within(tool, touched_by(tool, arguments))
-    for name in tool.entry.steps:
-        step = catalog.operations[name]
-        taken = decide(policy, step, touched_by(step, arguments), asker, within)
+    for step in _reads_of(tool, effects, catalog):
+        taken = decide(policy, step, asker, Within(tool, effects))
         if not taken.allowed:
-            why = str(refusal(policy, step, taken, asker))
+            why = str(refusal(policy, step.tool, taken, asker))
             return {**facts, "verdict": "denied", "rule": taken.rule, "change": why}
     if decision.by_row:
         nouns = " and ".join(sorted(decision.by_row))
@@ -47,6 +51,13 @@ def explain(policy: Policy, catalog: Catalog, tool: Tool, arguments: Json, asker
     how = _CONFIRMATION[decision.confirm]
     change = 'confirm = "never" in every rule that allows it would drop the confirmation'
     return {**facts, "verdict": "confirm", "confirm": decision.confirm, "how": how, "change": change}
+
+
+def _reads_of(tool: Tool, effects: tuple[Effect, ...], catalog: Catalog) -> list[Effect]:
+    """The reads that a composite takes, each about the ids of one of its effects."""
+    steps = [catalog.operations[name] for name in tool.entry.steps]
+    reads = [step for step in steps if step.entry.access == "read"]
+    return [read for step in reads for effect in effects for read in effects_of(step, effect.arguments)]
 
 
 def _explain_way(policy: Policy, tool: Tool, decision: Decision, asker: Asker) -> Json:

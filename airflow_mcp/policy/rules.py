@@ -3,7 +3,7 @@
     [policy]
     default = "read"                        # reads need no rule; "none": they do
     [[policy.allow]]
-    tools = ["trigger_dag_run", "clear_*", "@write", "pools"]   # names, globs, classes, toolsets
+    tools = ["trigger_dag_run", "clear_*", "@write", "@delete", "pools"]   # names, globs, classes, kinds, toolsets
     instances = ["staging"]                 # each of these is optional; without it the rule is for every one
     dags = ["etl_*"]                        # likewise pools, variables, connections
     callers = ["role:oncall"]               # names, or role:NAME and scope:NAME, which no name matches
@@ -21,20 +21,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
+from airflow_mcp.catalog.effect_checks import CLASSES
 from airflow_mcp.catalog.grammar import Access, Noun, Word
 from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.notation import Kind
 from airflow_mcp.errors import SettingsError, chief
 from airflow_mcp.toml_lines import name_of_rule
 
 Confirm = Literal["never", "plan", "human"]
 SECRET = "@secret"  # noqa: S105 - a word of the policy: shows secret fields, permits no call
 NOUNS: dict[Noun, str] = {"dag": "dags", "pool": "pools", "variable": "variables", "connection": "connections"}
-_CLASSES = ("@read", "@write", "@destructive", "@admin")
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_WORDS = (*(f"@{name}" for name in CLASSES), *(f"@{kind}" for kind in KINDS))
 
 
 Path = tuple[str | int, ...]  # to a rule, or to a key of one, in the whole policy
@@ -69,9 +72,12 @@ class Rule(Word):
         """The patterns this rule has for a noun's ids; empty when it has none."""
         return {"dag": self.dags, "pool": self.pools, "variable": self.variables, "connection": self.connections}[noun]
 
-    def reaches(self, tool: Tool, *, every: bool) -> bool:
-        """Whether this rule is about a tool; `every` for a deny rule, whose globs reach admin tools too."""
-        return any(names(pattern, tool, every=every) for pattern in self.tools)
+    def reaches(self, tool: Tool, *, every: bool, kinds: frozenset[Kind] | None = None) -> bool:
+        """Whether this rule is about a tool; `every` for a deny rule, whose globs reach admin tools too.
+
+        Of an effect, `kinds` are those that it is of; without them, those that it may be of.
+        """
+        return any(names(pattern, tool, every=every, kinds=kinds) for pattern in self.tools)
 
     def fits(self, tool: Tool) -> bool:
         """A rule about a noun's ids never matches a tool that does not say it touches that noun."""
@@ -183,9 +189,17 @@ def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances:
         if not every and pattern in catalog.tools and catalog.tools[pattern].entry.forwards:
             sentence = f"{where}: {pattern} has no permission of its own: allow the tools that it may run."
             raise SettingsError(sentence, (*path, "tools"))
-        if pattern in _CLASSES or any(names(pattern, tool, every=every) for tool in catalog.tools.values()):
+        if not every and pattern in catalog.tools and catalog.tools[pattern].is_vehicle:
+            effects = " and ".join(tool.name for tool in catalog.tools[pattern].effects)
+            sentence = f"{where}: {pattern} has no permission of its own: allow what it does, {effects}."
+            raise SettingsError(sentence, (*path, "tools", number))
+        if pattern in _WORDS or any(names(pattern, tool, every=every) for tool in catalog.tools.values()):
             continue
-        near = difflib.get_close_matches(pattern, [*catalog.tools, *_CLASSES, SECRET], n=3, cutoff=0.5)
+        if ways := [tool for tool in catalog.tools.values() if tool.is_vehicle and names(pattern, tool, every=True)]:
+            effects = ", ".join(dict.fromkeys(one.name for tool in ways for one in tool.effects))
+            sentence = f"{where}: {pattern!r} matches only tools without a permission of their own: allow {effects}."
+            raise SettingsError(sentence, (*path, "tools", number))
+        near = difflib.get_close_matches(pattern, [*catalog.tools, *_WORDS, SECRET], n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}?" if near else "`airflow-mcp tools` lists every tool."
         raise SettingsError(f"{where}: {pattern!r} matches no tool. {hint}", (*path, "tools", number))
     for pattern in rule.instances:
@@ -195,19 +209,21 @@ def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances:
             raise SettingsError(sentence, (*path, "instances"))
 
 
-def names(pattern: str, tool: Tool, *, every: bool = False) -> bool:
-    """Whether a rule's word names a tool: its name, a glob, its class or its toolset; or what the tool is part of.
+def names(pattern: str, tool: Tool, *, every: bool = False, kinds: frozenset[Kind] | None = None) -> bool:
+    """Whether a rule's word names a tool: its name, a glob, its class, a kind or its toolset; or what it is part of.
 
-    No glob and no toolset reaches an admin tool, since whoever may create a user may create an administrator; in a deny
-    rule (`every`) they do.
+    No glob, no toolset and of the kinds only @access reaches an admin tool, since whoever may create a user may create
+    an administrator; in a deny rule (`every`) they do. What has no permission of its own, as a vehicle or what forwards
+    calls, may be denied by name, glob or toolset.
     """
-    if tool.entry.forwards:  # it has no class and no permission of its own, but may be denied as a way to those
+    if tool.entry.forwards or tool.is_vehicle:
         return every and (fnmatchcase(tool.name, pattern) or pattern == tool.toolset)
+    within_reach = every or tool.entry.access != "admin"
     if pattern.startswith("@"):
-        return pattern == f"@{tool.entry.access}"
+        is_kind = pattern[1:] in (tool.entry.possible_kinds if kinds is None else kinds)
+        return pattern == f"@{tool.entry.access}" or (is_kind and (within_reach or pattern == "@access"))
     if pattern in (tool.name, tool.entry.part_of):
         return True
-    within_reach = every or tool.entry.access != "admin"
     return within_reach and (fnmatchcase(tool.entry.part_of or tool.name, pattern) or pattern == tool.toolset)
 
 

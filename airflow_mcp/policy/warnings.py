@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.notation import Kind
 from airflow_mcp.policy.decide import NO_NAMES
 from airflow_mcp.policy.rules import NOUNS, SECRET, Allow, Policy, Rule, names
 
@@ -23,7 +24,7 @@ class Callers:
 
 
 def find_warnings(policy: Policy, catalog: Catalog, callers: Callers, instances: Iterable[str]) -> list[str]:
-    """One sentence for each rule, or part of one, that can match nothing, in the order of the rules."""
+    """One sentence for each rule, or part of one, that can match nothing or leaves its like allowed, in their order."""
     known = tuple(instances)
     return [
         f"{rule.name}: {sentence}"
@@ -32,6 +33,7 @@ def find_warnings(policy: Policy, catalog: Catalog, callers: Callers, instances:
             *_unknown_callers(rule, callers),
             *_unfit_words(rule, catalog),
             *_denied(rule, policy, catalog, known),
+            *_left(rule, policy, catalog, known),
         )
     ]
 
@@ -82,9 +84,39 @@ def _denied(rule: Rule, policy: Policy, catalog: Catalog, instances: tuple[str, 
     return [f"it can match nothing: all that it allows is denied by {by}."]
 
 
-def _covers(deny: Rule, rule: Rule, tool: Tool, instances: tuple[str, ...]) -> bool:
-    """Whether a denial is about every call of a tool that another rule is about."""
-    if not (deny.reaches(tool, every=True) and deny.fits(tool)):
+def _left(rule: Rule, policy: Policy, catalog: Catalog, instances: tuple[str, ...]) -> list[str]:
+    """What a denied glob leaves allowed of the kinds of effects that it denies."""
+    if isinstance(rule, Allow):
+        return []
+    effects = [tool for tool in catalog.tools.values() if tool.entry.effects and not tool.is_vehicle]
+    sentences: list[str] = []
+    for glob in (word for word in rule.tools if not _WILD.isdisjoint(word)):
+        kinds = [use.name for tool in effects if names(glob, tool, every=True) for use in tool.entry.kinds]
+        for kind in dict.fromkeys(kinds):
+            left = [
+                tool.name
+                for tool in effects
+                if kind in tool.entry.possible_kinds
+                and rule.fits(tool)
+                and _may_be(tool, kind, rule, policy, instances)
+            ]
+            if left:
+                some = f"{', '.join(left[:3])}{f' and {len(left) - 3} more' if len(left) > 3 else ''}"
+                sentences.append(f"{glob} leaves others of its kind allowed ({some}); @{kind} denies them all.")
+    return sentences
+
+
+def _may_be(tool: Tool, kind: Kind, rule: Rule, policy: Policy, instances: tuple[str, ...]) -> bool:
+    """Whether an effect of a kind is allowed to somebody where no denial covers what a rule is about."""
+    if any(_covers(deny, rule, tool, instances, kind) for deny in policy.deny):
+        return False
+    return any(each.reaches(tool, every=False) and each.fits(tool) for each in policy.allow)
+
+
+def _covers(deny: Rule, rule: Rule, tool: Tool, instances: tuple[str, ...], kind: Kind | None = None) -> bool:
+    """Whether a denial is about every call of a tool, or every one of a kind, that another rule is about."""
+    kinds = tool.entry.kinds_of({}) | frozenset[Kind]([kind] if kind else [])
+    if not (deny.reaches(tool, every=True, kinds=kinds) and deny.fits(tool)):
         return False
     here, there = ({one for one in instances if _is_here(one, each)} for each in (rule, deny))
     patterns = [(rule.callers, deny.callers), *((rule.patterns(noun), deny.patterns(noun)) for noun in NOUNS)]

@@ -73,9 +73,9 @@ class Gate:
         if not self._strangers.take(peer):
             await self._refusals.refuse(busy(self._limits.calls, "one address"), scope, receive, send)
             return
-        visit = _Visit(lambda: self._strangers.give_back(peer))
+        visit = scope[_VISIT] = _Visit(lambda: self._strangers.give_back(peer))  # no copy: `user` is read from it
         try:
-            await self._app({**scope, _VISIT: visit}, receive, send)
+            await self._app(scope, receive, send)
         finally:
             visit.end()
 

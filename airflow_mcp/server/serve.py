@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from anyio import CancelScope
+
     from airflow_mcp.policy.rules import Policy
     from airflow_mcp.server.app import AirflowServer
     from airflow_mcp.server.reload import Reload, Reread
     from airflow_mcp.settings.read import Settings
+    from airflow_mcp.tools.instances import Instances
 
 Transport = Literal["stdio", "http"]
 
@@ -49,18 +54,45 @@ def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
                 tell("SIGHUP: the rules were read again and are in force from the next call on.")
 
             server = AirflowServer(instances, parse_toolsets(settings.toolsets, instances.catalog))
-            anyio.run(_over_stdio, server, Reload(settings, reread, enforce))
+            anyio.run(_over_stdio, server, Reload(settings, reread, enforce), instances)
         case "http":
             from airflow_mcp.server.http import serve_http
 
             serve_http(settings, reread)
 
 
-async def _over_stdio(server: AirflowServer, reload: Reload) -> None:
+async def _over_stdio(server: AirflowServer, reload: Reload, instances: Instances) -> None:
+    import anyio
+
     from airflow_mcp.server.reload import listen
 
     listen(reload)
-    await server.run_stdio_async()
+    async with anyio.create_task_group() as group:
+        serving = anyio.CancelScope()
+        if sys.platform != "win32":
+            group.start_soon(_end_at_signal, serving, instances)
+        with serving:
+            await server.run_stdio_async()
+        group.cancel_scope.cancel()
+
+
+async def _end_at_signal(serving: CancelScope, instances: Instances) -> None:
+    """At SIGTERM or SIGINT end the calls, let a change in flight finish, write what came of it, and die of the signal.
+
+    A thread that waits for stdin cannot be called off, so the process does not wait for it.
+    """
+    import anyio
+
+    from airflow_mcp.server.tracing import flush
+
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            serving.cancel()
+            with anyio.CancelScope(shield=True):
+                await instances.wait_until_idle()
+                await flush()
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
 
 def _tell_a_person() -> None:

@@ -14,11 +14,12 @@ from airflow_mcp.catalog.load import Tool, unknown_tool
 from airflow_mcp.catalog.schema import validate
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotAllowedError
-from airflow_mcp.policy.decide import Decision, Touched, Within, decide, refusal, reveals_secrets, touched_by
+from airflow_mcp.policy.decide import Decision, Within, decide, refusal, reveals_secrets
+from airflow_mcp.policy.effects import Effect, effect_names, effects_of, reaching
 from airflow_mcp.policy.explain import explain
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.operation.reply import Reply, key_of, name_of, reached
+from airflow_mcp.tools.operation.reply import Reply, dags_of, key_of, name_of
 from airflow_mcp.tools.operation.rows import read_allowed
 from airflow_mcp.tools.operation.settlement import READ_BACK
 from airflow_mcp.tools.search import Found
@@ -113,8 +114,7 @@ class InnerDoor:
             self._found |= {place, (place[0], None)}
             self._found |= {(row.get("dag_id"), row.get("dag_run_id")) for row in reply.rows or []}
         if step.entry.is_dry(arguments):
-            touched = touched_by(step, arguments)
-            self._decided(step, touched | reached(touched, reply.rows or []))
+            self._decided(step, reaching(effects_of(step, arguments), dags_of(reply.rows)))
         return reply
 
     def _remember(self, status: int | None, outcome: str) -> None:
@@ -138,11 +138,14 @@ class InnerDoor:
         own = name in self._within.tool.entry.steps if self._within else step.entry.access == "read"
         if not own:
             raise NotAllowedError(f"The step {name} is not one of this workflow's own.")
-        return step, self._decided(step, touched_by(step, arguments))
+        return step, self._decided(step, effects_of(step, arguments))
 
-    def _decided(self, step: Tool, touched: Touched) -> Decision:
+    def _decided(self, step: Tool, effects: tuple[Effect, ...]) -> Decision:
+        (effect,) = effects  # of a vehicle no composite makes a step
+        if effect.changes and self._within and effect.tool.name not in effect_names(self._within.effects):
+            raise NotAllowedError(f"{step.name} is no effect of this call of {self._within.tool.name}.")
         asker = self._operations.asker(self._caller)
-        decision = decide(self._operations.policy, step, touched, asker, self._within)
+        decision = decide(self._operations.policy, effect, asker, self._within)
         if not decision.allowed:
             raise refusal(self._operations.policy, step, decision, asker)
         return decision
@@ -150,8 +153,8 @@ class InnerDoor:
     def may_see(self, dag_id: str) -> bool:
         """Whether policy lets the caller read this DAG: what another DAG's records say about it is shown only then."""
         operations = self._operations
-        tool, asker = operations.catalog.operations["get_dag"], operations.asker(self._caller)
-        return decide(operations.policy, tool, {"dag": frozenset({dag_id})}, asker, self._within).allowed
+        read = Effect(operations.catalog.operations["get_dag"], {"dag": frozenset({dag_id})})
+        return decide(operations.policy, read, operations.asker(self._caller), self._within).allowed
 
     async def find(self, query: str) -> Found:
         """The tools that this caller may use for a question, best first."""

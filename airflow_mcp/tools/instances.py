@@ -63,6 +63,10 @@ class Instances:
         """The operator's rules for all of them, as they are now in force."""
         return self._first.policy
 
+    async def wait_until_idle(self) -> None:
+        """Wait until every call is over and has its audit line."""
+        await self._first.guard.wait_until_idle()
+
     def enforce(self, policy: Policy) -> None:
         """Replace the rules for all of them, for every call that begins from now on, and let them log in anew."""
         self._first.guard.enforce(policy)
@@ -152,8 +156,8 @@ class Instances:
         tool = self.catalog.tools.get(name)
         through = caller.through.name if caller.through and caller.through != tool else ""
         access = tool.entry.access if tool else ""
-        told = shown(tool, arguments, self.catalog)
-        entry = Entry.of(caller, name, access, "", told, through)
+        entry = Entry.of(caller, name, access, "", through)
+        entry.arguments = shown(tool, arguments, self.catalog)
         entry.error = sentence
         error = InvalidArgumentsError(f"{name}: {sentence}")
         self._first.guard.begin()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.errors import InvalidArgumentsError, NotFoundError
+from airflow_mcp.excerpt import show_id
 
 if TYPE_CHECKING:
     from airflow_mcp.tools.inner import InnerDoor
@@ -39,5 +40,6 @@ async def find_run(door: InnerDoor, tool: Tool, arguments: Json) -> str:
 
 def name_run(answer: Json, dag_run_id: str) -> Json:
     """The answer with the run that was found, which what is left out of it is asked for by."""
-    more = {"more": {"dag_run_id": dag_run_id, **answer["more"]}} if "more" in answer else {}
-    return {"dag_run_id": dag_run_id, **answer, **more}
+    named = {"dag_run_id": show_id(dag_run_id)}
+    more = {"more": named | answer["more"]} if "more" in answer else {}
+    return named | answer | more

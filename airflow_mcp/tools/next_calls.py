@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any, cast
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.ids import write_ids
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import check_version
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import NotSupportedError
+from airflow_mcp.text import escape_in_sentence
 from airflow_mcp.tools.guarding.arguments import shown
-from airflow_mcp.tools.shape import dumps
+from airflow_mcp.tools.normalize import dumps
 
 _LONGEST = 1_500  # characters of the arguments of a call that is advised
 
@@ -36,7 +38,7 @@ def next_call(tool: str, why: str, /, **arguments: Any) -> NextCall:
 def is_repeatable(tool: Tool, arguments: Json, catalog: Catalog) -> bool:
     """Whether an answer may repeat these arguments: they hold no secret and nothing unseen, and are short."""
     plain = {name: value for name, value in arguments.items() if name != "plan"}
-    return len(dumps(plain)) <= _LONGEST and shown(tool, plain, catalog) == plain
+    return len(dumps(plain)) <= _LONGEST and shown(tool, plain, catalog) == write_ids(tool, plain, catalog)
 
 
 def adapt(answer: Any, catalog: Catalog, version: Version | None, instance: str) -> Any:
@@ -74,9 +76,10 @@ def _can_be_made(call: NextCall, catalog: Catalog, version: Version | None) -> b
 
 def _addressed(call: NextCall, catalog: Catalog, instance: str) -> NextCall:
     tool = catalog.tools[call["tool"]]
+    arguments = write_ids(tool, call["arguments"], catalog)
+    call = NextCall(call, arguments=arguments, why=escape_in_sentence(call["why"]))
     if not instance or tool.entry.serverwide:
         return call
-    arguments: Json = call["arguments"]
     if tool.entry.forwards:  # which Airflow stands among the arguments of the tool that it runs
         inner: Json = {"instance": instance, **arguments.get("arguments", {})}
         return NextCall(call, arguments={**arguments, "arguments": inner})

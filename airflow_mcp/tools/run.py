@@ -13,28 +13,30 @@ from airflow_mcp.airflow import wire
 from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.ids import read_ids, require_sendable
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowMcpError, NotAllowedError, NotFoundError
-from airflow_mcp.policy.decide import Asker, Decision, Within, decide, offers, refusal, touched_by
+from airflow_mcp.excerpt import excerpt_text
+from airflow_mcp.policy.decide import Asker, Decision, Within, decide_call, offers, refusal
+from airflow_mcp.policy.effects import effect_names, effects_of, names_in, strictest_class
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean, shorten
+from airflow_mcp.text import escape_unseen, shorten
 from airflow_mcp.tools import shape
+from airflow_mcp.tools.answer import operation_answer
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.guarding import audit
 from airflow_mcp.tools.guarding.arguments import carry_out, shown, signed
 from airflow_mcp.tools.guarding.confirm import Change, Confirmation, confirm, offer
 from airflow_mcp.tools.guarding.guard import Guard
-from airflow_mcp.tools.guarding.targets import names_in
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.latest_run import find_run, name_run
 from airflow_mcp.tools.missing import explain_missing
 from airflow_mcp.tools.next_calls import adapt
+from airflow_mcp.tools.operation.dag_filters import is_by_row, operate_each
 from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.operation.reply import Reply
 from airflow_mcp.tools.operation.rows import read_allowed
-from airflow_mcp.tools.operation.settlement import READ_BACK
+from airflow_mcp.tools.operation.settlement import READ_BACK, UNKNOWN
 from airflow_mcp.tools.operation.ui_links import with_links
 
 DEFAULT_BUDGET = 8_000  # characters of an answer
@@ -86,19 +88,22 @@ class Door:
         if tool is None:
             raise unknown_tool(name, self.catalog)
         access = tool.entry.access
+        arguments = read_ids(tool, arguments, self.catalog)
         through = caller.through.name if caller.through else ""
-        told = shown(tool, arguments, self.catalog)
-        entry = audit.Entry.of(caller, name, access, self.instance, told, through)
+        entry = audit.Entry.of(caller, name, access, self.instance, through)
         token = audit.current.set(entry)
         self.guard.begin()
         failure: BaseException | None = None
         try:
+            entry.arguments = shown(tool, arguments, self.catalog)
             return await self._decided(self._operations(), tool, arguments, caller, entry)
         except BaseException as error:  # ours, a question, a cancellation, a crash
             failure = error
             if isinstance(error, AirflowMcpError) and error.next_calls:
                 error.next_calls = self._adapted([*error.next_calls], caller, None)
             entry.error = present(error) if isinstance(error, AirflowMcpError) else f"ended by {type(error).__name__}"
+            if entry.id and entry.status is None and not isinstance(error, AirflowMcpError):
+                entry.outcome = UNKNOWN
             raise
         finally:
             self.guard.end(entry, failure)
@@ -110,17 +115,21 @@ class Door:
         policy, asker = operations.policy, operations.asker(caller)
         for one in (tool, caller.through):
             if one is not None and not offers(policy, one, asker):
-                never = decide(policy, one, {}, asker)
-                entry.rule = never.rule
+                meant = effects_of(one, arguments if one is tool else {})
+                never = decide_call(policy, one, meant, asker)
+                entry.rule, entry.effects = never.rule, effect_names(meant)
                 raise refusal(policy, one, never, asker)
         schema.validate(tool, arguments, self.catalog)
+        require_sendable(tool, arguments, self.catalog)
         if tool.entry.access != "read":
             schema.refuse_masks(tool, arguments)
-        touched = await operations.touched(tool, arguments, caller)
-        decision = decide(policy, tool, touched, asker)
+            arguments = carry_out(tool, arguments)
+        effects = await operations.effects(tool, arguments, caller)
+        decision = decide_call(policy, tool, effects, asker)
         entry.rule = decision.rule
         if tool.entry.access != "read":
-            entry.targets, entry.affected = names_in(touched), None
+            entry.targets, entry.affected = names_in(effects), None
+            entry.effects = effect_names(effects)
         if not decision.allowed:
             raise refusal(policy, tool, decision, asker)
         arguments = schema.whole_numbers(tool, arguments, self.catalog)
@@ -129,20 +138,18 @@ class Door:
         links = arguments.pop("links", False)
         version = await operations.version(caller)
         schema.check_version(tool, arguments, self.catalog, version)
-        if tool.entry.access != "read":
-            arguments = carry_out(tool, arguments)
-        change = Change(operations, self.guard, tool, arguments, caller, entry)
+        change = Change(operations, self.guard, tool, arguments, caller, effects, entry)
         dry = tool.entry.access != "read" and tool.entry.is_dry(arguments)
         granted: tuple[Json, ...] = ()
         try:
             if tool.entry.access == "read" or dry:
-                await self.guard.rates.take(caller.name, tool.entry.access)
+                await self.guard.rates.take(caller.name, strictest_class(effects))
                 entry.decision = "allowed"
             else:
                 confirmation = await self._confirmed(change, decision, room)
                 if confirmation.preview is not None:
                     return self._adapted(confirmation.preview, caller, version)
-                granted = confirmation.granted
+                granted, effects = confirmation.granted, confirmation.effects or effects
                 arguments = signed(tool, arguments, caller.name, version)
             run_id = await find_run(InnerDoor(operations, None, caller, version, room), tool, arguments)
             if run_id:
@@ -153,14 +160,19 @@ class Door:
             if dry:
                 return self._adapted(await self._preview(change, decision, version, room), caller, version)
             if tool.entry.python:
-                inner = InnerDoor(operations, Within(tool, touched_by(tool, arguments)), caller, version, room, granted)
+                within = Within(tool, effects_of(tool, arguments))
+                inner = InnerDoor(operations, within, caller, version, room, granted)
                 try:
                     answer = await self._composite(tool, arguments, caller, inner)
                     return name_run(answer, run_id) if run_id else answer
                 finally:
                     entry.status, entry.outcome = inner.status, inner.outcome
+            size = room.budget if tool.entry.rows is None or tool.entry.single else 4 * shape.CELL
             try:
-                reply = await read_allowed(operations, tool, arguments, caller, decision, fields)
+                if is_by_row(tool, effects, self.catalog):
+                    reply = await operate_each(operations, tool, effects, caller)
+                else:
+                    reply = await read_allowed(operations, tool, arguments, caller, decision, fields, size=size)
             except AirflowMcpError as error:
                 entry.status, entry.outcome = error.answered, error.outcome
                 raise
@@ -171,7 +183,7 @@ class Door:
         if links:
             reply = with_links(reply, self.client.url, (await operations.version(caller)).generation)
         extra: Json = {"done": True} if tool.entry.preview == "flag" else {}
-        answer = self._adapted(self._answer(tool, arguments, reply, fields, room, extra), caller, version)
+        answer = self._adapted(operation_answer(tool, arguments, reply, fields, room, extra), caller, version)
         return name_run(answer, run_id) if run_id else answer
 
     def _adapted(self, answer: Any, caller: Caller, version: Version | None) -> Any:
@@ -190,7 +202,9 @@ class Door:
             return confirmation
         if self.guard.policy != change.door.policy:
             raise NotAllowedError(f"{tool.name}: the rules changed while this waited for an answer. Call it again.")
-        await self.guard.rates.take(caller.name, tool.entry.access)  # previews and questions are not counted
+        await self.guard.rates.take(
+            caller.name, strictest_class(change.effects)
+        )  # previews and questions are not counted
         if confirmation.once:
             await self.guard.plans.use(confirmation.once)
         entry.decision = "allowed"
@@ -225,7 +239,7 @@ class Door:
             inner = InnerDoor(change.door, None, change.caller, version, smaller)
             answer = self._fitted(tool, self._adapted(answer, change.caller, version), inner)
         else:
-            answer = self._answer(tool, arguments, reply, (), smaller, extra)
+            answer = operation_answer(tool, arguments, reply, (), smaller, extra)
         calls = [*answer.pop("next", ()), *offered.calls]
         return answer | frame | ({"next": calls} if calls else {})
 
@@ -237,72 +251,16 @@ class Door:
     def _fitted(self, tool: Tool, answer: Json, inner: InnerDoor) -> Json:
         """A composite's answer as its record keeps it, cut to size."""
         record = self.catalog.records[tool.entry.record or ""]
-        kept = {name: answer[name] for name in answer if name in record.keep and answer[name] is not None}
         if inner.hints:
-            kept["hint"] = " ".join([*filter(None, [kept.get("hint")]), *inner.hints])
-        kept = shape.normalise(kept, record, "v2", reveal=inner.reveals)
-        return shape.fit(kept, budget=inner.budget, ceiling=inner.ceiling, tail=record.tail)
-
-    def _answer(
-        self, tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room, extra: Json
-    ) -> Json:
-        """One operation's reply as it is answered; `extra` stands around it."""
-        extra = extra | ({"hint": reply.hint} if reply.hint else {})
-        if reply.rows is not None and reply.total is None:
-            extra["hint"] = "Policy hides rows here, so there is no total."
-        if reply.rows == [] and (wrong := _foreign_wildcards(arguments)):
-            extra["hint"] = (
-                f"In {' and '.join(wrong)} % stands for any characters and _ for one; * and ? stand for nothing."
-            )
-        if reply.rows is None:
-            ids = {name: value for name, value in arguments.items() if name in self._slots(tool)}
-            if not reply.one:
-                return {"done": True, **ids, **extra}
-            one = {**ids, **{name: value for name, value in reply.one.items() if value is not None or name == "value"}}
-            answer = shape.record_answer(
-                one, reply.record, budget=room.budget, ceiling=room.ceiling, fields=fields, extra=extra
-            )
-            return answer if tool.entry.access == "read" else _without_more(answer)
-        cursor = arguments.get("cursor")
-        answer = shape.list_answer(
-            reply.rows,
-            reply.record,
-            total=reply.total if cursor is None else len(reply.rows),
-            after=reply.after,
-            offset=arguments.get("offset", 0),
-            paged=any(use.name == "offset" for use in tool.entry.params),
-            budget=room.budget - (0 if cursor is None else len(reply.cursor or cursor) + 40),
-            ceiling=room.ceiling,
-            fields=fields,
-            given=arguments,
-            extra=extra,
-        )
-        if cursor is not None:
-            fetched = len(reply.rows)
-            answer = shape.by_cursor(answer, fetched=fetched, total=reply.total, given=cursor, following=reply.cursor)
-        return answer if tool.entry.access == "read" or extra.get("dry_run") else _without_more(answer)
-
-    @staticmethod
-    def _slots(tool: Tool) -> set[str]:
-        return {"dag_id"} | {slot for route in (tool.entry.v1, tool.entry.v2) if route for slot in route.slots}
+            answer["hint"] = " ".join([*filter(None, [answer.get("hint")]), *inner.hints])
+        return shape.composite_answer(answer, record, budget=inner.budget, ceiling=inner.ceiling, reveal=inner.reveals)
 
 
 def present(error: AirflowMcpError) -> str:
-    """An error as it may leave: redacted, without unseen characters, at most 600 characters."""
-    return shorten(redact_text(clean(str(error))), _ERROR_SIZE)
-
-
-def _foreign_wildcards(arguments: Json) -> list[str]:
-    """The patterns that are written in a shell's syntax: Airflow's are SQL's LIKE."""
-    given = ((name, value) for name, value in arguments.items() if name.endswith("_pattern"))
-    return [name for name, value in given if isinstance(value, str) and {"*", "?"} & set(value)]
+    """An error as it may leave: redacted, unseen characters of its ids written out, at most 600 characters."""
+    return shorten(excerpt_text(escape_unseen(str(error)), _ERROR_SIZE), _ERROR_SIZE)
 
 
 def error_answer(error: AirflowMcpError) -> Json:
     """An error as data: its sentence as it may leave, and the calls to make next."""
     return {"error": present(error), **({"next": [*error.next_calls]} if error.next_calls else {})}
-
-
-def _without_more(answer: Json) -> Json:
-    """Of a change there is no more to ask for: the same call would make it again."""
-    return {name: value for name, value in answer.items() if name != "more"}

@@ -1,113 +1,21 @@
-"""Keep, rename, redact and cut a record to a model's size.
-
-A full record (`normalise`) has our names on both generations, no secrets and no unseen characters. An answer
-(`list_answer`, `record_answer`) is what is kept of it within a budget of characters, and says what was left out.
-"""
+"""Answers: what is kept of records within a budget of characters, what is said of the rest, and how ids are shown."""
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json, Record
-from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.redact import MASK, mask_values, redact
-from airflow_mcp.text import clean, in_strings, shorten
+from airflow_mcp.excerpt import show_id
+from airflow_mcp.redact import is_masked, redact
+from airflow_mcp.text import clean, escape_in_sentence, escape_unseen, in_strings, shorten
+from airflow_mcp.tools.next_calls import NextCall
+from airflow_mcp.tools.normalize import MOMENT, dumps, tidy
 
-_CELL = 300  # characters of one cell in a list
+CELL = 300  # characters of one cell in a list
 _SMALLEST_CELL = 20
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:00)")
-
-
-def dumps(value: Any) -> str:
-    """Compact JSON, Unicode unescaped: the form whose characters are counted."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def normalise(
-    raw: Any, record: Record, generation: Generation, *, reveal: bool = False, only: frozenset[str] | None = None
-) -> Json:
-    """A record in our vocabulary, safe to show: every field, or None for those that are not in `only`.
-
-    `reveal` lifts the masking of secrets (@secret).
-    """
-    if record.scalar:
-        return {record.scalar: clean(raw) if isinstance(raw, str) else raw}
-    legacy = generation == "v1"
-    fields: Json = {record.bare_v1: raw} if record.bare_v1 and legacy else dict(raw)
-    for theirs, ours in (record.rename | (record.rename_v1 if legacy else {})).items():
-        if theirs in fields:
-            value = fields.pop(theirs)
-            fields[ours] = value if fields.get(ours) is None else fields[ours]
-    for ours, path in (record.pluck | (record.pluck_v1 if legacy else {})).items():
-        fields[ours] = walk(raw, path.split(".")) if only is None or ours in only else None
-    for ours, theirs in (record.invert_v1 if legacy else {}).items():
-        fields[ours] = not fields.pop(theirs) if fields.get(theirs) is not None else None
-    safe: Json = dict.fromkeys(fields)
-    for name in fields if only is None else only & fields.keys():
-        if (value := fields[name]) is not None:
-            safe[name] = _safe(name, value, fields, record, reveal)
-    return safe
-
-
-def _safe(name: str, value: Any, fields: Json, record: Record, reveal: bool) -> Any:
-    if name in record.blank and value == record.blank[name]:
-        return None
-    if name in record.ids:
-        return value
-    value = in_strings(value, clean)
-    if name in record.plain:
-        value = _named_only(value)
-    if not reveal and name in record.secret_values and value not in ("", {}):
-        value = mask_values(value)
-    elif not reveal:
-        known_as = str(fields.get(record.named[name], name)) if name in record.named else name
-        value = MASK if name in record.secret and value else redact(value, known_as)
-    return value if name in record.text else _tidy(value)
-
-
-def _named_only(value: Any) -> Any:
-    """{"name": "Op"} -> "Op", wherever it stands."""
-    if isinstance(value, dict):
-        return value["name"] if list(value) == ["name"] else {key: _named_only(item) for key, item in value.items()}
-    return [_named_only(item) for item in value] if isinstance(value, list) else value
-
-
-def _tidy(value: Any) -> Any:
-    """Airflow's own values: nulls dropped, UTC as Z, floats to milliseconds. What others wrote stays as it is."""
-    if isinstance(value, dict):
-        return {key: _tidy(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_tidy(item) for item in value]
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else round(value, 3)
-    if isinstance(value, str) and (moment := _MOMENT.fullmatch(value)):
-        return f"{moment[1]}{moment[2] or ''}Z"
-    return value
-
-
-def walk(value: Any, path: list[str]) -> Any:
-    """What stands at a path of keys; lists are walked item by item."""
-    if not path or value is None:
-        return value
-    if isinstance(value, list):
-        return [walk(item, path) for item in value]
-    return walk(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
-
-
-def texts_at(value: Any, paths: tuple[str, ...]) -> frozenset[str]:
-    """Every text at these dotted paths."""
-    found: set[str] = set()
-    left = [walk(value, path.split(".")) for path in paths]
-    while left:
-        one = left.pop()
-        if isinstance(one, list):
-            left += one
-        elif one is not None:
-            found.add(str(one))
-    return frozenset(found)
 
 
 def list_answer(
@@ -135,16 +43,11 @@ def list_answer(
         for name in _wanted(records, record.columns, fields)
         if any(item.get(name) is not None for item in records) and not _repeats(name, records, given or {})
     ]
-    cells = [[_cell(item.get(name), name, record) for name in columns] for item in records]
-    size = _CELL
+    size = CELL
     while True:
-        shortened: set[str] = set()
-        rows = [
-            [_cut(value, size, name, record, shortened) for name, value in zip(columns, row, strict=True)]
-            for row in cells
-        ]
-        answer = _fit_rows(columns, rows, total, after, offset, paged, budget, ceiling, extra or {}, shortened)
-        if answer["rows"] or not rows or size <= _SMALLEST_CELL:
+        table = _Table(records, columns, record, size)
+        answer = _fit_rows(table, _Rest(total, after, offset, paged), budget, ceiling, extra or {})
+        if answer["rows"] or not records or size <= _SMALLEST_CELL:
             return answer
         size //= 2
 
@@ -163,48 +66,115 @@ def by_cursor(answer: Json, *, fetched: int, total: int | None, given: str, foll
     return {**kept, "more": {"cursor": following}} if following else kept
 
 
-def _fit_rows(
-    columns: list[str],
-    rows: list[list[Any]],
-    total: int | None,
-    after: tuple[int, ...],
-    offset: int,
-    paged: bool,
-    budget: int,
-    ceiling: int,
-    extra: Json,
-    shortened: set[str],
-) -> Json:
-    def more(shown: int, left: int) -> Json:
-        if paged and (shown or not rows):
-            if total is None:  # how many more there are is not told, so neither is how many are left out
-                return {"more": {"offset": after[shown - 1]}}
-            return {"more": {"offset": offset + shown}, "left_out": left}
-        return {**_more(len(dumps(rows)) + 400, budget, ceiling), "left_out": left}
+@dataclass(frozen=True)
+class _Rest:
+    """What there is to say of the rows behind those of an answer: their number, and how they are asked for."""
 
-    def answer(shown: int) -> Json:
-        built: Json = {**extra, "columns": columns, "rows": rows[:shown]}
-        if total is not None:
-            built["total"] = total
-            left = total - offset - shown
-        else:  # policy hides rows: no count, and offsets that count the hidden rows too
-            left = len(rows) - shown
+    total: int | None  # None where policy hides rows: no count, and offsets that count the hidden rows too
+    after: tuple[int, ...]
+    offset: int
+    paged: bool
+
+
+@dataclass
+class _Table:
+    """Records as rows of cells, made one after the other: most of a long list is never shown."""
+
+    records: list[Json]
+    columns: list[str]
+    record: Record
+    size: int  # characters of a cell
+    shortened: set[str] = field(default_factory=set[str])
+    masked: set[str] = field(default_factory=set[str])
+
+    def row(self, number: int) -> list[Any]:
+        """Make one row, and note which of its cells are shortened, and which ids are masked."""
+        return [self._cell(self.records[number].get(name), name) for name in self.columns]
+
+    def _cell(self, value: Any, name: str) -> Any:
+        """A time in a list is shown to the second; what was written by others stays as it is, and an id whole."""
+        if value is None or isinstance(value, int | float):
+            return value
+        if name in self.record.ids:
+            shown = in_strings(value, show_id)
+            if shown != value and is_masked(shown):
+                self.masked.add(name)
+            return shown
+        if name not in self.record.text and isinstance(value, str) and (moment := MOMENT.fullmatch(value)):
+            return f"{moment[1]}Z"
+        text = value if isinstance(value, str) else dumps(value)
+        if len(text) <= self.size:
+            return value
+        self.shortened.add(name)
+        return shorten(text, self.size, keep_end=name in self.record.tail)
+
+
+def _fit_rows(table: _Table, rest: _Rest, budget: int, ceiling: int, extra: Json) -> Json:
+    rows: list[list[Any]] = []
+    count = len(table.records)
+
+    def more(left: int) -> Json:
+        if rest.paged and (rows or not count):
+            if rest.total is None:  # how many more there are is not told, so neither is how many are left out
+                return {"more": {"offset": rest.after[len(rows) - 1]}}
+            return {"more": {"offset": rest.offset + len(rows)}, "left_out": left}
+        return {**_more(_size_of_rows(table, ceiling) + 400, budget, ceiling), "left_out": left}
+
+    def answer() -> Json:
+        built: Json = {**extra, "columns": [clean(name) for name in table.columns], "rows": rows}
+        if rest.total is not None:
+            built["total"] = rest.total
+            left = rest.total - rest.offset - len(rows)
+        else:
+            left = count - len(rows)
         if left > 0:
-            built |= more(shown, left)
-        elif len(after) > len(rows):
-            built["more"] = {"offset": after[-1]}
-        if shortened:
-            built["shortened"] = sorted(shortened)
+            built |= more(left)
+        elif len(rest.after) > count:
+            built["more"] = {"offset": rest.after[-1]}
+        if table.shortened:
+            built["shortened"] = sorted(table.shortened)
+        if table.masked:
+            said = [extra["hint"]] if "hint" in extra else []
+            built["hint"] = " ".join([*said, _masked(table.masked, table.record)])
         return built
 
-    frame = len(dumps(answer(0))) + 12  # the numbers in it may grow by a few digits
-    shown = 0
-    for row in rows:
-        frame += len(dumps(row)) + 1
-        if frame > budget:
+    notes = (0, 0)
+    frame = used = 0
+    for number in range(count):
+        row = table.row(number)
+        if number == 0 or notes != (len(table.shortened), len(table.masked)):
+            notes = (len(table.shortened), len(table.masked))
+            frame = len(dumps(answer() | {"rows": []})) + 12  # the numbers in it may grow by a few digits
+        used += len(dumps(row)) + 1
+        if frame + used > budget:
             break
-        shown += 1
-    return answer(len(rows)) if len(dumps(answer(len(rows)))) <= budget else answer(shown)
+        rows.append(row)
+    shown = len(rows)
+    for number in range(shown, min(count, shown + 1 + budget // 8)):  # all may fit where nothing is said of a rest
+        rows.append(table.row(number))
+        used += len(dumps(rows[-1])) + 1
+        if used > budget:
+            break
+    if len(rows) < count or len(dumps(answer())) > budget:
+        del rows[shown:]
+    return answer()
+
+
+def _size_of_rows(table: _Table, most: int) -> int:
+    """Characters of all rows as JSON; not counted further where they are more than `most`."""
+    size = 0
+    for number in range(len(table.records)):
+        size += len(dumps(table.row(number))) + 1
+        if size > most:
+            break
+    return size
+
+
+def _masked(names: set[str], record: Record) -> str:
+    """What to say of ids that hold a credential: no tool takes a mask back, so they are named in another way."""
+    number = next((name for name in ("asset_id", "id") if name in record.keep), None)
+    way = f"give asset_id ({number}) instead" if "uri" in names and number else "Airflow's UI shows what it is"
+    return f"{', '.join(sorted(names))} holds a credential, which is masked, and cannot be taken back: {way}."
 
 
 def record_answer(
@@ -215,26 +185,74 @@ def record_answer(
     ceiling: int,
     fields: tuple[str, ...] = (),
     extra: Json | None = None,
+    sizes: dict[str, int] | None = None,
 ) -> Json:
     """One record: its kept fields without nulls, long texts cut to fit `budget` characters.
 
-    Of a `value` null is one too; of any other field it only says that there is none.
+    Of a `value` null is one too; of any other field it only says that there is none. `sizes` has the whole size of
+    those that were cut before.
     """
     names = _wanted([record_fields], record.keep, fields)
     given = (name for name in names if name in record_fields)
     kept = {name: record_fields[name] for name in given if record_fields[name] is not None or name == "value"}
-    return fit({**(extra or {}), **kept}, budget=budget, ceiling=ceiling, tail=record.tail)
+    answer, masked = show_ids(kept, record)
+    if masked:
+        said = [str(extra["hint"])] if extra and "hint" in extra else []
+        extra = {**(extra or {}), "hint": " ".join([*said, _masked(masked, record)])}
+    answer = {**(extra or {}), **answer}
+    return fit(answer, budget=budget, ceiling=ceiling, tail=record.tail, sizes=sizes)
 
 
-def fit(answer: Json, *, budget: int, ceiling: int, tail: tuple[str, ...] = ()) -> Json:
+def composite_answer(answer: Json, record: Record, *, budget: int, ceiling: int, reveal: bool = False) -> Json:
+    """What a composite found out, safe to show, cut to `budget` characters.
+
+    What others wrote was made safe when it was read; characters that are not seen are of ids, which stand in sentences
+    and calls too, and are written so that they can be given back.
+    """
+
+    kept: Json = {}
+    for name, value in answer.items():
+        if value is None or name not in record.keep:
+            continue
+        if name not in record.ids:
+            value = _written(value, escape_unseen if name in record.text else escape_in_sentence)
+            value = value if reveal else redact(value, name)
+            value = value if name in record.text else tidy(value)
+        kept[name] = value
+    return fit(show_ids(kept, record)[0], budget=budget, ceiling=ceiling, tail=record.tail)
+
+
+def show_ids(fields: Json, record: Record) -> tuple[Json, set[str]]:
+    """The same fields with ids as they can be shown, and which of them hold a credential."""
+    shown = {name: _written(value, show_id) if name in record.ids else value for name, value in fields.items()}
+    return shown, {name for name, value in shown.items() if value != fields[name] and is_masked(value)}
+
+
+def _written(value: Any, change: Callable[[str], str]) -> Any:
+    """The same value with `change` applied to every string, but to those of calls to make next: they are ready."""
+    if isinstance(value, NextCall):
+        return value
+    if isinstance(value, list):
+        return [_written(item, change) for item in value]
+    if isinstance(value, dict):
+        return {change(key): _written(item, change) for key, item in value.items()}
+    return change(value) if isinstance(value, str) else value
+
+
+def fit(
+    answer: Json, *, budget: int, ceiling: int, tail: tuple[str, ...] = (), sizes: dict[str, int] | None = None
+) -> Json:
     """The answer itself if it fits, else with its long values cut; `left_out` says how many characters of which.
 
-    Calls to make next are never cut. Where cutting is not enough, fields are left out from the last one on.
+    Calls to make next are never cut. Where cutting is not enough, fields are left out from the last one on. `sizes` has
+    the whole size of values that were cut before.
     """
+    sizes = {name: size for name, size in (sizes or {}).items() if name in answer}
     whole = len(dumps(answer))
-    if whole <= budget:
+    if whole <= budget and not sizes:
         return answer
     texts = {name: value if isinstance(value, str) else dumps(value) for name, value in answer.items()}
+    whole += sum(max(size - len(texts[name]), 0) for name, size in sizes.items())
     more = _more(whole + 100, budget, ceiling)
 
     def cut(size: int, fields: int) -> Json:
@@ -242,11 +260,12 @@ def fit(answer: Json, *, budget: int, ceiling: int, tail: tuple[str, ...] = ()) 
         for name in kept:
             if len(texts[name]) > size and name != "next":
                 kept[name] = shorten(texts[name], size, keep_end=name in tail)
-        sizes = {name: len(texts[name]) if name == "next" else size for name in kept}
-        left_out = {name: len(text) - sizes.get(name, 0) for name, text in texts.items()}
+        said = {name: len(texts[name]) if name == "next" else min(size, len(texts[name])) for name in kept}
+        left_out = {name: sizes.get(name, len(text)) - said.get(name, 0) for name, text in texts.items()}
         return {**kept, **more, "left_out": {name: left for name, left in left_out.items() if left > 0}}
 
-    low, high = _SMALLEST_CELL, max(map(len, texts.values()))
+    low, high = _SMALLEST_CELL, max(_SMALLEST_CELL, *map(len, texts.values()))
+    high = min(high, max(budget, _SMALLEST_CELL))
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if len(dumps(cut(middle, len(answer)))) <= budget else (low, middle - 1)
@@ -285,25 +304,3 @@ def _wanted(records: list[Json], kept: tuple[str, ...], fields: tuple[str, ...])
 
 def _repeats(name: str, records: list[Json], given: Json) -> bool:
     return name in given and all(item.get(name) == given[name] for item in records)
-
-
-def _cell(value: Any, name: str, record: Record) -> Any:
-    """A time in a list is shown to the second; what is an id, or was written by others, stays as it is."""
-    if (
-        name not in record.ids
-        and name not in record.text
-        and isinstance(value, str)
-        and (moment := _MOMENT.fullmatch(value))
-    ):
-        return f"{moment[1]}Z"
-    return value
-
-
-def _cut(value: Any, size: int, name: str, record: Record, shortened: set[str]) -> Any:
-    if name in record.ids or value is None or isinstance(value, int | float):
-        return value
-    text = value if isinstance(value, str) else dumps(value)
-    if len(text) <= size:
-        return value
-    shortened.add(name)
-    return shorten(text, size, keep_end=name in record.tail)

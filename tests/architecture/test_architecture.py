@@ -26,8 +26,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"tools"}),
     frozenset({"policy", "airflow"}),
     frozenset({"catalog", "task_logs"}),
+    frozenset({"excerpt"}),
     frozenset({"redact", "probe"}),
-    frozenset({"addresses", "errors", "near_names", "observe", "shares", "text", "throttle", "tokens", "toml_lines"}),
+    frozenset(
+        {"addresses", "errors", "near_names", "observe", "pace", "shares", "text", "throttle", "tokens", "toml_lines"}
+    ),
 )
 ONLY = {"settings": {"addresses", "errors", "tokens", "toml_lines"}}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it

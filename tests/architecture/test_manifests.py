@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from jsonschema import Draft202012Validator
 
-from airflow_mcp.catalog.grammar import ReadBack, Record
+from airflow_mcp.catalog.grammar import Record
 from airflow_mcp.catalog.load import Tool, load_catalog
+from airflow_mcp.catalog.read_back import ReadBack
 from airflow_mcp.catalog.schema import input_schema
 from airflow_mcp.catalog.versions import EVERYWHERE, Since
 from tests.referee.excused import READS_BY_POST

@@ -98,7 +98,7 @@ def _variable(name: str) -> str:
 def _tool(tool: Tool, catalog: Catalog, official: str) -> str:
     entry = tool.entry
     listed = "" if {tool.name, tool.toolset} & catalog.default else " Not listed by default."
-    about = f"{entry.title}. {entry.summary}\n\nClass: {entry.access}. Airflow: {_since(entry.since)}.{listed}"
+    about = f"{entry.title}. {entry.summary}\n\n{_class(tool)} Airflow: {_since(entry.since)}.{listed}"
     parts = [f"### {tool.name}", f"{about} {official}".rstrip()]
     schema = input_schema(tool, catalog)
     if properties := schema["properties"]:
@@ -123,6 +123,16 @@ def _tool(tool: Tool, catalog: Catalog, official: str) -> str:
         shown = "fields" in schema["properties"]
         parts.append(_answer(entry.record, record, is_list=entry.rows is not None, takes_fields=shown))
     return "\n\n".join(parts) + "\n"
+
+
+def _class(tool: Tool) -> str:
+    """What rules know a tool by: its class and kinds, or the tools whose effects it has."""
+    entry = tool.entry
+    when = {use.name: f" (if {use.when.argument} is {use.when.value})" if use.when else "" for use in entry.kinds}
+    kinds = f" Kinds: {', '.join(f'`@{name}`{words}' for name, words in when.items())}." if when else ""
+    if not tool.is_vehicle:
+        return f"Class: {entry.access}.{kinds}"
+    return f"Class: {entry.access}. Permission is that of what it does: {_names(one.name for one in tool.effects)}."
 
 
 def _answer(name: str, record: Record, *, is_list: bool, takes_fields: bool) -> str:

@@ -12,6 +12,8 @@ MORE = """
 title = "Create a user"
 summary = "Somebody new."
 access = "admin"
+effects = ["create_user"]
+kinds = ["access"]
 preview = "read"
 shows = ["get_thing"]
 scope = "none"
@@ -22,6 +24,8 @@ params = ["thing_id", "password?"]
 title = "Delete a variable"
 summary = "It is gone."
 access = "destructive"
+effects = ["delete_variable"]
+kinds = ["delete", "config"]
 preview = "read"
 shows = ["get_thing"]
 scope = { variable = "path" }
@@ -58,6 +62,8 @@ record = "slot"
 title = "Clear many"
 summary = "Of several DAGs, in one pool."
 access = "write"
+effects = ["clear_many"]
+kinds = ["state"]
 scope = { dag = "body", pool = "body" }
 v2 = "POST /clear"
 params = ["dag_ids?", "dag_id?", "pool_name?"]
@@ -66,6 +72,8 @@ params = ["dag_ids?", "dag_id?", "pool_name?"]
 title = "Edit a DAG's administrators"
 summary = "Who may do everything."
 access = "admin"
+effects = ["edit_admins"]
+kinds = ["delete"]
 preview = "read"
 shows = ["get_thing"]
 scope = { dag = "path" }

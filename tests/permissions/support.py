@@ -71,7 +71,8 @@ NAMING: dict[str, tuple[str, ...]] = {
     "connection": ("connection_id",),
 }
 # These name nothing that a rule could be about, and so touch all of it.
-REACHES_ALL = {"pause_dags", "unpause_dags", "create_default_connections"}
+REACHES_ALL = {"create_default_connections"}
+FILTERED = {"pause_dags", "unpause_dags"}  # change every DAG that fits filters, which is looked up
 
 
 def patient(max_examples: int) -> settings:
@@ -101,7 +102,7 @@ def whole_call(tool: Tool, **others: Any) -> Json:
 def stranger_call(tool: Tool, stranger: str) -> Json:
     """A whole call about something else of every noun: by this name, or by what belongs to payroll_a."""
     arguments = whole_call(tool, **{name: stranger for names in NAMING.values() for name in names if name != "dag_ids"})
-    strange: Json = {"uri": "s3://lake/salaries", "backfill_id": 6}
+    strange: Json = {"uri": "s3://lake/salaries", "backfill_id": 6, "dag_id_pattern": stranger}
     arguments |= {name: value for name, value in strange.items() if name in arguments}
     for word in ("create", "update"):
         for noun, key in (("pool", "pool_name"), ("variable", "key"), ("connection", "connection_id")):

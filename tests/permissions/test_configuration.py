@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from airflow_mcp.cli import main
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.policy.decide import Asker, Within, decide
+from airflow_mcp.policy.effects import Effect, Touched
 from airflow_mcp.policy.rules import parse_policy
-from tests.permissions.support import CATALOG, Json, changes, connected, patient, talking_to, whole_call
+from tests.permissions.support import CATALOG, FILTERED, Json, changes, connected, patient, talking_to, whole_call
 from tests.permissions.world import World
 from tests.unit.assistant import ERAS, text_of
 
@@ -252,12 +253,14 @@ async def test_an_explanation_is_about_the_airflow_that_the_call_would_name() ->
 
 
 OWN = sorted(name for name, tool in CATALOG.tools.items() if not tool.entry.forwards)
-tools = st.sampled_from([*OWN, "*", "@write", "@read", "@destructive", "*_dag", "list_*", "pools", "dags"])
+KINDS = ["@delete", "@starts_runs", "@state", "@config", "@access"]
+tools = st.sampled_from([*OWN, *KINDS, "*", "@write", "@read", "@destructive", "*_dag", "list_*", "pools", "dags"])
 rule = st.fixed_dictionaries(
     {"tools": st.lists(tools, min_size=1, max_size=3)},
     optional={"dags": st.sampled_from([["etl_*"], ["*"], ["payroll_a"]]), "pools": st.just(["small"])},
 )
-allow_rule = st.tuples(rule, st.sampled_from([{}, {"confirm": "never"}, {"confirm": "plan"}, {"confirm": "human"}]))
+allowing = rule.filter(lambda one: not any(CATALOG.tools[name].is_vehicle for name in {*OWN} & {*one["tools"]}))
+allow_rule = st.tuples(allowing, st.sampled_from([{}, {"confirm": "never"}, {"confirm": "plan"}, {"confirm": "human"}]))
 policies = st.fixed_dictionaries(
     {
         "default": st.sampled_from(["read", "none"]),
@@ -304,11 +307,12 @@ async def test_what_is_denied_alone_is_denied_within_a_workflow_and_so_it_is_exp
 async def test_what_a_tool_alone_sends_is_denied_to_every_workflow_with_that_tool() -> None:
     reading = CATALOG.tools["read_task_log"]
     other = replace(reading, name="diagnose", entry=reading.entry.model_copy(update={"title": "Diagnose"}))
-    within = Within(other, {"dag": frozenset({"etl_a"})})
+    touched: Touched = {"dag": frozenset({"etl_a"})}
+    within = Within(other, (Effect(other, touched),))
     for denied in ("read_task_log", "read_*"):
         policy = parse_policy((), CATALOG, table={"deny": [{"tools": [denied]}]})
-        step = CATALOG.operations["get_task_log"]
-        assert not decide(policy, step, {"dag": frozenset({"etl_a"})}, Asker(), within).allowed
+        step = Effect(CATALOG.operations["get_task_log"], touched)
+        assert not decide(policy, step, Asker(), within).allowed
 
 
 ASKING: Json = {"tools": ["*"], "confirm": "human"}
@@ -350,7 +354,7 @@ def test_an_explanation_says_what_a_call_then_does() -> None:
                 said, answer = text_of(result) if result.is_error else "", result.structured_content or {}
                 kind = told.get("confirm", told["verdict"])
                 match kind:
-                    case "denied" if CATALOG.tools[name].entry.look_up and not said:
+                    case "denied" if (CATALOG.tools[name].entry.look_up or name in FILTERED) and not said:
                         assert "looked up" in told["rows"], "whose it is was not asked"
                     case "denied":  # a workflow tells what it may, and says what it may not
                         assert "not allowed" in (said or json.dumps(answer)), (name, arguments, said)

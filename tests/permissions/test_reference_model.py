@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.policy.decide import Asker, decide, offers, touched_by
+from airflow_mcp.policy.decide import Asker, decide, decide_call, offers
+from airflow_mcp.policy.effects import Effect, effects_of, touched_by
 from airflow_mcp.policy.rules import Policy, parse_policy
 from tests.permissions.kinds import more_tools
+from tests.permissions.reference import LISTS, VEHICLES, Ids, Part, parts_of
 from tests.permissions.support import CATALOG, Json, patient
 
 # Where a call names what it touches, as a reader of the tools' manifests finds it.
@@ -24,11 +26,6 @@ PLACES = {
     "variable": ("variable_key", "key"),
     "connection": ("connection_id",),
 }
-NAMES = {
-    "pool": "pool_name",
-    "variable": "key",
-    "connection": "connection_id",
-}  # of an entity of a bulk call
 KEYS = {"dag": "dags", "pool": "pools", "variable": "variables", "connection": "connections"}
 UNIVERSE = ("etl_a", "etl_b", "payroll_a", "ops", "x[1]", "Etl_a", "")
 GLOBS = ("*", "etl_*", "payroll_*", "etl_a", "?tl_a", "*_a", "ops", "[eE]tl_a", "nobody")
@@ -58,10 +55,14 @@ def among(patterns: list[str], text: str) -> bool:
     return any(glob(pattern, text) for pattern in patterns)
 
 
-def names(word: str, tool: Tool, *, deny: bool) -> bool:
-    """Whether a word of `tools` is about a tool."""
+def names(word: str, tool: Tool, *, deny: bool, kinds: set[str] | None = None) -> bool:
+    """Whether a word of `tools` is about a tool, whose effect is of these kinds."""
+    if tool.name in VEHICLES:
+        return deny and (glob(word, tool.name) or word == tool.toolset)
     if word in (tool.name, f"@{tool.entry.access}"):
         return True
+    if word.startswith("@") and word[1:] in (kinds or ()):
+        return deny or word == "@access" or tool.entry.access != "admin"
     if word.startswith("@") or (tool.entry.access == "admin" and not deny):
         return False
     return glob(word, tool.name) or word == tool.toolset
@@ -74,18 +75,28 @@ def is_meant(word: str, asker: Asker) -> bool:
     return glob(word, asker.name)
 
 
-def is_about(rule: Json, tool: Tool, asker: Asker, *, deny: bool) -> bool:
+def is_about(rule: Json, part: Part, asker: Asker, *, deny: bool) -> bool:
     return (
-        any(names(word, tool, deny=deny) for word in rule["tools"])
+        any(names(word, part.tool, deny=deny, kinds=part.kinds) for word in rule["tools"])
         and ("instances" not in rule or among(rule["instances"], asker.instance))
         and ("callers" not in rule or any(is_meant(word, asker) for word in rule["callers"]))
-        and all(getattr(tool.entry.scope, noun) for noun, key in KEYS.items() if key in rule)
+        and all(noun in part.ids for noun, key in KEYS.items() if key in rule)
     )
 
 
-def model(policy: Json, tool: Tool, ids: dict[str, set[str] | None], asker: Asker) -> tuple[bool, str, int | None]:
-    """Allowed, confirmation and cap of one call; None as ids is everything there is."""
-    read = tool.entry.access == "read"
+def model(policy: Json, tool: Tool, parts: list[Part], asker: Asker) -> tuple[bool, str, int | None]:
+    """Allowed, confirmation and cap of one call: every part of it is, and the strictest of them."""
+    answers = [model_of_part(policy, tool, part, asker) for part in parts]
+    if not all(allowed for allowed, _, _ in answers):
+        return False, "", None
+    caps = [cap for _, _, cap in answers if cap is not None]
+    return True, max((confirm for _, confirm, _ in answers), key=STRICT.index), min(caps, default=None)
+
+
+def model_of_part(policy: Json, tool: Tool, part: Part, asker: Asker) -> tuple[bool, str, int | None]:
+    """The same of one effect of a call of this tool, or of a read; None as ids is everything there is."""
+    ids, read = part.ids, tool.entry.access == "read"
+    around = Part(tool, ids, set[str]() if tool.name != part.tool.name else part.kinds)
 
     def denies(rule: Json) -> bool:  # it reaches everything: could touch what is denied
         return all(
@@ -101,12 +112,14 @@ def model(policy: Json, tool: Tool, ids: dict[str, set[str] | None], asker: Aske
             if key in rule
         )
 
-    if any(is_about(rule, tool, asker, deny=True) and denies(rule) for rule in policy["deny"]):
-        return False, "", None
-    matching = [rule for rule in policy["allow"] if is_about(rule, tool, asker, deny=False) and covers(rule)]
+    for one in (part, around):
+        if any(is_about(rule, one, asker, deny=True) and denies(rule) for rule in policy["deny"]):
+            return False, "", None
+    matching = [rule for rule in policy["allow"] if is_about(rule, part, asker, deny=False) and covers(rule)]
     if not matching and not (read and policy["default"] == "read"):
         return False, "", None
-    usual = "plan" if tool.entry.access in ("destructive", "admin") else "never"
+    strict = {"destructive", "admin"} & {tool.entry.access, part.tool.entry.access}
+    usual = "plan" if strict else "never"
     asked = [STRICT.index(rule.get("confirm", usual)) for rule in matching]
     caps = [rule["max_affected"] for rule in matching if "max_affected" in rule]
     return True, "never" if read else STRICT[max(asked)], min(caps, default=None)
@@ -115,11 +128,11 @@ def model(policy: Json, tool: Tool, ids: dict[str, set[str] | None], asker: Aske
 def words_of(catalog: Catalog) -> list[str]:
     """What a rule's `tools` may hold: every name, class and toolset that allows something, and some globs."""
     globs = ("*", "get_*", "clear_*", "*_dag", "delete_*", "list_*", "*_pool", "????_*", "create_*", "edit_*")
-    words = [*own(catalog), *globs, *sorted(catalog.toolsets), "@read", "@write", "@destructive", "@admin"]
-    classes = {"@read", "@write", "@destructive", "@admin"}
-    return [
-        word for word in words if word in classes or any(names(word, one, deny=False) for one in own(catalog).values())
-    ]
+    kinds = ("@delete", "@starts_runs", "@state", "@config", "@access")
+    classes = ("@read", "@write", "@destructive", "@admin", *kinds)
+    words = [*own(catalog), *globs, *sorted(catalog.toolsets)]
+    named = [word for word in words if any(names(word, one, deny=False) for one in own(catalog).values())]
+    return [*named, *classes]
 
 
 def own(catalog: Catalog) -> dict[str, Tool]:
@@ -148,7 +161,10 @@ def some(values: tuple[str, ...] | list[str]) -> st.SearchStrategy[list[str]]:
 
 def rules(words: list[str], tool: Tool, *, deny: bool) -> st.SearchStrategy[Json]:
     """Rules, most of which are about this tool."""
-    fitting = [word for word in words if names(word, tool, deny=True)]
+    able = {part.tool.name: part for arguments in calls(tool) for part in parts_of(tool, arguments)}
+    about = [*able.values(), Part(tool, {}, set[str]())]
+    fitting = [word for word in words if any(names(word, one.tool, deny=True, kinds=one.kinds) for one in about)]
+    fitting += [word for word in (tool.name,) if deny and word not in fitting]
     nouns = [key for noun, key in KEYS.items() if getattr(tool.entry.scope, noun)]
     optional: dict[str, Any] = {"instances": some(PLACES_MEANT), "callers": some(CALLERS)}
     optional |= {key: some(GLOBS) for key in nouns}
@@ -166,78 +182,64 @@ def calls(tool: Tool) -> list[Json]:
     missing, ids = object(), ([*UNIVERSE, "~"] if len(places) < 2 else ["etl_a", "payroll_a", "~"])
     lists = [[one, other] for one in ids for other in ids] + [[]]
     values = [[missing, *(lists if name == "dag_ids" else ids)] for name in places]
-    for word in ("create", "update", "delete"):
-        if tool.entry.bulk and word in given:
-            places.append(word)
-            values.append([missing, *bulks(tool, word)])
+    others: Json = {name: chosen for name, chosen in OTHERS.items() if name in given}
+    others |= {word: bulks(tool, word) for word in LISTS if tool.entry.bulk and word in given}
+    if tool.name == "set_dag_run_state":
+        others["state"] = ["failed", "queued"]
+    places += others
+    values += [[missing, *chosen] for chosen in others.values()]
     return [
         {name: value for name, value in zip(places, chosen, strict=True) if value is not missing}
         for chosen in product(*values)
     ]
 
 
+OTHERS: Json = {"on_existing": ["overwrite"], "mode": ["backfill"], "commit_on_success": [True]}
+
+
 def bulks(tool: Tool, word: str) -> list[list[Any]]:
-    """Entities of a bulk call: one's own DAG, a stranger's, both, and those that say nothing of it."""
+    """Entities of a bulk call: one's own DAG, a stranger's, both, those that say nothing of it, and none."""
     noun = next(noun for noun in PLACES if getattr(tool.entry.scope, noun))
-    ids = ["etl_a", "payroll_a", "~", ""]
     if noun == "dag":
-        ones: list[Any] = [{"dag_run_id": "r", "dag_id": one} for one in ids] + [{"dag_run_id": "r"}]
+        state = "state" if tool.name == "bulk_dag_runs" else "new_state"
+        what: list[Json] = [{state: "failed"}, {"note": "n"}, {"state": "queued", "note": "n"}, {}]
+        what = what if word == "update" else [{}] * 4
+        ones: list[Any] = [
+            {"dag_run_id": "r", "dag_id": one} | more
+            for one, more in zip(("etl_a", "payroll_a", "~", ""), what, strict=True)
+        ]
+        ones += [{"dag_run_id": "r"} | what[0]]
         ones += ["r"] if word == "delete" else []
     else:
-        ones = [*ids[:3]] if word == "delete" else [{NAMES[noun]: one} for one in ids[:3]]
-    return [[one] for one in ones] + [[ones[0], one] for one in ones[1:]]
-
-
-def name_in(noun: str, entity: Any) -> str:
-    """What an entity of a bulk call says of this noun, or nothing: a text names a pool, but a run or task of a DAG."""
-    if isinstance(entity, dict):
-        return str(entity.get(NAMES.get(noun, "dag_id")) or "")
-    return "" if noun == "dag" else str(entity)
-
-
-def touches(tool: Tool, arguments: Json) -> dict[str, set[str] | None]:
-    """What a call touches of each noun; None where that is everything.
-
-    "~" is everything, but as the DAG of a path beside a list that says which: the list of a filter, or the entities of
-    a bulk call, each of which names its own.
-    """
-    found: dict[str, set[str] | None] = {}
-    for noun, places in PLACES.items():
-        if getattr(tool.entry.scope, noun) in (None, "every_row"):
-            if getattr(tool.entry.scope, noun):
-                found[noun] = None
-            continue
-        path = [str(arguments[name]) for name in places if isinstance(arguments.get(name), str)]
-        listed = [str(one) for name in places if isinstance(arguments.get(name), list) for one in arguments[name]]
-        said = [name_in(noun, one) for word in ("create", "update", "delete") for one in arguments.get(word, ())]
-        beside = (tool.entry.instead and listed) or (tool.entry.bulk and all(said))
-        ids = {one for one in path if not (beside and one == "~")} | set(listed) | {one for one in said if one}
-        found[noun] = ids if ids and "~" not in ids else None
-    return found
+        key = PLACES[noun][-1]
+        ones = [one if word == "delete" else {key: one} for one in ("etl_a", "payroll_a", "~")]
+    return [[], *([one] for one in ones), *([ones[0], one] for one in ones[1:])]
 
 
 def agree(policy: Json, parsed: Policy, tool: Tool, arguments: Json, asker: Asker) -> str:
     """Compare one call; for a read of everything, what becomes of each row. Returns what kind of case it was."""
-    decided = decide(parsed, tool, touched_by(tool, arguments), asker)
-    ids = touches(tool, arguments)
+    decided = decide_call(parsed, tool, effects_of(tool, arguments), asker)
+    parts = parts_of(tool, arguments)
     if decided.allowed:
         assert offers(parsed, tool, asker), "a call is allowed of a tool that is not offered"
-    if tool.entry.access == "read" and None in ids.values():
+    if tool.entry.access == "read" and None in (ids := parts[0].ids).values():
         open_nouns = [noun for noun, one in ids.items() if one is None]
         for ones in product(UNIVERSE if len(ids) == 1 else UNIVERSE[:4], repeat=len(open_nouns)):
             row: dict[Any, str] = dict(zip(open_nouns, ones, strict=True))
             seen = touched_by(tool, arguments)
             seen |= {noun: frozenset({row[noun]}) for noun in decided.by_row}
-            shown = decided.allowed and (not decided.by_row or decide(parsed, tool, seen, asker).allowed)
-            expected = model(policy, tool, ids | {noun: {one} for noun, one in row.items()}, asker)[0]
+            shown = decided.allowed and (not decided.by_row or decide(parsed, Effect(tool, seen), asker).allowed)
+            known: Ids = ids | {noun: {one} for noun, one in row.items()}
+            expected = model(policy, tool, [Part(tool, known, set[str]())], asker)[0]
             assert shown is expected, f"the row of {row}"
         return "read by row"
-    allowed, confirm, cap = model(policy, tool, ids, asker)
+    allowed, confirm, cap = model(policy, tool, parts, asker)
     assert decided.allowed is allowed, decided.rule
     assert not decided.by_row
     if allowed:
         assert (decided.confirm, decided.max_affected) == (confirm, cap)
-    return f"{tool.entry.access} {'allowed' if allowed else 'refused'}"
+    what = "way" if tool.name in VEHICLES else tool.entry.access
+    return f"{what} {'allowed' if allowed else 'refused'}"
 
 
 def check(catalog: Catalog, examples: int, *, admins: int = 0) -> Counter[str]:
@@ -266,13 +268,14 @@ def check(catalog: Catalog, examples: int, *, admins: int = 0) -> Counter[str]:
 
 def test_every_decision_on_the_catalog_is_what_the_page_says() -> None:
     seen = check(CATALOG, 1200, admins=8)
-    classes = ("read", "write", "destructive", "admin")
+    classes = ("read", "write", "destructive", "admin", "way")
     assert set(seen) == {f"{c} {r}" for c in classes for r in ("allowed", "refused")} | {"read by row"}
     assert min(seen.values()) > 10, seen
+    assert seen["way allowed"] > 300, seen
 
 
 def test_every_decision_on_administrators_variables_and_lists_of_dags_is_what_the_page_says(tmp_path: Path) -> None:
-    seen = check(more_tools(tmp_path / "manifests"), 400)
+    seen = check(more_tools(tmp_path / "manifests"), 400, admins=1)
     assert {f"{c} {r}" for c in ("write", "destructive", "admin") for r in ("allowed", "refused")} <= set(seen)
     assert min(seen.values()) > 10, seen
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from airflow_mcp.cli import main
-from tests.permissions.support import Json, connected
+from airflow_mcp.policy.rules import parse_policy
+from airflow_mcp.policy.warnings import Callers, find_warnings
+from tests.permissions.support import CATALOG, Json, connected
 from tests.permissions.world import World
 from tests.unit.assistant import ERAS
 
@@ -247,3 +249,30 @@ def test_policy_check_does_not_warn_of_rules_that_may_match(run: Run, text: str)
     code, out, error = run(text, "policy", "check", "{file}")
     assert (code, error) == (0, "")
     assert [line for line in out.splitlines() if line.startswith("warning")] == []
+
+
+ALLOWED: Json = {"tools": ["@write", "@destructive"]}
+NOBODY = Callers(frozenset({"local"}), frozenset(), has_issuer=False)
+
+
+@pytest.mark.parametrize(
+    ("deny", "words"),
+    [
+        ([{"tools": ["trigger_*"]}], "trigger_* leaves others of its kind allowed (materialize_asset"),
+        ([{"tools": ["delete_*"]}], "(clear_asset_states, clear_task_states); @delete denies them all"),
+        ([{"tools": ["trigger_*"]}, {"tools": ["@starts_runs"]}], ""),
+        ([{"tools": ["trigger_*"], "dags": ["etl_*"]}, {"tools": ["@starts_runs"], "dags": ["x"]}], "trigger_*"),
+        ([{"tools": ["*"]}], ""),
+        ([{"tools": ["trigger_dag_run"]}], ""),
+        ([{"tools": ["@starts_runs"]}], ""),
+    ],
+)
+def test_a_denied_glob_that_leaves_others_of_its_kind_allowed_is_warned_about(deny: list[Json], words: str) -> None:
+    policy = parse_policy((), CATALOG, table={"allow": [ALLOWED], "deny": deny})
+    told = [one for one in find_warnings(policy, CATALOG, NOBODY, ["default"]) if "of its kind" in one]
+    assert (words in " ".join(told)) if words else told == []
+
+
+def test_a_permission_of_which_a_kind_alone_is_denied_is_not_in_vain() -> None:
+    rules: Json = {"allow": [{"tools": ["set_dag_run_state"]}], "deny": [{"tools": ["@starts_runs"]}]}
+    assert find_warnings(parse_policy((), CATALOG, table=rules), CATALOG, NOBODY, ["default"]) == []

@@ -16,6 +16,7 @@ from airflow_mcp.catalog.load import Tool
 from tests.permissions.support import (
     ADMIN,
     CHANGING,
+    FILTERED,
     NAMING,
     NO_PAYROLL,
     REACHES_ALL,
@@ -197,6 +198,8 @@ def is_inside(tool: Tool, arguments: Json) -> bool:
     """Whether a call names something, and only what may be changed; what only Airflow knows is looked up."""
     if touches_nothing(tool):
         return True
+    if tool.name in FILTERED:
+        return bool(fits := fitting(arguments)) and all(is_allowed("dag", one) for one in fits)
     if tool.entry.look_up:
         return arguments.get("uri", "s3://lake/orders") == "s3://lake/orders" and {
             arguments.get("asset_id", 7),
@@ -206,6 +209,12 @@ def is_inside(tool: Tool, arguments: Json) -> bool:
     return tool.name not in REACHES_ALL and bool(ids) and all(is_allowed(*one) for one in ids)
 
 
+def fitting(arguments: Json) -> list[str]:
+    """The DAGs of the world that fit the filter of a call, as Airflow reads it."""
+    part = str(arguments.get("dag_id_pattern")).strip("%")
+    return [name for name in World().dags if part in name]
+
+
 ACTS_BY_DEFAULT = {"set_task_instance_state", "set_task_group_state"}
 
 
@@ -213,6 +222,7 @@ def examine(world: World, tool: Tool, arguments: Json) -> None:
     """Hold every request that one call sent against what may be touched."""
     airflow = world.airflow
     asked = [one for _, one in named_in(tool, arguments)]
+    asked += fitting(arguments) if tool.name in FILTERED else []
     for sent in airflow.sent:
         ids = addressed(sent)
         assert all(one in asked for ones in ids.values() for one in ones), (sent.line, arguments)
@@ -222,7 +232,8 @@ def examine(world: World, tool: Tool, arguments: Json) -> None:
         assert all(is_allowed("dag", one) for one in reached), (sent.line, arguments)
         assert reached or any(addressed(sent).values()) or touches_nothing(tool), sent.line
     if not is_inside(tool, arguments):
-        reads = [sent for sent in airflow.sent if sent.method == "GET"] if tool.entry.look_up else []
+        looks = tool.entry.look_up or tool.name in FILTERED
+        reads = [sent for sent in airflow.sent if sent.method == "GET"] if looks else []
         assert airflow.sent == reads, f"{tool.name} {arguments}"
     if tool.entry.preview == "flag" and arguments.get("dry_run", tool.name not in ACTS_BY_DEFAULT):
         assert changes(airflow) == []
@@ -294,7 +305,13 @@ async def test_no_changing_tool_reaches_everything_or_a_stranger(version: str, p
     assert {sent.line for sent in world.airflow.sent} <= LOOKED_UP, "only whose an asset or a backfill is was read"
 
 
-LOOKED_UP = {"GET /assets", "GET /assets/8", "GET /datasets/s3%3A%2F%2Flake%2Fsalaries", "GET /backfills/6"}
+LOOKED_UP = {
+    "GET /dags",
+    "GET /assets",
+    "GET /assets/8",
+    "GET /datasets/s3%3A%2F%2Flake%2Fsalaries",
+    "GET /backfills/6",
+}
 
 
 @pytest.mark.parametrize("version", GENERATIONS)

@@ -59,6 +59,7 @@ record = "thing"
 title = "Make a thing"
 summary = "Make a thing."
 access = "write"
+effects = ["make_thing"]
 scope = "none"
 python = true
 steps = ["post_thing"]
@@ -67,6 +68,7 @@ params = ["name", "colour?@3.2"]
 [post_thing]
 summary = "The request of make_thing."
 access = "write"
+effects = ["make_thing"]
 scope = "none"
 part_of = "make_thing"
 v2 = "POST /things @3.2"

@@ -89,18 +89,19 @@ def open_door(
     max_chars: int = 100_000,
     catalog: Catalog | None = None,
     timeout: float = 30.0,
+    confirm: str = "never",
     clock: Callable[[], float] = time.monotonic,
 ) -> Door:
     """The real door before a stand-in for Airflow; it retries without a pause.
 
-    What `allow` names is done without confirmation, and the DAGs that `deny` names are hidden: tests/permissions is
-    about that.
+    What `allow` names is done, without confirmation unless `confirm` says how, and the DAGs that `deny` names are
+    hidden: tests/permissions is about that.
     """
     catalog = catalog or load_catalog()
     client = AirflowClient(
         airflow.url, credentials, transport=airflow.transport, backoff=0, timeout=timeout, clock=clock
     )
-    table: Json = {"allow": [{"tools": list(allow), "confirm": "never"}]} if allow else {}
+    table: Json = {"allow": [{"tools": list(allow), "confirm": confirm}]} if allow else {}
     table |= {"deny": [{"tools": ["*"], "dags": list(deny)}]} if deny else {}
     return Door(catalog, parse_policy((), catalog, table=table), client, ceiling=max_chars)
 

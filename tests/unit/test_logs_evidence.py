@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mcp.policy.decide import Within
+from airflow_mcp.policy.effects import effects_of
 from airflow_mcp.task_logs import DecisiveError, cause_of_text
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.inner import InnerDoor, Room
@@ -37,7 +38,8 @@ async def evidence(version: str, log: Any, *, size: int = 800) -> DecisiveError:
     airflow.on("GET", "/dags/etl/dagRuns/r", {"dag_run_id": "r", "dag_id": "etl"})
     door = open_door(airflow)
     operations = Operations(door.catalog, door.policy, door.client, "default")
-    within = Within(door.catalog.tools["read_task_log"], {})
+    reading = door.catalog.tools["read_task_log"]
+    within = Within(reading, effects_of(reading, {}))
     inner = InnerDoor(operations, within, Caller(), await door.client.version(), Room(8_000, 8_000))
     return await read_evidence(inner, {**PATHS, "try_number": 1}, size=size)
 

@@ -14,6 +14,7 @@ from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.policy.decide import Within
+from airflow_mcp.policy.effects import effects_of
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.task_logs.log_tail import LogTail
 from airflow_mcp.task_logs.log_window import read_request
@@ -184,7 +185,8 @@ async def test_a_pattern_is_matched_off_the_event_loop(version: str) -> None:
     airflow = airflow_with(version, log)
     client = AirflowClient(airflow.url, A_TOKEN, transport=airflow.transport, backoff=0)
     operations = Operations(load_catalog(), Policy(), client, "default")
-    within = Within(operations.catalog.tools["read_task_log"], {"dag": frozenset({PATHS["dag_id"]})})
+    reading = operations.catalog.tools["read_task_log"]
+    within = Within(reading, effects_of(reading, PATHS))
     door = InnerDoor(operations, within, Caller(), await client.version(), Room(8000, 8000))
     scan = Watched(FORM_OF[door.version.generation], read_request(PATHS, {"grep": "(r|ro|row)+ .*9"}), 5000)
     assert await read_log(door, {**PATHS, "try_number": 1}, scan)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 every_version = pytest.mark.parametrize("version", GENERATIONS)
 Json = dict[str, Any]
 SINCE = "2026-11-21T00:00:00Z"
-ALLOWED: Json = {"allow": [{"tools": ["plan_recovery"]}]}
+ALLOWED: Json = {"allow": [{"tools": ["clear_task_instances", "create_backfill"]}]}
 
 
 class World:
@@ -116,11 +116,11 @@ async def test_a_set_that_grew_since_the_preview_is_not_cleared(version: str) ->
 @every_version
 async def test_a_cap_and_a_rule_about_dags_hold_for_the_whole_plan(version: str) -> None:
     world = World(version, {("etl", "r1"): ["a", "b", "c"], ("payroll", "p1"): ["pay"]})
-    capped: Json = {"allow": [{"tools": ["plan_recovery"], "max_affected": 2, "confirm": "never"}]}
+    capped: Json = {"allow": [{"tools": ["clear_task_instances"], "max_affected": 2, "confirm": "never"}]}
     async with connected(world.airflow, capped) as someone:
         sentence = await someone.refused("plan_recovery", dag_ids=["etl"], since=SINCE, dry_run=False)
         assert "would touch 3 objects; 2 are allowed" in sentence
-    scoped: Json = {"allow": [{"tools": ["plan_recovery"], "dags": ["etl"], "confirm": "never"}]}
+    scoped: Json = {"allow": [{"tools": ["clear_task_instances"], "dags": ["etl"], "confirm": "never"}]}
     async with connected(world.airflow, scoped) as someone:
         assert "not allowed" in await someone.refused("plan_recovery", dag_ids=["etl", "payroll"], since=SINCE)
         assert (await planned(someone, dag_ids=["etl"]))["done"] is True

@@ -1,4 +1,4 @@
-"""Text that others wrote loses every character that hides or repaints; ids stay exactly what they are."""
+"""Text that others wrote loses every character that hides or repaints; an id shows each, and is read back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_mcp.text import clean, shorten
+from airflow_mcp.text import clean, escape, shorten, unescape
 from tests.unit.assistant import ERAS, assistant, table, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.samples import dag_run, page
@@ -74,31 +74,106 @@ async def test_half_a_surrogate_pair_does_not_break_an_answer() -> None:
     assert b"half  of it" in text_of(result).encode()
 
 
-ANY_ID = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+ANY_ID = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=40),
+    st.lists(st.sampled_from(["\\", "u", "{", "}", "5C", "\u202e", "\u200b", "\n", "a"]), min_size=1).map("".join),
+)
+# DerivedCoreProperties.txt of Unicode 16: Default_Ignorable_Code_Point
+DEFAULT_IGNORABLE = (
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+UNSEEN = {
+    *(chr(code) for first, last in DEFAULT_IGNORABLE for code in range(first, last + 1)),
+    *(
+        chr(code)
+        for code in range(0x110000)
+        if unicodedata.category(chr(code)) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") and chr(code) not in "\t\n"
+    ),
+}
+
+
+def test_every_unseen_character_of_unicode_is_gone_from_text_and_written_out_in_ids() -> None:
+    every = "".join(sorted(UNSEEN))
+    assert clean(every.replace("\x1b", "").replace("\x9b", "")) == ""
+    assert all(escape(sign) == f"\\u{{{ord(sign):X}}}" for sign in UNSEEN)
+    spaces = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Zs" and code != 0x20]
+    assert all(escape(sign) == f"\\u{{{ord(sign):X}}}" for sign in [*spaces, "\t", "\n", "\u2800"])
+
+
+@given(text=st.one_of(st.text(), ANY_ID, st.text(st.sampled_from(sorted(UNSEEN)))))
+@example(text="\\u{202E}")
+@example(text="\\\\u{5C}u{")
+@example(text="\\u\u200b{41}")
+@example(text="\ud800\x00")
+def test_id_that_is_shown_is_read_back_as_itself(text: str) -> None:
+    shown = escape(text)
+    assert unescape(shown) == text
+    assert not UNSEEN & {*shown}
+
+
+@given(text=st.text(st.characters(categories=["L", "N", "P", "S"], exclude_characters="\\" + "".join(UNSEEN))))
+@example(text=r"a\b\u\x{1}")
+@example(text="Grüße 日本語 🙂 ~ % scheduled__2026-11-21T00:00:00+00:00")
+def test_id_without_unseen_characters_is_shown_as_it_is(text: str) -> None:
+    text = "".join(sign for sign in text if sign not in UNSEEN and sign != "\u2800")
+    assert escape(text) == text
 
 
 @pytest.mark.parametrize("mode", ERAS)
-def test_ids_are_never_altered(mode: str) -> None:
+def test_every_id_is_shown_whole_and_taken_back(mode: str) -> None:
     airflow = FakeAirflow()
     with talking(airflow, mode=mode) as call:
 
         @given(run_id=ANY_ID, task_id=ANY_ID)
-        @example(run_id="2026-11-21T00:00:00.123456+00:00", task_id="token=abcdefgh")
-        @example(run_id="scheduled__2026-11-21T00:00:00+00:00", task_id="x" * 250)
-        @example(run_id="a\u200bb\x1b[31mc", task_id="https://ann:pw@host/x")
-        def every_id_stays(run_id: str, task_id: str) -> None:
+        @example(run_id="scheduled__2026-11-21T00:00:00.123456+00:00", task_id="x" * 250)
+        @example(run_id="a\u200bb\x1b[31mc", task_id="a\\u{202E}b")
+        def every_id_comes_back(run_id: str, task_id: str) -> None:
             row: dict[str, Any] = {"dag_id": "etl", "dag_run_id": run_id, "task_id": task_id, "state": "failed"}
             airflow.otherwise(page("task_instances", [row, row | {"task_id": "other"}]))
             result = call("list_task_instances", dag_id="etl", dag_run_id="~")
             assert result.structured_content is not None
             shown = table(result.structured_content)[0]
-            assert (shown["dag_run_id"], shown["task_id"]) == (run_id, task_id)
+            assert (shown["dag_run_id"], shown["task_id"]) == (escape(run_id), escape(task_id))
+            airflow.otherwise(page("task_instances", [row])).sent.clear()
+            call("list_task_instances", dag_id="~", dag_run_id="~", dag_run_ids=[shown["dag_run_id"]])
+            assert airflow.last().body["dag_run_ids"] == [run_id]
             airflow.otherwise(row)
             one = call("get_task_instance", dag_id="etl", dag_run_id="r", task_id="t").structured_content
             assert one is not None
-            assert (one["dag_run_id"], one["task_id"]) == (run_id, task_id)
+            assert (one["dag_run_id"], one["task_id"]) == (escape(run_id), escape(task_id))
 
-        every_id_stays()
+        every_id_comes_back()
+
+
+SECRET_URI = "postgres://ann:hunter2-of-ann@db.example/orders"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_id_that_holds_a_credential_is_masked_and_not_taken_back(mode: str) -> None:
+    rows = [{"id": 7, "name": "orders", "uri": SECRET_URI}, {"id": 8, "name": "rows", "uri": "s3://rows"}]
+    airflow = FakeAirflow().on("GET", "/assets", page("assets", rows)).on("GET", "/assets/7", rows[0])
+    dags = page("dags", [{"dag_id": SECRET_URI}])
+    airflow.on("GET", "/dags", dags)
+    async with assistant(airflow, mode=mode) as someone:
+        many = await someone.ask("list_assets")
+        one = await someone.ask("get_asset", asset_id=7)
+        of_dags = await someone.ask("list_dags", links=True)
+        sent = len(airflow.sent)
+        refused = [
+            await someone.refused("get_asset", asset_uri=table(many)[0]["uri"]),
+            await someone.refused("get_dag", dag_id=table(of_dags)[0]["dag_id"]),
+        ]
+    for answer in (many, one, of_dags):
+        assert "hunter2" not in str(answer)
+    assert table(many)[1]["uri"] == "s3://rows"
+    assert "asset_id" in many["hint"]
+    assert "asset_id" in one["hint"]
+    assert "UI" in of_dags["hint"]
+    assert "asset_id" in refused[0]
+    assert "UI" in refused[1]
+    assert len(airflow.sent) == sent
 
 
 @given(

@@ -292,7 +292,7 @@ async def test_it_is_a_change_that_policy_must_allow() -> None:
     airflow = bakery()
     async with assistant(airflow) as someone:
         assert "write operation that no rule allows" in await someone.refused("trigger_and_wait", dag_id="etl")
-    rule: Json = {"allow": [{"tools": ["trigger_and_wait"], "confirm": "plan"}], "deny": [NO_PAYROLL]}
+    rule: Json = {"allow": [{"tools": ["trigger_dag_run"], "confirm": "plan"}], "deny": [NO_PAYROLL]}
     async with connected(airflow, rule) as someone:
         assert "denies it" in await someone.refused("trigger_and_wait", dag_id="payroll_x")
         assert posts(airflow) == []

@@ -17,7 +17,7 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.redact import MASK, redact, redact_text
-from airflow_mcp.text import clean, in_strings
+from airflow_mcp.text import clean, escape, in_strings
 
 QUESTION_SIZE = 8_000  # characters of one question: what a person can be expected to read before they answer
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -112,7 +112,7 @@ def _key(key: str, digest: Digest) -> str:
 
 
 def _leaf(value: Any, masked: Any, digest: Digest) -> str:
-    if in_strings(value, clean) == masked:
+    if masked in (in_strings(value, clean), in_strings(value, escape)):  # an id is shown with every character seen
         return _literal(value)
     shown = masked if isinstance(masked, str) else MASK
     text = value if isinstance(value, str) else json.dumps(value)

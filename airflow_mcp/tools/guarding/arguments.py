@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.ids import id_arguments
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.excerpt import show_id
 from airflow_mcp.redact import MASK, mask_values, redact
 from airflow_mcp.text import clean, in_strings
 from airflow_mcp.tools.operation.bulk import WORDS
@@ -16,8 +18,9 @@ from airflow_mcp.tools.operation.bulk import WORDS
 def shown(tool: Tool | None, arguments: Json, catalog: Catalog) -> Json:
     """Without the plan, without secrets and unseen characters; those of an unknown tool, or of a wrong kind, too."""
     described = {use.name: use.described for use in tool.entry.params} if tool else {}
+    ids = id_arguments(tool, catalog) if tool else frozenset[str]()
     told = {
-        name: _shown(name, value, described.get(name, name), catalog)
+        name: _shown(name, value, described.get(name, name), catalog, ids)
         for name, value in arguments.items()
         if name != "plan"
     }
@@ -28,16 +31,17 @@ def shown(tool: Tool | None, arguments: Json, catalog: Catalog) -> Json:
     return told
 
 
-def _shown(name: str, value: Any, described: str, catalog: Catalog) -> Any:
+def _shown(name: str, value: Any, described: str, catalog: Catalog, ids: frozenset[str]) -> Any:
     if name in WORDS and isinstance(value, list):  # the entities of a bulk call have fields of the same names
-        return [_shown(name, one, described, catalog) for one in value]
+        return [_shown(name, one, described, catalog, ids) for one in value]
     if name in WORDS and isinstance(value, dict):
         masked = redact(in_strings(value, clean))  # a field's own name tells too
-        return {key: _shown(key, item, key, catalog) for key, item in masked.items()}
+        whole = {key: value[key] for key in masked if key in ids and key in value}
+        return {key: _shown(key, item, key, catalog, ids) for key, item in (masked | whole).items()}
     parameter = catalog.parameters.get(described)
     if parameter and parameter.secret and value not in (None, "", {}, []):
         return mask_values(value)
-    return redact(in_strings(value, clean), name)
+    return redact(in_strings(value, show_id if name in ids else clean), name)
 
 
 def carry_out(tool: Tool, arguments: Json) -> Json:

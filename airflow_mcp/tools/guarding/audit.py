@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-import os
+import secrets
 import sys
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from io import FileIO
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotAllowedError, SettingsError
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean
+from airflow_mcp.excerpt import show_id
+from airflow_mcp.tools.guarding.audit_file import AuditFile, this_process
 
 if TYPE_CHECKING:
     from airflow_mcp.tools.caller import Caller
@@ -33,11 +31,12 @@ class Entry:
     access: str
     caller: str
     instance: str
-    arguments: Json  # as they may be shown (tools/guarding/arguments.py)
+    arguments: Json = field(default_factory=dict[str, Any])  # as they may be shown (tools/guarding/arguments.py)
     request_id: str = ""
     through: str = ""  # the tool that ran this one
     http_request_id: str = ""
     trace_id: str = ""
+    effects: tuple[str, ...] = ()  # of a change: the operations that it is, by the tools that do only that
     rule: str = ""
     decision: str = "refused"  # refused | previewed | asked | allowed
     targets: tuple[str, ...] = ()  # of a change: what was worked out, or before that what the call names
@@ -46,13 +45,22 @@ class Entry:
     status: int | None = None  # the HTTP status that the operation itself got; of a workflow, its changes' highest
     outcome: str = ""  # of a change whose answer could not be used: what reading back showed
     error: str = ""
+    id: str = ""  # of a change that was begun: its two lines have it, and no other line
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, caller: Caller, tool: str, access: str, instance: str, arguments: Json, through: str) -> Entry:
-        """The entry of a call that begins now."""
-        ids = (caller.request_id, through, caller.http_request_id, caller.trace_id)
-        return cls(tool, access, caller.name, instance, arguments, *ids)
+    def of(cls, caller: Caller, tool: str, access: str, instance: str, through: str) -> Entry:
+        """The entry of a call that begins now. Its arguments follow once they are masked, and never before."""
+        return cls(
+            tool,
+            access,
+            caller.name,
+            instance,
+            request_id=caller.request_id,
+            through=through,
+            http_request_id=caller.http_request_id,
+            trace_id=caller.trace_id,
+        )
 
 
 current: ContextVar[Entry | None] = ContextVar("airflow_mcp_audit_entry", default=None)
@@ -63,27 +71,31 @@ class Audit:
     """Writes entries to a file, to stderr ("-"), or nowhere ("")."""
 
     def __init__(self, path: str = "") -> None:
-        """Open the file for appending. Raises SettingsError when it cannot be."""
+        """Open the file for appending, and end what a process that was killed left open there.
+
+        Raises SettingsError when the file cannot be opened.
+        """
         self._path = path
-        self._file: TextIO | FileIO | None = None
+        self._file: TextIO | AuditFile | None = None
         if path == "-":
             self._file = sys.stderr
         elif path:
             try:
-                self._file = self._opened()
+                self._file = AuditFile(path)
             except OSError as error:
                 raise SettingsError(f"AIRFLOW_MCP_AUDIT: {path} cannot be written: {error.strerror}.") from None
+            self._end_what_is_open(self._file)
 
     def reopen(self) -> None:
         """Open the file by its name again, which whoever rotates logs has given to a new one.
 
         Where that fails the old one is written on, and the log says so.
         """
-        if not isinstance(self._file, FileIO):
+        if not isinstance(self._file, AuditFile):
             return
         old = self._file
         try:
-            self._file = self._opened()
+            self._file = AuditFile(self._path)
         except OSError as error:
             _log.error("the audit file %s cannot be opened again, so the old one is kept: %s", self._path, error)
         else:
@@ -93,9 +105,11 @@ class Audit:
         """Write that a change is about to be made. Raises NotAllowedError when it cannot be: then it is not made."""
         if self._file is None:
             return
+        entry.id = secrets.token_hex(8)
         try:
             self._write(entry, "begins")
         except (OSError, ValueError):
+            entry.id = ""
             raise NotAllowedError(
                 f"Nothing was done: the audit file {self._path} cannot be written, and changes need it. Tell the "
                 "operator of this server."
@@ -112,13 +126,19 @@ class Audit:
 
     def shut(self) -> None:
         """Close the file; nothing is written afterwards. What could not be written before is told in the log."""
-        if isinstance(self._file, FileIO):
+        if isinstance(self._file, AuditFile):
             self._closed(self._file)
 
-    def _opened(self) -> FileIO:
-        return FileIO(os.open(self._path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600), "a")
+    def _end_what_is_open(self, file: AuditFile) -> None:
+        try:
+            ended = file.end_what_is_open()
+        except OSError as error:
+            self._tell(error)
+            return
+        if ended:
+            _log.warning("the audit file %s had %d changes without an end: their outcome is unknown", self._path, ended)
 
-    def _closed(self, file: FileIO) -> None:
+    def _closed(self, file: AuditFile) -> None:
         try:
             file.close()
         except OSError as error:
@@ -132,6 +152,8 @@ class Audit:
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "phase": phase,
+            "id": entry.id,
+            "process": this_process() if entry.id else None,
             "request_id": entry.request_id,
             "http_request_id": entry.http_request_id,
             "trace_id": entry.trace_id,
@@ -140,10 +162,11 @@ class Audit:
             "tool": entry.tool,
             "through": entry.through,
             "class": entry.access,
+            "effects": list(entry.effects),
             "arguments": entry.arguments,
             "decision": entry.decision,
             "rule": entry.rule,
-            "targets": [redact_text(clean(one)) for one in entry.targets[:_MOST_TARGETS]],
+            "targets": [show_id(one) for one in entry.targets[:_MOST_TARGETS]],
             "affected": entry.affected,
             "plan": entry.plan,
             "status": entry.status,
@@ -152,12 +175,8 @@ class Audit:
             "seconds": round(time.monotonic() - entry.started, 3),
         }
         kept = {key: value for key, value in line.items() if value not in ("", None, [])}
-        text = json.dumps(kept, ensure_ascii=False, separators=(",", ":")) + "\n"
-        if not isinstance(self._file, FileIO):
-            self._file.write(text)
-            self._file.flush()
+        if isinstance(self._file, AuditFile):
+            self._file.append(kept)
             return
-        # One write, however long: several processes may append to one file, and a line must not stand inside another.
-        whole = text.encode()
-        if self._file.write(whole) != len(whole):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._file.write(json.dumps(kept, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._file.flush()

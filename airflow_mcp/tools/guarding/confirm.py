@@ -9,9 +9,9 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.catalog.schema import SMALLEST_ANSWER
 from airflow_mcp.errors import NotAllowedError
-from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal, stricter
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean
+from airflow_mcp.excerpt import show_id
+from airflow_mcp.policy.decide import Decision, decide_call, depends_on, refusal, stricter
+from airflow_mcp.policy.effects import Effect, strictest_class
 from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller, Question
 from airflow_mcp.tools.guarding.approval import Approval, question
@@ -51,6 +51,7 @@ class Confirmation:
     preview: Json | None = None
     once: str = ""  # the plan or the answer that is used up by acting; empty where none was needed
     granted: tuple[Json, ...] = ()  # for a composite: the targets it may act on, in its order
+    effects: tuple[Effect, ...] = ()  # as they were decided and confirmed; empty where that took no look
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Change:
     tool: Tool
     arguments: Json
     caller: Caller
+    effects: tuple[Effect, ...]  # as the call names them
     entry: Entry  # of the audit trail, which is told the targets and the plan
 
     async def find_targets(self) -> Targets:
@@ -88,7 +90,7 @@ async def confirm(change: Change, decision: Decision, room: Room) -> Confirmatio
     door, guard, tool, caller, entry = change.door, change.guard, change.tool, change.caller, change.entry
     presented: str = change.arguments.get("plan", "")
     has_dry_run = tool.entry.preview == "flag"
-    reaches = has_dry_run and depends_on(door.policy, "dag", door.asker(caller), tool)  # clearing: other DAGs too
+    reaches = has_dry_run and depends_on(door.policy, "dag", door.asker(caller), tool, *tool.effects)  # other DAGs
     by_grant = tool.entry.python and has_dry_run
     unlimited = decision.confirm == "never" and decision.max_affected is None
     if unlimited and not presented and not reaches and not by_grant:
@@ -100,14 +102,14 @@ async def confirm(change: Change, decision: Decision, room: Room) -> Confirmatio
         raise NotAllowedError(over)
     granted = tuple(targets.reply.rows or ()) if by_grant and targets.reply else ()
     if decision.confirm == "human":
-        await guard.rates.require(caller.name, tool.entry.access)  # nobody is asked for what is then refused
+        await guard.rates.require(caller.name, strictest_class(targets.effects))  # nobody is asked to be refused then
         entry.decision = "asked"
-        return Confirmation(once=await _ask(change, targets), granted=granted)
+        return Confirmation(once=await _ask(change, targets), granted=granted, effects=targets.effects)
     if presented:  # also where none is needed: it is good for what it showed and for nothing else
         entry.plan = guard.plans.open(presented, await change.bound(targets))
-        return Confirmation(once=entry.plan, granted=granted)
+        return Confirmation(once=entry.plan, granted=granted, effects=targets.effects)
     if decision.confirm == "never":
-        return Confirmation(granted=granted)
+        return Confirmation(granted=granted, effects=targets.effects)
     sealed = await change.seal(targets)
     return Confirmation(preview=_preview(tool, _repeated(door, tool, change.arguments, sealed), targets, sealed, room))
 
@@ -139,7 +141,7 @@ async def _hold(change: Change, decision: Decision) -> tuple[Targets, Decision]:
     targets = await change.find_targets()
     change.entry.targets, change.entry.affected = targets.ids, targets.count
     policy, asker = change.door.policy, change.door.asker(change.caller)
-    wider = decide(policy, change.tool, targets.touched, asker)
+    wider = decide_call(policy, change.tool, targets.effects, asker)
     if not wider.allowed:
         raise refusal(policy, change.tool, wider, asker)
     return targets, stricter(decision, wider)
@@ -149,7 +151,7 @@ def _over_cap(tool: Tool, targets: Targets, decision: Decision) -> str:
     """Why max_affected refuses these targets, or nothing."""
     if decision.max_affected is None:
         return ""
-    if tool.entry.preview is None and None in targets.touched.values():
+    if tool.entry.preview is None and any(None in effect.touched.values() for effect in targets.effects):
         return (
             f"{tool.name}: how many objects this reaches cannot be told beforehand, and max_affected limits it. "
             "Nothing was done; name each of them."
@@ -218,7 +220,7 @@ def _preview(tool: Tool, calls: list[NextCall], targets: Targets, plan: str, roo
         extra["lost"] = tool.entry.lost
     reply = targets.reply
     if reply is None or reply.rows is None:
-        ids = [redact_text(clean(one)) for one in targets.ids]
+        ids = [show_id(one) for one in targets.ids]
         shown = shape.fit(extra | {"targets": ids} | targets.facts, budget=size, ceiling=room.ceiling)
     else:
         rows, extra = len(reply.rows), extra | targets.facts

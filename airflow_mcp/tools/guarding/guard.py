@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
+import anyio
+
 from airflow_mcp.errors import AirflowUnreachableError, LoginError
 from airflow_mcp.observe import NOBODY, Observer
 from airflow_mcp.policy.rules import Policy
@@ -36,6 +38,8 @@ class Guard:
         self.plans = Plans(self._shared, keys)
         self.rates = Rates(policy.per_minute, self._shared)
         self.audit = Audit(audit_path)
+        self._calls = 0  # that have come and are not over
+        self._idle = anyio.Event()
 
     def enforce(self, policy: Policy) -> None:
         """From now on calls begin under these rules; those in flight finish under the rules that they began with.
@@ -48,15 +52,25 @@ class Guard:
 
     def begin(self) -> None:
         """A call has come; `end` follows."""
+        self._calls += 1
         self._observer.call_began()
 
     def end(self, entry: Entry, error: BaseException | None) -> None:
         """A call is over: its audit line, and whoever counts."""
         self.audit.close(entry)
+        self._calls -= 1
+        if not self._calls:
+            self._idle.set()
+            self._idle = anyio.Event()
         if isinstance(error, LoginError | AirflowUnreachableError):
             _sometimes.warn(f"{entry.instance} {type(error).__name__}", f"calls fail: {error}")
         seconds = time.monotonic() - entry.started
         self._observer.call_ended(entry.tool, entry.access, entry.instance, seconds, error)
+
+    async def wait_until_idle(self) -> None:
+        """Wait until every call is over and has its audit line."""
+        if self._calls:
+            await self._idle.wait()
 
     async def aclose(self) -> None:
         """Close the audit trail and the connections to Redis."""

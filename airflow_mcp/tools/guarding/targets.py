@@ -7,44 +7,49 @@ from importlib import import_module
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
-from airflow_mcp.policy.decide import Touched, Within, decide, touched_by
+from airflow_mcp.pace import paced
+from airflow_mcp.policy.decide import Within, decide
+from airflow_mcp.policy.effects import Effect, Touched, effects_of, names_in, reaching, touched_by
 from airflow_mcp.tools.caller import Caller
 from airflow_mcp.tools.guarding.arguments import shown
 from airflow_mcp.tools.inner import InnerDoor, Room
 from airflow_mcp.tools.operation.bulk import find_targets
+from airflow_mcp.tools.operation.dag_filters import is_by_row, shared_arguments
 from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.operation.reply import Reply, name_of, reached
+from airflow_mcp.tools.operation.reply import NAME_FIELDS, Reply, dags_of, name_of
+from airflow_mcp.tools.shape import CELL
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The objects of one call: `ids` name each, `reply` or `facts` show them, `touched` is what policy decides on."""
+    """The objects of one call: `ids` name each, `reply` or `facts` show them, `effects` is what policy decides on."""
 
     ids: tuple[str, ...]
     count: int
-    touched: Touched
+    effects: tuple[Effect, ...]
     reply: Reply | None
     facts: Json
 
 
 async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller) -> Targets:
     """The targets of this call as they are now. Raises NotFoundError where there is nothing to touch."""
-    touched = await door.touched(tool, arguments, caller, shown=True)
+    effects = await door.effects(tool, arguments, caller, shown=True)
+    if is_by_row(tool, effects, door.catalog):
+        return Targets(names_in(effects), len(effects), effects, None, {})
     match tool.entry.preview:
         case "flag":
             facts: Json = {}
             if tool.entry.python:
                 reply, facts = await _of_composite(door, tool, arguments, caller)
             else:
-                reply = await door.operate(tool, {**arguments, "dry_run": True}, caller)
+                reply = await door.operate(tool, {**arguments, "dry_run": True}, caller, NAME_FIELDS, size=4 * CELL)
             if tool.entry.counts:
                 numbers = {name: (reply.one or {}).get(name) or 0 for name in tool.entry.counts}
                 ids = tuple(f"{name}: {number}" for name, number in numbers.items())
-                return Targets(ids, sum(numbers.values()), touched, reply, numbers)
+                return Targets(ids, sum(numbers.values()), effects, reply, numbers)
             rows = [reply.one] if reply.rows is None and reply.one else reply.rows or []
-            ids = tuple(sorted(name_of(row) for row in rows))
-            touched = touched | reached(touched, rows)
-            return Targets(ids, len(ids), touched, reply, facts)
+            ids = tuple(sorted([name_of(row) async for row in paced(rows)]))
+            return Targets(ids, len(ids), reaching(effects, dags_of(rows)), reply, facts)
         case "read":
             facts = {}
             totals: list[str] = []
@@ -52,15 +57,14 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
             count = 0
             for name in tool.entry.shows:
                 step = door.catalog.operations[name]
-                # A `state` to set is no `state` to filter by: the same argument is one that is described alike.
-                known = {(use.name, use.described) for use in step.entry.params if use.in_schema(version)}
-                same = (use.name for use in tool.entry.params if (use.name, use.described) in known)
-                ids = {key: arguments[key] for key in same if key in arguments}
+                ids = shared_arguments(tool, step, arguments, version)
                 reply = await door.operate(step, ids, caller)
                 # A cap counts what goes along, though the caller may not see it.
                 count += 1 if reply.rows is None else reply.total or 0
-                seen: Touched = {noun: own or touched.get(noun) for noun, own in touched_by(step, ids).items()}
-                decision = decide(door.policy, step, seen, door.asker(caller))
+                known = effects[0].touched
+                seen: Touched = {noun: own or known.get(noun) for noun, own in touched_by(step, ids).items()}
+                within = Within(tool, effects) if tool.is_vehicle else None
+                decision = decide(door.policy, Effect(step, seen), door.asker(caller), within)
                 if not decision.allowed or decision.by_row:
                     totals.append(f"{name}: not shown")
                 elif reply.one is not None:
@@ -69,20 +73,15 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
                 else:
                     facts[step.entry.rows or name] = reply.total
                     totals += [f"{step.entry.rows}: {reply.total}", *(name_of(row) for row in reply.rows or [])]
-            return Targets((*named(door, tool, arguments), *totals), count, touched, None, facts)
+            return Targets((*named(door, tool, arguments), *totals), count, effects, None, facts)
         case "itself":
-            return Targets(named(door, tool, arguments), 1, touched, None, {})
+            return Targets(named(door, tool, arguments), 1, effects, None, {})
         case "bulk":
             ids, count, held = await find_targets(door, tool, arguments, caller)
-            return Targets(ids, count, touched, None, {"now": held} if held else {})
+            return Targets(ids, count, effects, None, {"now": held} if held else {})
         case None:
-            ids = names_in(touched) or (tool.name,)
-            return Targets(ids, len(ids), touched, None, {})
-
-
-def names_in(touched: Touched) -> tuple[str, ...]:
-    """What a call names, as "dag etl"; "dag ~" where it names none and so could mean any."""
-    return tuple(sorted(f"{noun} {one}" for noun, ones in touched.items() for one in ones or ("~",)))
+            ids = names_in(effects) or (tool.name,)
+            return Targets(ids, len(ids), effects, None, {})
 
 
 def named(door: Operations, tool: Tool, arguments: Json) -> tuple[str, ...]:
@@ -93,7 +92,7 @@ def named(door: Operations, tool: Tool, arguments: Json) -> tuple[str, ...]:
 async def _of_composite(door: Operations, tool: Tool, arguments: Json, caller: Caller) -> tuple[Reply, Json]:
     """A composite with a dry run has `targets` beside `run`: its rows, and facts that are shown with them."""
     find = import_module(f"airflow_mcp.tools.composite.{tool.name}").targets
-    within = Within(tool, touched_by(tool, arguments))
+    within = Within(tool, effects_of(tool, arguments))
     inner = InnerDoor(door, within, caller, await door.version(caller), Room(0, 0))
     rows, facts = await find(inner, arguments)
     return Reply(rows, len(rows), None, door.catalog.records["task_instance"]), facts

@@ -10,9 +10,9 @@ from airflow_mcp.catalog.grammar import Bulk, Json, Parameter, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundError, UnusableAnswerError
-from airflow_mcp.policy.decide import decide, touched_by
-from airflow_mcp.redact import redact_text
-from airflow_mcp.text import clean
+from airflow_mcp.excerpt import excerpt_text
+from airflow_mcp.policy.decide import Within, decide
+from airflow_mcp.policy.effects import Effect, effects_of, touched_by
 from airflow_mcp.tools.operation.prepare import Send
 from airflow_mcp.tools.operation.reply import Reply
 from airflow_mcp.tools.together import together
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_mcp.tools.caller import Caller
     from airflow_mcp.tools.operation.operate import Operations
 
+_ERROR_SIZE = 600  # characters of what Airflow says of one object
 WORDS = ("create", "update", "delete")
 _MASKED_SINCE = Version(3, 2)  # before, an update of many has no mask
 _RESULT = Record(keep=("created", "updated", "deleted", "errors", "hint"), ids=("created", "updated", "deleted"))
@@ -113,7 +114,7 @@ def outcome(tool: Tool, raw: Any) -> Reply:
         if part.get("success"):
             done[f"{word}d"] = part["success"]
         for one in part.get("errors") or ():
-            said = redact_text(" ".join(clean(str(one.get("error"))).split()))
+            said = excerpt_text(" ".join(str(one.get("error")).split()), _ERROR_SIZE)
             code = one.get("status_code")
             errors.append(f"{word}: {said} ({code})" if code else f"{word}: {said}")
     if errors and not done:
@@ -162,8 +163,10 @@ async def find_targets(
             return 0
         return (await door.operate(door.catalog.operations[bulk.along], ids | {"limit": 1}, caller)).total or 0
 
+    within = Within(tool, effects_of(tool, arguments))
+
     def may_see(ids: Json) -> bool:
-        decision = decide(door.policy, source, touched_by(source, ids), door.asker(caller))
+        decision = decide(door.policy, Effect(source, touched_by(source, ids)), door.asker(caller), within)
         return decision.allowed and not decision.by_row
 
     found = await together(read(word, ids) for word, ids in asked)

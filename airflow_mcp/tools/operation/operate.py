@@ -24,11 +24,13 @@ from airflow_mcp.errors import (
     UnusableAnswerError,
     VersionChangedError,
 )
-from airflow_mcp.policy.decide import Asker, Touched, decide, depends_on, reveals_secrets, touched_by
+from airflow_mcp.policy.decide import Asker, decide, decide_call, depends_on, reveals_secrets
+from airflow_mcp.policy.effects import Effect, effects_of, touched_by
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.tools import shape
 from airflow_mcp.tools.caller import Caller
+from airflow_mcp.tools.normalize import WHOLE, texts_at
 from airflow_mcp.tools.operation import bulk, settlement
+from airflow_mcp.tools.operation.dag_filters import effects_by_row, listing_of
 from airflow_mcp.tools.operation.files import dags_by_file
 from airflow_mcp.tools.operation.prepare import patched, require_new, require_written, resolve
 from airflow_mcp.tools.operation.reply import Reply, read_reply
@@ -66,30 +68,31 @@ class Operations:
         fields: tuple[str, ...] = ("*",),
         *,
         look_up: bool = True,
+        size: int = WHOLE,
     ) -> Reply:
         """Prepare, build, send, read, normalise.
 
-        `fields` are what will be shown beside the record's own: the rest need not be made safe. `look_up` is whether an
-        empty list may mean that its DAG or run does not exist. A read that meets another version of Airflow is done
-        once more with the routes of that one.
+        `fields` are what will be shown beside the record's own: the rest need not be made safe; and `size` is how many
+        characters of a value are needed. `look_up` is whether an empty list may mean that its DAG or run does not
+        exist. A read that meets another version of Airflow is done once more with the routes of that one.
         """
         try:
-            return await self._operate(tool, arguments, caller, fields, look_up=look_up)
+            return await self._operate(tool, arguments, caller, fields, look_up=look_up, size=size)
         except VersionChangedError:
             if tool.entry.access != "read":
                 raise
-            return await self._operate(tool, arguments, caller, fields, look_up=look_up)
+            return await self._operate(tool, arguments, caller, fields, look_up=look_up, size=size)
 
     async def _operate(
-        self, tool: Tool, arguments: Json, caller: Caller, fields: tuple[str, ...], *, look_up: bool
+        self, tool: Tool, arguments: Json, caller: Caller, fields: tuple[str, ...], *, look_up: bool, size: int
     ) -> Reply:
         entry, version = tool.entry, await self.version(caller)
         schema.check_version(tool, arguments, self.catalog, version)
         if entry.dry and entry.is_dry(arguments):
             asked = {name: value for name, value in arguments.items() if name not in ("dry_run", "plan")}
-            return await self.operate(self.catalog.operations[entry.dry], asked, caller, fields)
+            return await self.operate(self.catalog.operations[entry.dry], asked, caller, fields, size=size)
         if other := self._instead(tool, arguments, version):
-            return await self.operate(*other, caller, fields, look_up=look_up)
+            return await self.operate(*other, caller, fields, look_up=look_up, size=size)
         if entry.instead and self.catalog.operations[entry.instead.operation].entry.route(version.generation):
             arguments = {name: value for name, value in arguments.items() if name not in entry.instead.when}
         send = partial(self._send, version=version, caller=caller)
@@ -119,7 +122,9 @@ class Operations:
                 reply = bulk.outcome(tool, raw)
             else:
                 reveal = reveals_secrets(self.policy, self.asker(caller))
-                reply = read_reply(tool, raw, arguments, self.catalog, version, fields=fields, reveal=reveal)
+                reply = await read_reply(
+                    tool, raw, arguments, self.catalog, version, fields=fields, reveal=reveal, size=size
+                )
             if entry.patch:
                 require_written(tool, arguments, raw, self.catalog, version)
         except (UnusableAnswerError, AirflowUnreachableError) as error:
@@ -143,26 +148,27 @@ class Operations:
             return replace(reply, rows=await self._with_indexes(reply.rows or [], asked, caller))
         return reply
 
-    async def touched(self, tool: Tool, arguments: Json, caller: Caller, *, shown: bool = False) -> Touched:
-        """What a call touches; what only Airflow knows of that is read first, where policy depends on it.
+    async def effects(self, tool: Tool, arguments: Json, caller: Caller, *, shown: bool = False) -> tuple[Effect, ...]:
+        """The effects of a call; what only Airflow knows of them is read first, where policy depends on it.
 
         Or where it is `shown`: whoever confirms is told which DAGs they are.
         """
-        touched, look_up = touched_by(tool, arguments), tool.entry.look_up
-        asker = self.asker(caller)
-        depends = depends_on(self.policy, "dag", asker, tool)
+        effects, asker = effects_of(tool, arguments), self.asker(caller)
+        depends = depends_on(self.policy, "dag", asker, tool, *(effect.tool for effect in effects))
+        if depends and (listing := listing_of(tool, self.catalog)):
+            return await effects_by_row(self, tool, listing, effects, arguments, caller)
+        touched, look_up = effects[0].touched, tool.entry.look_up
         changes_file = tool.entry.scope.dag == "file" and tool.entry.access != "read"
-        if depends and changes_file and touched["dag"] and decide(self.policy, tool, touched, asker).allowed:
+        if depends and changes_file and touched["dag"] and decide_call(self.policy, tool, effects, asker).allowed:
             files = (await dags_by_file(self, caller)).values()
             beside = [ids for ids in files if not touched["dag"].isdisjoint(ids)]
-            touched["dag"] = touched["dag"].union(*beside) if beside else None
+            return (replace(effects[0], touched={"dag": touched["dag"].union(*beside) if beside else None}),)
         if look_up is None or not (depends or shown):
-            return touched
+            return effects
         source = self.catalog.operations[look_up.operation]
         names = {use.name for use in source.entry.params}
         reply = await self.operate(source, {key: arguments[key] for key in arguments if key in names}, caller)
-        touched["dag"] = shape.texts_at(reply.one or {}, look_up.paths) or None
-        return touched
+        return (replace(effects[0], touched={"dag": texts_at(reply.one or {}, look_up.paths) or None}),)
 
     def _instead(self, tool: Tool, arguments: Json, version: Version) -> tuple[Tool, Json] | None:
         """The operation that answers in this one's place, with its arguments. Raises InvalidArgumentsError."""
@@ -190,7 +196,7 @@ class Operations:
         then = self.catalog.operations[name]
         names = {use.name for use in then.entry.params}
         asked = {key: arguments[key] for key in arguments if key in names}
-        if not decide(self.policy, then, touched_by(then, asked), self.asker(caller)).allowed:
+        if not decide(self.policy, Effect(then, touched_by(then, asked)), self.asker(caller)).allowed:
             return Reply(None, 0, {"done": True}, Record(keep=("done",)))
         try:
             return await self.operate(then, asked, caller)
@@ -263,7 +269,7 @@ class Operations:
         async with self.client.of(caller.name, caller.presented) as client:
             response = await client.send(request)
         try:
-            return response.status, wire.read(tool, response.status, response.content, location=response.location)
+            return response.status, await wire.read(tool, response.status, response.content, location=response.location)
         except AirflowMcpError as error:
             error.answered = response.status
             raise

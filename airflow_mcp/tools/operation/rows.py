@@ -7,9 +7,10 @@ from dataclasses import replace
 from airflow_mcp.catalog.grammar import Json, Noun
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
-from airflow_mcp.policy.decide import Decision, Touched, decide, depends_on, refusal, touched_by
-from airflow_mcp.tools import shape
+from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal
+from airflow_mcp.policy.effects import Effect, Touched, touched_by
 from airflow_mcp.tools.caller import Caller
+from airflow_mcp.tools.normalize import WHOLE, texts_at
 from airflow_mcp.tools.operation.files import dags_by_file
 from airflow_mcp.tools.operation.operate import PAGE, Operations
 from airflow_mcp.tools.operation.reply import Reply
@@ -27,21 +28,29 @@ async def read_allowed(
     fields: tuple[str, ...] = ("*",),
     *,
     look_up: bool = True,
+    size: int = WHOLE,
 ) -> Reply:
     """Operate, without the rows that the decision leaves to be decided and that are denied."""
-    tools = (tool, decision.within.tool) if decision.within else (tool,)
+    within = decision.within
+    tools = (tool, within.tool, *(one.tool for one in within.effects)) if within else (tool,)
     on_dags = tool.entry.access == "read" and depends_on(door.policy, "dag", door.asker(caller), *tools)
     if on_dags and tool.entry.scope.dag and _dags_of(door, tool):  # rows that name other DAGs than the call does
         decision = replace(decision, by_row=decision.by_row | {"dag"})
     if decision.by_row:
-        return await _hide_rows(door, tool, arguments, caller, fields, decision)
+        return await _hide_rows(door, tool, arguments, caller, fields, decision, size)
     if on_dags and tool.entry.scope.dag == "file":
         await _require_whole_file(door, tool, arguments["dag_id"], caller, decision)
-    return await door.operate(tool, arguments, caller, fields, look_up=look_up)
+    return await door.operate(tool, arguments, caller, fields, look_up=look_up, size=size)
 
 
 async def _hide_rows(
-    door: Operations, tool: Tool, arguments: Json, caller: Caller, fields: tuple[str, ...], decision: Decision
+    door: Operations,
+    tool: Tool,
+    arguments: Json,
+    caller: Caller,
+    fields: tuple[str, ...],
+    decision: Decision,
+    size: int,
 ) -> Reply:
     """The reply without what is denied, filled up from later pages in at most five requests.
 
@@ -59,11 +68,12 @@ async def _hide_rows(
     after: list[int] = []
     pages = 0
     while True:
-        reply = await door.operate(tool, arguments | ({"offset": offset} if offset else {}), caller, needed)
+        asked = arguments | ({"offset": offset} if offset else {})
+        reply = await door.operate(tool, asked, caller, needed, size=size)
         pages += 1
         if reply.rows is None:
             if reply.one is not None and not _may_see(door, tool, touched, reply.one, caller, decision, files):
-                raise refusal(door.policy, tool, Decision(False, "a rule about its DAG"), door.asker(caller))
+                raise refusal(door.policy, tool, Decision(False, ("a rule about its DAG",)), door.asker(caller))
             return reply
         for row in reply.rows:
             offset += 1
@@ -93,11 +103,11 @@ def _may_see(
         if noun == "dag" and tool.entry.scope.dag == "file":
             ids = frozenset(files.get((str(row.get("bundle_name") or ""), str(row.get("filename"))), ()))
         elif noun == "dag" and (paths := _dags_of(door, tool)):
-            ids = shape.texts_at(row, paths) | (touched.get("dag") or frozenset())
+            ids = texts_at(row, paths) | (touched.get("dag") or frozenset())
         if not ids:
             return False
         touched = {**touched, noun: frozenset(ids)}
-    return decide(door.policy, tool, touched, door.asker(caller), decision.within).allowed
+    return decide(door.policy, Effect(tool, touched), door.asker(caller), decision.within).allowed
 
 
 def _dags_of(door: Operations, tool: Tool) -> tuple[str, ...]:
@@ -113,7 +123,7 @@ async def _require_whole_file(door: Operations, tool: Tool, dag_id: str, caller:
     asker = door.asker(caller)
     beside = [ids for ids in (await dags_by_file(door, caller)).values() if dag_id in ids]
     for ids in beside:
-        found = decide(door.policy, tool, {"dag": frozenset(ids)}, asker, decision.within)
+        found = decide(door.policy, Effect(tool, {"dag": frozenset(ids)}), asker, decision.within)
         if not found.allowed:
             raise refusal(door.policy, tool, found, asker)
     if not beside:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_mcp.catalog.grammar import Json, ReadBack
+from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.read_back import ReadBack
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import (
     AirflowMcpError,
@@ -22,7 +23,8 @@ from airflow_mcp.errors import (
     NotSupportedError,
     UnusableAnswerError,
 )
-from airflow_mcp.policy.decide import decide, touched_by
+from airflow_mcp.policy.decide import decide
+from airflow_mcp.policy.effects import Effect, touched_by
 from airflow_mcp.redact import MASK
 from airflow_mcp.text import clean, in_strings
 from airflow_mcp.tools.operation import bulk
@@ -38,7 +40,6 @@ READ_BACK, NOT_SO_FAR, UNKNOWN = "read back: as asked", "read back: not so far",
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})  # states of a task instance
 _CLOCKS = timedelta(seconds=30)  # that Airflow's clock may be behind ours
 _MOST_NAMES = 5
-_ANY = "*"
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _name(step: Tool, asked: Json) -> str:
 
 def _visible(door: Operations, call: Call, step: Tool, asked: Json, reply: Reply) -> Reply | None:
     """The reply, where it is what the tool answers and the caller may read it."""
-    decision = decide(door.policy, step, touched_by(step, asked), door.asker(call.caller))
+    decision = decide(door.policy, Effect(step, touched_by(step, asked)), door.asker(call.caller))
     if step.entry.record != call.tool.entry.record or not decision.allowed or decision.by_row:
         return None
     return reply
@@ -218,7 +219,7 @@ def _others(read_back: ReadBack, wanted: Json, row: Json) -> Json:
     return {
         name: held
         for name, value, held in _compared(read_back, wanted, row)
-        if (held is None if value == _ANY else not same(in_strings(value, clean), held))
+        if (held is None if value == "*" else not (same(value, held) or same(in_strings(value, clean), held)))
     }
 
 

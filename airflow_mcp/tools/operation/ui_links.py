@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.redact import redact_text
 from airflow_mcp.tools.operation.link_text import is_login, links_in
 from airflow_mcp.tools.operation.reply import Reply
 
@@ -169,7 +170,9 @@ def with_links(reply: Reply, base_url: str, generation: Generation) -> Reply:
     )
 
     def linked(one: Json) -> Json:
-        return one | {"ui": link_of(base_url, generation, {name: one.get(name) for name in _LINKED})}
+        ids = {name: one.get(name) for name in _LINKED}
+        is_secret = any(redact_text(str(value)) != str(value) for value in ids.values())  # a link would hold it quoted
+        return one | {"ui": None if is_secret else link_of(base_url, generation, ids)}
 
     rows = None if reply.rows is None else [linked(row) for row in reply.rows]
     return replace(reply, rows=rows, one=None if reply.one is None else linked(reply.one), record=record)

@@ -1,0 +1,163 @@
+"""A JSON body parsed in pieces, so that a large one does not hold the event loop.
+
+The values are those of `json.loads`, but that NaN and the infinities, which Python writes and JSON does not have (RFC
+8259, 6), become the texts "NaN", "Infinity" and "-Infinity". A thread would not help: the parser holds the interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from airflow_mcp.pace import Pace
+
+_AT_ONCE = 64 * 1024  # characters that are parsed in one go, some milliseconds
+_EDGE = 32  # characters before a window's end: a number that ends there may go on behind it
+_DEEPEST = 400  # containers around what is parsed in one go
+_SPACE = re.compile(r"[ \t\n\r]*")
+_BEHIND = {"{": "},", "[": "],", '"': '",'}  # a value's first character: what most likely stands before the next value
+_BEGUN = object()  # instead of a value: a container has begun whose elements are read one by one
+_DECODER = json.JSONDecoder(parse_constant=str)
+_scan = _DECODER.raw_decode  # the value that begins at a place, and where it ends
+
+
+async def parse_json(content: bytes) -> Any:
+    """Parse a body. Raises ValueError for what is no JSON, and RecursionError for what is nested too deeply."""
+    text = content.decode(json.detect_encoding(content), "surrogatepass")
+    return _DECODER.decode(text) if len(text) <= _AT_ONCE else await _Parser(text).parse()
+
+
+class _Parser:
+    """Reads a text from `_at` on, with the containers that have begun and, of each object, the key that is due."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._open: list[list[Any] | dict[str, Any]] = []
+        self._keys: list[str] = []
+        self._window, self._base = "", -1  # a part of the text, and where it begins
+        self._singly_until = 0  # up to there elements are read one by one
+
+    async def parse(self) -> Any:
+        pace = Pace()
+        self._skip(0)
+        while True:
+            await pace.rest()
+            if self._take_many():
+                continue
+            value = self._value()
+            if value is _BEGUN:
+                continue
+            while self._open:
+                self._add(value)
+                if self._goes_on():
+                    break
+                value = self._close()
+            else:
+                if self._at < len(self._text):
+                    raise self._wrong("extra data")
+                return value
+
+    def _take_many(self) -> bool:
+        """Parse all elements up to a comma, in one go; False where it is not between two elements after all."""
+        container = self._open[-1] if self._open else None
+        last = len(self._text) - self._at <= _AT_ONCE
+        if container is None or last or self._at < self._singly_until:
+            return False
+        before = _BEHIND.get(self._text[self._at], ",")
+        comma = self._text.rfind(before, self._at, self._at + _AT_ONCE) + len(before) - 1
+        piece = self._text[self._at : comma]
+        source = f"[{piece}]" if isinstance(container, list) else f"{{{json.dumps(self._keys[-1])}:{piece}}}"
+        try:
+            several, stop = _scan(source, 0)
+        except ValueError:
+            stop, several = 0, None
+        if stop < len(source) or not several:
+            self._singly_until = self._at + _AT_ONCE
+            return False
+        if isinstance(container, list):
+            container += several
+        else:
+            container.update(several)
+        self._at = comma
+        return self._goes_on()
+
+    def _value(self) -> Any:
+        """The value that begins here, or `_BEGUN`; only a text or number is larger than one go."""
+        while True:
+            try:
+                value, stop = _scan(self._window, self._at - self._base)
+            except ValueError:
+                stop = len(self._window) + 1
+                value = None
+            whole = self._base + len(self._window) == len(self._text)
+            if stop <= len(self._window) - (0 if whole else _EDGE):
+                self._at = self._base + stop
+                self._skip(0)
+                return value
+            if self._base == self._at:
+                break
+            self._base, self._window = self._at, self._text[self._at : self._at + _AT_ONCE]
+        if self._text[self._at : self._at + 1] in ("[", "{"):
+            return self._begin()
+        value, self._at = _scan(self._text, self._at)
+        self._skip(0)
+        return value
+
+    def _begin(self) -> Any:
+        """Open the container that begins here; the container itself where it is empty."""
+        if len(self._open) == _DEEPEST:
+            raise RecursionError("nested too deeply")
+        self._open.append([] if self._text[self._at] == "[" else {})
+        self._keys.append("")
+        self._skip(1)
+        if self._text[self._at : self._at + 1] == self._closing:
+            return self._close()
+        self._read_key()
+        return _BEGUN
+
+    def _add(self, value: Any) -> None:
+        container = self._open[-1]
+        if isinstance(container, list):
+            container.append(value)
+        else:
+            container[self._keys[-1]] = value
+
+    def _goes_on(self) -> bool:
+        """Whether another element follows; its key is read. Raises ValueError where neither it nor the end does."""
+        sign = self._text[self._at : self._at + 1]
+        if sign != ",":
+            if sign != self._closing:
+                raise self._wrong(f"expecting ',' or '{self._closing}'")
+            return False
+        self._skip(1)
+        self._read_key()
+        return True
+
+    def _close(self) -> list[Any] | dict[str, Any]:
+        self._skip(1)
+        self._keys.pop()
+        return self._open.pop()
+
+    @property
+    def _closing(self) -> str:
+        return "]" if isinstance(self._open[-1], list) else "}"
+
+    def _read_key(self) -> None:
+        if isinstance(self._open[-1], list):
+            return
+        if self._text[self._at : self._at + 1] != '"':
+            raise self._wrong("expecting a key")
+        self._keys[-1], self._at = _scan(self._text, self._at)
+        self._skip(0)
+        if self._text[self._at : self._at + 1] != ":":
+            raise self._wrong("expecting ':'")
+        self._skip(1)
+
+    def _skip(self, signs: int) -> None:
+        match = _SPACE.match(self._text, self._at + signs)
+        self._at = match.end() if match else len(self._text)
+
+    def _wrong(self, what: str) -> ValueError:
+        return ValueError(f"{what} at character {self._at}")

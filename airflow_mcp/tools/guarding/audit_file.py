@@ -1,0 +1,149 @@
+"""The file of the audit trail: whole lines, by whichever of several processes, and an end for every change.
+
+A line is written in one go under a lock of the file (flock). What a full disk cut off is taken back, or else the next
+line begins on a line of its own. A change whose process was killed is ended by the next start on the same file.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from airflow_mcp.catalog.grammar import Json
+
+if sys.platform != "win32":
+    import fcntl
+
+_log = logging.getLogger(__name__)
+_MOST_READ = 64 * 1024 * 1024  # bytes from the end of the file in which a start looks for changes without an end
+_KEPT = ("request_id", "http_request_id", "trace_id", "caller", "instance", "tool", "through", "class", "decision",
+         "rule", "targets", "affected", "plan", "arguments")  # fmt: skip
+
+
+class AuditFile:
+    """One open file. Raises OSError where it cannot be opened."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._is_regular = not Path(path).exists() or stat.S_ISREG(Path(path).stat().st_mode)
+        access = os.O_RDWR if self._is_regular else os.O_WRONLY
+        self._descriptor = os.open(path, access | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def append(self, line: Json) -> None:
+        """Write one line whole. Raises OSError, and leaves nothing of the line behind where that can be helped."""
+        with self._locked():
+            self._append(line)
+
+    def close(self) -> None:
+        """Close the file. Raises OSError for what could not be written."""
+        os.close(self._descriptor)
+
+    def end_what_is_open(self) -> int:
+        """Write the end line of each change whose process is gone, and say how many those are. Raises OSError."""
+        if not self._is_regular:
+            return 0
+        with self._locked():
+            left = [line for line in self._open_lines() if _is_gone(line)]
+            for line in left:
+                self._append(_end_of(line))
+        return len(left)
+
+    def _append(self, line: Json) -> None:
+        text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
+        whole = text.encode("utf-8", "backslashreplace")
+        size = os.fstat(self._descriptor).st_size if self._is_regular else 0
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":  # somebody's line was cut
+            whole = b"\n" + whole
+        if os.write(self._descriptor, whole) != len(whole):
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        if not self._is_regular or sys.platform == "win32":
+            yield
+            return
+        with suppress(OSError):  # a file system without locks: one write is whole all the same
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _open_lines(self) -> list[Json]:
+        """The lines of changes that began and have no end."""
+        begun: dict[str, Json] = {}
+        for line in self._lines():
+            if line.get("phase") == "begins":
+                begun[str(line["id"])] = line
+            else:
+                begun.pop(str(line["id"]), None)
+        return [*begun.values()]
+
+    def _lines(self) -> Iterator[Json]:
+        with Path(self._path).open("rb") as file:
+            file.seek(max(0, os.fstat(self._descriptor).st_size - _MOST_READ))
+            for raw in file:
+                if b'"id":' not in raw:  # a read, or a change that was refused
+                    continue
+                try:
+                    line = json.loads(raw)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(line, dict) and "id" in line:
+                    yield line
+
+
+def this_process() -> Json:
+    """This process as a line names it: host, pid, and when it started, so that its number may be another's later."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started(os.getpid())}
+
+
+def started(pid: int) -> str:
+    """When a process started, in the words of this system; empty for one that is not there."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return ""
+    else:
+        return "" if fields[0] in "ZX" else f"{boot} {fields[19]}"  # proc(5): starttime, the 22nd field of all
+    command = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=5).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def _is_gone(line: Json) -> bool:
+    """Whether the process of a line ran on this host and is no more; of another host that cannot be told."""
+    process = line.get("process")
+    if not isinstance(process, dict) or process.get("host") != socket.gethostname():
+        return False
+    pid = process.get("pid")
+    return isinstance(pid, int) and started(pid) != process.get("started")
+
+
+def _end_of(line: Json) -> Json:
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "phase": "ends",
+        "id": line["id"],
+        "process": line["process"],
+        **{key: line[key] for key in _KEPT if key in line},
+        "outcome": "unknown",
+        "error": "outcome unknown: the process ended before it could write what came of this",
+    }

@@ -1,0 +1,143 @@
+"""Airflow's records in our vocabulary: one name for both generations, secrets masked, unseen characters removed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json, Record
+from airflow_mcp.catalog.versions import Generation
+from airflow_mcp.excerpt import ANY_SIZE, Room, excerpt
+from airflow_mcp.pace import paced
+from airflow_mcp.redact import MASK, mask_values, redact
+from airflow_mcp.text import clean, in_strings
+
+WHOLE = 100_000  # characters of a value that a composite works with
+MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:00)")
+_BATCH = 500  # items whose size is counted at once
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON, Unicode unescaped: the form whose characters are counted."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def normalise(
+    raw: Any,
+    record: Record,
+    generation: Generation,
+    *,
+    reveal: bool = False,
+    only: frozenset[str] | None = None,
+    size: int = WHOLE,
+) -> tuple[Json, Json]:
+    """A record in our vocabulary, safe to show, and the whole values of fields of which only a part is in it.
+
+    Every field, or None for those that are not in `only`; at least `size` characters of each. `reveal` lifts the
+    masking of secrets (@secret). Ids are safe to compare and to send, not to show.
+    """
+    if record.scalar:
+        return {record.scalar: excerpt(raw, Room(ANY_SIZE))}, {}
+    legacy = generation == "v1"
+    fields: Json = {record.bare_v1: raw} if record.bare_v1 and legacy else dict(raw)
+    for theirs, ours in (record.rename | (record.rename_v1 if legacy else {})).items():
+        if theirs in fields:
+            value = fields.pop(theirs)
+            fields[ours] = value if fields.get(ours) is None else fields[ours]
+    for ours, path in (record.pluck | (record.pluck_v1 if legacy else {})).items():
+        fields[ours] = walk(raw, path.split(".")) if only is None or ours in only else None
+    for ours, theirs in (record.invert_v1 if legacy else {}).items():
+        fields[ours] = not fields.pop(theirs) if fields.get(theirs) is not None else None
+    safe: Json = dict.fromkeys(map(clean, fields))
+    cut: Json = {}
+    for name in fields if only is None else only & fields.keys():
+        if (value := fields[name]) is not None and not (name in record.blank and value == record.blank[name]):
+            room = Room(ANY_SIZE if name in record.ids else size)
+            part = excerpt(value, room, keep_end=name in record.tail)
+            safe[clean(name)] = part if name in record.ids else _safe(name, part, fields, record, reveal)
+            if room.cut:
+                cut[clean(name)] = value
+    return safe, cut
+
+
+def _safe(name: str, value: Any, fields: Json, record: Record, reveal: bool) -> Any:
+    value = in_strings(value, clean)
+    if name in record.plain:
+        value = _named_only(value)
+    if not reveal and name in record.secret_values and value not in ("", {}):
+        value = mask_values(value)
+    elif not reveal:
+        known_as = str(fields.get(record.named[name], name)) if name in record.named else name
+        value = MASK if name in record.secret and value else redact(value, known_as)
+    return value if name in record.text else tidy(value)
+
+
+def _named_only(value: Any) -> Any:
+    """{"name": "Op"} -> "Op", wherever it stands."""
+    if isinstance(value, dict):
+        return value["name"] if list(value) == ["name"] else {key: _named_only(item) for key, item in value.items()}
+    return [_named_only(item) for item in value] if isinstance(value, list) else value
+
+
+def tidy(value: Any) -> Any:
+    """Airflow's own values: nulls dropped, UTC as Z, floats to milliseconds. What others wrote stays as it is."""
+    if isinstance(value, dict):
+        return {key: tidy(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [tidy(item) for item in value]
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else round(value, 3)  # infinities are texts by then
+    if isinstance(value, str) and (moment := MOMENT.fullmatch(value)):
+        return f"{moment[1]}{moment[2] or ''}Z"
+    return value
+
+
+def walk(value: Any, path: list[str]) -> Any:
+    """What stands at a path of keys; lists are walked item by item."""
+    if not path or value is None:
+        return value
+    if isinstance(value, list):
+        return [walk(item, path) for item in value]
+    return walk(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
+
+
+def texts_at(value: Any, paths: tuple[str, ...]) -> frozenset[str]:
+    """Every text at these dotted paths."""
+    found: set[str] = set()
+    left = [walk(value, path.split(".")) for path in paths]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        elif one is not None:
+            found.add(str(one))
+    return frozenset(found)
+
+
+async def sizes_of(fields: Json) -> dict[str, int]:
+    """The characters of these fields as an answer would show them whole, counted in pieces."""
+    sizes = dict.fromkeys(fields, 0)
+    for name, value in fields.items():
+        async for size in paced([len(value)] if isinstance(value, str) else _sizes(value)):
+            sizes[name] += size
+    return sizes
+
+
+def _sizes(value: Any, depth: int = 0) -> Iterator[int]:
+    """The length of a value's JSON, in parts that take a moment each."""
+    if not isinstance(value, list | dict) or depth == 3:
+        yield len(dumps(value))
+        return
+    items = list(value.values()) if isinstance(value, dict) else value
+    keys = list(value) if isinstance(value, dict) else []
+    yield 2 + max(len(items) - 1, 0)
+    for start in range(0, len(items), _BATCH):
+        some = items[start : start + _BATCH]
+        yield sum(len(dumps(key)) + 1 for key in keys[start : start + _BATCH])
+        if any(isinstance(item, list | dict) for item in some):
+            for item in some:
+                yield from _sizes(item, depth + 1)
+        else:
+            yield len(dumps(some)) - 1 - len(some)
