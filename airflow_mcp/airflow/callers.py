@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from airflow_mcp.airflow.identities.way import Way
+from airflow_mcp.airflow.auth.method import Way
 from airflow_mcp.shares import ALONE
 
 

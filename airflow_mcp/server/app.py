@@ -35,20 +35,20 @@ from pydantic import AnyUrl
 
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.errors import AirflowMcpError, UnknownToolError
-from airflow_mcp.server.asking import QuestionPending, asker
+from airflow_mcp.server.elicitation import QuestionPending, asker
 from airflow_mcp.server.completions import add_completions
-from airflow_mcp.server.identity import current_caller
+from airflow_mcp.server.auth.principal import current_caller
 from airflow_mcp.server.list_changes import ListChanges
 from airflow_mcp.server.prompts import add_prompts, require_prompt
 from airflow_mcp.server.resources import Resources
-from airflow_mcp.server.tracing import flush
-from airflow_mcp.tools.instances import Instances
-from airflow_mcp.tools.run import error_answer, present
-from airflow_mcp.tools.shape import dumps
+from airflow_mcp.server.telemetry.tracing import flush
+from airflow_mcp.dispatch.registry.instances import Instances
+from airflow_mcp.dispatch.dispatcher import error_answer, present
+from airflow_mcp.dispatch.answer.render import dumps
 
 if TYPE_CHECKING:
     from airflow_mcp.catalog.grammar import Json
-    from airflow_mcp.server.access import Access  # which brings cryptography: not for stdio
+    from airflow_mcp.server.auth.access import Access  # which brings cryptography: not for stdio
 
 _log = logging.getLogger(__name__)
 _LIST_SECONDS = 60  # what a client may keep a list for; private, since policy shapes it

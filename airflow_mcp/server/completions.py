@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from mcp.types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
 from airflow_mcp.errors import AirflowMcpError
-from airflow_mcp.server.identity import current_caller
+from airflow_mcp.server.auth.principal import current_caller
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
     from airflow_mcp.catalog.grammar import Json
-    from airflow_mcp.tools.instances import Instances
+    from airflow_mcp.dispatch.registry.instances import Instances
 
 _MOST = 100  # values of one completion (MCP: completion/complete)
 

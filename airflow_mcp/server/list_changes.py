@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcp.server.connection import Connection
     from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
-    from airflow_mcp.tools.instances import Instances
+    from airflow_mcp.dispatch.registry.instances import Instances
 
 _METHOD = "notifications/tools/list_changed"
 _SECONDS = 5.0  # that one client may hold up what it is told

@@ -15,13 +15,13 @@ from mcp.shared.uri_template import UriTemplate
 from mcp.types import ResourceTemplate
 
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
-from airflow_mcp.tools.run import present
-from airflow_mcp.tools.shape import dumps
+from airflow_mcp.dispatch.dispatcher import present
+from airflow_mcp.dispatch.answer.render import dumps
 
 if TYPE_CHECKING:
     from airflow_mcp.catalog.grammar import Json
-    from airflow_mcp.tools.caller import Caller
-    from airflow_mcp.tools.instances import Instances
+    from airflow_mcp.dispatch.caller import Caller
+    from airflow_mcp.dispatch.registry.instances import Instances
 
 _JSON, _PYTHON = "application/json", "text/x-python"
 _LOG_SIZE = 8_000  # characters; who attaches a log wants more of it than a model that asks on its way

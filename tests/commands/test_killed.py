@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from airflow_mcp.tools.guarding.audit_file import AuditFile, this_process
+from airflow_mcp.dispatch.safety.audit_file import AuditFile, this_process
 
 Json = dict[str, Any]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these signals are POSIX's")
@@ -197,7 +197,7 @@ def test_a_change_of_a_process_that_lives_or_of_another_host_is_left_alone(tmp_p
 
 SHORT = """
 import resource, signal, sys
-from airflow_mcp.tools.guarding.audit_file import AuditFile
+from airflow_mcp.dispatch.safety.audit_file import AuditFile
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 file = AuditFile(sys.argv[1])
 file.append({"n": 1})
@@ -228,7 +228,7 @@ def test_what_another_process_left_cut_does_not_take_the_next_line(tmp_path: Pat
 
 MANY = """
 import sys
-from airflow_mcp.tools.guarding.audit_file import AuditFile
+from airflow_mcp.dispatch.safety.audit_file import AuditFile
 file = AuditFile(sys.argv[1])
 for number in range(200):
     file.append({"who": sys.argv[2], "n": number, "text": "x" * 5000})

@@ -28,7 +28,7 @@ from mcp.types import (
 from pydantic import AnyUrl
 
 from airflow_mcp.server.app import AirflowServer
-from airflow_mcp.server.http import build
+from airflow_mcp.server.http.serve import build
 from airflow_mcp.settings.read import read_settings
 from tests.conformance.fixtures import SCHEMAS, add_fixtures
 from tests.conformance.rounds import add_rounds

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from airflow_mcp.server.http import build
+from airflow_mcp.server.http.serve import build
 from airflow_mcp.settings.http import Token
 from airflow_mcp.settings.read import Settings
 from airflow_mcp.tokens import digest

@@ -23,8 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.errors import AirflowError
-from airflow_mcp.server.http import build
-from airflow_mcp.server.metrics import Metrics
+from airflow_mcp.server.http.serve import build
+from airflow_mcp.server.telemetry.metrics import Metrics
 from airflow_mcp.settings.http import Token
 from airflow_mcp.settings.read import Settings
 from airflow_mcp.tokens import digest
@@ -276,7 +276,7 @@ async def test_a_scrape_of_one_worker_has_the_counts_of_all_and_a_dead_one_leave
 
 def test_over_stdio_nothing_of_it_is_imported() -> None:
     code = (
-        "import sys, airflow_mcp.server.serve, airflow_mcp.server.app, airflow_mcp.tools.open\n"
+        "import sys, airflow_mcp.server.transports, airflow_mcp.server.app, airflow_mcp.dispatch.registry.assembly\n"
         "print({'prometheus_client', 'opentelemetry.sdk'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

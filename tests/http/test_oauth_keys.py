@@ -18,7 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
 from airflow_mcp.airflow.fetch import fetcher
-from airflow_mcp.server.issuer_keys import IssuerKeys
+from airflow_mcp.server.auth.issuer_keys import IssuerKeys
 from tests.http.issuer import OPENID, Issuer, issuing, rsa_key
 from tests.http.serving import PATIENCE, Served, serving
 from tests.http.test_oauth_refusals import status

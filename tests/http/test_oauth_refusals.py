@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mcp.server.auth.provider import principal_components
 
 from airflow_mcp.airflow.fetch import fetcher
-from airflow_mcp.server.issuer_keys import IssuerKeys
-from airflow_mcp.server.oauth import AccessTokens
+from airflow_mcp.server.auth.issuer_keys import IssuerKeys
+from airflow_mcp.server.auth.oauth import AccessTokens
 from airflow_mcp.settings.oauth import ALGORITHMS, OAuth
 from tests.http.issuer import AUDIENCE, Issuer, PrivateKey, issuing, public_jwk, rsa_key
 from tests.http.serving import Served, accepted, serving

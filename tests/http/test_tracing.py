@@ -183,7 +183,7 @@ def test_what_cannot_be_sent_as_asked_is_said_and_ends_nothing(
 def test_without_the_extra_it_is_said_how_to_have_it(
     collector: Collector, airflow: FakeAirflow, tmp_path: Path
 ) -> None:
-    without = "import sys; sys.modules['opentelemetry.sdk'] = None; from airflow_mcp.cli import main; main()"
+    without = "import sys; sys.modules['opentelemetry.sdk'] = None; from airflow_mcp.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", without],
         stdin=subprocess.DEVNULL,

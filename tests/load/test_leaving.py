@@ -15,9 +15,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
-from airflow_mcp.server.admission import Admission, Known
-from airflow_mcp.server.gate import Gate, Limits
-from airflow_mcp.server.refusals import Refusals
+from airflow_mcp.server.http.admission import Admission, Known
+from airflow_mcp.server.http.gate import Gate, Limits
+from airflow_mcp.server.http.refusals import Refusals
 from tests.http.serving import Served, accepted
 from tests.http.upstream import listening
 from tests.load.airflow import Fault, none_of_them

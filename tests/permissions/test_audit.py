@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from mcp.types import ElicitResult
 
-from airflow_mcp.cli import main
+from airflow_mcp.cli.main import main
 from airflow_mcp.errors import SettingsError
 from tests.permissions.support import ADMIN, NO_PAYROLL, Json, changes, changing, connected, open_instances, whole_call
 from tests.permissions.world import World

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_mcp.cli import main
+from airflow_mcp.cli.main import main
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.policy.decide import Asker, Within, decide
 from airflow_mcp.policy.effects import Effect, Touched

@@ -263,7 +263,7 @@ def heard(event, arguments):
     if event in ("socket.bind", "socket.connect", "socket.getaddrinfo"):
         sys.stderr.write(f"HEARD {event} {arguments}\\n")
 sys.addaudithook(heard)
-from airflow_mcp.cli import main
+from airflow_mcp.cli.main import main
 main()
 """
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
 from airflow_mcp.errors import NotAllowedError, SettingsError
-from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.guarding.plan import PLAN_SECONDS, Bound, Plans, UsedInMemory
+from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS, Bound, Plans, UsedInMemory
 from tests.permissions.support import (
     ADMIN,
     CHANGING,

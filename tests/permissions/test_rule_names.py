@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.cli import main
+from airflow_mcp.cli.main import main
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.policy.warnings import Callers, find_warnings
 from tests.permissions.support import CATALOG, Json, connected

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_mcp.tools.guarding.plan import UsedInMemory
-from airflow_mcp.tools.guarding.rates import WINDOW, CountedInMemory
-from airflow_mcp.tools.guarding.shared import SharedMemory
+from airflow_mcp.dispatch.safety.plan_tokens import UsedInMemory
+from airflow_mcp.dispatch.safety.rate_limits import WINDOW, CountedInMemory
+from airflow_mcp.dispatch.safety.redis_store import SharedMemory
 from tests.services.processes import Store, redis
 
 PLANS = st.sampled_from(["one", "two", "drei-\ud800"])

@@ -12,10 +12,10 @@ from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.settings.connection import Connection
-from airflow_mcp.tools.identify import clients_of
-from airflow_mcp.tools.instances import Instances
-from airflow_mcp.tools.offer import parse_toolsets
-from airflow_mcp.tools.run import Door
+from airflow_mcp.dispatch.registry.logins import clients_of
+from airflow_mcp.dispatch.registry.instances import Instances
+from airflow_mcp.dispatch.registry.listing import parse_toolsets
+from airflow_mcp.dispatch.dispatcher import Door
 from tests.unit.assistant import Assistant
 
 

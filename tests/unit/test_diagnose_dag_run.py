@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.tools.shape import dumps
+from airflow_mcp.dispatch.answer.render import dumps
 from tests.unit.assistant import GENERATIONS, assistant, calls_of
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.logs import FORMS

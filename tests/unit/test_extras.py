@@ -8,7 +8,7 @@ import pytest
 
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.settings.connection import Connection
-from airflow_mcp.tools.identify import clients_of
+from airflow_mcp.dispatch.registry.logins import clients_of
 
 WAYS = {
     "google": ({"auth": "google"}, "google.auth", "google"),

@@ -10,7 +10,7 @@ import anyio
 import httpx2
 import pytest
 
-from airflow_mcp.airflow.auth import Credentials
+from airflow_mcp.airflow.credentials import Credentials
 from tests.unit.assistant import ERAS, GENERATIONS, Assistant, assistant
 from tests.unit.fake_airflow import HTML_404, FakeAirflow, Reply, Sent
 from tests.unit.samples import dag, dag_run

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mcp.tools.operation.link_text import links_in
-from airflow_mcp.tools.operation.ui_links import read_link
+from airflow_mcp.dispatch.operations.link_text import links_in
+from airflow_mcp.dispatch.operations.ui_links import read_link
 from tests.unit.assistant import GENERATIONS, Json, assistant, calls_of
 from tests.unit.fake_airflow import FakeAirflow
 from tests.unit.samples import dag_run

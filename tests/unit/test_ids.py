@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_mcp.airflow.auth import Credentials
+from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.catalog.grammar import Route
 from airflow_mcp.catalog.load import Tool, load_catalog
 from airflow_mcp.catalog.versions import Generation, Version

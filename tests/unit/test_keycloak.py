@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from airflow_mcp.airflow.identities.airflow_login import lasts
+from airflow_mcp.airflow.auth.airflow_login import lasts
 from tests.http.upstream import upstream
 from tests.unit.connected import connected
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from airflow_mcp.airflow.auth import Credentials
+from airflow_mcp.airflow.credentials import Credentials
 from tests.unit.assistant import GENERATIONS, Clock, assistant
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.samples import dag, dag_v1

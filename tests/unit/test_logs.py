@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.task_logs.excerpt import describe
 from airflow_mcp.task_logs.scan import LogScan
-from airflow_mcp.tools.workflow.log_stream import FORMS as FORM_OF
+from airflow_mcp.workflows.shared.log_stream import FORMS as FORM_OF
 from tests.unit.assistant import GENERATIONS, assistant, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.logs import FORMS, INSTANCE, PATHS, airflow_with, line, printed, raised, read, row, word

@@ -19,11 +19,11 @@ from airflow_mcp.policy.rules import Policy
 from airflow_mcp.task_logs.log_tail import LogTail
 from airflow_mcp.task_logs.log_window import read_request
 from airflow_mcp.task_logs.scan import WindowScan
-from airflow_mcp.tools.caller import Caller
-from airflow_mcp.tools.inner import InnerDoor, Room
-from airflow_mcp.tools.operation.operate import Operations
-from airflow_mcp.tools.workflow.log_stream import FORMS as FORM_OF
-from airflow_mcp.tools.workflow.log_stream import read_log
+from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
+from airflow_mcp.dispatch.operations.executor import Operations
+from airflow_mcp.workflows.shared.log_stream import FORMS as FORM_OF
+from airflow_mcp.workflows.shared.log_stream import read_log
 from tests.unit.assistant import A_TOKEN, GENERATIONS, assistant, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.logs import FORMS, INSTANCE, MOMENT, PATHS, Form, airflow_with, line, printed, read, row, word

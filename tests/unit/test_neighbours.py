@@ -16,8 +16,8 @@ from mcp.types import CallToolResult
 
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.server.app import AirflowServer
-from airflow_mcp.tools.instances import Instances
-from airflow_mcp.tools.offer import parse_toolsets
+from airflow_mcp.dispatch.registry.instances import Instances
+from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from tests.unit.assistant import Json, open_door, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.samples import dag_run, page, task_instance

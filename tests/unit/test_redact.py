@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_mcp.redact import SENSITIVE, mask_values, redact, redact_text
-from airflow_mcp.server.logs import SafeFormatter
+from airflow_mcp.server.telemetry.logs import SafeFormatter
 from tests.unit.assistant import assistant, table, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.samples import dag_run, page

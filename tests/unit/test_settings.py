@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.cli import main
+from airflow_mcp.cli.main import main
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.settings.read import Settings, read_settings
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from airflow_mcp.addresses import peer_of
 from airflow_mcp.shares import ALONE, Shares
-from airflow_mcp.tools.guarding.rates import WINDOW, RecentCalls
+from airflow_mcp.dispatch.safety.rate_limits import WINDOW, RecentCalls
 
 
 @given(places=st.integers(2, 64), others=st.integers(0, 3))

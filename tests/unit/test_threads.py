@@ -7,7 +7,7 @@ import threading
 import anyio
 import pytest
 
-from airflow_mcp.airflow.identities.threads import in_thread
+from airflow_mcp.airflow.auth.threads import in_thread
 from airflow_mcp.errors import LoginError
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ import anyio
 import httpx2
 import pytest
 
-from airflow_mcp.airflow.auth import Credentials
+from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.catalog.load import Tool, load_catalog
 from airflow_mcp.catalog.versions import Version
 from tests.unit.assistant import ERAS, assistant

@@ -1,0 +1,1 @@
+"""Ways to log in to an Airflow, a file each."""

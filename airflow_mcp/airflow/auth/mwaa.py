@@ -1,0 +1,98 @@
+"""AWS MWAA: an IAM identity gets a web token, and that logs in: a session for Airflow 2.x, a JWT for 3.x."""
+
+from __future__ import annotations
+
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+import anyio
+
+from airflow_mcp.airflow.auth.extras import require_library
+from airflow_mcp.airflow.auth.threads import in_thread
+from airflow_mcp.airflow.auth.method import Asked, Proof, Way, bearer, is_token
+from airflow_mcp.airflow.network import Network
+from airflow_mcp.airflow.unreachable import BROKEN
+from airflow_mcp.catalog.versions import Generation
+from airflow_mcp.errors import LoginError, LoginRefusedError
+from airflow_mcp.redact import redact_text
+from airflow_mcp.text import clean, shorten
+
+_LASTS = 11 * 3600.0  # seconds; MWAA ends a session after twelve hours
+# Where a web token logs in, and the cookie that comes of it.
+_LOGINS: dict[Generation, tuple[str, str]] = {
+    "v2": ("/pluginsv2/aws_mwaa/login", "_token"),
+    "v1": ("/aws_mwaa/login", "session"),
+}
+
+
+class Mwaa(Way):
+    """An environment of MWAA, with the AWS credentials that boto3 finds where this server runs."""
+
+    def __init__(self, url: str, environment: str, region: str, network: Network, timeout: float) -> None:
+        """`url` is the environment's web server; `timeout` is the seconds of its login. Raises SettingsError."""
+        require_library("aws", "mwaa", "boto3")
+        self._url = url
+        self._environment = environment
+        self._region = region
+        self._network = network
+        self._timeout = timeout
+        self._aws: Any = None
+
+    def describe(self) -> str:
+        """See Way."""
+        return f"the AWS identity of this server at the MWAA environment {self._environment!r}"
+
+    async def prove(self, asked: Asked) -> Proof:
+        """See Way. While the generation is unknown both logins are tried."""
+        generations: tuple[Generation, ...] = (asked.generation,) if asked.generation else ("v2", "v1")
+        status = 0
+        for generation in generations:
+            token = await in_thread(self._web_token, "AWS, asked for a web token,")  # good for 60 seconds
+            path, cookie = _LOGINS[generation]
+            status, found = await self._log_in(path, cookie, token)
+            if found:
+                until = anyio.current_time() + _LASTS
+                return bearer(found, until) if generation == "v2" else Proof({"Cookie": f"session={found}"}, until)
+        raise LoginRefusedError(
+            f"MWAA's web server at {self._url} takes no web token of the environment {self._environment!r} (it answers "
+            f"{status}). Is AIRFLOW_MCP_URL that environment's address?"
+        )
+
+    def _web_token(self) -> str:
+        """Raises LoginError."""
+        import boto3  # 0.5 s, for those who use it
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            if self._aws is None:
+                patience = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 2})
+                self._aws = boto3.Session(region_name=self._region or None).client("mwaa", config=patience)
+            return str(self._aws.create_web_login_token(Name=self._environment)["WebToken"])
+        except (BotoCoreError, ClientError, KeyError, ValueError) as error:
+            self._aws = None  # what the environment holds may be mended meanwhile
+            why = shorten(redact_text(clean(str(error))), 300).rstrip(".")
+            kind = LoginRefusedError if isinstance(error, ClientError) else LoginError
+            raise kind(
+                f"AWS gives no web token for the MWAA environment {self._environment!r}: {why}. The identity of this "
+                "server needs airflow:CreateWebLoginToken for a role of that environment."
+            ) from None
+
+    async def _log_in(self, path: str, cookie: str, token: str) -> tuple[int, str]:
+        """The status, and the cookie's value or nothing. Raises LoginError."""
+        try:
+            with anyio.fail_after(self._timeout):
+                async with self._network.open(self._url, self._timeout) as http:
+                    answer = await http.post(f"{self._url}{path}", data={"token": token}, follow_redirects=False)
+        except (*BROKEN, TimeoutError) as error:
+            raise LoginError(
+                f"MWAA's web server at {self._url} cannot be logged in to: {type(error).__name__}."
+            ) from None
+        for line in answer.headers.get_list("set-cookie"):
+            try:
+                found = SimpleCookie(line).get(cookie)
+            except CookieError:
+                continue
+            if found and is_token(found.value) and ";" not in found.value and answer.status_code < 400:
+                return answer.status_code, found.value
+        return answer.status_code, ""

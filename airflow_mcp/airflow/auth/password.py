@@ -1,0 +1,67 @@
+"""User and password: basic authentication for Airflow 2.x, a login that gives a JWT for 3.x; or nobody at all."""
+
+from __future__ import annotations
+
+import base64
+
+from airflow_mcp.airflow.auth.airflow_login import log_in
+from airflow_mcp.airflow.auth.method import ONCE, Asked, Plain, Proof, Way
+from airflow_mcp.errors import LoginError, LoginRefusedError
+
+_NOBODY = (
+    "Airflow wants to know who is asking and no credentials are set. Set AIRFLOW_MCP_USERNAME and "
+    "AIRFLOW_MCP_PASSWORD, or AIRFLOW_MCP_TOKEN."
+)
+
+
+class Password(Way):
+    """A user of Airflow; without a name, a visitor of an Airflow that makes every visitor an admin."""
+
+    advice = "Check AIRFLOW_MCP_USERNAME and AIRFLOW_MCP_PASSWORD."
+
+    def __init__(self, username: str, password: str) -> None:
+        self._username = username
+        self._password = password
+
+    def describe(self) -> str:
+        """See Way."""
+        return f"user {self._username!r}" if self._username else "no credentials"
+
+    def _not_accepted(self) -> LoginRefusedError:
+        return LoginRefusedError(
+            f"Airflow does not accept user {self._username!r} with the configured password. Check AIRFLOW_MCP_USERNAME "
+            "and AIRFLOW_MCP_PASSWORD; on Airflow 2.x also that [api] auth_backends has basic_auth, and that this user "
+            "may read DAGs."
+        )
+
+    async def prove(self, asked: Asked) -> Proof:
+        """See Way. Something in front of an Airflow that is not known yet gets basic authentication."""
+        if asked.generation == "v2":
+            return await self._log_in(asked.plain)
+        if asked.generation is None:
+            return Proof(self._basic() if self._username else {}, ONCE)
+        if not self._username:
+            raise LoginError(_NOBODY)
+        if asked.refused:
+            raise self._not_accepted()
+        return Proof(self._basic())
+
+    def _basic(self) -> dict[str, str]:
+        """HTTP basic authentication (RFC 7617)."""
+        pair = f"{self._username}:{self._password}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+    async def _log_in(self, plain: Plain) -> Proof:
+        """Airflow 3's own login."""
+        said = {"username": self._username, "password": self._password} if self._username else None
+        got = await log_in(plain, said)
+        if isinstance(got, Proof):
+            return got
+        if not self._username:
+            raise LoginError(_NOBODY)
+        if got in (400, 401, 403, 422):
+            raise self._not_accepted()
+        raise LoginError(
+            f"Airflow has no login for user and password (/auth/token answers {got}). Use AIRFLOW_MCP_TOKEN or "
+            "AIRFLOW_MCP_TOKEN_COMMAND."
+        )

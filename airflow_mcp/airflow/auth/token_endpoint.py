@@ -1,0 +1,124 @@
+"""The token endpoint of an OAuth issuer (RFC 6749, 3.2), as a client with a secret asks it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import ssl
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+import anyio
+import httpx2
+
+from airflow_mcp.addresses import is_sheltered
+from airflow_mcp.airflow.bodies import read_whole
+from airflow_mcp.airflow.auth.backoff import Backoff
+from airflow_mcp.airflow.auth.method import EARLY, LONGEST, Proof, bearer, is_token
+from airflow_mcp.airflow.unreachable import BROKEN
+from airflow_mcp.errors import LoginError, LoginRefusedError
+from airflow_mcp.redact import MASK, redact_text
+from airflow_mcp.text import clean, shorten
+
+_REFUSALS = (400, 403)  # RFC 6749, 5.2, and what stands in front of some issuers
+_SECONDS = 10.0  # for the whole answer: a caller waits for it
+_LARGEST = 256 * 1024  # bytes
+
+
+@dataclass(frozen=True)
+class TokenEndpoint:
+    """Where tokens are had, and as which client. `ca_file` is trusted beside what the system trusts."""
+
+    url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    ca_file: str = ""
+    transport: httpx2.AsyncBaseTransport | None = None
+    backoff: Backoff = field(default_factory=Backoff)  # of the client's secret, whoever it is asked for
+
+    async def ask(self, form: Mapping[str, str]) -> Proof:
+        """The access token that this form gets, good until shortly before it expires. Raises LoginError.
+
+        That is LoginRefusedError where the form is refused, and LoginOnHoldError where the client is, which then rests
+        for everybody.
+        """
+        self.backoff.require_open()
+        if not is_sheltered(self.url):
+            raise LoginError(f"{self.url} is neither https nor on loopback, so no secret is sent there.")
+        try:
+            with anyio.fail_after(_SECONDS):
+                began = anyio.current_time()
+                status, body = await self._post(form)
+        except TimeoutError:
+            raise LoginError(f"The token endpoint {self.url} gave no answer within {_SECONDS:g} seconds.") from None
+        except (*BROKEN, httpx2.InvalidURL) as error:
+            why = shorten(redact_text(clean(str(error))), 200).rstrip(".") or type(error).__name__
+            raise LoginError(f"The token endpoint {self.url} cannot be asked: {why}.") from None
+        answer = _parsed(body)
+        if status != 200:
+            secrets = (form.get("subject_token", ""), self.client_secret, quote_plus(self.client_secret))
+            sentence = f"The token endpoint {self.url} refuses ({status}): {_reason(answer, secrets)}."
+            if status == 401 or answer.get("error") == "invalid_client":
+                raise self.backoff.refuse(LoginRefusedError(sentence))
+            raise LoginRefusedError(sentence) if status in _REFUSALS else LoginError(sentence)
+        self.backoff.reset()
+        return self._proof(answer, began)
+
+    async def _post(self, form: Mapping[str, str]) -> tuple[int, bytes]:
+        who = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"  # RFC 6749, 2.3.1
+        headers = {
+            "Authorization": f"Basic {base64.b64encode(who.encode()).decode()}",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+        }
+        async with (
+            httpx2.AsyncClient(verify=self._trust(), timeout=_SECONDS, transport=self.transport) as http,
+            http.stream("POST", self.url, content=urlencode(form), headers=headers) as response,
+        ):
+            body = await read_whole(response, _LARGEST)
+        if body is None:
+            raise LoginError(f"The token endpoint {self.url} answers with more than a token.")
+        return response.status_code, body
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        if not self.ca_file:
+            return True
+        context = httpx2.create_ssl_context()
+        context.load_verify_locations(self.ca_file)
+        return context
+
+    def _proof(self, answer: dict[str, Any], began: float) -> Proof:
+        token, kind, lasts = answer.get("access_token"), answer.get("token_type", "Bearer"), answer.get("expires_in")
+        if not isinstance(token, str) or not is_token(token):
+            raise LoginError(f"The token endpoint {self.url} answers without an access token.")
+        if not isinstance(kind, str) or kind.lower() != "bearer":
+            raise LoginError(f"The token endpoint {self.url} gives a token that is no bearer token.")
+        return bearer(token, began + seconds - EARLY if (seconds := _seconds(lasts)) is not None else math.inf)
+
+
+def _seconds(lasts: Any) -> float | None:
+    """`expires_in`, a number that some issuers write as a text; None where it does not say (RFC 6749, 5.1)."""
+    if isinstance(lasts, str) and lasts.isascii() and lasts.isdecimal() and len(lasts) < 12:
+        lasts = int(lasts)
+    if isinstance(lasts, bool) or not isinstance(lasts, int | float):
+        return None
+    return float(min(lasts, LONGEST))
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _reason(answer: dict[str, Any], secrets: Collection[str]) -> str:
+    """What the endpoint says is wrong (RFC 6749, 5.2), without these words."""
+    said = " - ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        said = said.replace(secret, MASK)
+    return shorten(redact_text(clean(said)), 300).rstrip(".") or "it does not say why"

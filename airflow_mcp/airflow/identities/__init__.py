@@ -1,1 +1,0 @@
-"""The ways to prove to an Airflow who is asking, one file each."""

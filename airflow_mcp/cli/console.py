@@ -1,0 +1,261 @@
+"""What a person at a terminal sees of the door: the table of tools, one call's answer, and the doctor's findings."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+from rich.console import Console
+from rich.markup import escape
+from rich.prompt import Confirm
+from rich.table import Table
+
+from airflow_mcp.airflow.clients import OwnClients
+from airflow_mcp.catalog.load import unknown_tool
+from airflow_mcp.errors import AirflowMcpError, ForbiddenError, InvalidArgumentsError, NotAllowedError
+from airflow_mcp.policy.decide import NO_NAMES, Asker, offers, reveals_secrets
+from airflow_mcp.policy.explain import explain
+from airflow_mcp.policy.warnings import Callers, find_warnings
+from airflow_mcp.tokens import LOCAL, NAME, digest, new_token
+from airflow_mcp.dispatch.caller import Answer, Caller, Question, nobody
+from airflow_mcp.dispatch.safety import safeguards
+from airflow_mcp.dispatch.registry.instances import Instances
+from airflow_mcp.dispatch.registry.listing import listed, parse_toolsets
+from airflow_mcp.dispatch.registry.assembly import open_instances
+from airflow_mcp.dispatch.dispatcher import Door, present
+from airflow_mcp.dispatch.answer.render import dumps
+
+if TYPE_CHECKING:
+    from airflow_mcp.settings.read import Settings
+
+_WIDE = 200  # characters a table may take: squeezed into a narrow terminal's width, its words break apart
+# One cheap read for each kind of right that roles of Airflow differ in.
+_READS = {"DAGs": "list_dags", "runs": "list_dag_runs", "pools": "list_pools", "event logs": "list_event_logs"}
+
+
+def print_tools(settings: Settings) -> None:
+    """Every tool of the catalog and its standing under these settings, for each Airflow. Asks no Airflow."""
+    instances = open_instances(settings)
+    catalog, policy = instances.catalog, instances.policy
+    toolsets = parse_toolsets(settings.toolsets, catalog)
+    for door in instances.doors.values():
+        asker = door.asker(Caller())
+        shown = {tool.name for tool in listed(catalog, policy, toolsets, None, asker)}
+        table = Table("tool", "class", "standing", "toolset", "Airflow", box=None, pad_edge=False)
+        for tool in catalog.tools.values():
+            allowed = offers(policy, tool, asker)
+            standing = "listed" if tool.name in shown else ("allowed, not listed" if allowed else "refused")
+            since = str(tool.entry.since).removeprefix("Airflow ")
+            table.add_row(tool.name, tool.entry.access, standing, tool.toolset, since)
+        where = "" if len(instances.doors) == 1 else f" on {door.instance}"
+        Console(width=_WIDE).print(table)
+        _console().print(f"{len(shown)} of {len(catalog.tools)} listed{where}. Allow more with AIRFLOW_MCP_ALLOW.")
+
+
+def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: bool = False) -> None:
+    """Print the answer of one call as JSON on stdout, its progress on stderr. Raises AirflowMcpError.
+
+    A plan is carried out if `yes`, or if the person at the terminal agrees to its preview. Where nobody can be asked it
+    is the answer, and good for nothing once this process has ended.
+    """
+    instances = open_instances(settings)
+    side = Console(stderr=True)
+
+    async def show(done: float, total: float | None, message: str) -> None:
+        side.print(f"{done:g}{f'/{total:g}' if total else ''} {message}", markup=False, highlight=False)
+
+    async def agreed(question: str) -> bool:
+        side.print(question, markup=False, highlight=False)
+        return await anyio.to_thread.run_sync(lambda: Confirm.ask("Do it?", console=side, default=False))
+
+    async def ask(question: Question) -> Answer:
+        if not sys.stdin.isatty():
+            return await nobody(question)
+        agrees = await agreed(question.text)
+        return Answer(agrees, "accept" if agrees else "decline")
+
+    async def job() -> Any:
+        caller = Caller(progress=show, ask=ask)
+        answer = await instances.call(name, arguments, caller)
+        if "preview" not in answer or not (yes or sys.stdin.isatty()):  # a dry run was only to be shown
+            return answer
+        if not (yes or await agreed(dumps(answer["preview"]))):
+            return None
+        return await instances.call(name, _with_plan(name, arguments, answer["plan"], instances), caller)
+
+    answer = _run(instances, job)
+    if answer is None:
+        side.print("Nothing was done.")
+        return
+    sys.stdout.write(f"{dumps(answer)}\n")  # not through rich, which replaces :words: between colons
+
+
+def _with_plan(name: str, arguments: dict[str, Any], plan: str, instances: Instances) -> dict[str, Any]:
+    """The same call with its plan, which stands among the arguments of the tool that is run."""
+    if instances.catalog.tools[name].entry.forwards:
+        return {**arguments, "arguments": {**arguments.get("arguments", {}), "plan": plan}}
+    return {**arguments, "plan": plan}
+
+
+def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller: str, instance: str) -> bool:
+    """Print what policy says about a call, asking no Airflow; False where it is denied.
+
+    Raises UnknownToolError and InvalidArgumentsError.
+    """
+    instances = open_instances(settings)
+    tool = instances.catalog.tools.get(name)
+    if tool is None:
+        raise unknown_tool(name, instances.catalog)
+    if instance and instance not in instances.doors:
+        raise InvalidArgumentsError(f"{instance!r} is no instance; there are {', '.join(instances.doors)}.")
+    where = instance or next(iter(instances.doors))
+    asker = Asker(caller, _roles_of(caller, settings), where)
+    explained = explain(instances.policy, instances.catalog, tool, about, asker)
+    for key, value in explained.items():
+        _console().print(f"{key:<12} {value}", markup=False, highlight=False, soft_wrap=True)
+    return explained["verdict"] != "denied"
+
+
+def _roles_of(caller: str, settings: Settings) -> tuple[str, ...]:
+    """What the rules may call this caller beside its name. Raises InvalidArgumentsError for a name that nobody has."""
+    if caller in settings.tokens:
+        return tuple(f"role:{role}" for role in settings.tokens[caller].roles)
+    if not settings.tokens or settings.oauth or caller == LOCAL or caller.startswith(NO_NAMES):
+        return (caller,)
+    near = difflib.get_close_matches(caller, settings.tokens, n=1)
+    names = f"did you mean {near[0]}?" if near else f"there are {', '.join(settings.tokens)}."
+    raise InvalidArgumentsError(f"No token is named {caller!r}; {names}")
+
+
+def check_policy(settings: Settings) -> None:
+    """Print what each rule of the settings amounts to, and what it says in vain.
+
+    Raises SettingsError, naming file and line, for a wrong one.
+    """
+    instances = open_instances(settings)
+    policy = instances.policy
+    _console().print(f"default      {'reads need no rule' if policy.default == 'read' else 'nothing without a rule'}")
+    for kind, rules in (("allow", policy.allow), ("deny", policy.deny)):
+        for rule in rules:
+            tools = [
+                tool.name
+                for tool in instances.catalog.tools.values()
+                if rule.reaches(tool, every=kind == "deny") and rule.fits(tool)
+            ]
+            _console().print(f"{rule.name}  {rule.words()}", markup=False, highlight=False, soft_wrap=True)
+            _console().print(f"         {len(tools)} tools: {', '.join(tools)}", highlight=False, soft_wrap=True)
+    roles = frozenset(f"role:{role}" for token in settings.tokens.values() for role in token.roles)
+    callers = Callers(frozenset({LOCAL, *settings.tokens}), roles, has_issuer=settings.oauth is not None)
+    for sentence in find_warnings(policy, instances.catalog, callers, instances.doors):
+        _console().print(f"warning      {sentence}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_new_token(name: str, roles: list[str]) -> None:
+    """Print a token on stdout, and the lines that accept it on stderr. Raises InvalidArgumentsError for a bad name."""
+    for word in (name, *roles):
+        if not NAME.fullmatch(word):
+            raise InvalidArgumentsError(f"{word!r}: a name has letters, digits and . _ @ - and at most 64 of them.")
+    if name == LOCAL:
+        raise InvalidArgumentsError("'local' is the name of who calls without any token. Choose another one.")
+    token = new_token()
+    lines = [f"[tokens.{dumps(name)}]", f"sha256 = {dumps(digest(token))}"]
+    lines += [f"roles = {dumps(roles)}"] if roles else []
+    side = Console(stderr=True, soft_wrap=True)
+    side.print(
+        "Give this token to its bearer; it is not shown again. The server accepts it once these lines are in the"
+    )
+    side.print("file that AIRFLOW_MCP_CONFIG names:", end="\n\n")
+    side.print("\n".join(lines), end="\n\n", markup=False, highlight=False)
+    sys.stdout.write(f"{token}\n")
+
+
+def run_doctor(settings: Settings) -> bool:
+    """Print one line per finding, each with what to do about it; True when every Airflow can be worked with."""
+    instances = open_instances(settings)
+
+    async def job() -> bool:
+        well = True
+        for door in instances.doors.values():
+            if len(instances.doors) > 1:
+                _console().print(f"[bold]{escape(door.instance)}[/]")
+            well = await _examine(door) and well
+        return well
+
+    return _run(instances, job)
+
+
+async def _examine(door: Door) -> bool:
+    console = _console()
+
+    def say(well: bool, what: str, words: str) -> None:
+        mark = "[green]ok[/]  " if well else "[red]bad[/] "
+        console.print(f"{mark} {what:<9} {escape(words)}", highlight=False, soft_wrap=True)
+
+    try:
+        version = await door.client.version()
+    except AirflowMcpError as error:
+        say(False, "address", present(error))
+        return False
+    say(True, "address", f"{door.client.url} answers")
+    say(True, "version", f"Airflow {version}, REST API /api/{version.generation}")
+    if isinstance(door.client, OwnClients):
+        say(True, "login", "each caller logs in as itself, which is not tried here")
+        _say_policy(door, say)
+        return True
+    may: list[str] = []
+    may_not: list[str] = []
+    for what, tool in _READS.items():
+        arguments = {"limit": 1} | ({"dag_id": "~"} if tool == "list_dag_runs" else {})
+        try:
+            await door.call(tool, arguments, Caller())
+            may.append(what)
+        except NotAllowedError:
+            may_not.append(f"{what} (by policy)")
+        except ForbiddenError:
+            may_not.append(what)
+        except AirflowMcpError as error:
+            say(False, "login", present(error))
+            return False
+    say(True, "login", f"Airflow accepts {door.client.describe()}")
+    refused = f"; not {', '.join(may_not)}: ask Airflow's administrator for a role that may" if may_not else ""
+    say(
+        bool(may),
+        "rights",
+        f"may read {', '.join(may) or 'nothing'}{refused}. What it may change cannot be tried without a change",
+    )
+    _say_policy(door, say)
+    return bool(may)
+
+
+def _say_policy(door: Door, say: Callable[[bool, str, str], None]) -> None:
+    asker = door.asker(Caller())
+    changing = [
+        tool.name
+        for tool in door.catalog.tools.values()
+        if tool.entry.access != "read" and not tool.entry.forwards and offers(door.policy, tool, asker)
+    ]
+    allowed = f"allows {', '.join(changing)}" if changing else "allows reads only; AIRFLOW_MCP_ALLOW allows more"
+    if any(rule.callers for rule in (*door.policy.allow, *door.policy.deny)):
+        allowed += " to who calls as 'local'; of others `airflow-mcp policy explain TOOL --caller NAME` tells"
+    say(True, "policy", allowed + ("; secrets are shown (@secret)" if reveals_secrets(door.policy, asker) else ""))
+
+
+def _run(instances: Instances, job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    logging.getLogger(safeguards.__name__).addHandler(logging.NullHandler())  # why a call failed is told by the command
+
+    async def whole() -> Any:
+        try:
+            return await job()
+        finally:
+            await instances.aclose()
+
+    return anyio.run(whole)
+
+
+def _console() -> Console:
+    return Console()

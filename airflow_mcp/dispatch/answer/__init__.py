@@ -1,0 +1,1 @@
+"""Records in the server's vocabulary, made safe and cut to size."""

@@ -1,0 +1,66 @@
+"""Say which part of a 404 does not exist, and what does: the DAG, the run, the task or the pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.errors import AirflowMcpError, NotFoundError
+from airflow_mcp.near_names import near_names
+from airflow_mcp.dispatch.next_calls import NextCall, next_call
+
+if TYPE_CHECKING:
+    from airflow_mcp.dispatch.workflow_context import InnerDoor
+
+
+async def explain_missing(door: InnerDoor, arguments: Json, error: NotFoundError) -> NotFoundError:
+    """A clearer error than Airflow's own, or the same one where nothing more can be found out.
+
+    At most two more reads; only names that the caller could list are given.
+    """
+    try:
+        return await _find(door, arguments) or error
+    except AirflowMcpError:
+        return error  # the lookup is a courtesy: its own trouble must not hide what happened
+
+
+async def _find(door: InnerDoor, arguments: Json) -> NotFoundError | None:
+    dag_id, dag_run_id = arguments.get("dag_id"), arguments.get("dag_run_id")
+    if pool := arguments.get("pool_name"):
+        pools, _ = await door.rows("list_pools")
+        return _no("pool", pool, [row["name"] for row in pools], next_call("list_pools", "shows what there is"))
+    if dag_id in (None, "~"):
+        return None
+    if not await _exists(door, "get_dag", dag_id=dag_id):
+        start = dag_id[:3].replace("%", "").replace("_", "")
+        near, _ = await door.rows("list_dags", dag_id_pattern=start)
+        dag_ids = [row["dag_id"] for row in near]
+        return _no("DAG", dag_id, dag_ids, next_call("list_dags", "shows what there is"))
+    if dag_run_id not in (None, "~") and not await _exists(door, "get_dag_run", dag_id=dag_id, dag_run_id=dag_run_id):
+        runs, _ = await door.rows("list_dag_runs", dag_id=dag_id, limit=3)
+        latest = ", ".join(row["dag_run_id"] for row in runs)
+        hint = f"Its latest runs: {latest}." if latest else "It has no runs yet."
+        return NotFoundError(f"DAG {dag_id!r} has no run {dag_run_id[:120]!r}. {hint}", 404)
+    if task_id := arguments.get("task_id"):
+        tasks, _ = await door.rows("list_tasks", dag_id=dag_id)
+        names = [row["task_id"] for row in tasks]
+        if task_id not in names and task_id != "~":
+            shows = next_call("list_tasks", "shows what there is", dag_id=dag_id)
+            return _no(f"task of DAG {dag_id!r} named", task_id, names, shows)
+    return None
+
+
+async def _exists(door: InnerDoor, operation: str, /, **ids: str) -> bool:
+    try:
+        await door.one(operation, **ids)
+    except NotFoundError:
+        return False
+    return True
+
+
+def _no(kind: str, name: str, names: list[str], shows: NextCall) -> NotFoundError | None:
+    if name in names:
+        return None  # it is there: something else is missing
+    near = near_names(name, names)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return NotFoundError(f"There is no {kind} {name[:120]!r}.{hint}", 404).advise(shows)

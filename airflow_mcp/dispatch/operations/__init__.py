@@ -1,0 +1,1 @@
+"""One operation of Airflow: request, result, and its rows held against policy."""

@@ -1,0 +1,96 @@
+"""Changes of every DAG that fits some filters: which DAGs those are, and the change of each by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.versions import Version
+from airflow_mcp.errors import AirflowError, AirflowMcpError, InvalidArgumentsError
+from airflow_mcp.policy.decide import Within, decide, decide_call
+from airflow_mcp.policy.effects import Effect, touched_by
+from airflow_mcp.dispatch.operations.result import Reply
+
+if TYPE_CHECKING:
+    from airflow_mcp.dispatch.caller import Caller
+    from airflow_mcp.dispatch.operations.executor import Operations
+
+
+def listing_of(tool: Tool, catalog: Catalog) -> Tool | None:
+    """The list to each row of which a tool's effect is done."""
+    arguments = {use.name for use in tool.entry.params}
+    each = next((use.each for use in tool.entry.effects if use.each and use.each not in arguments), "")
+    return catalog.operations[each] if each else None
+
+
+def is_by_row(tool: Tool, effects: tuple[Effect, ...], catalog: Catalog) -> bool:
+    """Whether these are the effects of such a tool on DAGs that are known."""
+    return listing_of(tool, catalog) is not None and all(effect.touched.get("dag") for effect in effects)
+
+
+def shared_arguments(tool: Tool, step: Tool, arguments: Json, version: Version) -> Json:
+    """Those of a call's arguments that a step takes too: of the same name, and described alike.
+
+    A `state` to set is no `state` to filter by.
+    """
+    known = {(use.name, use.described) for use in step.entry.params if use.in_schema(version)}
+    same = (use.name for use in tool.entry.params if (use.name, use.described) in known)
+    return {name: arguments[name] for name in same if name in arguments}
+
+
+async def effects_by_row(
+    door: Operations, tool: Tool, listing: Tool, effects: tuple[Effect, ...], arguments: Json, caller: Caller
+) -> tuple[Effect, ...]:
+    """The effect on each DAG that fits, where policy allows some and not all; else `effects` as they are.
+
+    They stay so where nothing fits too: who may not see a DAG does not learn whether there is one. Raises
+    InvalidArgumentsError for more than one page, since a later page could be another list's.
+    """
+    asker, asked = door.asker(caller), shared_arguments(tool, listing, arguments, await door.version(caller))
+    rows = Effect(listing, touched_by(listing, asked))
+    if (
+        "~" in arguments.values()  # Airflow 2 takes it for every DAG where it changes, but not where it lists
+        or decide_call(door.policy, tool, effects, asker).allowed
+        or not decide(door.policy, rows, asker, Within(tool, effects)).allowed
+    ):
+        return effects
+    reply = await door.operate(listing, asked, caller)
+    found = reply.rows or []
+    if (reply.total or 0) > len(found):
+        raise InvalidArgumentsError(
+            f"{tool.name}: more than {len(found)} DAGs fit, and where rules are about DAGs no more are decided in one "
+            "call. Nothing was changed; narrow the filters."
+        )
+    ids = [str(row["dag_id"]) for row in found]
+    each = [
+        replace(effect, touched={"dag": frozenset({dag_id})}, arguments={"dag_id": dag_id})
+        for effect in effects
+        for dag_id in ids
+    ]
+    return tuple(each) or effects
+
+
+async def operate_each(door: Operations, tool: Tool, effects: tuple[Effect, ...], caller: Caller) -> Reply:
+    """Have each effect by itself, so that no DAG is reached which was not decided: one may fit since.
+
+    Raises what the first raises, and AirflowError for a later one, with what was done before.
+    """
+    replies: list[Reply] = []
+    for effect in effects:
+        try:
+            replies.append(await door.operate(effect.tool, effect.arguments, caller))
+        except AirflowMcpError as error:
+            if not replies:
+                raise
+            done = ", ".join(str(one.arguments["dag_id"]) for one in effects[: len(replies)])
+            status = error.status if isinstance(error, AirflowError) else 0
+            sentence = f"{error} Of {len(effects)} DAGs, {effect.tool.name} was done to these before that: {done}."
+            failure = AirflowError(sentence, status)
+            failure.answered, failure.outcome = error.answered, error.outcome
+            raise failure from None
+    rows = [reply.one or effect.arguments for reply, effect in zip(replies, effects, strict=True)]
+    hints = dict.fromkeys(reply.hint for reply in replies if reply.hint)
+    whole = Reply(rows, len(rows), None, door.catalog.records[tool.entry.record or ""])
+    return replace(whole, status=replies[-1].status, hint=" ".join(hints))

@@ -1,0 +1,292 @@
+"""Do one manifest operation: prepare, build, send, read, normalise. Whoever calls has asked policy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from airflow_mcp.airflow import wire
+from airflow_mcp.airflow.clients import Clients
+from airflow_mcp.catalog import schema
+from airflow_mcp.catalog.grammar import Json, Record
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.versions import Version
+from airflow_mcp.errors import (
+    AirflowMcpError,
+    AirflowUnreachableError,
+    InvalidArgumentsError,
+    LoginError,
+    NotFoundError,
+    UnusableAnswerError,
+    VersionChangedError,
+)
+from airflow_mcp.policy.decide import Asker, decide, decide_call, depends_on, reveals_secrets
+from airflow_mcp.policy.effects import Effect, effects_of, touched_by
+from airflow_mcp.policy.rules import Policy
+from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.answer.normalize import WHOLE, texts_at
+from airflow_mcp.dispatch.operations import bulk
+from airflow_mcp.dispatch.operations import settlement
+from airflow_mcp.dispatch.operations.dag_filters import effects_by_row, listing_of
+from airflow_mcp.dispatch.operations.dag_files import dags_by_file
+from airflow_mcp.dispatch.operations.prepare import patched, require_new, require_written, resolve
+from airflow_mcp.dispatch.operations.result import Reply, read_reply
+
+PAGE = 100  # rows asked for by default: the most that Airflow gives unless its operator raised it
+_MOST_RUNS = 20  # whose task instances are read to tell which mapped ones a dry run of Airflow 2 means
+
+
+class Operations:
+    """The operations of one Airflow."""
+
+    def __init__(self, catalog: Catalog, policy: Policy, client: Clients, instance: str) -> None:
+        self.catalog = catalog
+        self.policy = policy
+        self.client = client
+        self.instance = instance
+
+    def asker(self, caller: Caller) -> Asker:
+        """Who policy decides about."""
+        return Asker(caller.name, caller.roles, self.instance, caller.narrowing)
+
+    async def version(self, caller: Caller) -> Version:
+        """Airflow's version; as the caller where it is told only to who logs in, and this server has no login."""
+        async with AsyncExitStack() as stack:
+            client: Clients = self.client
+            with suppress(LoginError):  # it presents nothing: the version may be told to anybody
+                client = await stack.enter_async_context(self.client.of(caller.name, caller.presented))
+            return await client.version()
+
+    async def operate(
+        self,
+        tool: Tool,
+        arguments: Json,
+        caller: Caller,
+        fields: tuple[str, ...] = ("*",),
+        *,
+        look_up: bool = True,
+        size: int = WHOLE,
+    ) -> Reply:
+        """Prepare, build, send, read, normalise.
+
+        `fields` are what will be shown beside the record's own: the rest need not be made safe; and `size` is how many
+        characters of a value are needed. `look_up` is whether an empty list may mean that its DAG or run does not
+        exist. A read that meets another version of Airflow is done once more with the routes of that one.
+        """
+        try:
+            return await self._operate(tool, arguments, caller, fields, look_up=look_up, size=size)
+        except VersionChangedError:
+            if tool.entry.access != "read":
+                raise
+            return await self._operate(tool, arguments, caller, fields, look_up=look_up, size=size)
+
+    async def _operate(
+        self, tool: Tool, arguments: Json, caller: Caller, fields: tuple[str, ...], *, look_up: bool, size: int
+    ) -> Reply:
+        entry, version = tool.entry, await self.version(caller)
+        schema.check_version(tool, arguments, self.catalog, version)
+        if entry.dry and entry.is_dry(arguments):
+            asked = {name: value for name, value in arguments.items() if name not in ("dry_run", "plan")}
+            return await self.operate(self.catalog.operations[entry.dry], asked, caller, fields, size=size)
+        if other := self._instead(tool, arguments, version):
+            return await self.operate(*other, caller, fields, look_up=look_up, size=size)
+        if entry.instead and self.catalog.operations[entry.instead.operation].entry.route(version.generation):
+            arguments = {name: value for name, value in arguments.items() if name not in entry.instead.when}
+        send = partial(self._send, version=version, caller=caller)
+        arguments = self._with_page(tool, arguments, version)
+        await require_new(tool, arguments, self.catalog, version, send)
+        arguments = await resolve(tool, arguments, self.catalog, version, send)
+        if entry.then:  # an id that reading back could not send is refused before anything is changed
+            self._built(self.catalog.operations[entry.then], arguments, version)
+        sent, whole = arguments, None
+        if entry.patch:
+            sent, whole = await patched(tool, arguments, self.catalog, version, send)
+        elif entry.bulk:
+            sent, whole = await bulk.body(tool, arguments, self.catalog, version, send)
+        call = settlement.Call(tool, arguments, caller, version)
+        status: int | None = None
+        try:
+            try:
+                status, raw = await self._exchange(tool, sent, version, whole, caller=caller)
+            except NotFoundError as error:
+                if version.generation not in entry.no_rows:
+                    raise
+                status = error.status
+                raw = {entry.rows_key(version.generation): []}  # or its parent is missing: that is looked up below
+            if entry.then:
+                reply = await self._then(entry.then, arguments, caller)
+            elif entry.bulk:
+                reply = bulk.outcome(tool, raw)
+            else:
+                reveal = reveals_secrets(self.policy, self.asker(caller))
+                reply = await read_reply(
+                    tool, raw, arguments, self.catalog, version, fields=fields, reveal=reveal, size=size
+                )
+            if entry.patch:
+                require_written(tool, arguments, raw, self.catalog, version)
+        except (UnusableAnswerError, AirflowUnreachableError) as error:
+            error.answered = status if error.answered is None else error.answered
+            reads = entry.access == "read" or entry.is_dry(arguments)
+            if reads or (isinstance(error, AirflowUnreachableError) and not error.sent):
+                raise
+            return await settlement.settle(self, call, error)
+        except AirflowMcpError as error:
+            error.answered = status if error.answered is None else error.answered
+            raise
+        reply = replace(reply, status=status)
+        if look_up and reply.rows == [] and not arguments.get("offset"):
+            try:
+                await self._require_parent(tool, arguments, caller)
+            except AirflowMcpError as error:
+                error.answered = status
+                raise
+        if entry.is_dry(arguments) and version.generation == "v1":
+            asked = entry.default.at(version) | arguments
+            return replace(reply, rows=await self._with_indexes(reply.rows or [], asked, caller))
+        return reply
+
+    async def effects(self, tool: Tool, arguments: Json, caller: Caller, *, shown: bool = False) -> tuple[Effect, ...]:
+        """The effects of a call; what only Airflow knows of them is read first, where policy depends on it.
+
+        Or where it is `shown`: whoever confirms is told which DAGs they are.
+        """
+        effects, asker = effects_of(tool, arguments), self.asker(caller)
+        depends = depends_on(self.policy, "dag", asker, tool, *(effect.tool for effect in effects))
+        if depends and (listing := listing_of(tool, self.catalog)):
+            return await effects_by_row(self, tool, listing, effects, arguments, caller)
+        touched, look_up = effects[0].touched, tool.entry.look_up
+        changes_file = tool.entry.scope.dag == "file" and tool.entry.access != "read"
+        if depends and changes_file and touched["dag"] and decide_call(self.policy, tool, effects, asker).allowed:
+            files = (await dags_by_file(self, caller)).values()
+            beside = [ids for ids in files if not touched["dag"].isdisjoint(ids)]
+            return (replace(effects[0], touched={"dag": touched["dag"].union(*beside) if beside else None}),)
+        if look_up is None or not (depends or shown):
+            return effects
+        source = self.catalog.operations[look_up.operation]
+        names = {use.name for use in source.entry.params}
+        reply = await self.operate(source, {key: arguments[key] for key in arguments if key in names}, caller)
+        return (replace(effects[0], touched={"dag": texts_at(reply.one or {}, look_up.paths) or None}),)
+
+    def _instead(self, tool: Tool, arguments: Json, version: Version) -> tuple[Tool, Json] | None:
+        """The operation that answers in this one's place, with its arguments. Raises InvalidArgumentsError."""
+        instead = tool.entry.instead
+        given = [name for name in instead.when if arguments.get(name)] if instead else []
+        if instead is None or not given:
+            return None
+        other = self.catalog.operations[instead.operation]
+        if other.entry.route(version.generation) is None:
+            return None
+        ours = {*instead.lists, *(["dry_run"] if tool.entry.dry else [])}  # a dry run went elsewhere before
+        asked = {name: value for name, value in arguments.items() if name not in ours}
+        for name, of_many in instead.lists.items():
+            if arguments.get(name, "~") != "~":
+                if of_many in asked:
+                    raise InvalidArgumentsError(f"{tool.name}: {of_many} goes with {name} '~' only.")
+                asked[of_many] = [arguments[name]]
+        if strange := sorted(asked.keys() - {use.name for use in other.entry.params}):
+            raise InvalidArgumentsError(
+                f"{tool.name}: {', '.join(strange)} cannot go with {', '.join(given)}. Leave one or the other out."
+            )
+        return other, asked
+
+    async def _then(self, name: str, arguments: Json, caller: Caller) -> Reply:
+        then = self.catalog.operations[name]
+        names = {use.name for use in then.entry.params}
+        asked = {key: arguments[key] for key in arguments if key in names}
+        if not decide(self.policy, Effect(then, touched_by(then, asked)), self.asker(caller)).allowed:
+            return Reply(None, 0, {"done": True}, Record(keep=("done",)))
+        try:
+            return await self.operate(then, asked, caller)
+        except AirflowMcpError as error:
+            hint = f"It was done; only reading it back failed. {error}"
+            return Reply(None, 0, {"done": True, "hint": hint}, Record(keep=("done", "hint")))
+
+    async def _with_indexes(self, rows: list[Json], arguments: Json, caller: Caller) -> list[Json]:
+        """Airflow 2's dry run of a clear names mapped task instances without their index: read which they are."""
+        counts = Counter((row["dag_id"], row["dag_run_id"], row["task_id"]) for row in rows)
+        runs = sorted({key[:2] for key in counts})
+        if len(runs) > _MOST_RUNS:
+            return rows
+        states = {"only_failed": ["failed", "upstream_failed"], "only_running": ["running"]}
+        state = next(({"state": states[name]} for name in states if arguments.get(name)), {})
+        listing = self.catalog.operations["list_task_instances"]
+        found: dict[tuple[str, str, str], list[Json]] = {}
+        for dag_id, run_id in runs:
+            ids, seen, total = {"dag_id": dag_id, "dag_run_id": run_id, **state}, 0, 1
+            while seen < total:
+                reply = await self.operate(listing, ids | {"offset": seen}, caller)
+                for row in reply.rows or []:
+                    found.setdefault((dag_id, run_id, row["task_id"]), []).append({"map_index": row.get("map_index")})
+                seen, total = seen + len(reply.rows or []), (reply.total or 0) if reply.rows else 0
+        # Where their number is not Airflow's, which ones it meant is not known.
+        sure = {key: iter(found[key]) for key, count in counts.items() if len(found.get(key, ())) == count}
+        keys = ((row["dag_id"], row["dag_run_id"], row["task_id"]) for row in rows)
+        return [row | (next(sure[key]) if key in sure else {}) for row, key in zip(rows, keys, strict=True)]
+
+    @asynccontextmanager
+    async def open_stream(
+        self, tool: Tool, arguments: Json, caller: Caller
+    ) -> AsyncGenerator[AsyncIterator[bytes], None]:
+        """The body of a read, piece by piece. Raises AirflowError for anything but 2xx."""
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(self.client.of(caller.name, caller.presented))
+
+            async def begin() -> tuple[int, AsyncIterator[bytes]]:
+                request = wire.build(tool, arguments, self.catalog, await self.version(caller))
+                return await stack.enter_async_context(client.stream(request))
+
+            try:
+                status, pieces = await begin()
+            except VersionChangedError:
+                status, pieces = await begin()
+            if not 200 <= status < 300:
+                raise wire.failure(tool, status, b"".join([piece async for piece in pieces]))
+            yield pieces
+
+    def _built(self, tool: Tool, arguments: Json, version: Version, whole: Json | None = None) -> wire.Request:
+        names = {use.name for use in tool.entry.params} | tool.entry.resolve.keys()
+        if tool.entry.patch:
+            names.add(tool.entry.patch.mask_of(version.generation))
+        mine = {key: value for key, value in arguments.items() if key in names}
+        return wire.build(tool, mine, self.catalog, version, whole)
+
+    async def _send(self, tool: Tool, arguments: Json, version: Version, *, caller: Caller) -> Any:
+        """The raw answer of a request that another one needs; its status is not that of the other."""
+        try:
+            return (await self._exchange(tool, arguments, version, caller=caller))[1]
+        except AirflowMcpError as error:
+            error.answered = None
+            raise
+
+    async def _exchange(
+        self, tool: Tool, arguments: Json, version: Version, whole: Json | None = None, *, caller: Caller
+    ) -> tuple[int, Any]:
+        """The status and the raw answer; an error says in `answered` which status it got."""
+        request = self._built(tool, arguments, version, whole)
+        async with self.client.of(caller.name, caller.presented) as client:
+            response = await client.send(request)
+        try:
+            return response.status, await wire.read(tool, response.status, response.content, location=response.location)
+        except AirflowMcpError as error:
+            error.answered = response.status
+            raise
+
+    def _with_page(self, tool: Tool, arguments: Json, version: Version) -> Json:
+        """Say the page's size ourselves: the generations' defaults differ."""
+        if not any(use.name == "limit" and use.since.has(version) for use in tool.entry.params):
+            return arguments
+        return {"limit": PAGE, **arguments}
+
+    async def _require_parent(self, tool: Tool, arguments: Json, caller: Caller) -> None:
+        """An empty list may stand for a DAG or run that does not exist: look it up, so that its 404 is the answer."""
+        for name in tool.entry.parent:
+            parent = self.catalog.operations[name]
+            ids = {use.name: arguments.get(use.name) for use in parent.entry.params if use.required}
+            ids |= {use.name: arguments[use.name] for use in parent.entry.params if use.name in arguments}
+            if all(value not in (None, "~") for value in ids.values()):
+                await self.operate(parent, ids, caller)
+                return

@@ -1,0 +1,133 @@
+"""Airflow's answer to one operation, in our vocabulary and whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json, Record
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.versions import Version
+from airflow_mcp.errors import UnusableAnswerError
+from airflow_mcp.pace import Pace
+from airflow_mcp.dispatch.answer.normalize import WHOLE, normalise, sizes_of
+
+PLAIN = Record(keep=())
+_RUN_NAMES = ("dag_id", "dag_run_id", "task_id")
+_OTHER_NAMES = (
+    "dag_id",
+    "task_id",
+    "logical_date",
+    "partition_key",
+    "asset_id",
+    "uri",
+    "key",
+)  # of what belongs to no run
+NAME_FIELDS = (*_RUN_NAMES, "map_index", *_OTHER_NAMES)  # what `name_of` needs
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Rows of a list (`total` counts all there are), or one record.
+
+    Where policy hides rows, `total` is None, and `after` has Airflow's own offset behind each row, and at the end the
+    one to go on from, if more may follow.
+    """
+
+    rows: list[Json] | None
+    total: int | None
+    one: Json | None
+    record: Record
+    after: tuple[int, ...] = ()
+    cursor: str | None = None  # behind these rows, where Airflow pages by cursor
+    sizes: dict[str, int] = field(default_factory=dict[str, int])  # of the one record's fields that are not here whole
+    status: int | None = None  # the HTTP status that the operation itself got
+    hint: str = ""  # of a change: that its answer could not be used, and what reading back showed
+
+
+async def read_reply(
+    tool: Tool,
+    raw: Any,
+    arguments: Json,
+    catalog: Catalog,
+    version: Version,
+    *,
+    fields: tuple[str, ...] = ("*",),
+    reveal: bool = False,
+    size: int = WHOLE,
+) -> Reply:
+    """Airflow's answer in our vocabulary, at least `size` characters of each value, read in pieces.
+
+    Raises UnusableAnswerError for one that is not what it should be.
+    """
+    entry, generation = tool.entry, version.generation
+    record = catalog.records[entry.record] if entry.record else PLAIN
+    if entry.record is None:
+        return Reply(None, 0, None, record)
+    start = f"Airflow {version} answered {tool.name}"
+    key = entry.rows_key(generation)
+    if key is None or (entry.single and isinstance(raw, dict) and key not in raw):
+        record = catalog.records[entry.single] if entry.single else record
+        if not isinstance(raw, dict):
+            raise UnusableAnswerError(f"{start} without a record.", 200)
+        one, cut = normalise(raw, record, generation, reveal=reveal, size=size)
+        return Reply(None, 0, one, record, sizes=await sizes_of(cut))
+    if not isinstance(raw, dict) or not isinstance(raw.get(key), list):
+        raise UnusableAnswerError(f"{start} without the list {key!r}.", 200)
+    total, cursor = raw.get("total_entries"), raw.get("next_cursor")
+    if not isinstance(total, int | None) or not isinstance(cursor, str | None):
+        raise UnusableAnswerError(f"{start} with a total_entries or next_cursor that is none.", 200)
+    items = _unnested(raw[key], record.unnest)
+    if not record.scalar and not all(isinstance(item, dict) for item in items):
+        raise UnusableAnswerError(f"{start} with a row in {key!r} that is no object.", 200)
+    is_paged = any(use.name == "offset" and use.since.has(version) for use in entry.params)
+    offset = 0 if is_paged else arguments.get("offset", 0)
+    page = slice(offset, None if is_paged else offset + arguments.get("limit", len(items)))
+    if not entry.picks and not entry.newest:
+        total = len(items) if total is None else total
+        items, page = items[page], slice(None)
+    only = None if "*" in fields else frozenset((*record.columns, *fields, entry.newest or ""))
+    rows: list[Json] = []
+    pace = Pace()
+    for item in items:
+        rows.append(normalise(item, record, generation, reveal=reveal, only=only, size=size)[0])
+        await pace.rest()
+    for name in entry.picks:
+        rows = [row for row in rows if name not in arguments or row.get(name) == arguments[name]]
+    if newest := entry.newest:
+        rows.sort(key=lambda row: _rank(row.get(newest)), reverse=True)
+    return Reply(rows[page], len(rows) if total is None else total, None, record, cursor=cursor)
+
+
+def _unnested(items: list[Any], unnest: dict[str, str]) -> list[Any]:
+    """Each item of a row's list as a row; what has another form stays as it is, and is then no row."""
+    for inner, name in unnest.items():
+        items = [
+            {name: item.get("name"), **one} if isinstance(one, dict) else one
+            for item in items
+            for one in (item.get(inner) or () if isinstance(item, dict) else [item])
+        ]
+    return items
+
+
+def _rank(value: Any) -> float:
+    """Where a row stands among others; a value that is no number stands last."""
+    return value if isinstance(value, int | float) else 0
+
+
+def dags_of(rows: list[Json] | None) -> frozenset[str]:
+    """The DAGs that the rows of a dry run are of: dependent tasks stand in other DAGs too."""
+    return frozenset(str(row["dag_id"]) for row in rows or [] if row.get("dag_id"))
+
+
+def key_of(row: Json) -> tuple[Any, ...]:
+    """What tells one target from every other. Its name does not: an id may hold the sign between two of them."""
+    return tuple(row.get(key) for key in ("dag_run_id", "map_index", *_OTHER_NAMES))
+
+
+def name_of(row: Json) -> str:
+    """One target in a few words, the same for the same object: etl/r1/load[3], or etl/2026-01-01T00:00:00Z."""
+    index = row.get("map_index")
+    keys = _RUN_NAMES if row.get("dag_run_id") else _OTHER_NAMES
+    place = "/".join(str(row[key]) for key in keys if row.get(key) is not None)
+    return place if index is None else f"{place}[{index}]"

@@ -1,0 +1,1 @@
+"""Which tools exist on which Airflow, for whom."""

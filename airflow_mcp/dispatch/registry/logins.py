@@ -1,0 +1,97 @@
+"""Settings become identities: how this server logs in to an Airflow, and how its callers are known there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from airflow_mcp.airflow.credentials import Credentials
+from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.clients import Clients, OwnClients
+from airflow_mcp.airflow.auth.caller import by_callers_token
+from airflow_mcp.airflow.auth.client_credentials import ClientCredentials
+from airflow_mcp.airflow.auth.exchange import Exchange, by_exchange
+from airflow_mcp.airflow.auth.google import Google
+from airflow_mcp.airflow.auth.kerberos import Kerberos
+from airflow_mcp.airflow.auth.keycloak import Keycloak
+from airflow_mcp.airflow.auth.mwaa import Mwaa
+from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
+from airflow_mcp.airflow.naming import Naming
+from airflow_mcp.airflow.network import Network
+from airflow_mcp.observe import NOBODY, Observer
+
+if TYPE_CHECKING:
+    from airflow_mcp.airflow.auth.method import Way
+    from airflow_mcp.settings.connection import Connection
+
+
+def clients_of(
+    connection: Connection,
+    instance: str,
+    observer: Observer = NOBODY,
+    *,
+    alone: bool,
+    names: Mapping[str, str] | None = None,
+) -> Clients:
+    """The client of one Airflow, or one for each of its callers; `alone` says that there is no other Airflow.
+
+    `names` has what is set instead of a variable, for errors that name it.
+
+    Raises SettingsError where a library that the way to log in needs is not installed.
+    """
+    network = Network(
+        ca_file=connection.ca_file,
+        client_cert=connection.client_cert,
+        client_key=connection.client_key,
+        proxy=connection.proxy.get_secret_value(),
+        headers={name: value.get_secret_value() for name, value in connection.headers.items()},
+    )
+    client = AirflowClient(
+        connection.url,
+        _way(connection, network),
+        timeout=connection.timeout,
+        network=network,
+        instance=instance,
+        observer=observer,
+        naming=Naming("" if alone else instance, names or {}),
+    )
+    match connection.identity:
+        case "service":
+            return client
+        case "caller":
+            return OwnClients(client, by_callers_token(instance, alone=alone))
+        case "exchange":
+            endpoint = TokenEndpoint(
+                connection.exchange_url,
+                connection.exchange_client_id,
+                connection.exchange_client_secret.get_secret_value(),
+                connection.ca_file,
+            )
+            exchange = Exchange(
+                endpoint, connection.exchange_audience, connection.exchange_scope, connection.exchange_login
+            )
+            return OwnClients(client, by_exchange(exchange))
+
+
+def _way(connection: Connection, network: Network) -> Credentials | Way:
+    match connection.auth:
+        case "given":
+            return Credentials(
+                username=connection.username,
+                password=connection.password.get_secret_value(),
+                token=connection.token.get_secret_value(),
+                token_command=connection.token_command_words,
+            )
+        case "client_credentials":
+            secret = connection.token_client_secret.get_secret_value()
+            endpoint = TokenEndpoint(connection.token_url, connection.token_client_id, secret, connection.ca_file)
+            return ClientCredentials(endpoint, connection.token_scope, connection.token_audience)
+        case "keycloak":
+            return Keycloak(connection.token_client_id, connection.token_client_secret.get_secret_value())
+        case "google":
+            return Google(connection.google_audience)
+        case "mwaa":
+            environment, region = connection.mwaa_environment, connection.mwaa_region
+            return Mwaa(connection.url, environment, region, network, connection.timeout)
+        case "kerberos":
+            return Kerberos(connection.url, connection.kerberos_service)

@@ -1,0 +1,1 @@
+"""Around a change: its preview, confirmation, rate and audit record."""

@@ -1,0 +1,79 @@
+"""A call's arguments as they may be shown: to a human who is asked, in a preview, in the audit trail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.ids import id_arguments
+from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.versions import Version
+from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.excerpt import show_id
+from airflow_mcp.redact import MASK, mask_values, redact
+from airflow_mcp.text import clean, in_strings
+from airflow_mcp.dispatch.operations.bulk import WORDS
+
+
+def shown(tool: Tool | None, arguments: Json, catalog: Catalog) -> Json:
+    """Without the plan, without secrets and unseen characters; those of an unknown tool, or of a wrong kind, too."""
+    described = {use.name: use.described for use in tool.entry.params} if tool else {}
+    ids = id_arguments(tool, catalog) if tool else frozenset[str]()
+    told = {
+        name: _shown(name, value, described.get(name, name), catalog, ids)
+        for name, value in arguments.items()
+        if name != "plan"
+    }
+    if "tool" in arguments and "arguments" in arguments:  # a call about another call, or one that is to run it
+        name, inner = arguments["tool"], arguments["arguments"]
+        other = catalog.tools.get(name) if isinstance(name, str) else None
+        told["arguments"] = shown(other, inner, catalog) if isinstance(inner, dict) else MASK
+    return told
+
+
+def _shown(name: str, value: Any, described: str, catalog: Catalog, ids: frozenset[str]) -> Any:
+    if name in WORDS and isinstance(value, list):  # the entities of a bulk call have fields of the same names
+        return [_shown(name, one, described, catalog, ids) for one in value]
+    if name in WORDS and isinstance(value, dict):
+        masked = redact(in_strings(value, clean))  # a field's own name tells too
+        whole = {key: value[key] for key in masked if key in ids and key in value}
+        return {key: _shown(key, item, key, catalog, ids) for key, item in (masked | whole).items()}
+    parameter = catalog.parameters.get(described)
+    if parameter and parameter.secret and value not in (None, "", {}, []):
+        return mask_values(value)
+    return redact(in_strings(value, show_id if name in ids else clean), name)
+
+
+def carry_out(tool: Tool, arguments: Json) -> Json:
+    """The arguments as meant: a call with a plan does what the plan's preview showed, whatever the default of dry_run.
+
+    Raises InvalidArgumentsError for a plan beside dry_run=true.
+    """
+    if not arguments.get("plan"):
+        return {name: value for name, value in arguments.items() if name != "plan"}
+    if tool.entry.preview != "flag":
+        return arguments
+    if arguments.get("dry_run"):
+        raise InvalidArgumentsError(
+            f"{tool.name}: dry_run=true only shows, and a plan is there to do it. Nothing was done, and the plan stays "
+            "good: call with it and without dry_run."
+        )
+    return arguments | {"dry_run": False}
+
+
+def signed(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
+    """The arguments as sent: without the plan, and with a note that names the caller where Airflow takes one."""
+    arguments = {name: value for name, value in arguments.items() if name != "plan"}
+    notes = (use for use in tool.entry.params if use.described == "note")  # of a run; other notes are people's own
+    if not any(use.since.has(version) for use in notes):
+        return arguments
+    signature = f"by {caller}, through airflow-mcp"
+    note = arguments.get("note")
+    return {**arguments, "note": f"{note} ({signature})" if note else signature}
+
+
+def spelt_out(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
+    """All that a call sends, what it leaves to its defaults included, in the order of the tool's own arguments."""
+    sent = tool.entry.default.at(version) | signed(tool, arguments, caller, version)
+    names = [use.name for use in tool.entry.params]
+    return {name: sent[name] for name in (*names, *sorted(sent.keys() - set(names))) if name in sent}

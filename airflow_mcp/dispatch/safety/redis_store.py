@@ -1,0 +1,125 @@
+"""What replicas remember together, in Redis: which plans were used, and who called when.
+
+Keys are digests behind a prefix, so that Redis holds no id, name or argument in clear. They do not depend on the shared
+key: while it is rotated, replicas with other keys must still find the same plan used. While Redis does not answer,
+everything here refuses: a plan that might be used twice, or a rate that nobody counts, would be no limit at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_mcp.errors import NotAllowedError, SettingsError
+from airflow_mcp.throttle import Sometimes
+from airflow_mcp.tokens import digest
+from airflow_mcp.dispatch.safety.rate_limits import WINDOW
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_sometimes = Sometimes(logging.getLogger(__name__))
+_SECONDS = 3.0  # that Redis has to answer in
+_PREFIX = "airflow-mcp:"
+
+# One script, since Redis runs it as a whole: two calls at the same moment cannot both be the last one allowed.
+# Times are whole microseconds, by Redis's own clock unless one is given: those of replicas differ.
+# KEYS: the calls of one caller. ARGV: limit, window, name of this call ("" counts nothing), now or "".
+# Returns 0 where the call fits, else the microseconds until one does.
+_TAKE = """
+local now = tonumber(ARGV[4])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+local window = tonumber(ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - window))
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then
+  local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+  return tonumber(oldest[2]) + window - now
+end
+if ARGV[3] ~= '' then
+  redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[3])
+  redis.call('PEXPIRE', KEYS[1], math.ceil(window / 1000))
+end
+return 0
+"""
+
+
+class SharedMemory:
+    """Used plans (see plan.UsedPlans) and counted calls (see rates.CountedCalls) of all replicas."""
+
+    def __init__(self, url: str, clock: Callable[[], float] | None = None) -> None:
+        """`clock` gives seconds, else Redis's own counts. Connects when it is first used. Raises SettingsError."""
+        self._redis = _client(url)
+        self._clock = clock
+
+    async def claim(self, plan_id: str, seconds: int) -> bool:
+        """See UsedPlans. Raises NotAllowedError while Redis does not answer."""
+        async with _answering():
+            return bool(await self._redis.set(_key("plan", plan_id), 1, nx=True, ex=seconds))
+
+    async def release(self, plan_id: str) -> None:
+        """See UsedPlans. Raises NotAllowedError while Redis does not answer."""
+        async with _answering():
+            await self._redis.delete(_key("plan", plan_id))
+
+    async def wait(self, whose: str, limit: int, *, count: bool) -> float:
+        """See CountedCalls. Raises NotAllowedError while Redis does not answer."""
+        name = secrets.token_hex(8) if count else ""
+        now = "" if self._clock is None else round(self._clock() * 1e6)
+        async with _answering():
+            answer: Any = self._redis.eval(_TAKE, 1, _key("rate", whose), limit, round(WINDOW * 1e6), name, now)
+            return int(await answer) / 1e6
+
+    async def reach(self) -> None:
+        """See CountedCalls. Raises NotAllowedError while Redis does not answer."""
+        async with _answering():
+            answer: Any = self._redis.ping()
+            await answer
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+
+def _client(url: str) -> Redis:
+    try:
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+    except ImportError:
+        raise SettingsError(
+            "AIRFLOW_MCP_REDIS_URL needs the extra redis, which is not installed here. In a checkout of this server: "
+            "pip install '.[redis]'."
+        ) from None
+    try:
+        # No second try: a claim whose answer was lost would then look like one that somebody else made.
+        once = Retry(NoBackoff(), 0)
+        return Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS, retry=once)
+    except ValueError:
+        raise SettingsError(
+            "AIRFLOW_MCP_REDIS_URL cannot be read: it must be an address such as redis://redis.example.com:6379/0."
+        ) from None
+
+
+@asynccontextmanager
+async def _answering() -> AsyncGenerator[None]:
+    """Turn what Redis does instead of answering into one sentence, which holds no address or password."""
+    from redis.exceptions import RedisError
+
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        _sometimes.warn("redis", f"AIRFLOW_MCP_REDIS_URL: Redis does not answer ({error}), so changes are refused.")
+        raise NotAllowedError(
+            f"Nothing was done: what replicas share is not to be had (Redis: {type(error).__name__}), and this call "
+            "needs it. Try again in a minute, or tell the operator of this server."
+        ) from error
+
+
+def _key(kind: str, text: str) -> str:
+    return f"{_PREFIX}{kind}:{digest(text)}"

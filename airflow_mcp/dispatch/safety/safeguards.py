@@ -1,0 +1,79 @@
+"""What the doors of one server share: the rules in force, the plans they gave, the calls they counted, who is told."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import anyio
+
+from airflow_mcp.errors import AirflowUnreachableError, LoginError
+from airflow_mcp.observe import NOBODY, Observer
+from airflow_mcp.policy.rules import Policy
+from airflow_mcp.throttle import Sometimes
+from airflow_mcp.dispatch.safety.audit import Audit, Entry
+from airflow_mcp.dispatch.safety.plan_tokens import Plans
+from airflow_mcp.dispatch.safety.rate_limits import Rates
+from airflow_mcp.dispatch.safety.redis_store import SharedMemory
+
+_sometimes = Sometimes(logging.getLogger(__name__))
+
+
+class Guard:
+    """One for all doors; with a Redis, and the keys that seal plans, for the doors of all replicas."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        audit_path: str = "",
+        *,
+        redis_url: str = "",
+        keys: tuple[str, ...] = (),
+        observer: Observer = NOBODY,
+    ) -> None:
+        """Raises SettingsError when the audit file cannot be written, or the library for Redis is missing."""
+        self._shared = SharedMemory(redis_url) if redis_url else None
+        self._observer = observer
+        self.policy = policy  # whoever decides takes it once, when a call begins
+        self.plans = Plans(self._shared, keys)
+        self.rates = Rates(policy.per_minute, self._shared)
+        self.audit = Audit(audit_path)
+        self._calls = 0  # that have come and are not over
+        self._idle = anyio.Event()
+
+    def enforce(self, policy: Policy) -> None:
+        """From now on calls begin under these rules; those in flight finish under the rules that they began with.
+
+        The audit file is opened anew too: whoever rotates it tells servers by the signal that brings new rules.
+        """
+        self.audit.reopen()
+        self.policy = policy
+        self.rates.limits = policy.per_minute
+
+    def begin(self) -> None:
+        """A call has come; `end` follows."""
+        self._calls += 1
+        self._observer.call_began()
+
+    def end(self, entry: Entry, error: BaseException | None) -> None:
+        """A call is over: its audit line, and whoever counts."""
+        self.audit.close(entry)
+        self._calls -= 1
+        if not self._calls:
+            self._idle.set()
+            self._idle = anyio.Event()
+        if isinstance(error, LoginError | AirflowUnreachableError):
+            _sometimes.warn(f"{entry.instance} {type(error).__name__}", f"calls fail: {error}")
+        seconds = time.monotonic() - entry.started
+        self._observer.call_ended(entry.tool, entry.access, entry.instance, seconds, error)
+
+    async def wait_until_idle(self) -> None:
+        """Wait until every call is over and has its audit line."""
+        if self._calls:
+            await self._idle.wait()
+
+    async def aclose(self) -> None:
+        """Close the audit trail and the connections to Redis."""
+        self.audit.shut()
+        if self._shared is not None:
+            await self._shared.aclose()

@@ -1,0 +1,87 @@
+"""Ask the client's human to confirm, in both protocol eras (MCP elicitation).
+
+Clients of 2024-11-05 to 2025-11-25 are asked in the middle of the call. Clients of 2026-07-28 get the question as the
+call's result and call again with the answer: the whole tool runs twice, the first time up to the question.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+import anyio
+from mcp import MCPError
+from mcp.server.mcpserver import Context
+from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
+
+from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.dispatch.caller import Answer, Ask, Question, nobody
+from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS
+
+_MODERN = "2026-07-28"
+_KEY = "confirm"
+_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {_KEY: {"type": "boolean", "title": "Do it"}},
+    "required": [_KEY],
+}
+
+
+class QuestionPending(Exception):
+    """The call ends here with a question; `result` carries it."""
+
+    def __init__(self, result: InputRequiredResult) -> None:
+        super().__init__()
+        self.result = result
+
+
+def asker(ctx: Context[None, Any]) -> Ask:
+    """How this call's human is asked. Nothing is asked before it is used."""
+
+    async def ask(question: Question) -> Answer:
+        if not _can_ask(ctx):
+            return await nobody(question)
+        if (ctx.protocol_version or "") < _MODERN:
+            related = ctx.request_context.request_id
+            try:
+                with anyio.fail_after(PLAN_SECONDS):
+                    return _answer(await ctx.session.elicit_form(question.text, _FORM, related_request_id=related))
+            except TimeoutError:
+                time = f"{PLAN_SECONDS // 60} minutes"
+                raise NotAllowedError(f"Nothing was done: nobody answered within {time}. Call again.") from None
+            except MCPError:
+                return await nobody(question)  # it said that it can ask, and could not
+        return _resumed(ctx, question)
+
+    return ask
+
+
+def _can_ask(ctx: Context[None, Any]) -> bool:
+    capability = ctx.client_capabilities.elicitation if ctx.client_capabilities else None
+    if capability is None or (capability.form is None and capability.url is not None):
+        return False
+    return (ctx.protocol_version or "") >= _MODERN or ctx.session.can_send_request
+
+
+def _resumed(ctx: Context[None, Any], question: Question) -> Answer:
+    """The answer to exactly this question; another call, or other targets, make another one, which is asked anew.
+
+    The state is sealed by the SDK, but good for several calls within its time: its number makes it good for one.
+    """
+    answers = ctx.input_responses or {}
+    try:
+        state = json.loads(ctx.request_state or "")
+    except ValueError:
+        state = None
+    given = answers.get(_KEY)
+    if isinstance(state, dict) and state.get("question") == question.digest and isinstance(given, ElicitResult):
+        return _answer(given, once=str(state["number"]))
+    request = ElicitRequest(params=ElicitRequestFormParams(message=question.text, requested_schema=_FORM))
+    sealed = json.dumps({"question": question.digest, "number": secrets.token_hex(8)})
+    raise QuestionPending(InputRequiredResult(input_requests={_KEY: request}, request_state=sealed))
+
+
+def _answer(result: Any, once: str = "") -> Answer:
+    yes = result.action == "accept" and (result.content or {}).get(_KEY) is True
+    return Answer(yes, result.action if yes or result.action != "accept" else "no", once)

@@ -1,0 +1,179 @@
+"""HTTP/1.1 as uvicorn serves it, with bounds on what it takes before there is a request: for connections and headers.
+
+uvicorn bounds neither how long headers may take, nor how many of them one segment may bring, nor how long an answer may
+go unread, nor how many connections one peer may open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Collection
+from functools import cache
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from airflow_mcp.addresses import peer_of
+from airflow_mcp.server.http.gate import LARGEST_HEADERS, UNREAD
+from airflow_mcp.shares import ALONE, Shares
+
+HEAD_SECONDS = 20.0  # that a request's headers may take
+UNREAD_SECONDS = 60.0  # that an answer may wait for its reader to take the next 48 KiB
+_OWN_FILES = 64  # files that are no client's connection: Airflow's, the audit trail's, the log's
+_MOST = 65_536  # connections, where the system has no limit
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection. `proxies` are the addresses of those who bring many clients each."""
+
+    def __init__(self, proxies: Collection[str], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._proxies = proxies
+        self._holder: str | None = None
+        self._head = 0  # bytes of headers that are not complete
+        self._refused = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See asyncio.Protocol; who has its share of connections gets no more."""
+        super().connection_made(transport)
+        host = self.client[0] if self.client else ""
+        holder = ALONE if _is_among(host, self._proxies) else peer_of(host)
+        if not connections().take(holder):
+            transport.abort()
+            return
+        self._holder = holder
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._stop(self._head_timer, self._unread_timer)
+        if self._holder is not None:
+            connections().give_back(self._holder)
+            self._holder = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol; the parser is given what may be headers in pieces that keep to their limit."""
+        while data and not self._refused and not self.transport.is_closing():
+            piece = data
+            if self.conn.their_state is h11.IDLE:
+                piece = data[: LARGEST_HEADERS + 1 - self._head]
+                self._head += len(piece)
+            data = data[len(piece) :]
+            super().data_received(piece)
+            if self.conn.their_state is not h11.IDLE:
+                self._head = 0
+        if self.conn.their_state is h11.IDLE and not self._refused:
+            self._expect_headers()
+        else:
+            self._stop(self._head_timer)
+            self._head_timer = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Let the application refuse what could not be read, so that it is counted and said like any refusal."""
+        del msg
+        self._refused = True
+        error = sys.exception()
+        cycle: Any = self.cycle  # None before the first request
+        is_answering = cycle is not None and not cycle.response_complete
+        if is_answering or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.close()
+            return
+        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "method": "GET",
+            "root_path": self.root_path,
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "headers": [],
+            "state": self.app_state.copy(),
+            UNREAD: status,
+        }
+        app: Any = self.app
+        self.scope = scope
+        self.cycle = RequestResponseCycle(
+            scope=scope,
+            conn=self.conn,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            on_response=self.on_response_complete,
+        )
+        self.cycle.more_body = False
+        self.cycle.keep_alive = False
+        task = self.loop.create_task(self.cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol; an answer that nobody reads ends its connection."""
+        super().pause_writing()
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._stop(self._unread_timer)
+        self._unread_timer = None
+        super().resume_writing()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: anyone can ask for it, as often as they like."""
+
+    def _expect_headers(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    @staticmethod
+    def _stop(*timers: asyncio.TimerHandle | None) -> None:
+        for timer in timers:
+            if timer is not None:
+                timer.cancel()
+
+
+@cache
+def connections() -> Shares:
+    """The connections of this process by peer: as many as it may have files open, less its own."""
+    return Shares(most_connections())
+
+
+def most_connections() -> int:
+    """How many clients can be connected to this process."""
+    if sys.platform == "win32":
+        return _MOST
+    import resource  # which Windows does not have
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST if soft == resource.RLIM_INFINITY else max(min(soft, _MOST) - _OWN_FILES, 1)
+
+
+def quieten() -> None:
+    """Keep uvicorn's own line about each request that it cannot read out of the log: the gate has one a minute."""
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != "Invalid HTTP request received.")
+
+
+def _is_among(host: str, proxies: Collection[str]) -> bool:
+    if "*" in proxies or host in proxies:
+        return True
+    try:
+        address = ip_address(host)
+        return any(address in ip_network(proxy, strict=False) for proxy in proxies)
+    except ValueError:
+        return False

@@ -1,0 +1,105 @@
+"""SIGHUP: rules and tokens are read again and hold from the next call on; what is wrong changes nothing, and is said.
+
+Until the server listens for it the signal is held back, so that one that comes early is not lost and ends nothing.
+Windows has no such signal: there a restart reads the rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.errors import AirflowMcpError
+from airflow_mcp.server.telemetry.logs import tell
+from airflow_mcp.dispatch.registry.listing import parse_toolsets
+from airflow_mcp.dispatch.registry.assembly import policy_of
+from airflow_mcp.dispatch.dispatcher import present
+
+if TYPE_CHECKING:
+    from airflow_mcp.policy.rules import Policy
+    from airflow_mcp.settings.read import Settings
+
+_log = logging.getLogger(__name__)
+_KEPT = "SIGHUP: the rules and tokens of before stay in force."
+
+
+class Reread(Protocol):
+    """Reads the settings as a start would now, and tells `say` what is odd about them. Raises SettingsError."""
+
+    def __call__(self, say: Callable[[str], object] = ..., /) -> Settings:
+        """Once."""
+        ...
+
+
+@dataclass
+class Reload:
+    """Reads the settings again and hands what may change at run time, checked, to `enforce`: all of it or nothing."""
+
+    settings: Settings
+    reread: Reread
+    enforce: Callable[[Settings, Policy], None]
+
+    def __call__(self) -> None:
+        """Once."""
+        try:
+            now = self.reread(_log.warning)
+            new = self.settings.with_rules_of(now)
+            parse_toolsets(now.toolsets, load_catalog())
+            policy = policy_of(new, load_catalog())
+        except AirflowMcpError as error:
+            _log.error("%s %s", _KEPT, present(error))
+            return
+        except Exception:  # noqa: BLE001 - whatever a file makes of us, it must not end who serves
+            _log.exception("%s Reading the settings failed.", _KEPT)
+            return
+        self.settings = new
+        self.enforce(new, policy)
+        if others := new.other_than(now):
+            tell(f"SIGHUP: a restart is needed for what else has changed: {', '.join(others)}.")
+
+
+def hold_back() -> None:
+    """Keep SIGHUP waiting, for this process and for those that it starts, until each of them listens."""
+    if sys.platform == "win32":
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
+def listen(reload: Callable[[], None]) -> None:
+    """From now on the running event loop calls `reload` at SIGHUP, and now if one came before."""
+    if sys.platform == "win32":
+        return
+    left = leaving()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: left() or reload())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+def leaving() -> Callable[[], bool]:
+    """Whether SIGHUP says that the terminal is gone which a person started the server at: that ends it, as ever.
+
+    Not if it was started to outlive its terminal, as by nohup.
+    """
+    may_leave = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
+
+    def left() -> bool:
+        is_gone = may_leave and not _has_terminal()
+        if is_gone:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return is_gone
+
+    return left
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

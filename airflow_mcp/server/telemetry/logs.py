@@ -1,0 +1,101 @@
+"""The server's own log, on stderr: lines for a person, or JSON for a collector; no secret and no unseen character."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TextIO
+
+from opentelemetry.trace import get_current_span
+
+from airflow_mcp.redact import redact_text
+from airflow_mcp.text import clean
+from airflow_mcp.dispatch.safety import audit
+
+if TYPE_CHECKING:
+    from airflow_mcp.settings.read import LogFormat, LogLevel
+
+# What runs this server. Other libraries log URLs and whole messages below WARNING, and those hold ids and arguments.
+_OURS = ("airflow_mcp", "uvicorn.error")
+_notices = logging.getLogger("airflow_mcp.notices")
+
+http_request_id: ContextVar[str] = ContextVar("airflow_mcp_http_request_id", default="")
+"""The id of the HTTP request that is answered; empty over stdio."""
+
+
+class SafeFormatter(logging.Formatter):
+    """A log line as it may leave: what a library logs, such as a crash with its traceback, may quote a secret."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the traceback behind it, redacted and without unseen characters."""
+        return redact_text(clean(super().format(record)))
+
+
+class TextFormatter(SafeFormatter):
+    """For a person: `airflow-mcp: WARNING ...`, and a notice without its level."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without its traceback."""
+        level = "" if record.name == _notices.name else f"{record.levelname} "
+        return f"airflow-mcp: {level}{record.message}"
+
+
+class JsonFormatter(logging.Formatter):
+    """For a collector: one JSON object a line, with what is known of the request and of its trace."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The object; what is not known is left out."""
+        entry = audit.current.get()
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "traceback": self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else "",
+            "request_id": http_request_id.get(),
+            "caller": entry.caller if entry else getattr(record, "caller", ""),
+            **trace_ids(),
+        }
+        return json.dumps({name: redact_text(clean(value)) for name, value in line.items() if value})
+
+
+def trace_ids() -> dict[str, str]:
+    """trace_id and span_id of the current span in hexadecimal (W3C Trace Context, 3.2.2); empty without one."""
+    context = get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes lines that a formatter has made safe, and no others."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; of a record whose arguments do not fit, what it would have been."""
+        try:
+            return super().format(record)
+        except Exception:  # noqa: BLE001 - the standard library would print the arguments as they are
+            told = logging.LogRecord(record.name, record.levelno, "", 0, "cannot be told: %r", (record.msg,), None)
+            return super().format(told)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: where stderr cannot be written, nothing can be said."""
+
+
+def set_up_logging(form: LogFormat = "text", level: LogLevel = "WARNING") -> None:
+    """Everything that is logged goes to stderr: stdout belongs to the protocol."""
+    handler = _Handler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    logging.basicConfig(level=max(logging.WARNING, logging.getLevelNamesMapping()[level]), handlers=[handler])
+    logging.captureWarnings(True)
+    for name in _OURS:
+        logging.getLogger(name).setLevel(level)
+    _notices.setLevel(logging.INFO)
+
+
+def tell(sentence: str) -> None:
+    """Say what an operator waits for, whatever the level of the log."""
+    _notices.info(sentence)

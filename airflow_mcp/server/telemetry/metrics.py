@@ -1,0 +1,162 @@
+"""What Prometheus scrapes at /metrics: calls, requests to Airflow, and what is refused before it is a call.
+
+Labels are names that the catalog or the operator gave; no id, no argument and no caller is one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.responses import JSONResponse, Response
+
+from airflow_mcp.errors import (
+    AirflowError,
+    AirflowUnreachableError,
+    ForbiddenError,
+    LoginError,
+    NotAllowedError,
+    NotFoundError,
+)
+from airflow_mcp.observe import Observer
+from airflow_mcp.server.elicitation import QuestionPending
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
+    from starlette.requests import Request
+
+_log = logging.getLogger(__name__)
+PATH = "/metrics"
+_CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)  # a tool that waits may take minutes
+_REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_KINDS: dict[type[Exception], str] = {  # the first that fits
+    AirflowUnreachableError: "unreachable",
+    LoginError: "login",
+    ForbiddenError: "forbidden",
+    NotFoundError: "not_found",
+    AirflowError: "failed",
+}
+
+
+class Metrics(Observer):
+    """The counts of this process, or where PROMETHEUS_MULTIPROC_DIR names a folder, its part of those of several."""
+
+    def __init__(self, tools: Collection[str]) -> None:
+        """`tools` are the names that may become labels."""
+        disable_created_metrics()  # they would double the series, and those of several processes have none
+        self.registry = CollectorRegistry()
+        self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
+        self._tools = tools
+        self._told = False
+        ours: dict[str, Any] = {"registry": self.registry, "namespace": "airflow_mcp"}
+        self._calls = Counter("calls", "Calls of tools that are over", ["tool", "class", "outcome"], **ours)
+        self._call_seconds = Histogram(
+            "call_seconds", "How long they took, confirmation included", ["tool"], buckets=_CALL_SECONDS, **ours
+        )
+        self._in_flight = Gauge(
+            "calls_in_flight", "Calls of tools that are not over yet", multiprocess_mode="livesum", **ours
+        )
+        self._requests = Histogram(
+            "airflow_request_seconds",
+            "Requests to Airflow, each attempt, up to the last byte of the answer (of a log: the first)",
+            ["airflow", "status"],
+            buckets=_REQUEST_SECONDS,
+            **ours,
+        )
+        self._errors = Counter("airflow_errors", "Calls that failed because of Airflow", ["airflow", "kind"], **ours)
+        self._relogins = Counter(
+            "airflow_relogins", "Times that Airflow refused a login and another was asked for", ["airflow"], **ours
+        )
+        self._refused = Counter(
+            "requests_refused", "HTTP requests that were turned away before they were a call", ["reason"], **ours
+        )
+
+    def call_began(self) -> None:
+        """See Observer."""
+        with self._no_harm():
+            self._in_flight.inc()
+
+    def call_ended(self, tool: str, access: str, instance: str, seconds: float, error: BaseException | None) -> None:
+        """See Observer."""
+        name = tool if tool in self._tools else "unknown"
+        word = next((word for kind, word in _KINDS.items() if isinstance(error, kind)), "")
+        with self._no_harm():
+            self._in_flight.dec()
+            self._calls.labels(name, access or "unknown", outcome_of(error)).inc()
+            self._call_seconds.labels(name).observe(seconds)
+            if word:
+                self._errors.labels(instance, word).inc()
+
+    def request_ended(self, instance: str, status: int | None, seconds: float) -> None:
+        """See Observer."""
+        with self._no_harm():
+            self._requests.labels(instance, f"{status // 100}xx" if status else "none").observe(seconds)
+
+    def login_renewed(self, instance: str) -> None:
+        """See Observer."""
+        with self._no_harm():
+            self._relogins.labels(instance).inc()
+
+    def refused(self, reason: str) -> None:
+        """A request over HTTP was turned away; `reason` is one of a few words."""
+        with self._no_harm():
+            self._refused.labels(reason).inc()
+
+    @contextmanager
+    def _no_harm(self) -> Generator[None]:
+        """A count that is lost, as where the folder of several processes has gone, costs no caller an answer."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if not self._told:
+                _log.error("the metrics are no longer right: %s", error)
+            self._told = True
+
+    def scrape(self) -> bytes:
+        """All of it in Prometheus's text format, version 0.0.4."""
+        registry = self.registry
+        if self._folder:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, self._folder)
+        return generate_latest(registry)
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """How a call ended, in one word."""
+    match error:
+        case None:
+            return "ok"
+        case NotAllowedError():
+            return "refused"
+        case QuestionPending():  # the call comes again, with the answer
+            return "asked"
+        case Exception():
+            return "error"
+        case _:
+            return "cancelled"
+
+
+def add_metrics(server: MCPServer[Any], metrics: Metrics, scopes: Collection[str] | None) -> None:
+    """Register /metrics at the server: for everyone, or for bearers of a token with these scopes (None: everyone)."""
+
+    @server.custom_route(PATH, methods=["GET"])
+    async def answer(request: Request) -> Response:
+        if scopes is not None:
+            user = request.scope.get("user")
+            if not isinstance(user, AuthenticatedUser):
+                return _refusal(401, "invalid_token", "Metrics are for callers with a token here.")
+            if not set(scopes) <= set(user.scopes):
+                return _refusal(403, "insufficient_scope", "Metrics need the scopes that calls need.")
+        return Response(metrics.scrape(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _refusal(status: int, error: str, sentence: str) -> JSONResponse:
+    """RFC 6750, 3."""
+    return JSONResponse({"error": sentence}, status, {"WWW-Authenticate": f'Bearer error="{error}"'})

@@ -1,0 +1,105 @@
+"""Run the MCP server on a transport: stdio, or Streamable HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from anyio import CancelScope
+
+    from airflow_mcp.policy.rules import Policy
+    from airflow_mcp.server.app import AirflowServer
+    from airflow_mcp.server.http.reload import Reload, Reread
+    from airflow_mcp.settings.read import Settings
+    from airflow_mcp.dispatch.registry.instances import Instances
+
+Transport = Literal["stdio", "http"]
+
+
+def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
+    """Serve until the client closes the pipe, or a signal ends it; at SIGHUP rules and tokens are read anew.
+
+    Raises SettingsError before anything is served.
+    """
+    from airflow_mcp.errors import SettingsError
+    from airflow_mcp.server.telemetry.logs import set_up_logging, tell  # imports: once the settings are known to be right
+    from airflow_mcp.server.http.reload import Reload, hold_back
+
+    hold_back()
+    set_up_logging(settings.log_format, settings.log_level)
+    match transport:
+        case "stdio":
+            if any(one.identity != "service" for one in settings.connections.values()):
+                raise SettingsError(
+                    'identity = "caller" and identity = "exchange" are for callers who say who they are, over HTTP: '
+                    'over stdio use identity = "service".'
+                )
+            _tell_a_person()
+            import anyio
+
+            from airflow_mcp.server.app import AirflowServer  # 1 s
+            from airflow_mcp.server.telemetry.tracing import set_up_tracing
+            from airflow_mcp.dispatch.registry.listing import parse_toolsets
+            from airflow_mcp.dispatch.registry.assembly import open_instances
+
+            set_up_tracing()
+            instances = open_instances(settings)
+
+            def enforce(new: Settings, policy: Policy) -> None:
+                del new  # whoever holds the pipe needs no token
+                instances.enforce(policy)
+                tell("SIGHUP: the rules were read again and are in force from the next call on.")
+
+            server = AirflowServer(instances, parse_toolsets(settings.toolsets, instances.catalog))
+            anyio.run(_over_stdio, server, Reload(settings, reread, enforce), instances)
+        case "http":
+            from airflow_mcp.server.http.serve import serve_http
+
+            serve_http(settings, reread)
+
+
+async def _over_stdio(server: AirflowServer, reload: Reload, instances: Instances) -> None:
+    import anyio
+
+    from airflow_mcp.server.http.reload import listen
+
+    listen(reload)
+    async with anyio.create_task_group() as group:
+        serving = anyio.CancelScope()
+        if sys.platform != "win32":
+            group.start_soon(_end_at_signal, serving, instances)
+        with serving:
+            await server.run_stdio_async()
+        group.cancel_scope.cancel()
+
+
+async def _end_at_signal(serving: CancelScope, instances: Instances) -> None:
+    """At SIGTERM or SIGINT end the calls, let a change in flight finish, write what came of it, and die of the signal.
+
+    A thread that waits for stdin cannot be called off, so the process does not wait for it.
+    """
+    import anyio
+
+    from airflow_mcp.server.telemetry.tracing import flush
+
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            serving.cancel()
+            with anyio.CancelScope(shield=True):
+                await instances.wait_until_idle()
+                await flush()
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+def _tell_a_person() -> None:
+    """Whoever starts this by hand sees a silent program; a client has a pipe, and gets no such line."""
+    if sys.stdin.isatty():
+        sys.stderr.write(
+            "airflow-mcp: waiting for an MCP client on stdin; Ctrl-C ends it. To try it by hand: `airflow-mcp doctor` "
+            "and `airflow-mcp tools`.\n"
+        )
+        sys.stderr.flush()

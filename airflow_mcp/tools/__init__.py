@@ -1,1 +1,0 @@
-"""The one door every call goes through, and what an answer looks like."""

@@ -1,1 +1,0 @@
-"""Answers that need several calls; they may only use the door."""

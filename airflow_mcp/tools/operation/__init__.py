@@ -1,1 +1,0 @@
-"""One operation of Airflow: asked, answered, and its rows held against policy."""

@@ -1,0 +1,200 @@
+"""A DAG at a glance, in at most eight requests: when it runs, how that went, what it takes, does and is tied to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.errors import NotFoundError
+from airflow_mcp.text import shorten
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.next_calls import NextCall, next_call
+from airflow_mcp.dispatch.answer.render import dumps, fitting
+from airflow_mcp.dispatch.gather import Seen, list_unseen, look
+from airflow_mcp.workflows.get_dag_overview.dag_graph import tasks_part
+from airflow_mcp.workflows.get_dag_overview.dag_links import asset_links, dag_links, expression_text, pointing
+from airflow_mcp.workflows.shared.params import brief
+
+_RUNS = 10
+_POINTERS = 3  # task instances read to learn which DAG a task triggers or waits for
+_DESCRIPTION = 200  # characters
+_SLACK = 300  # characters of what says that something was left out, and how to get it
+_FILTERS_DATASETS = (2, 9)
+_SHOWS = {"params": "get_dag_details", "runs": "list_dag_runs", "tasks": "list_tasks"}  # what has each part whole
+_GROWS = 4  # times the size, to ask for what no other tool shows
+_PLAIN = ("dag_id", "is_paused", "is_stale", "has_import_errors")
+
+
+async def run(door: InnerDoor, arguments: Json) -> Json:
+    """Facts, runs, params, links and tasks of one DAG. Raises NotFoundError for an unknown DAG after two requests."""
+    dag_id = arguments["dag_id"]
+    legacy = door.version.generation == "v1"
+    details = await _details(door, dag_id)
+    seen = await look(
+        runs=door.rows("list_dag_runs", dag_id=dag_id, limit=_RUNS),
+        tasks=door.rows("list_tasks", dag_id=dag_id),
+        assets=_assets(door, dag_id),
+        **({"dag": door.one("get_dag", dag_id=dag_id)} if legacy else {}),  # 2.x: the details lack the owners
+    )
+    runs, total = seen.get("runs", ([], 0))
+    tasks, _ = seen.get("tasks", ([], 0))
+    assets, _ = seen.get("assets", ([], 0))
+    found = await _instances(door, dag_id, pointing(tasks)[:_POINTERS], runs)
+    before, after, unknown = dag_links(found, tasks, door.may_see)
+    sources, products = asset_links(dag_id, assets, door.may_see)
+    answer = _facts(details | {"owners": seen.get("dag", details).get("owners")})
+    answer["not_seen"] = _not_seen(seen, unknown, runs) or None
+    answer["next"] = _next(answer, runs)
+    parts = _Parts(answer, door, dag_id)
+    answer["params"] = dict(parts.some("params", _params(details), 0.3)) or None
+    answer["upstream"] = parts.some("upstream", sources + before, 0.25) or None
+    answer["downstream"] = parts.some("downstream", products + after, 0.25) or None
+    if "runs" not in seen.unseen:
+        answer["runs"] = _runs(runs, total, parts.some("runs", [_run_row(row) for row in runs], 0.5))
+    if "tasks" not in seen.unseen:
+        answer["tasks"], left = tasks_part(tasks, parts.room)
+        parts.count("tasks", left)
+    answer["next"] = answer["next"] or None
+    return answer
+
+
+async def _details(door: InnerDoor, dag_id: str) -> Json:
+    """A DAG's details; of one that Airflow has dropped, since its file is gone or broken, what is left of it."""
+    try:
+        return await door.one("get_dag_details", dag_id=dag_id)
+    except NotFoundError:
+        return await door.one("get_dag", dag_id=dag_id)
+
+
+class _Parts:
+    """Gives each part of the answer its share of the room that is left, and counts what it leaves out."""
+
+    def __init__(self, answer: Json, door: InnerDoor, dag_id: str) -> None:
+        self._answer, self._door, self._dag_id = answer, door, dag_id
+        self._calls: list[NextCall] = answer["next"]
+        self._left_out: dict[str, int] = {}
+
+    @property
+    def room(self) -> int:
+        """Characters that are left for parts."""
+        return self._door.budget - len(dumps(self._answer)) - _SLACK - len(self._dag_id)
+
+    def some(self, name: str, items: list[Any], share: float) -> list[Any]:
+        """As many of the items as fit into this share."""
+        kept = fitting(items, int(self.room * share))
+        self.count(name, len(items) - len(kept))
+        return kept
+
+    def count(self, name: str, left: int) -> None:
+        """Say that so many of these are left out, and how to get them."""
+        if left:
+            self._left_out[name] = left
+            self._answer["left_out"] = self._left_out
+            shows = _SHOWS.get(name)
+            if shows and shows not in [call["tool"] for call in self._calls]:
+                self._calls.append(next_call(shows, f"shows all {name}", dag_id=self._dag_id))
+            elif not shows and self._door.budget < self._door.ceiling:
+                self._answer["more"] = {"max_chars": min(self._door.ceiling, _GROWS * self._door.budget)}
+
+
+async def _assets(door: InnerDoor, dag_id: str) -> tuple[list[Json], int]:
+    """The DAG's assets and their number; before 2.9, which cannot filter them, the first ones of every DAG."""
+    if door.version.generation == "v2":
+        return await door.rows("find_assets", dag_id=dag_id)
+    if door.version >= _FILTERS_DATASETS:
+        rows, _ = await door.rows("find_datasets", dag_id=dag_id)
+        return rows, len(rows)  # 2.x counts those of every DAG, whatever the filter
+    return await door.rows("find_datasets")
+
+
+async def _instances(door: InnerDoor, dag_id: str, tasks: list[Json], runs: list[Json]) -> dict[str, Json]:
+    """By task id: its instance in the latest run that ended, or else that started."""
+    started = [row for row in runs if row.get("start_date")]
+    chosen = next((row for row in started if row.get("end_date")), started[0] if started else None)
+    if chosen is None:
+        return {}
+    ids = {"dag_id": dag_id, "dag_run_id": chosen["dag_run_id"]}
+    reads: Json = {}
+    for task in tasks:
+        mapped = {"map_index": 0} if task.get("is_mapped") else {}
+        reads[task["task_id"]] = door.one("get_task_instance", **ids, task_id=task["task_id"], **mapped)
+    return (await look(**reads)).values
+
+
+def _facts(dag: Json) -> Json:
+    """The DAG's own fields in few words."""
+    expression, zone = dag.get("asset_expression"), dag.get("timezone")
+    facts = {name: dag.get(name) for name in _PLAIN} | {
+        "schedule": f"assets: {expression_text(expression)}" if expression else _schedule(dag),
+        "timezone": zone if zone != "UTC" else None,
+        "next_run_after": dag.get("next_dagrun_run_after"),
+        "catchup": dag.get("catchup") or None,
+        "max_active_runs": dag.get("max_active_runs"),
+        "owners": dag.get("owners") or None,
+        "tags": dag.get("tags") or None,
+        "description": shorten(dag["description"], _DESCRIPTION) if dag.get("description") else None,
+    }
+    return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _schedule(dag: Json) -> str | None:
+    interval = dag.get("schedule_interval") or {}  # 2.x: a cron expression has a `value`, a timedelta has days
+    days, seconds = interval.get("days"), interval.get("seconds")
+    summary = dag.get("timetable_summary") or (f"every {days} days {seconds} seconds" if days is not None else None)
+    words = dag.get("timetable_description")
+    return f"{summary} ({words})" if summary and words else summary or words or None
+
+
+def _params(details: Json) -> list[tuple[str, Json]]:
+    """What a run must be given first."""
+    params = [(name, brief(one)) for name, one in (details.get("params") or {}).items()]
+    return sorted(params, key=lambda item: not item[1].get("required"))
+
+
+def _runs(runs: list[Json], total: int, rows: list[Any]) -> Json:
+    took = [seconds for row in runs if row.get("state") == "success" and (seconds := _seconds(row)) is not None]
+    return {
+        "total": total,
+        f"states_of_latest_{len(runs)}": dict(Counter(str(row.get("state")) for row in runs)) or None,
+        "median_seconds_of_success": round(median(took), 1) if took else None,
+        "columns": ["dag_run_id", "state", "start_date", "seconds"],
+        "rows": rows,
+    }
+
+
+def _run_row(run: Json) -> list[Any]:
+    start = run.get("start_date")
+    return [run["dag_run_id"], run.get("state"), f"{start[:19]}Z" if start else None, _seconds(run)]
+
+
+def _seconds(run: Json) -> float | None:
+    """How long a run took; 2.x gives the two ends only."""
+    start, end = run.get("start_date"), run.get("end_date")
+    if not start or not end:
+        return None
+    return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 1)
+
+
+def _not_seen(seen: Seen, unknown: list[str], runs: list[Json]) -> list[str]:
+    notes = list_unseen(seen.unseen)
+    assets, every = seen.get("assets", ([], 0))
+    if len(assets) < every:
+        notes.append(f"assets: only {len(assets)} of {every} were looked at.")
+    if unknown:
+        notes.append(f"Which DAG {', '.join(unknown[:5])} points to: no run tells yet.")
+    if any(row.get("triggered_by") == "operator" for row in runs):
+        notes.append("A task of another DAG triggers this one; Airflow's API does not say which.")
+    return notes
+
+
+def _next(dag: Json, runs: list[Json]) -> list[NextCall]:
+    """The call to make where the DAG's file is gone or broken, or its latest run failed."""
+    if dag.get("is_stale") or dag.get("has_import_errors"):
+        return [next_call("why_not_running", "says what keeps it", dag_id=dag["dag_id"])]
+    if not runs or runs[0].get("state") != "failed":
+        return []
+    run_id = runs[0]["dag_run_id"]
+    return [next_call("diagnose_dag_run", "says why the latest run failed", dag_id=dag["dag_id"], dag_run_id=run_id)]

@@ -1,0 +1,52 @@
+"""Runs that have been running for much longer than they should."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from statistics import median
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.dispatch.gather import look
+from airflow_mcp.workflows.shared.findings import lasting, moment, seconds_since
+
+LONG = 6 * 3600.0  # seconds: long for a DAG of which nothing is known
+_TIMES = 3  # of the usual time
+_NOTICED = 600.0  # seconds: a shorter run is never called long
+_LATEST = 25  # runs of a DAG in which its successes are looked for
+_ENOUGH = 3  # successes that make a usual time
+MOST_DAGS = 5  # whose usual time is asked for: one request each
+RULE = (
+    f"running for more than {_TIMES} times the median of the DAG's latest successes (asked for {MOST_DAGS} DAGs, those "
+    f"of the oldest runs), or more than {LONG / 3600:.0f} h where that is not known"
+)
+
+
+async def slow_runs(door: InnerDoor, running: list[Json], now: datetime) -> list[Json]:
+    """Of these running runs, oldest first, those that are long; see RULE. At most five requests."""
+    old = [(run, age) for run in running if (age := seconds_since(run.get("start_date"), now) or 0.0) > _NOTICED]
+    dag_ids = list(dict.fromkeys(run["dag_id"] for run, _ in old))[:MOST_DAGS]
+    seen = await look(**{dag_id: door.rows("list_dag_runs", dag_id=dag_id, limit=_LATEST) for dag_id in dag_ids})
+    usual = {dag_id: _usual(rows) for dag_id, (rows, _) in seen.values.items()}
+    found: list[Json] = []
+    for run, age in old:
+        known = usual.get(run["dag_id"])
+        if age > (LONG if known is None else _TIMES * known):
+            ids = {"dag_id": run["dag_id"], "dag_run_id": run["dag_run_id"]}
+            usually = None if known is None else lasting(known)
+            calls = [next_call("why_not_running", "says what it waits for", **ids)]
+            found.append({**ids, "running_for": lasting(age), "usually": usually, "next": calls})
+    return found
+
+
+def _usual(runs: list[Json]) -> float | None:
+    """The median seconds of those that succeeded, or None for too few."""
+    durations = [
+        (end - start).total_seconds()
+        for run in runs
+        if run.get("state") == "success"
+        and (start := moment(run.get("start_date")))
+        and (end := moment(run.get("end_date")))
+    ]
+    return median(durations) if len(durations) >= _ENOUGH else None

@@ -1,0 +1,78 @@
+"""Airflow's own processes in words: which are alive, and what it means when one is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.versions import Version
+from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.workflows.shared.findings import Finding, ago
+
+_MEANING = {
+    "metadatabase": "nothing works",
+    "scheduler": "no run and no task starts",
+    "triggerer": "deferred tasks never resume",
+    "dag_processor": "new and changed DAG files are not read",
+}
+
+
+@dataclass(frozen=True)
+class Component:
+    """One process (or the database) as GET /health tells of it."""
+
+    name: str
+    status: str | None  # healthy, unhealthy, or None: never seen
+    heartbeat: str | None
+    needed: bool  # whether this Airflow has it as a process of its own
+
+    @property
+    def title(self) -> str:
+        """ "The dag processor", as a sentence begins."""
+        return f"The {self.name.replace('_', ' ')}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it does its work; where it is no process of its own, whether nothing says it does not."""
+        return self.status == "healthy" or not self.needed
+
+    def words(self, now: datetime) -> str:
+        """ "scheduler healthy", "triggerer unhealthy, last heartbeat 12 min ago"."""
+        name = self.name.replace("_", " ")
+        if self.status == "healthy":
+            return f"{name} healthy"
+        if not self.needed:
+            return f"{name} runs inside the scheduler" if self.name == "dag_processor" else f"no {name}"
+        if self.status is None:
+            return f"no {name} has ever reported"
+        return f"{name} {self.status}, last heartbeat {ago(self.heartbeat, now)}"
+
+    def finding(self, now: datetime, *, blocks: bool) -> Finding:
+        """Why it matters that this one is not alive."""
+        state = "is not alive" if self.status else "does not run: none has ever reported"
+        evidence = f"Health: {self.status or 'no status'}, last heartbeat {ago(self.heartbeat, now)}"
+        evidence += f" ({self.heartbeat})." if self.heartbeat else "."
+        return Finding(
+            "blocks" if blocks else "note",
+            f"{self.title} {state}, so {_MEANING[self.name]}.",
+            evidence,
+            "Start or restart it where Airflow runs.",
+            (next_call("get_health", "tells whether it is back"),),
+        )
+
+
+def read_components(health: Json, version: Version) -> dict[str, Component]:
+    """Every component by its name.
+
+    Airflow 2 parses DAG files inside the scheduler unless [scheduler] standalone_dag_processor is set, and a triggerer
+    is optional there: for these two no status only means that there is none.
+    """
+    optional = ("dag_processor", "triggerer") if version.generation == "v1" else ()
+    found: dict[str, Component] = {}
+    for name in _MEANING:
+        fields: Json = health.get(name) or {}
+        status = fields.get("status")
+        needed = status is not None or name not in optional
+        found[name] = Component(name, status, fields.get(f"latest_{name}_heartbeat"), needed)
+    return found

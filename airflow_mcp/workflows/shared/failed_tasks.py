@@ -1,0 +1,186 @@
+"""Group failed task instances: which come first in the graph, which logs to read, and who failed alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.text import shorten
+from airflow_mcp.dispatch.answer.render import dumps, fitting
+
+_NAMES = 160  # characters of a list of task instances
+_WHOLE, _SHORT = 300, 120  # characters of an error's line; and where many would not fit else
+_REST = 240  # of the line that stands for the errors that are not told
+_GOLDEN = 0.6180339887  # steps of it fall evenly over a range, and never in step with a pattern in the data
+
+
+@dataclass
+class Alike:
+    """Failed task instances with the same error."""
+
+    what: str
+    excerpt: str
+    died: bool
+    instances: list[Json] = field(default_factory=list[Json])  # task_id, map_index?, try_number
+
+    def names(self, size: int) -> str:
+        """`load[0-2, 7], publish`, cut to `size` characters."""
+        return names(self.instances, size)
+
+
+def by_graph(rows: list[Json], downstream: dict[str, list[str]]) -> list[list[Json]]:
+    """The failed rows by task: tasks without a failed task upstream first, then by when they ended."""
+    tasks: dict[str, list[Json]] = {}
+    for row in rows:
+        tasks.setdefault(row["task_id"], []).append(row)
+    depth = _count_upstream(list(tasks), downstream)
+
+    def ended(task: str) -> str:
+        return min((str(row.get("end_date") or "~") for row in tasks[task]), default="~")
+
+    return [tasks[task] for task in sorted(tasks, key=lambda task: (depth[task], ended(task), task))]
+
+
+def _count_upstream(tasks: list[str], downstream: dict[str, list[str]]) -> dict[str, int]:
+    """How many of these tasks stand before each of them in the graph.
+
+    The graph is walked once, in its order, with the tasks before each as the bits of a number. Tasks in a circle, which
+    Airflow does not allow, count as far as they are reached.
+    """
+    waits_for = Counter(after for ends in downstream.values() for after in ends)
+    bits = {task: 1 << number for number, task in enumerate(tasks)}
+    before: dict[str, int] = dict.fromkeys(tasks, 0)
+    ready = [task for task in {**downstream, **bits} if not waits_for[task]]
+    while ready:
+        task = ready.pop()
+        passed = before.get(task, 0) | bits.get(task, 0)
+        for after in downstream.get(task, ()):
+            before[after] = before.get(after, 0) | passed
+            waits_for[after] -= 1
+            if not waits_for[after]:
+                ready.append(after)
+    return {task: before[task].bit_count() for task in tasks}
+
+
+def to_read(tasks: list[list[Json]], most: int) -> list[Json]:
+    """At most `most` rows whose logs to read: one of each task first, then more of those with many instances.
+
+    Of a mapped task the first and the last are in it, and the others lie irregularly, so that errors that repeat with
+    the index are all met.
+    """
+    shares = [1] * len(tasks[:most])
+    left = most - len(shares)
+    while left > 0 and any(share < len(rows) for share, rows in zip(shares, tasks, strict=False)):
+        for number, rows in enumerate(tasks[: len(shares)]):
+            if left > 0 and shares[number] < len(rows):
+                shares[number] += 1
+                left -= 1
+    return [row for rows, share in zip(tasks, shares, strict=False) for row in _spread(rows, share)]
+
+
+def with_row(rows: list[Json], row: Json) -> list[Json]:
+    """These rows with that one among them: in the place of the last one of its task, or of the last of all."""
+    if row in rows:
+        return rows
+    same = [number for number, other in enumerate(rows) if other["task_id"] == row["task_id"]]
+    place = same[-1] if same else len(rows) - 1
+    return [*rows[:place], row, *rows[place + 1 :]]
+
+
+def _spread(rows: list[Json], count: int) -> list[Json]:
+    ordered = sorted(rows, key=lambda row: row.get("map_index") or 0)
+    if count >= len(ordered):
+        return ordered
+    chosen = {0: ordered[0], len(ordered) - 1: ordered[-1]} if count > 1 else {0: ordered[0]}
+    step = 0
+    while len(chosen) < count:
+        step += 1
+        place = int(step * _GOLDEN % 1 * len(ordered))
+        chosen.setdefault(place, ordered[place])
+    return [chosen[place] for place in sorted(chosen)]
+
+
+def names(rows: Iterable[Json], size: int) -> str:
+    """Task instances in a few words: `load[0-2, 7], publish`, cut to `size` characters with the number left out."""
+    tasks: dict[str, list[int]] = {}
+    for row in rows:
+        indexes = tasks.setdefault(row["task_id"], [])
+        if row.get("map_index") is not None:
+            indexes.append(row["map_index"])
+    parts: list[str] = []
+    left = size
+    for number, (task, indexes) in enumerate(tasks.items()):
+        text = f"{task}[{ranges(indexes, max(left - len(task) - 2, 12))}]" if indexes else task
+        if parts and len(text) > left:
+            more = len(tasks) - number
+            return f"{', '.join(parts)} and {more} more task{'s' if more > 1 else ''}"
+        parts.append(text)
+        left -= len(text) + 2
+    return ", ".join(parts)
+
+
+def ranges(numbers: Iterable[int], size: int) -> str:
+    """[0, 1, 2, 7] -> "0-2, 7", cut to `size` characters with the number left out."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    text = ""
+    for first, last in runs:
+        piece = f"{', ' if text else ''}{first}{f'-{last}' if last > first else ''}"
+        if len(text) + len(piece) > size:
+            left = sum(end - start + 1 for start, end in runs if start >= first)
+            return f"{text} and {left} more"
+        text += piece
+    return text
+
+
+def named(rows: list[Json], total: int) -> str | None:
+    """`3: load[0-2]`, or None for nothing; a state that not all share is named, and how many `rows` does not hold."""
+    states = Counter(row.get("state") or "none" for row in rows)
+    said = "" if len(states) == 1 and "up_for_retry" not in states else f" ({counted(states)})"
+    more = f"; {total - len(rows)} more were not looked at" if total > len(rows) else ""
+    return f"{total}{said}: {names(rows, _NAMES)}{more}" if total else None
+
+
+def errors_told(groups: list[Alike], room: int) -> list[Json]:
+    """Each error in a line with its task instances, the first cause first, within `room` characters.
+
+    Then as many excerpts of logs as there is room for. Of very many errors the lines are cut and the last are counted,
+    so that the first cause keeps its excerpt.
+    """
+    first = next((_cost(group.excerpt) for group in groups), 0)
+    first = first if first <= room // 2 else 0
+    lines: list[Json] = []
+    for size in (_WHOLE, _SHORT):
+        lines = [
+            {"error": shorten(group.what, size), "tasks": f"{len(group.instances)}: {group.names(_NAMES)}"}
+            for group in groups
+        ]
+        if len(dumps(lines)) + first <= room:
+            break
+    else:
+        lines = fitting(lines, room - first - _REST) or lines[:1]
+        rest = groups[len(lines) :]
+        tasks = names((row for group in rest for row in group.instances), _NAMES)
+        lines += [{"error": f"and {len(rest)} more errors", "tasks": tasks}] if rest else []
+    room -= len(dumps(lines))
+    for line, group in zip(lines, groups, strict=False):
+        room -= _cost(group.excerpt)
+        if room < 0:
+            break
+        line["log"] = group.excerpt
+    return lines
+
+
+def _cost(excerpt: str) -> int:
+    return len(dumps(excerpt)) + len('"log":,')
+
+
+def counted(states: Counter[str]) -> str:
+    """`3 failed, 2 skipped`."""
+    return ", ".join(f"{number} {state}" for state, number in states.most_common())

@@ -1,0 +1,22 @@
+"""Every row of a list, page by page, up to a limit that the answer names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.operations.executor import PAGE
+from airflow_mcp.dispatch.gather import together
+
+
+async def all_rows(door: InnerDoor, name: str, most: int, /, **arguments: Any) -> tuple[list[Json], int]:
+    """Rows (at most `most`) and how many there are; the pages behind the first are read at once."""
+    rows, total = await door.rows(name, **arguments, limit=min(PAGE, most))
+    step = len(rows)
+    if not step or total <= step or step >= most:
+        return rows, total
+    pages = await together(
+        door.rows(name, **arguments, limit=step, offset=offset) for offset in range(step, min(total, most), step)
+    )
+    return [*rows, *(row for page, _ in pages for row in page)][:most], total

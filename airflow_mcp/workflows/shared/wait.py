@@ -1,0 +1,89 @@
+"""Wait until a DAG run ends, with progress as task counts by state; say at once when a paused DAG makes it useless."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import anyio
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.next_calls import NextCall, next_call
+
+_ENDED = ("success", "failed")  # Airflow's terminal run states; upstream_failed is a task's, never a run's
+SECONDS = 600  # to wait by default
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between looks
+_DONE_STATES = ("success", "failed", "upstream_failed", "skipped", "removed")
+_OTHER_STATES = (
+    "running",
+    "queued",
+    "scheduled",
+    "up_for_retry",
+    "up_for_reschedule",
+    "deferred",
+    "restarting",
+    "none",
+)
+_NAMED = 10  # failed task instances listed by name
+
+
+async def until_ended(door: InnerDoor, ids: Json, seconds: int) -> Json:
+    """State, task counts and failed task instances; `finished` is false when paused or out of time (`hint`, `next`)."""
+    deadline = anyio.current_time() + seconds
+    pause = _FIRST_PAUSE
+    while True:  # at least one look, however little time there is
+        seen = await _look(door, ids)
+        if seen["finished"]:
+            return seen
+        if (await door.one("get_dag", dag_id=ids["dag_id"])).get("is_paused"):
+            unpause = next_call("unpause_dag", "starts its tasks, and any other run that is due", dag_id=ids["dag_id"])
+            hint = "The DAG is paused: its tasks are not scheduled."
+            return seen | {"hint": hint, "next": [unpause, wait_on(ids)]}
+        left = deadline - anyio.current_time()
+        if left <= 0:
+            hint = f"Not finished after {seconds} seconds; the run goes on."
+            return seen | {"hint": hint, "next": [wait_on(ids)]}
+        await anyio.sleep(min(pause, left))
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def wait_on(ids: Json) -> NextCall:
+    """The call that goes on waiting for this run (dag_id, dag_run_id)."""
+    return next_call("wait_for_dag_run", "goes on waiting", **ids)
+
+
+async def _look(door: InnerDoor, ids: Json) -> Json:
+    dag_run = await door.one("get_dag_run", **ids)
+    tasks, failed = await _count_tasks(door, ids)
+    done = sum(count for state, count in tasks.items() if state in _DONE_STATES)
+    words = ", ".join(f"{count} {state}" for state, count in tasks.items()) or "no task yet"
+    await door.progress(done, sum(tasks.values()) or None, f"{dag_run['state']}: {words}")
+    return {
+        **ids,
+        "state": dag_run["state"],
+        "finished": dag_run["state"] in _ENDED,
+        "tasks": tasks,
+        "failed_tasks": failed or None,
+    }
+
+
+async def _count_tasks(door: InnerDoor, ids: Json) -> tuple[dict[str, int], list[str]]:
+    """Task instances by state, and the first failed ones; beyond one page by asking Airflow for each state's total."""
+    rows, total = await door.rows("list_task_instances", **ids)
+    if total > len(rows):
+        counts: dict[str, int] = {}
+        rows, _ = await door.rows("list_task_instances", **ids, state=["failed"], limit=_NAMED)
+
+        async def count(state: str) -> None:
+            _, counts[state] = await door.rows("list_task_instances", **ids, state=[state], limit=1)
+
+        async with anyio.create_task_group() as group:
+            for state in (*_DONE_STATES, *_OTHER_STATES, *(["awaiting_input"] if door.version >= (3, 3) else [])):
+                group.start_soon(count, state)
+        counts = {state: number for state, number in sorted(counts.items()) if number}
+    else:
+        counts = dict(sorted(Counter(row.get("state") or "none" for row in rows).items()))
+    failed = [row for row in rows if row.get("state") == "failed"][:_NAMED]
+    return counts, [
+        row["task_id"] + (f"[{row['map_index']}]" if row.get("map_index") is not None else "") for row in failed
+    ]

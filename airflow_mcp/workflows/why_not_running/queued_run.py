@@ -1,0 +1,100 @@
+"""What keeps a queued run from starting, and what a finished one was."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.workflows.shared.findings import Finding, ago, count, seconds_since, some, verb
+
+_SHOWN = 4  # runs named as occupying a limit
+_PATIENCE = 60.0  # seconds a queued run may wait without that being remarkable
+
+
+def queued_findings(
+    dag: Json,
+    run: Json,
+    active: list[Json],
+    active_total: int,
+    backfill: Json | None,
+    now: datetime,
+    *,
+    explained: bool,
+) -> list[Finding]:
+    """Why this queued run does not start; `active` are the DAG's queued and running ones, oldest first.
+
+    Runs of backfills and all others have a limit each, so that only those of the run's own kind are counted.
+    Where nothing is found that is said, unless something else has `explained` it.
+    """
+    found: list[Finding] = []
+    due = run.get("run_after") or run.get("logical_date")
+    early = seconds_since(due, now)
+    if early is not None and early < 0:
+        found.append(
+            Finding("waits", f"The run may not start before {due}, {ago(due, now)}.", "run_after is in the future.")
+        )
+    of_backfill = run.get("run_type") == "backfill"  # these have a limit of their own
+    limit = (backfill or {}).get("max_active_runs") if of_backfill else dag.get("max_active_runs")
+    alike = [row for row in active if (row.get("run_type") == "backfill") == of_backfill]
+    running = [row for row in alike if row.get("state") == "running"]
+    if limit and len(running) >= limit:
+        whose = "max_active_runs of the backfill" if of_backfill else "max_active_runs"
+        shown = "; ".join(f"{row['dag_run_id']} since {ago(row.get('start_date'), now)}" for row in running[:_SHOWN])
+        more = f"; {len(running) - _SHOWN} more" if len(running) > _SHOWN else ""
+        queued = len(alike) - len(running)
+        least = "at least " if active_total > len(active) else ""
+        oldest = {"dag_id": dag["dag_id"], "dag_run_id": running[0]["dag_run_id"]}
+        found.append(
+            Finding(
+                "blocks",
+                f"{whose} is reached: {len(running)} of {limit} {verb(len(running), 'is', 'are')} running, and "
+                f"{least}{count(queued, 'run')} {verb(queued, 'waits', 'wait')} behind.",
+                f"Running: {shown}{more}.",
+                "When one of them ends, the next one starts.",
+                (next_call("why_not_running", "says what the oldest of them waits for", **oldest),),
+            )
+        )
+    if backfill and backfill.get("is_paused"):
+        dates = f"{backfill.get('from_date')} to {backfill.get('to_date')}"
+        found.append(
+            Finding(
+                "blocks",
+                f"The run belongs to backfill {backfill.get('id')}, which is paused.",
+                f"Backfill of {dates}; is_paused is true.",
+                calls=(next_call("unpause_backfill", "lets its runs start", backfill_id=backfill.get("id")),),
+            )
+        )
+    if not found and not explained:
+        waited = seconds_since(run.get("queued_at") or due, now)
+        since = f"Queued since {ago(run.get('queued_at') or due, now)}."
+        if waited is not None and waited > _PATIENCE:
+            what = "The run is queued, and nothing seen here keeps it from starting: the scheduler has not taken it up."
+            found.append(Finding("note", what, since, "Look at the scheduler's own log."))
+        else:
+            found.append(
+                Finding("waits", "The run was queued just now; the scheduler starts it within seconds.", since)
+            )
+    return found
+
+
+def others_finding(runs: list[Json], looked_at: Json, total: int) -> Finding:
+    """The DAG's other active runs, which may wait for something else; the call looks at the latest read."""
+    others = [row["dag_run_id"] for row in runs if row["dag_run_id"] != looked_at["dag_run_id"]]
+    more = total - 1
+    return Finding(
+        "note",
+        f"{count(more, 'more run')} of the DAG {verb(more, 'is', 'are')} active and {verb(more, 'was', 'were')} not "
+        f"looked at: {some(others)}.",
+        calls=(
+            next_call("why_not_running", "is about one of them", dag_id=looked_at["dag_id"], dag_run_id=others[-1]),
+        ),
+    )
+
+
+def ended_finding(run: Json, now: datetime) -> Finding:
+    """A run that is over, with the call that says more."""
+    ids = {"dag_id": run["dag_id"], "dag_run_id": run["dag_run_id"]}
+    state = run.get("state")
+    calls = (next_call("diagnose_dag_run", "says why", **ids),) if state == "failed" else ()
+    return Finding("ended", f"The run is over: {state}.", f"It ended {ago(run.get('end_date'), now)}.", calls=calls)
