@@ -32,7 +32,7 @@ class AirflowMcpError(Exception):
     """Base of all our exceptions; `str()` is the sentence to show, `next_calls` the calls that help.
 
     `answered` is the HTTP status that Airflow gave to the operation itself, where it was asked; `outcome` is what is
-    known of a change whose answer could not be used (tools/operation/settlement.py).
+    known of a change whose answer could not be used (dispatch/operations/settlement.py).
     """
 
     next_calls: Sequence[dict[str, Any]] = ()
@@ -40,7 +40,7 @@ class AirflowMcpError(Exception):
     outcome: str = ""
 
     def advise(self, *calls: dict[str, Any]) -> Self:
-        """Add the calls to make next (tools/next_calls.py), which the sentence does not name."""
+        """Add the calls to make next (dispatch/next_calls.py), which the sentence does not name."""
         self.next_calls = (*self.next_calls, *calls)
         return self
 

@@ -12,11 +12,11 @@ import anyio
 import httpx2
 
 from airflow_mcp.addresses import is_sheltered
-from airflow_mcp.airflow.credentials import Authenticator, Credentials
-from airflow_mcp.airflow.callers import Presented
-from airflow_mcp.airflow.generation import Detection, Get
 from airflow_mcp.airflow.auth.backoff import Clock
 from airflow_mcp.airflow.auth.method import ONCE, Proof, Way, or_blind
+from airflow_mcp.airflow.callers import Presented
+from airflow_mcp.airflow.credentials import Authenticator, Credentials
+from airflow_mcp.airflow.generation import Detection, Get
 from airflow_mcp.airflow.messages import Response, build, read, unless_redirected
 from airflow_mcp.airflow.naming import Naming
 from airflow_mcp.airflow.network import Connections, Network

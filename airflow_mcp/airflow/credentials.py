@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import anyio
 
 from airflow_mcp.airflow.auth.backoff import Backoff, Clock
+from airflow_mcp.airflow.auth.method import ONCE, Asked, Plain, Proof, Way
 from airflow_mcp.airflow.auth.password import Password
 from airflow_mcp.airflow.auth.tokens import GivenToken, PrintedToken
-from airflow_mcp.airflow.auth.method import ONCE, Asked, Plain, Proof, Way
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import AirflowMcpError, LoginOnHoldError, LoginRefusedError
 

@@ -134,7 +134,7 @@ class Entry(Word):
     scope: Annotated[Scope, BeforeValidator(_parse_scope)]
     v1: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     v2: Annotated[Route | None, BeforeValidator(_parse_route)] = None
-    python: StrictBool = False  # the composite airflow_mcp/tools/composite/<name>.py answers
+    python: StrictBool = False  # the workflow airflow_mcp/workflows/<name> answers
     steps: tuple[str, ...] = ()  # with python: every operation it may take; its permission is theirs
     forwards: Literal["reads", "changes"] | None = None  # it only hands on: runs any tool of that kind by name
     part_of: str | None = None  # only a step of composites, never listed; what denies this tool denies it everywhere

@@ -4,7 +4,7 @@
                "[/{map_index}]" in a path is there only when the argument is given and not -1;
                a path behind /api/vN, or a whole one under /auth/
 - a parameter  "state?@3.1"    optional, since;   "logical_date.range?"   two bounds;   "page"   limit and offset;
-               "run"   one run: dag_run_id, or the latest (tools/latest_run.py)
+               "run"   one run: dag_run_id, or the latest (dispatch/latest_run.py)
                "state:run_state"   the argument `state`, described in parameters.toml as [run_state]
 - a default    "stringify@2.10" as the key of `const` or `default`: sent only where the version knows it
 - an effect    "delete_pool for delete"   the tool that does only that, once for each item of an argument;

@@ -17,18 +17,18 @@ from rich.table import Table
 
 from airflow_mcp.airflow.clients import OwnClients
 from airflow_mcp.catalog.load import unknown_tool
+from airflow_mcp.dispatch.answer.render import dumps
+from airflow_mcp.dispatch.caller import Answer, Caller, Question, nobody
+from airflow_mcp.dispatch.dispatcher import Door, present
+from airflow_mcp.dispatch.registry.assembly import open_instances
+from airflow_mcp.dispatch.registry.instances import Instances
+from airflow_mcp.dispatch.registry.listing import listed, parse_toolsets
+from airflow_mcp.dispatch.safety import safeguards
 from airflow_mcp.errors import AirflowMcpError, ForbiddenError, InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import NO_NAMES, Asker, offers, reveals_secrets
 from airflow_mcp.policy.explain import explain
 from airflow_mcp.policy.warnings import Callers, find_warnings
 from airflow_mcp.tokens import LOCAL, NAME, digest, new_token
-from airflow_mcp.dispatch.caller import Answer, Caller, Question, nobody
-from airflow_mcp.dispatch.safety import safeguards
-from airflow_mcp.dispatch.registry.instances import Instances
-from airflow_mcp.dispatch.registry.listing import listed, parse_toolsets
-from airflow_mcp.dispatch.registry.assembly import open_instances
-from airflow_mcp.dispatch.dispatcher import Door, present
-from airflow_mcp.dispatch.answer.render import dumps
 
 if TYPE_CHECKING:
     from airflow_mcp.settings.read import Settings

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from airflow_mcp.airflow.callers import Presented
 from airflow_mcp.catalog.load import Tool
+from airflow_mcp.dispatch.registry.search import Found
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.policy.narrow import WHOLE, Narrowing
 from airflow_mcp.tokens import LOCAL
-from airflow_mcp.dispatch.registry.search import Found
 
 # (done, total or None, message): shown to whoever asked for progress.
 Progress = Callable[[float, float | None, str], Awaitable[None]]

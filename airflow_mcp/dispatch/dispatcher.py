@@ -16,28 +16,28 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.ids import read_ids, require_sendable
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.catalog.versions import Version
+from airflow_mcp.dispatch.answer import render
+from airflow_mcp.dispatch.answer.operation_answer import operation_answer
+from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.latest_run import find_run, name_run
+from airflow_mcp.dispatch.next_calls import adapt
+from airflow_mcp.dispatch.not_found import explain_missing
+from airflow_mcp.dispatch.operations.dag_filters import is_by_row, operate_each
+from airflow_mcp.dispatch.operations.executor import Operations
+from airflow_mcp.dispatch.operations.row_filter import read_allowed
+from airflow_mcp.dispatch.operations.settlement import READ_BACK, UNKNOWN
+from airflow_mcp.dispatch.operations.ui_links import with_links
+from airflow_mcp.dispatch.safety import audit
+from airflow_mcp.dispatch.safety.confirmation import Change, Confirmation, confirm, offer
+from airflow_mcp.dispatch.safety.masked_arguments import carry_out, shown, signed
+from airflow_mcp.dispatch.safety.safeguards import Guard
+from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
 from airflow_mcp.errors import AirflowMcpError, NotAllowedError, NotFoundError
 from airflow_mcp.excerpt import excerpt_text
 from airflow_mcp.policy.decide import Asker, Decision, Within, decide_call, offers, refusal
 from airflow_mcp.policy.effects import effect_names, effects_of, names_in, strictest_class
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.text import escape_unseen, shorten
-from airflow_mcp.dispatch.answer import render
-from airflow_mcp.dispatch.answer import operation_answer
-from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.safety import audit
-from airflow_mcp.dispatch.safety.masked_arguments import carry_out, shown, signed
-from airflow_mcp.dispatch.safety.confirmation import Change, Confirmation, confirm, offer
-from airflow_mcp.dispatch.safety.safeguards import Guard
-from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
-from airflow_mcp.dispatch.latest_run import find_run, name_run
-from airflow_mcp.dispatch.not_found import explain_missing
-from airflow_mcp.dispatch.next_calls import adapt
-from airflow_mcp.dispatch.operations.dag_filters import is_by_row, operate_each
-from airflow_mcp.dispatch.operations.executor import Operations
-from airflow_mcp.dispatch.operations.row_filter import read_allowed
-from airflow_mcp.dispatch.operations.settlement import READ_BACK, UNKNOWN
-from airflow_mcp.dispatch.operations.ui_links import with_links
 
 DEFAULT_BUDGET = 8_000  # characters of an answer
 _ERROR_SIZE = 600  # characters of an error
@@ -234,7 +234,7 @@ class Door:
         smaller = Room(max(size, schema.SMALLEST_ANSWER), room.ceiling)  # a plan is never cut
         extra: Json = {"dry_run": True, "hint": offered.hint}
         if tool.entry.python:
-            show = import_module(f"airflow_mcp.tools.composite.{tool.name}").preview
+            show = import_module(f"airflow_mcp.workflows.{tool.name}").preview
             answer = extra | show(arguments, reply.rows or [], offered.targets.facts)
             inner = InnerDoor(change.door, None, change.caller, version, smaller)
             answer = self._fitted(tool, self._adapted(answer, change.caller, version), inner)
@@ -245,7 +245,7 @@ class Door:
 
     async def _composite(self, tool: Tool, arguments: Json, caller: Caller, inner: InnerDoor) -> Json:
         wire.check_ids(tool, arguments, self.catalog, inner.version.generation)
-        function = import_module(f"airflow_mcp.tools.composite.{tool.name}").run
+        function = import_module(f"airflow_mcp.workflows.{tool.name}").run
         return self._fitted(tool, self._adapted(await function(inner, arguments), caller, inner.version), inner)
 
     def _fitted(self, tool: Tool, answer: Json, inner: InnerDoor) -> Json:

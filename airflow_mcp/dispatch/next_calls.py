@@ -13,10 +13,10 @@ from airflow_mcp.catalog.ids import write_ids
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import check_version
 from airflow_mcp.catalog.versions import Version
+from airflow_mcp.dispatch.answer.normalize import dumps
+from airflow_mcp.dispatch.safety.masked_arguments import shown
 from airflow_mcp.errors import NotSupportedError
 from airflow_mcp.text import escape_in_sentence
-from airflow_mcp.dispatch.safety.masked_arguments import shown
-from airflow_mcp.dispatch.answer.normalize import dumps
 
 _LONGEST = 1_500  # characters of the arguments of a call that is advised
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.next_calls import NextCall, next_call
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
 from airflow_mcp.near_names import near_names
-from airflow_mcp.dispatch.next_calls import NextCall, next_call
 
 if TYPE_CHECKING:
     from airflow_mcp.dispatch.workflow_context import InnerDoor

@@ -13,16 +13,16 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool, unknown_tool
 from airflow_mcp.catalog.schema import validate
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotAllowedError
-from airflow_mcp.policy.decide import Decision, Within, decide, refusal, reveals_secrets
-from airflow_mcp.policy.effects import Effect, effect_names, effects_of, reaching
-from airflow_mcp.policy.explain import explain
 from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.operations.executor import Operations
 from airflow_mcp.dispatch.operations.result import Reply, dags_of, key_of, name_of
 from airflow_mcp.dispatch.operations.row_filter import read_allowed
 from airflow_mcp.dispatch.operations.settlement import READ_BACK
 from airflow_mcp.dispatch.registry.search import Found
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotAllowedError
+from airflow_mcp.policy.decide import Decision, Within, decide, refusal, reveals_secrets
+from airflow_mcp.policy.effects import Effect, effect_names, effects_of, reaching
+from airflow_mcp.policy.explain import explain
 
 _LOGS = 2  # read at once by one call: each keeps a place at Airflow for as long as it streams
 

@@ -14,6 +14,7 @@ from airflow_mcp.redact.names import is_sensitive
 from airflow_mcp.redact.neighbours import Neighbours
 from airflow_mcp.redact.operands import Operands, type_end
 from airflow_mcp.redact.scan import Scan
+from airflow_mcp.redact.schemas import find_values
 
 _NAME_REST = re.compile(r"[\w.-]*")
 _LONGEST = 160  # characters at the end of a name
@@ -39,12 +40,14 @@ _ASKED_FOR = re.compile(r"(?i)pass(?:word|phrase|code)$")
 _SET = re.compile(
     r"(?i)(?:^|[\s;&|])(?:export|setenv|setx|env|arg|(?:variables|connections|config|configure) set)[ \t]+[\"']?$"
 )
+_SETTERS = ("export", "setenv", "setx", "env", "arg", " set")
 _SQL = re.compile(r"(?:[Pp]ass(?:word|wd|phrase)|[Cc]redentials?|[Ss]ecret|pwd|[A-Z_]+)$")
 _SPACE_AND_QUOTE = re.compile(r"[ \t]{1,16}(?=\\{0,63}[\"'])")
 _SPACE_AND_VALUE = re.compile(r"(?:[ \t]|\\\r?\n|%20)+(?=[^\s=:|>])")
 _SETTER = re.compile(
     r"(?i)(?:set|with|use|change|reset|update|new)?_?(?:password|passwd|passphrase|pwd|secret_?str|secret)$"
 )
+_CALL = re.compile(r"[A-Za-z_][\w.]{0,99}\(")
 _CALLED = re.compile(r"""\(\s{0,9}(?=[rbfuRBFU]{0,2}\\{0,63}["'])""")
 _ITEM = re.compile(r"""[ \t]*(?:-[ \t]+|[\w."'-]{1,64}\s?:(?:\s|$)|["']|\S+[ \t\r]*(?:\n|$))""")
 
@@ -109,6 +112,12 @@ class Assignments:
         if separator["prompt"] and not _ASKED_FOR.search(name):
             return False
         sign = separator["sign"]
+        before = text[after : separator.start("sign")]
+        if sign == "->" and before.startswith("("):  # what a function gives
+            return True
+        following = text[separator.end() : separator.end() + 1]
+        if "\n" in before and ((sign == ":" and following.isalpha()) or sign == "=="):  # :param, and a title's line
+            return False
         spaced = separator.end() - after > len(sign)
         if name.lower().endswith("sig") and (spaced or sign[0] not in "=%") and not close:  # sig = SIGTERM
             return True
@@ -140,7 +149,7 @@ class Assignments:
         return position
 
     def _header(self, position: int, name: str, close: re.Match[str] | None) -> bool:
-        if (close and close["quote"]) or self.scan.text[position] in "'\"\\{[":
+        if (close and close["quote"]) or self.scan.text[position] in "'\"\\{[" or _CALL.match(self.scan.text, position):
             return False
         if headers.is_authorization(name.lower()):
             self.scan.mask(position, headers.authorization_end(self.scan.values, position))
@@ -190,15 +199,29 @@ class Assignments:
         line = text[text.rfind("\n", max(0, start - 256), start) + 1 : start]
         first = text.rfind("\n", position, value) + 1
         if sign == ":" and not _STATEMENT.match(line) and _ITEM.match(text, first):
-            self.scan.mask(value, self.scan.values.deeper_lines(first, self._indent(start), items=True))
+            self._lines(value, first, self.scan.values.deeper_lines(first, self._indent(start), items=True))
+
+    def _lines(self, value: int, first: int, end: int) -> None:
+        """Mask a block of lines, or only the values in it where it describes the secret."""
+        values = find_values(self.scan.text[first:end])
+        for start, stop in [(value - first, end - first)] if values is None else values:
+            self.scan.mask(first + start, first + stop)
 
     def _quoted_before(self, start: int) -> bool:
         return self.scan.text[start - 1 : start] in ('"', "'")
 
+    def _is_set(self, start: int) -> bool:
+        """Decide whether a command that sets a variable stands before its name."""
+        text = self.scan.text
+        before = text[max(0, start - 32) : start].rstrip("\"'")
+        if before[-1:] not in (" ", "\t") or not before.rstrip(" \t").lower().endswith(_SETTERS):
+            return False
+        return _SET.search(text, max(0, start - 64), start) is not None
+
     def _spaced(self, start: int, end: int, after: int, name: str) -> None:
         """Mask a value behind white space: of an option, of SQL, of `setenv`; and the string given to a setter."""
         text = self.scan.text
-        if text[start : start + 1] == "-" or _SET.search(text, max(0, start - 64), start):
+        if text[start : start + 1] == "-" or self._is_set(start):
             value = _SPACE_AND_VALUE.match(text, after)
             if value and not _SHORT_OPTION.match(text, value.end()):
                 self.operands.read(value.end(), name)

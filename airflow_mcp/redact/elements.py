@@ -29,7 +29,8 @@ class Elements:
             closing = self.scan.values.find("&lt;", escaped.end())
             self.scan.mask(escaped.end(), closing if closing >= 0 else self.scan.values.line_end(escaped.end()))
             return True
-        opening = _OPENING.search(text, max(0, start - 66), start)
+        inside = text[start - 1 : start] in ("<", ":")
+        opening = _OPENING.search(text, max(0, start - 66), start) if inside else None
         if opening is not None:
             rest = _TAG_REST.match(text, end)
             if rest is None:

@@ -82,6 +82,7 @@ def _parameters_end(text: str, position: int) -> int:
 
 def _is_user_and_password(token: str) -> bool:
     try:
-        return b":" in base64.b64decode(token + "=" * (-len(token) % 4), validate=True)
+        user, colon, _ = base64.b64decode(token + "=" * (-len(token) % 4), validate=True).decode().partition(":")
+        return bool(colon) and user.isprintable()
     except ValueError:
         return False

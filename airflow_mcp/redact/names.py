@@ -94,6 +94,12 @@ def is_kind_of_login(name: str, value: str) -> bool:
     return name.lower().endswith("auth") and _KIND.fullmatch(value) is not None
 
 
+def is_own_name(name: str, word: str) -> bool:
+    """Decide whether a bare word repeats its name, or the end of it: `self._token = token`, `dsn=dsn`."""
+    words, own = f"_{_split_words(name[-_LONGEST:])}", _split_words(word[:_LONGEST]).strip("_")
+    return word.replace("_", "").isalpha() and words.endswith(f"_{own}")
+
+
 def is_harmless_word(name: str, word: str) -> bool:
     """Decide whether a word says how many, where or how, and so no secret under this name."""
     return is_count(name, word) or is_working_directory(name, word) or is_kind_of_login(name, word)

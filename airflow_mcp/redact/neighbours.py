@@ -52,9 +52,13 @@ class Neighbours:
     def read(self, start: int, end: int, after: int, name: str) -> bool:
         """Mask what stands beside the name; say whether it is a name with a value beside it."""
         text = self.scan.text
-        if path := _PATH_BEFORE.search(text, max(0, start - 128), start):  # /prod/db/password
-            start = path.start() + 1
-        named = _NAMED_BEFORE.search(text, max(0, start - 64), start)
+        before = text[max(0, start - 128) : start]
+        if ('"' in before or "'" in before) and (path := _PATH_BEFORE.search(before)):  # /prod/db/password
+            start -= len(before) - path.start() - 1
+            before = text[max(0, start - 64) : start]
+        named = None
+        if ":" in before or "=" in before:
+            named = _NAMED_BEFORE.search(text, max(0, start - 64), start)
         if named:
             return self._beside(named.start(), after, name)
         if after > end and text[start - 1 : start] in ('"', "'"):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 from airflow_mcp.redact.command_lines import COMMANDS, mask_arguments
 from airflow_mcp.redact.names import MASK, is_harmless, is_sensitive
 from airflow_mcp.redact.neighbours import is_name_key, is_value_key
+from airflow_mcp.redact.operands import is_placeholder
 from airflow_mcp.redact.scanner import mask_text, may_hold_secret
+from airflow_mcp.redact.schemas import is_description, is_schema
 from airflow_mcp.text import clean, in_strings
 
+_LONGEST_KEY = 64  # characters of a key that is remembered
 _DECODER = json.JSONDecoder()
 _DEEPEST = 200  # levels of nesting; what is further in is masked
 _OPTION = re.compile(r"--?[A-Za-z][\w.-]{0,99}")
@@ -30,7 +34,9 @@ def redact(value: Any, name: str = "") -> Any:
 
 def _redact(value: Any, name: str, depth: int) -> Any:
     if name and is_sensitive(name):
-        return value if is_harmless(name, value) else MASK
+        if isinstance(value, dict) and depth <= _DEEPEST and is_schema(value):
+            return _redact_schema(value, name, depth)
+        return value if is_harmless(name, value) or is_placeholder(value) else MASK
     if isinstance(value, str):
         return redact_text(value)
     if not isinstance(value, dict | list):
@@ -41,11 +47,25 @@ def _redact(value: Any, name: str, depth: int) -> Any:
         beside = _named_secret(value)
         masked: dict[str, Any] = {}
         for key, item in value.items():
-            safe = redact_text(key)
+            safe = _redact_key(key) if len(key) <= _LONGEST_KEY else redact_text(key)
             name = beside if beside and is_value_key(key) else key
             masked[safe] = _redact(item, name if is_sensitive(name) else safe, depth + 1)
         return masked
     return _redact_list(value, depth)
+
+
+@lru_cache(maxsize=1024)
+def _redact_key(key: str) -> str:
+    """Redact a key, which comes again in each object of a list."""
+    return redact_text(key)
+
+
+def _redact_schema(value: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
+    """Mask what a description of a secret has in the way of values."""
+    masked: dict[str, Any] = {}
+    for key, item in value.items():
+        masked[key] = _redact(item, "" if is_description(key) else name, depth + 1)
+    return masked
 
 
 def _named_secret(value: dict[str, Any]) -> str:

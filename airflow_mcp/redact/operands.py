@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from airflow_mcp.redact.names import is_harmless_word, is_sensitive
+from airflow_mcp.redact.names import is_harmless_word, is_own_name, is_sensitive
 from airflow_mcp.redact.scan import Scan
 
 _PREFIX = re.compile(r"""[rbfuRBFU@$]{0,2}(?=\\{0,63}["'`“‘])""")
@@ -12,14 +13,35 @@ _PLACEHOLDER = re.compile(
     r"\{\{\s{0,9}[A-Za-z_][\w.]{0,99}(?:\s{0,9}\|\s{0,9}\w{1,64})?\s{0,9}\}\}"  # Jinja
     r"|\$\{[A-Za-z_][\w.]{0,99}\}|\$\{\{[\w. ]{1,99}\}\}|\$\([^()\n]{0,256}\)"  # shells, Compose, GitHub
     r"|%\([A-Za-z_]\w{0,99}\)s|%s"
-    r"|<[A-Za-z][A-Za-z _-]{0,64}>|\*+|\.{3}|…"
+    r"|<(?:[A-Za-z][A-Za-z _-]{0,64})?>|\*+|\.{3}|…"
 )
 _TEMPLATE = re.compile(r"\{([A-Za-z_][A-Za-z_.]{0,64})\}")  # {password} of an f-string
-_NOTHING = re.compile(r"(?:None|null|nil|true|false|True|False|undefined|Undefined)(?![\w@#$%!~^*-])")
+_ROOT = (
+    r"(?:self|cls|conn|connection|settings|config|configuration|conf|cfg|os|request|response|hook|context|kwargs|creds)"
+)
+_EXPRESSION = re.compile(  # of an f-string: a call, an item, or an attribute of what code has at hand
+    rf"\{{(?:[A-Za-z_][\w.]{{0,64}}[(\[][^{{}}\n]{{0,99}}[)\]]|{_ROOT}(?:\.[A-Za-z_]\w{{0,64}}){{1,4}})(?:![rsa])?\}}"
+)
+_REPLACED = re.compile(r"\{[A-Za-z_][A-Za-z_.]{0,64}(?:![rsa])?\}")
+_NOTHING = re.compile(
+    r"(?:None|null|nil|true|false|True|False|undefined|Undefined|YES|NO|not(?= [A-Za-z_(]))(?![\w@#$%!~^*-])"
+)
+_OF_CODE = re.compile(rf"{_ROOT}(?:\.[A-Za-z_]\w{{0,64}}){{1,4}}(?![\w@#$%!~^*.([-])")
+_NO_SECRET_TEXT = re.compile(r"(?i)(?:bearer|basic|token)\s|utf-?8|ascii|airflow(?:\.[a-z_]\w{0,64}){2,9}")
+_NAME = re.compile(r"[A-Za-z]+(?:[_-][A-Za-z]+)*")
+_OPTION = re.compile(r"--?[a-z][a-z-]*")
+_KEY = re.compile(r"\\*[\"']\s?:")
+_VARIABLE = re.compile(r"[A-Z]+(?:_[A-Z]+){2,9}")  # of an environment
+_VARIABLES = re.compile(r"""\(\s*(?:["'][A-Z_]{1,99}["'],?\s*){1,9}\)""")
+_SENTENCE = re.compile(r"[A-Za-z]+(?:,? \(?[A-Za-z]+\)?){4,40}[.!]?")
+_ABOUT = re.compile(  # keywords of argparse, click, OpenAPI and forms
+    r"(?:help|description|title|label|action|metavar|doc|prompt)\s?=\s?[rbfu]{0,2}[\"']{1,3}$"
+    r"|gettext\([\"']$"
+)
 _CALL = re.compile(r"(?:(?:await|new|not)\s{1,9})?(?:[A-Za-z_]\w{0,99}\.){0,9}([A-Za-z_]\w{0,99})\(")
 _READERS = re.compile(
     r"(?i)_?(?:get|fetch|read|load|find|lookup|look|require|resolve|generate|gen|make|create|build|mask|redact|is|has|parse"
-    r"|check|env|pop|input|prompt|open|join|field|option|argument|param|variable|column|secret$|conf|config|format|from)"
+    r"|check|env|cast|import|pop|input|prompt|open|join|field|option|argument|param|variable|column|secret$|conf|config|format|from)|.*gettext"
 )
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]{0,199}(?:\[(?:[\"'][\w .-]{1,99}[\"']|\d{1,3})\]){1,9}(?![\w@#$%!~^*-])")
 _ATTRIBUTE = re.compile(r"(?:[A-Za-z_]\w{0,99}\.){1,9}([A-Za-z_]{1,99})")
@@ -80,12 +102,14 @@ class Operands:
             return end, ""
         if (template := _TEMPLATE.match(text, position)) and is_sensitive(template[1]):
             return template.end(), ""
+        if expression := _EXPRESSION.match(text, position) or (prose and _REPLACED.match(text, position)):
+            return expression.end(), ""
         if text.startswith(("{", "[", "("), position):
             end = values.bracketed(position)
             if not _is_blank(text, position, end):
                 scan.mask(position, end)
             return end, ""
-        if match := _REFERENCE.match(text, position):
+        if match := _REFERENCE.match(text, position) or _OF_CODE.match(text, position):
             return match.end(), ""
         if (call := _CALL.match(text, position)) and (end := self._call(call)):
             return end, ""
@@ -107,13 +131,27 @@ class Operands:
         if closing is None or values.whole(closing) != closing:
             return None
         literals = values.strings(call.end(), closing)
+        reader = _READERS.match(call[1]) is not None
         first = _PREFIX.match(text, call.end())
-        if literals and first and literals[0].start > first.end() >= literals[0].start - 2 and _READERS.match(call[1]):
+        if literals and first and literals[0].start > first.end() >= literals[0].start - 2 and reader:
             literals = literals[1:]
         for string in literals:
-            if string.end > string.start:
+            if string.end > string.start and not self._is_about(string.start, string.end, reader):
                 scan.mask(string.start, string.end)
         return self._chained(closing)
+
+    def _is_about(self, start: int, end: int, reader: bool) -> bool:
+        """Decide whether a string in a call says which secret is meant, or is told to a person, and is none itself."""
+        text = self.scan.text
+        content = text[start:end] if end - start <= 300 else ""
+        named = reader and _NAME.fullmatch(content) and is_sensitive(content)
+        return bool(
+            named
+            or _OPTION.fullmatch(content)
+            or _KEY.match(text, end)
+            or _is_harmless_text(content)
+            or _ABOUT.search(text, max(0, start - 24), start)
+        )
 
     def _chained(self, end: int) -> int:
         """Go on over `.strip("x")` and `["x"]`; a `"".join(...)` is given the secret in parts."""
@@ -135,7 +173,7 @@ class Operands:
     def _bare(self, position: int, name: str, prose: bool) -> int | None:
         scan, text = self.scan, self.scan.text
         end = scan.values.unquoted(position)
-        if end == position:
+        if end == position or text.startswith(("# ", "#\t"), position):
             return None
         word = text[position:end] if end - position <= 300 else ""
         if prose and _PROSE.match(word) and word[-1:] != "\n":
@@ -143,8 +181,11 @@ class Operands:
         attribute = _ATTRIBUTE.fullmatch(word)
         if attribute and is_sensitive(attribute[1]):
             return end
-        if (is_harmless_word(name, word) and text[end : end + 1] != ";") or (
-            name.lower().endswith("auth") and _IDENTIFIER.fullmatch(word)
+        if (
+            (is_harmless_word(name, word) and text[end : end + 1] != ";")
+            or (name.lower().endswith("auth") and _IDENTIFIER.fullmatch(word))
+            or is_own_name(name, word)
+            or (word and _is_harmless_text(word))
         ):
             return end
         scan.mask(position, end)
@@ -157,14 +198,28 @@ def type_end(text: str, position: int) -> int | None:
     return match.end() if match else None
 
 
+def is_placeholder(value: Any) -> bool:
+    """Decide whether a JSON value only says where the secret is to be put, or is to be had from."""
+    return isinstance(value, str) and len(value) <= 300 and _is_harmless_text(value)
+
+
 def _is_harmless_text(content: str) -> bool:
     template = _TEMPLATE.fullmatch(content)
-    return bool(_PLACEHOLDER.fullmatch(content) or (template and is_sensitive(template[1])))
+    return bool(
+        _PLACEHOLDER.fullmatch(content)
+        or _EXPRESSION.fullmatch(content)
+        or _NO_SECRET_TEXT.fullmatch(content)
+        or (template and is_sensitive(template[1]))
+        or (_VARIABLE.fullmatch(content) and is_sensitive(content))
+        or (_SENTENCE.fullmatch(content) and any(map(is_sensitive, content.split())))
+    )
 
 
 def _is_blank(text: str, start: int, end: int) -> bool:
     """Whether brackets hold nothing, or only the words of a sentence in parentheses."""
     inside = text[start + 1 : end - 1] if end - start <= 300 else "x"
+    if _VARIABLES.fullmatch(text, start, end) and all(map(_is_harmless_text, re.findall(r"\w+", inside))):
+        return True
     if not _VISIBLE.search(inside):
         return True
     return text[start] == "(" and " " in inside and all(map(_IDENTIFIER.fullmatch, inside.replace(",", " ").split()))

@@ -11,7 +11,8 @@ from airflow_mcp.redact.scan import Scan
 _HOST_FIRST = frozenset(
     ("http", "https", "ws", "wss", "grpc", "tcp", "udp", "hdfs", "webhdfs", "swebhdfs", "s3", "s3a", "gs", "file")
 )
-_CONTAINER_FIRST = frozenset(("abfs", "abfss", "wasb", "wasbs"))  # container@account
+# container@account, and the id of a connection before a bucket, as Airflow's ObjectStoragePath has it
+_CONTAINER_FIRST = frozenset(("abfs", "abfss", "wasb", "wasbs", "adl", "s3", "s3a", "gs", "gcs", "file"))
 _NO_SECRET_USER = frozenset(("git", "hdfs"))
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}$")
 _PORT = re.compile(r"\d{1,5}[/?#]")

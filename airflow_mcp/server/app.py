@@ -34,17 +34,17 @@ from mcp.types import Tool as ListedTool
 from pydantic import AnyUrl
 
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
+from airflow_mcp.dispatch.answer.render import dumps
+from airflow_mcp.dispatch.dispatcher import error_answer, present
+from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.errors import AirflowMcpError, UnknownToolError
-from airflow_mcp.server.elicitation import QuestionPending, asker
-from airflow_mcp.server.completions import add_completions
 from airflow_mcp.server.auth.principal import current_caller
+from airflow_mcp.server.completions import add_completions
+from airflow_mcp.server.elicitation import QuestionPending, asker
 from airflow_mcp.server.list_changes import ListChanges
 from airflow_mcp.server.prompts import add_prompts, require_prompt
 from airflow_mcp.server.resources import Resources
 from airflow_mcp.server.telemetry.tracing import flush
-from airflow_mcp.dispatch.registry.instances import Instances
-from airflow_mcp.dispatch.dispatcher import error_answer, present
-from airflow_mcp.dispatch.answer.render import dumps
 
 if TYPE_CHECKING:
     from airflow_mcp.catalog.grammar import Json

@@ -15,9 +15,9 @@ from mcp import MCPError
 from mcp.server.mcpserver import Context
 from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
 
-from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.dispatch.caller import Answer, Ask, Question, nobody
 from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS
+from airflow_mcp.errors import NotAllowedError
 
 _MODERN = "2026-07-28"
 _KEY = "confirm"

@@ -14,9 +14,9 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.shared.uri_template import UriTemplate
 from mcp.types import ResourceTemplate
 
-from airflow_mcp.errors import AirflowMcpError, NotFoundError
-from airflow_mcp.dispatch.dispatcher import present
 from airflow_mcp.dispatch.answer.render import dumps
+from airflow_mcp.dispatch.dispatcher import present
+from airflow_mcp.errors import AirflowMcpError, NotFoundError
 
 if TYPE_CHECKING:
     from airflow_mcp.catalog.grammar import Json

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from anyio import CancelScope
 
+    from airflow_mcp.dispatch.registry.instances import Instances
     from airflow_mcp.policy.rules import Policy
     from airflow_mcp.server.app import AirflowServer
     from airflow_mcp.server.http.reload import Reload, Reread
     from airflow_mcp.settings.read import Settings
-    from airflow_mcp.dispatch.registry.instances import Instances
 
 Transport = Literal["stdio", "http"]
 
@@ -25,8 +25,11 @@ def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
     Raises SettingsError before anything is served.
     """
     from airflow_mcp.errors import SettingsError
-    from airflow_mcp.server.telemetry.logs import set_up_logging, tell  # imports: once the settings are known to be right
     from airflow_mcp.server.http.reload import Reload, hold_back
+    from airflow_mcp.server.telemetry.logs import (  # imports: once the settings are known to be right
+        set_up_logging,
+        tell,
+    )
 
     hold_back()
     set_up_logging(settings.log_format, settings.log_level)
@@ -40,10 +43,10 @@ def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
             _tell_a_person()
             import anyio
 
+            from airflow_mcp.dispatch.registry.assembly import open_instances
+            from airflow_mcp.dispatch.registry.listing import parse_toolsets
             from airflow_mcp.server.app import AirflowServer  # 1 s
             from airflow_mcp.server.telemetry.tracing import set_up_tracing
-            from airflow_mcp.dispatch.registry.listing import parse_toolsets
-            from airflow_mcp.dispatch.registry.assembly import open_instances
 
             set_up_tracing()
             instances = open_instances(settings)

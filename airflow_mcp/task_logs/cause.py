@@ -34,7 +34,7 @@ class Cause:
 
     def line(self, size: int = 300) -> str:
         """Say the cause in one line: `ValueError: bad <- KeyError: 'id'`, or an output's error and what wraps it."""
-        behind = [_cut(describe_exception(one), 160) for one in self.wrappers[:1]]
+        behind = [_cut(_wrapper_words(one, self.output), 160) for one in self.wrappers[:1]]
         if self.output is not None:
             return _fit(self._output_texts(), behind, size)
         texts = _without_repeats([_texts(one) for one in self.chain]) or [
@@ -141,6 +141,14 @@ def _key(exception: LoggedException) -> str:
     key = normalise(safe_text(said), names=is_naming(exception.kind))
     members = sorted({" <- ".join(_key(one) for one in chain) for chain in leaves(exception)})
     return f"{key} [{'; '.join(members)}]" if members else key
+
+
+def _wrapper_words(exception: LoggedException, output: OutputError | None) -> str:
+    """Say a wrapper in one line, without what it only hands on of the output that is told already."""
+    found = find_wrapper(exception)
+    if found is not None and found[1] and output is not None and _repeats(exception, output):
+        return exception.text[: len(exception.text) - len(found[1])]
+    return describe_exception(exception)
 
 
 def _wrapper_key(exception: LoggedException, output: OutputError | None) -> str:

@@ -37,7 +37,7 @@ _TEXTS = (
 )  # fmt: skip
 _PAIR = re.compile(
     r"""["'](?:message|error_message|errorMessage|reason|state_message|detail|msg|statusReason|stoppedReason)["']"""
-    r"""\s*[:=]\s*(?:"((?:[^"\\]|\\.){1,400})"|'((?:[^'\\]|\\.){1,400})')"""
+    r"""\s*[:=]\s*(?:"((?:[^"\\]|\\.|"(?!\s*[,}\])])){1,400})"|'((?:[^'\\]|\\.|'(?!\s*[,}\])])){1,400})')"""
 )
 _ELEMENT = re.compile(
     r"<(?:\w+:)?(Message|message|faultstring|title|Description|reason)>\s*(.{1,300}?)\s*</", re.DOTALL

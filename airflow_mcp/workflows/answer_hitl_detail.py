@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.workflows.shared.params import check_conf
 
 _IDS = ("dag_id", "dag_run_id", "task_id", "map_index")

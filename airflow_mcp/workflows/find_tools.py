@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.answer.render import dumps
 from airflow_mcp.dispatch.next_calls import next_call
 from airflow_mcp.dispatch.registry.search import Found
-from airflow_mcp.dispatch.answer.render import dumps
+from airflow_mcp.dispatch.workflow_context import InnerDoor
 
 _MOST_TOOLS = 8
 _MOST_SCHEMAS = 3

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.dispatch.next_calls import NextCall, next_call
 from airflow_mcp.dispatch.gather import together
+from airflow_mcp.dispatch.next_calls import NextCall, next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError
 from airflow_mcp.workflows.shared.failed_tasks import names
 
 _NAME = "plan_recovery"

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.answer.render import dumps
+from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.errors import InvalidArgumentsError, NotFoundError
 from airflow_mcp.task_logs.cause import Cause
-from airflow_mcp.task_logs.excerpt import Verdict, describe, lines_before
+from airflow_mcp.task_logs.excerpt import Verdict, describe, lines_before, one_line
 from airflow_mcp.task_logs.log_tail import cost
 from airflow_mcp.task_logs.log_window import FILTERS, WindowRequest, read_request
 from airflow_mcp.task_logs.scan import LogScan, WindowScan
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.dispatch.next_calls import next_call
-from airflow_mcp.dispatch.answer.render import dumps
 from airflow_mcp.workflows.shared.evidence import last_words
+from airflow_mcp.workflows.shared.failed_tasks import rendered_name
 from airflow_mcp.workflows.shared.log_stream import FORMS, SECONDS, read_log
 
 _FAILED = ("failed", "up_for_retry")
@@ -32,10 +33,12 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     latest = instance.get("try_number") or 0
     number = arguments.get("try_number", latest)
     ids["try_number"] = number
-    facts = {
+    facts: Json = {
         "task_id": ids["task_id"],
         "map_index": ids.get("map_index"),
+        "rendered_map_index": rendered_name(instance) or None,
         "try_number": number,
+        "tries": latest if latest > 1 else None,
         "state": instance.get("state"),
     }
     if number > latest or (number == 0 and latest):
@@ -88,13 +91,16 @@ async def _story(door: InnerDoor, ids: Json, wish: WindowRequest, room: int, sta
         size = room // 2
         while cost([error := describe(told, size)]) > room * 3 // 5 and size > 100:
             size = size * 2 // 3  # what is written escaped takes more room
+        line = one_line(told)
+        if line not in error and line != told.sentence:
+            answer["cause"] = line
         answer |= {"error": error, "error_at_line": told.line}
     room -= len(dumps(answer)) + 12
     shown = scan.end(room)
     if told.line < shown.first and (before := lines_before(told, room // 3, scan.show)):
         answer["before_error"] = before
         shown = scan.end(room - len(dumps(before)) - 17)
-    answer |= {"tail": "\n".join(shown.lines), "lines": scan.lines}
+    answer |= {"tail": "\n".join(shown.lines), "lines": scan.lines, "printed": scan.printed}
     if scan.lines > shown.covered:
         answer |= {"left_out": scan.lines - shown.covered, "more": {"cursor": wish.cursor(shown.first)}}
     return answer

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
-from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.dispatch.next_calls import NextCall, next_call
 from airflow_mcp.dispatch.operations.ui_links import Link, read_link, typed_ids, zoned
 from airflow_mcp.dispatch.operations.ui_lists import LISTS, api_call, list_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
 
 _AFTER_RUN = {"failed": "diagnose_dag_run", "queued": "why_not_running", "running": "wait_for_dag_run"}
 _OF_ITS_OWN = {  # an operation of the API: the page of the UI that is about the same

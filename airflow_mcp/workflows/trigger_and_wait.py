@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import AirflowError, AirflowMcpError, InvalidArgumentsError
-from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.errors import AirflowError, AirflowMcpError, InvalidArgumentsError
 from airflow_mcp.workflows.shared.trigger import make_ready, trigger
 from airflow_mcp.workflows.shared.wait import SECONDS, until_ended, wait_on
 

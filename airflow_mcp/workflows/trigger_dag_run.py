@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.workflows.shared.trigger import make_ready, trigger
 
 _PAUSED = "The DAG is paused, so the run stays queued."
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """The new run; `hint` when the DAG is paused or the conf odd. Raises what tools/workflow/trigger.py raises."""
+    """The new run; `hint` when the DAG is paused or the conf odd. Raises what workflows/shared/trigger.py raises."""
     ready = await make_ready(door, "trigger_dag_run", arguments)
     made = await trigger(door, "trigger_dag_run", arguments)
     hints = [hint for hint in (_PAUSED if ready.is_paused else None, ready.hint) if hint]

@@ -8,6 +8,6 @@ from airflow_mcp.workflows.shared.wait import SECONDS, until_ended
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """See tools/workflow/wait.py. Raises NotFoundError for an unknown DAG or run."""
+    """See workflows/shared/wait.py. Raises NotFoundError for an unknown DAG or run."""
     ids = {"dag_id": arguments["dag_id"], "dag_run_id": arguments["dag_run_id"]}
     return await until_ended(door, ids, arguments.get("timeout_seconds", SECONDS))

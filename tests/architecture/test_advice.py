@@ -20,7 +20,7 @@ from tests.architecture.test_architecture import PACKAGE, modules, name_of, pars
 from tests.unit.advice import MENTION
 
 CATALOG = load_catalog()
-ROOMS = ("tools", "airflow", "policy", "catalog")  # what they say reaches a model
+ROOMS = ("dispatch", "workflows", "airflow", "policy", "catalog")  # what they say reaches a model
 DENIALS = re.compile(r"no tool here|own pages|by hand in the UI|no call (?:here )?does", re.IGNORECASE)
 LOOKS_LIKE_A_TOOL = re.compile(
     r"(?<![\w.])(?:list|get|create|update|delete|clear|set|pause|unpause|trigger|bulk|read|answer|cancel)_[a-z_]+[a-z]"
@@ -71,7 +71,7 @@ def test_no_sentence_names_a_tool_but_the_one_that_it_is_about(file: Path) -> No
         for name in MENTION.findall(text)
         if text != name and not text.startswith(f"{name}: ")  # a name by itself is an identifier
     ]
-    assert written == [], "Advise a call with next_call (tools/next_calls.py)."
+    assert written == [], "Advise a call with next_call (dispatch/next_calls.py)."
 
 
 @pytest.mark.parametrize("file", room_files(), ids=name_of)

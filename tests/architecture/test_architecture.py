@@ -21,13 +21,13 @@ DAGS = PACKAGE / "demo" / "dags"  # samples for an Airflow to load, not modules 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
-    frozenset({"commands"}),
-    frozenset({"console", "server", "demo", "settings"}),
-    frozenset({"tools"}),
+    frozenset({"server", "demo", "settings"}),
+    frozenset({"workflows"}),
+    frozenset({"dispatch"}),
     frozenset({"policy", "airflow"}),
     frozenset({"catalog", "task_logs"}),
     frozenset({"excerpt"}),
-    frozenset({"redact", "probe"}),
+    frozenset({"redact"}),
     frozenset(
         {"addresses", "errors", "near_names", "observe", "pace", "shares", "text", "throttle", "tokens", "toml_lines"}
     ),
@@ -42,13 +42,13 @@ LIBRARIES = {  # library -> the rooms that may import it
     "mcp": {"server", "demo"},
     "opentelemetry": {"airflow", "server"},
     "prometheus_client": {"server"},
-    "redis": {"tools"},
+    "redis": {"dispatch"},
     "spnego": {"airflow"},
     "starlette": {"server"},
     "uvicorn": {"server"},
 }
 LONGEST = 320  # lines of a module
-LONGEST_COMPOSITE = 200
+LONGEST_WORKFLOW = 200
 
 
 def modules() -> list[Path]:
@@ -156,26 +156,29 @@ def test_no_sentence_of_ours_looks_like_a_secret_to_our_own_redaction(file: Path
     assert [redact_text(sentence) for sentence in said] == said
 
 
-def composites() -> dict[str, Path]:
-    return {file.stem: file for file in (PACKAGE / "tools" / "composite").glob("*.py") if file.stem != "__init__"}
+def workflows() -> dict[str, Path]:
+    """The module of each workflow: a file or a folder called like its tool."""
+    files = [*(PACKAGE / "workflows").glob("*.py"), *(PACKAGE / "workflows").glob("*/__init__.py")]
+    named = {file.parent.name if file.stem == "__init__" else file.stem: file for file in files}
+    return {name: file for name, file in named.items() if name not in ("workflows", "shared")}
 
 
-def test_a_composite_is_one_file_of_at_most_two_hundred_lines() -> None:
-    lengths = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in composites().items()}
-    assert {name: length for name, length in lengths.items() if length > LONGEST_COMPOSITE} == {}
+def test_a_workflow_module_has_at_most_two_hundred_lines() -> None:
+    lengths = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in workflows().items()}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_WORKFLOW} == {}
 
 
-def test_a_composite_reaches_airflow_through_the_door_only() -> None:
-    for file in composites().values():
+def test_a_workflow_reaches_airflow_through_its_context_only() -> None:
+    for file in workflows().values():
         assert not [name for name in imports(parse(file)) if name.startswith("airflow_mcp.airflow")], name_of(file)
 
 
 def test_every_python_entry_has_its_module_and_every_such_module_its_entry() -> None:
     entries = {tool.name for tool in load_catalog().operations.values() if tool.entry.python}
-    assert entries == set(composites())
+    assert entries == set(workflows())
 
 
-def test_every_composite_has_an_async_run() -> None:
-    for file in composites().values():
+def test_every_workflow_has_an_async_run() -> None:
+    for file in workflows().values():
         functions = [node.name for node in parse(file).body if isinstance(node, ast.AsyncFunctionDef)]
         assert "run" in functions, f"{name_of(file)} has no async function `run`."

@@ -19,13 +19,13 @@ import httpx2
 from mcp import Client
 from mcp.types import TextContent, Tool
 
-from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.server.app import AirflowServer
-from airflow_mcp.dispatch.registry.instances import Instances
-from airflow_mcp.dispatch.dispatcher import Door
 from tests.bench import startup
 from tests.generated import snapshots
 from tests.task_logs import score

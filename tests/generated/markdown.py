@@ -13,9 +13,9 @@ from airflow_mcp.catalog.grammar import Record, Use
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import input_schema
 from airflow_mcp.catalog.versions import EVERYWHERE, Since
+from airflow_mcp.dispatch.dispatcher import DEFAULT_BUDGET
 from airflow_mcp.settings.connection import PREFIX
 from airflow_mcp.settings.read import FILE_ONLY, Settings
-from airflow_mcp.dispatch.dispatcher import DEFAULT_BUDGET
 
 _TOOLS_HEAD = """\
 # Tools

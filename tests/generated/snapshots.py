@@ -19,14 +19,14 @@ import httpx2
 from mcp import Client
 from mcp.types import Tool
 
-from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.policy.rules import parse_policy
-from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.dispatch.dispatcher import Door
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
-from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.policy.rules import parse_policy
+from airflow_mcp.server.app import AirflowServer
 
 FOLDER = Path(__file__).parent / "snapshots"
 EVERYTHING = ("@write", "@destructive", "@admin")

@@ -53,7 +53,9 @@ async def test_every_line_is_an_object_that_says_which_request_and_whose(
     assert (notice["level"], "caller" in notice, "request_id" in notice) == ("INFO", False, False)
     (failed,) = [line for line in lines if "cannot be written" in line["message"]]
     assert (failed["level"], failed["caller"], failed["request_id"]) == ("ERROR", "alice", "req-1")
-    assert [line["logger"] for line in lines if "can be read" in line["message"]] == ["airflow_mcp.server.http.refusals"]
+    assert [line["logger"] for line in lines if "can be read" in line["message"]] == [
+        "airflow_mcp.server.http.refusals"
+    ]
     requests = [line for line in lines if line["logger"] == "airflow_mcp.server.http.requests"]
     assert {line["request_id"] for line in requests if line["message"].startswith("POST")} == {"req-1"}
     assert [line for line in requests if re.fullmatch(r"POST /mcp 200 \d+\.\d{3} s from 127\.0\.0\.1", line["message"])]
@@ -125,7 +127,8 @@ def test_a_path_forges_no_line_and_brings_no_secret_in(airflow: FakeAirflow, tmp
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_line_whose_arguments_do_not_fit_shows_none_of_them(form: str) -> None:
-    script = "import logging, sys; from airflow_mcp.server.telemetry.logs import set_up_logging; set_up_logging(sys.argv[1]); "
+    script = "import logging, sys; from airflow_mcp.server.telemetry.logs import set_up_logging; "
+    script += "set_up_logging(sys.argv[1]); "
     script += "logging.getLogger('x').error('%d of %d', 'password=hunter2hunter2')"
     done = subprocess.run([sys.executable, "-c", script, form], capture_output=True, text=True, check=True)
     assert len(done.stderr.splitlines()) == 1

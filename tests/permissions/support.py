@@ -16,14 +16,14 @@ from mcp.types import CallToolResult
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.load import Catalog, Tool, load_catalog
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.policy.rules import parse_policy
-from airflow_mcp.server.app import AirflowServer
-from airflow_mcp.dispatch.safety.safeguards import Guard
-from airflow_mcp.dispatch.safety.plan_tokens import Plans
-from airflow_mcp.dispatch.safety.rate_limits import Rates
+from airflow_mcp.dispatch.dispatcher import Door
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
-from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.dispatch.safety.plan_tokens import Plans
+from airflow_mcp.dispatch.safety.rate_limits import Rates
+from airflow_mcp.dispatch.safety.safeguards import Guard
+from airflow_mcp.policy.rules import parse_policy
+from airflow_mcp.server.app import AirflowServer
 from tests.unit.assistant import A_TOKEN, Assistant
 from tests.unit.fake_airflow import FakeAirflow, Sent
 from tests.unit.samples import a_value

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.types import ElicitResult
 
-from airflow_mcp.errors import NotAllowedError, SettingsError
-from airflow_mcp.policy.rules import PerMinute
 from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.safety.rate_limits import CountedInMemory, Rates
+from airflow_mcp.errors import NotAllowedError, SettingsError
+from airflow_mcp.policy.rules import PerMinute
 from tests.permissions.kinds import more_tools
 from tests.permissions.support import Json, changes, connected, open_instances, patient
 from tests.permissions.world import World

@@ -12,9 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
-from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS, Bound, Plans, UsedInMemory
+from airflow_mcp.errors import NotAllowedError, SettingsError
 from tests.permissions.support import (
     ADMIN,
     CHANGING,

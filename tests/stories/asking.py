@@ -13,13 +13,13 @@ import httpx2
 from mcp import Client, MCPError
 from mcp.types import CallToolResult, TextContent
 
-from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.server.app import AirflowServer
-from airflow_mcp.dispatch.registry.instances import Instances
-from airflow_mcp.dispatch.dispatcher import Door
 from tests.e2e.harness import Json, Site, text_of
 
 CEILING = 100_000

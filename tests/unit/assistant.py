@@ -12,14 +12,14 @@ from anyio.from_thread import start_blocking_portal
 from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
-from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.catalog.load import Catalog, load_catalog
-from airflow_mcp.policy.rules import parse_policy
-from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.dispatch.dispatcher import Door
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
-from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.policy.rules import parse_policy
+from airflow_mcp.server.app import AirflowServer
 from tests.unit.advice import check_advice
 from tests.unit.fake_airflow import FakeAirflow
 

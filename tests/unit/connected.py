@@ -9,13 +9,13 @@ from typing import Any
 from mcp import Client
 
 from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.dispatch.registry.instances import Instances
+from airflow_mcp.dispatch.registry.listing import parse_toolsets
+from airflow_mcp.dispatch.registry.logins import clients_of
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.settings.connection import Connection
-from airflow_mcp.dispatch.registry.logins import clients_of
-from airflow_mcp.dispatch.registry.instances import Instances
-from airflow_mcp.dispatch.registry.listing import parse_toolsets
-from airflow_mcp.dispatch.dispatcher import Door
 from tests.unit.assistant import Assistant
 
 

@@ -10,9 +10,9 @@ from mcp import Client
 
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.catalog.schema import input_schema
-from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
+from airflow_mcp.server.app import AirflowServer
 from tests.unit.assistant import GENERATIONS, open_door
 from tests.unit.client_rules import RULES, Rule, schemas
 from tests.unit.fake_airflow import FakeAirflow

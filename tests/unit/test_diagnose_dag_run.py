@@ -33,10 +33,18 @@ class World:
         self.airflow.on("GET", RUN, self.runs[0]).on("GET", "/dags/etl/dagRuns", self._list_runs)
         self.airflow.on("GET", f"{RUN}/taskInstances", self._list).on("GET", "/dags/etl/tasks", page("tasks", tasks))
         self.airflow.on("GET", "/eventLogs", page("event_logs", [])).otherwise(self._read)
+        for task in {row["task_id"] for row in rows if row["map_index"] >= 0}:
+            self.airflow.on("GET", f"{RUN}/taskInstances/{task}/listMapped", self._list_mapped)
 
     def _list_runs(self, sent: Sent) -> Json:
         states = [value for name, value in sent.query if name == "state"]
         return page("dag_runs", [run for run in self.runs if not states or run["state"] in states])
+
+    def _list_mapped(self, sent: Sent) -> Json:
+        states = [value for name, value in sent.query if name == "state"]
+        task = sent.path.split("/")[-2]
+        rows = [row for row in self.rows if row["task_id"] == task and (not states or row["state"] in states)]
+        return page("task_instances", rows[: int(dict(sent.query)["limit"])], len(rows))
 
     def _list(self, sent: Sent) -> Json:
         states = [value for name, value in sent.query if name == "state"]
@@ -72,11 +80,81 @@ async def test_one_of_five_mapped_instances_is_named_with_its_error_in_few_reque
     assert answer["failed"] == "1: load[3]"
     assert answer["upstream_failed"] == "1: publish"
     (error,) = answer["errors"]
-    assert (error["error"], error["tasks"]) == ("ValueError: load", "1: load[3]")
+    assert (error["error"], error["tasks"]) == ("ValueError: load", "1: load[3] (4 of 5 succeeded)")
+    assert error["looked_at"].startswith("log of load[3], try 1: ")
+    assert error["looked_at"].endswith(" lines, 0 printed by the task")
     assert "etl.py:20 in transform" in error["log"]
     assert any(arguments.get("map_index") == 3 for _, arguments in calls_of(answer))
     assert len(world.airflow.sent) <= 8
     assert len(str(answer)) < 2_500
+
+
+def command(version: str, *output: str) -> str:
+    """The log of a bash command that printed this and failed."""
+    form = FORMS[version]
+    logger = "airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook"
+    source = logger if form.structured else "subprocess.py:106"
+    said = ["Running command: ['bash', '-c', 'load']", "Output:", *output, "Command exited with return code 1"]
+    wrapper = ("AirflowException", "Bash command failed. The command returned a non-zero exit code 1.")
+    return "".join(form.say(text, source=source) for text in said) + form.fail(wrapper)
+
+
+@every_version
+async def test_mapped_commands_that_end_in_the_same_words_for_other_reasons_are_two_errors(version: str) -> None:
+    world = World(version, *(instance("load", "failed", index) for index in range(4)))
+    reasons = ["fatal: bucket eu is closed", "fatal: key of partner 7 is unknown"]
+    world.log = lambda task, index, number: command(version, "start", reasons[index % 2], "bye")
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl", dag_run_id="r1")
+    first, second = answer["errors"]
+    assert first["error"].startswith("fatal: bucket eu is closed [AirflowException: Bash command failed.")
+    assert second["error"].startswith("fatal: key of partner 7 is unknown [AirflowException: Bash command failed.")
+    assert [error["tasks"] for error in (first, second)] == [
+        "2: load[0, 2] (0 of 4 succeeded)",
+        "2: load[1, 3] (0 of 4 succeeded)",
+    ]
+    assert "output, line 4: fatal: bucket eu is closed" in first["log"]
+    assert ", 3 printed by the task" in first["looked_at"]
+
+
+@every_version
+async def test_members_of_one_error_are_told_with_their_names_and_in_what_they_differ(version: str) -> None:
+    names = {1: "eu/west", 2: "ap", 3: "us east"}
+    rows = [
+        instance("load", "success" if index == 3 else "failed", index, rendered_map_index=name)
+        for index, name in names.items()
+    ]
+    world = World(version, *rows)
+    world.log = lambda task, index, number: command(version, f"fatal: partner {index} sent nothing")
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl", dag_run_id="r1")
+    (error,) = answer["errors"]
+    assert error["tasks"] == "2: load[1 eu/west, 2 ap] (1 of 3 succeeded)"
+    assert error["differ_in"] == "partner 1, partner 2"
+
+
+@every_version
+async def test_one_outage_of_airflow_is_one_error(version: str) -> None:
+    """The executor's words name the task instance, and so differ for each."""
+    world = World(version, *(instance(task) for task in ("extract", "load", "publish")))
+    world.log = lambda task, index, number: FORMS[version].say("begin")
+
+    def events(sent: Sent) -> Json:
+        task = dict(sent.query).get("task_id")
+        words = (
+            f"Executor LocalExecutor(parallelism=8) reported that the task instance <TaskInstance: etl.{task} r1 "
+            f"[running]> finished with state failed, but the task instance's state attribute is running."
+        )
+        event = {"event": "state mismatch", "extra": words, "dag_id": "etl", "run_id": "r1", "task_id": task}
+        return page("event_logs", [event | {"map_index": -1, "try_number": 1, "event_log_id": 1}])
+
+    world.airflow.on("GET", "/eventLogs", events)
+    async with assistant(world.airflow) as someone:
+        answer = await someone.ask("diagnose_dag_run", dag_id="etl", dag_run_id="r1")
+    (error,) = answer["errors"]
+    assert "still had it running: the worker ended, or lost Airflow's API server" in error["error"]
+    assert "TaskInstance" not in error["error"]
+    assert error["tasks"] == "3: extract, load, publish"
 
 
 @every_version
@@ -227,7 +305,9 @@ async def test_the_task_instance_that_a_link_is_about_is_among_those_that_are_re
     world.log = lambda _, index, __: FORMS[version].fail(("KeyError", "rare") if index == 171 else ("OSError", "usual"))
     async with assistant(world.airflow) as someone:
         answer = await someone.ask("diagnose_dag_run", url="/dags/etl/runs/r1/tasks/load/mapped/171")
-    assert {error["error"]: error["tasks"] for error in answer["errors"]}["KeyError: rare"] == "1: load[171]"
+    assert {error["error"]: error["tasks"] for error in answer["errors"]}[
+        "KeyError: rare"
+    ] == "1: load[171] (0 of 300 succeeded)"
     assert world.logs_read == 24
 
 

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from airflow_mcp.dispatch.registry.logins import clients_of
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.settings.connection import Connection
-from airflow_mcp.dispatch.registry.logins import clients_of
 
 WAYS = {
     "google": ({"auth": "google"}, "google.auth", "google"),

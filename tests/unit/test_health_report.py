@@ -13,10 +13,10 @@ from mcp import Client
 
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
-from airflow_mcp.dispatch.registry.instances import Instances
-from airflow_mcp.dispatch.dispatcher import Door
 from tests.unit.assistant import A_TOKEN, GENERATIONS, Assistant, assistant, calls_of
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.logs import line, printed, raised, row

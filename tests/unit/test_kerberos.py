@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.airflow.auth.kerberos import Kerberos
+from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.airflow.wire import Request
 from airflow_mcp.errors import LoginError
 from tests.http.upstream import upstream

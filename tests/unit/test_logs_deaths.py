@@ -254,3 +254,55 @@ async def test_a_task_that_never_started_because_of_another_names_that_one(versi
         answer = await someone.ask("read_task_log", **PATHS)
     assert "never started (state upstream_failed)" in answer["hint"]
     assert answer["hint"].endswith("Failed in this run: extract, check.")
+
+
+@every_version
+@pytest.mark.parametrize(
+    ("state", "meaning"),
+    [
+        ("queued", "it never started, or could not reach Airflow's API"),
+        ("running", "the worker ended, or lost Airflow's API server"),
+        ("success", "a race of Airflow's own"),
+    ],
+)
+async def test_what_the_executor_reported_is_told_by_the_state_that_airflow_had(
+    version: str, state: str, meaning: str
+) -> None:
+    why = 'Traceback (most recent call last):\n  File "worker.py", line 3, in run\nOSError: node wk-3 is gone'
+    words = (
+        f"Executor CeleryExecutor(parallelism=8) reported that the task instance <TaskInstance: etl.load r [{state}]> "
+        f"finished with state failed, but the task instance's state attribute is {state}. Learn more: {HELP}#x "
+        f"Extra info: {why}"
+    )
+    airflow = airflow_with(version, FORMS[version].say("begin"))
+    airflow.on("GET", "/eventLogs", page("event_logs", [event("state mismatch", words)]))
+    async with assistant(airflow) as someone:
+        verdict = (await someone.ask("read_task_log", **PATHS))["verdict"]
+    assert meaning in verdict
+    assert "node wk-3 is gone" in verdict
+    assert "TaskInstance:" not in verdict
+
+
+@every_version
+async def test_a_task_that_airflow_handled_is_not_said_to_have_been_killed(version: str) -> None:
+    form = FORMS[version]
+    handled = (
+        row("::group::Post Execute")
+        if form.structured
+        else line("Marking task as FAILED. dag_id=etl").replace("etl.py:20", "taskinstance.py:1226")
+    )
+    answer = await read(version, form.say("no such table: orders", "error") + handled)
+    assert "verdict" not in answer
+    assert answer["error"] == "no such table: orders"
+
+
+@every_version
+@pytest.mark.parametrize("text", ["setting WAREHOUSE is missing", "0 rows were loaded", "3 files are locked"])
+async def test_a_text_given_to_sys_exit_is_the_reason_whatever_digits_are_in_it(version: str, text: str) -> None:
+    form = FORMS[version]
+    if form.structured:
+        log = row("Task exited", "error", exit_code=text)
+    else:
+        log = job(f"Task failed due to SystemExit({text})", "ERROR") + job("Task exited with return code 1")
+    answer = await read(version, form.say("begin") + log)
+    assert answer["verdict"] == f"The process ended itself with the words: {text}"

@@ -14,7 +14,9 @@ from airflow_mcp.task_logs.excerpt import describe
 from airflow_mcp.task_logs.log_window import read_request
 from airflow_mcp.task_logs.scan import LogScan, WindowScan
 from tests.unit.assistant import GENERATIONS, assistant, calls_of
-from tests.unit.logs import FORMS, PATHS, airflow_with, line, printed, raised, read, row, word
+from tests.unit.fake_airflow import Reply
+from tests.unit.logs import FORMS, INSTANCE, PATHS, airflow_with, line, printed, raised, read, row, word
+from tests.unit.samples import task_instance
 
 pytestmark = pytest.mark.anyio
 every_version = pytest.mark.parametrize("version", GENERATIONS)
@@ -330,3 +332,55 @@ async def test_a_record_nested_deeper_than_python_likes_is_read_all_the_same(ver
     log = form.say(deep) + odd + form.fail(OVERFLOW)
     assert (await read(version, log))["error"].startswith("OverflowError")
     assert (await read(version, log, grep="Overflow"))["matched"] >= 1
+
+
+async def test_what_airflow_3_writes_behind_the_error_counts_as_printed_before_it() -> None:
+    form = FORMS["3.3.2"]
+    log = [form.fail(("RuntimeError", "import stopped")), form.say("::group::Post Execute")]
+    log += [form.say("file 3 of 7 is encrypted", source="task.stdout"), form.say("::endgroup::")]
+    answer = await read("3.3.2", "".join(log))
+    assert answer["error"].startswith("RuntimeError: import stopped")
+    assert answer["printed"] == 1
+    ended = row("Task exited", "error", exit_code=3) + "".join(log[1:])
+    answer = await read("3.3.2", ended)
+    assert "exit code 3" in answer["verdict"]
+    assert "file 3 of 7 is encrypted" in answer["cause"]
+
+
+@every_version
+async def test_a_message_that_is_long_keeps_both_ends(version: str) -> None:
+    form = FORMS[version]
+    text = f"payload rejected: {'x' * 90_000} reason: field 'iban' is not valid"
+    answer = await read(version, form.fail(("ValueError", text)) + form.say("end"))
+    assert answer["error"].startswith("ValueError: payload rejected: xxx")
+    assert "reason: field 'iban' is not valid" in answer["error"]
+
+
+@every_version
+async def test_the_cause_of_a_command_is_told_beside_the_error_with_its_place(version: str) -> None:
+    form = FORMS[version]
+    logger = "airflow.task.hooks.airflow.providers.standard.hooks.subprocess.SubprocessHook"
+    source = logger if form.structured else "subprocess.py:106"
+    said = ["Output:", 'Exception in thread "main" java.lang.RuntimeException: cannot open orders']
+    said += [
+        "\tat Load.main(Load.java:9)",
+        "Caused by: java.io.IOException: disk is full",
+        "\tat Load.open(Load.java:3)",
+    ]
+    log = "".join(form.say(text, source=source) for text in [*said, "Command exited with return code 1"])
+    answer = await read(version, log + form.fail(("AirflowException", "Bash command failed. The command returned 1.")))
+    assert answer["cause"].startswith("IOException: disk is full [led to RuntimeException: cannot open orders]")
+    assert "output, line 2: RuntimeException: cannot open orders" in answer["error"]
+    assert answer["printed"] == 4
+    assert answer["lines"] >= 7
+
+
+@every_version
+async def test_the_name_of_a_mapped_instance_and_its_tries_are_told(version: str) -> None:
+    log = FORMS[version].fail(OVERFLOW)
+    airflow = airflow_with(version, log, map_index=3, rendered_map_index="eu/west", try_number=2)
+    airflow.on("GET", f"{INSTANCE}/3", task_instance("load", map_index=3, rendered_map_index="eu/west", try_number=2))
+    airflow.on("GET", f"{INSTANCE}/logs/2", Reply(200, log))
+    async with assistant(airflow) as someone:
+        answer = await someone.ask("read_task_log", **PATHS, map_index=3)
+    assert (answer["rendered_map_index"], answer["try_number"], answer["tries"]) == ("eu/west", 2, 2)

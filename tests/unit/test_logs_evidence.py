@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.operations.executor import Operations
+from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
 from airflow_mcp.policy.decide import Within
 from airflow_mcp.policy.effects import effects_of
 from airflow_mcp.task_logs import DecisiveError, cause_of_text
-from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
-from airflow_mcp.dispatch.operations.executor import Operations
 from airflow_mcp.workflows.shared.evidence import read_evidence
 from tests.unit.assistant import GENERATIONS, open_door
 from tests.unit.fake_airflow import Reply

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.catalog.versions import Generation
+from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.operations.executor import Operations
+from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
 from airflow_mcp.policy.decide import Within
 from airflow_mcp.policy.effects import effects_of
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.task_logs.log_tail import LogTail
 from airflow_mcp.task_logs.log_window import read_request
 from airflow_mcp.task_logs.scan import WindowScan
-from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
-from airflow_mcp.dispatch.operations.executor import Operations
 from airflow_mcp.workflows.shared.log_stream import FORMS as FORM_OF
 from airflow_mcp.workflows.shared.log_stream import read_log
 from tests.unit.assistant import A_TOKEN, GENERATIONS, assistant, talking, text_of

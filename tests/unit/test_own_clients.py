@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack
 import anyio
 import pytest
 
+from airflow_mcp.airflow.auth.method import Asked, Proof, Way, bearer
 from airflow_mcp.airflow.callers import Own, Presented
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.airflow.clients import OwnClients
-from airflow_mcp.airflow.auth.method import Asked, Proof, Way, bearer
 from airflow_mcp.airflow.wire import Request
-from airflow_mcp.errors import LoginError, LoginOnHoldError
 from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.errors import LoginError, LoginOnHoldError
 from tests.unit.assistant import A_TOKEN
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 

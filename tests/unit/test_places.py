@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 import anyio
 import pytest
 
+from airflow_mcp.airflow.auth.method import Asked, Proof, Way, bearer
 from airflow_mcp.airflow.callers import Own, Presented
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.airflow.clients import OwnClients
-from airflow_mcp.airflow.auth.method import Asked, Proof, Way, bearer
 from airflow_mcp.airflow.wire import Request
 from airflow_mcp.errors import AirflowUnreachableError
 from tests.unit.assistant import A_TOKEN

@@ -9,9 +9,9 @@ import pytest
 from mcp import MCPError
 
 from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.policy.rules import parse_policy
-from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from tests.unit.assistant import ERAS, GENERATIONS, assistant
 from tests.unit.fake_airflow import FakeAirflow
 from tests.unit.manifests import write_manifests

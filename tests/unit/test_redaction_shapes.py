@@ -27,6 +27,43 @@ COUNTS = [
 ]
 
 
+CODE = [
+    "def get_token(self) -> str:",
+    "self._token = token",
+    "create(dsn=dsn, credentials=credentials)",
+    "password = settings.DB, token=self.value",
+    "keyfile = fields(extra, 'keyfile_dict'); access_key = get_field(extra, 'access_key')",
+    "proxies = options.pop('proxies', options.pop('proxy', None))",
+    "token = f'{conn.extra_dejson}'",
+    "raise Error(f'no access token: {result.get('error')}')",
+    "request.headers['Authorization'] = 'Bearer ' + token",
+    "ARG_PASSWORD = Arg(('--password',), help='Password of the user', action='store_true')",
+    "ACCESS_KEY_VARS = ('AZURE_STORAGE_ACCOUNT_KEY', 'AZURE_STORAGE_ACCESS_KEY')",
+    "hash the password\n    :param password: the new one",
+    "Secrets and tokens\n==================\n",
+    "class Denied(Credentials):  # type: ignore",
+    "(28000): Access denied for user 'etl'@'h' (using password: YES)",
+    "ObjectStoragePath('s3://aws_default@bucket/')",
+    "showing the basic BranchPythonOperator",
+    '"password": "Password for the package index (will be masked)"',
+    "AIRFLOW__SECRETS__BACKEND: airflow.secrets.local_filesystem.LocalFilesystemBackend",
+    "fernet_key:\n  description: |\n    Key of the connections\n  type: string\n  default: ~\n",
+]
+NO_CODE = [
+    "password=hunter2",
+    "password = settings.DB.hunter2!",
+    "self._token = 'token'",
+    "token=tokenhunter2",
+    "password = get('password', 'hunter2')",
+    "ARG_PASSWORD = Arg('--password', default='hunter2')",
+    "fernet_key:\n  description: Key\n  type: string\n  default: hunter2\n",
+    "s3://key:hunter2@bucket/",
+    "PWD={hunter2};",
+    "password: YES-hunter2",
+    "SECRETS = ('AZURE_STORAGE_ACCESS_KEY', 'hunter2')",
+]
+
+
 def leaks(value: Any, secret: str) -> list[str]:
     """Parts of the secret, of eight characters and more, that are readable in the value."""
     written = json.dumps(value, ensure_ascii=False)
@@ -53,9 +90,26 @@ def test_each_shape_says_whether_it_is_masked() -> None:
     assert len(MASKED) > 350
 
 
-@pytest.mark.parametrize("text", COUNTS)
-def test_a_count_a_folder_a_reference_and_another_key_are_no_secrets(text: str) -> None:
+@pytest.mark.parametrize("text", COUNTS + CODE)
+def test_a_count_a_folder_a_reference_code_and_another_key_are_no_secrets(text: str) -> None:
     assert redact_text(text) == text
+
+
+@pytest.mark.parametrize("text", NO_CODE)
+def test_a_secret_that_looks_like_code_is_masked(text: str) -> None:
+    masked = redact_text(text)
+    assert "***" in masked
+    assert "hunter2" not in masked
+
+
+def test_a_description_of_a_secret_stays_and_its_values_go() -> None:
+    described = {"type": "string", "title": "Password", "default": SECRET}
+    assert redact({"password": described}) == {"password": described | {"default": "***"}}
+    assert redact({"token": {"label": "Token", "schema": described}}) == {
+        "token": {"label": "Token", "schema": described | {"default": "***"}}
+    }
+    assert redact({"password": described | {"other": SECRET}}) == {"password": "***"}
+    assert redact({"credentials": {"type": "basic", "label": SECRET}}) == {"credentials": "***"}
 
 
 @pytest.mark.parametrize("key", ["partition", "xcom", "state", "variable", "primary", "foreign", "sort"])

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.airflow.credentials import Credentials
-from airflow_mcp.airflow.callers import Own, Presented
-from airflow_mcp.airflow.client import AirflowClient
-from airflow_mcp.airflow.clients import OwnClients
 from airflow_mcp.airflow.auth.caller import CallersToken
 from airflow_mcp.airflow.auth.exchange import Exchange, Exchanged
 from airflow_mcp.airflow.auth.kerberos import Kerberos
 from airflow_mcp.airflow.auth.keycloak import Keycloak
-from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
 from airflow_mcp.airflow.auth.method import Way
+from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
+from airflow_mcp.airflow.callers import Own, Presented
+from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.clients import OwnClients
+from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.airflow.wire import Request
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.errors import LoginError, LoginRefusedError

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.dispatch.operations.ui_links import link_of, parse_link, read_link
+from airflow_mcp.errors import InvalidArgumentsError
 from tests.permissions.support import NO_PAYROLL, connected
 from tests.unit.assistant import GENERATIONS, Json, assistant, calls_of, table
 from tests.unit.fake_airflow import FakeAirflow, Reply

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mcp.addresses import peer_of
-from airflow_mcp.shares import ALONE, Shares
 from airflow_mcp.dispatch.safety.rate_limits import WINDOW, RecentCalls
+from airflow_mcp.shares import ALONE, Shares
 
 
 @given(places=st.integers(2, 64), others=st.integers(0, 3))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_mcp.airflow.callers import Identify, Own, Presented
 from airflow_mcp.airflow.auth.method import Asked, Proof, Way, bearer, or_blind
+from airflow_mcp.airflow.callers import Identify, Own, Presented
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import LoginError, LoginRefusedError
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
 from airflow_mcp.airflow.auth.method import Asked, Proof, Way
+from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
 
 
 class ClientCredentials(Way):

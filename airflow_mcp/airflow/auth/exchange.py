@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_mcp.airflow.callers import Identify, Own, Presented
 from airflow_mcp.airflow.auth.airflow_login import log_in
-from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
 from airflow_mcp.airflow.auth.method import Asked, Proof, Way
+from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
+from airflow_mcp.airflow.callers import Identify, Own, Presented
 from airflow_mcp.errors import LoginError, LoginRefusedError
 
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"

@@ -8,8 +8,8 @@ from typing import Any
 import anyio
 
 from airflow_mcp.airflow.auth.extras import require_library
-from airflow_mcp.airflow.auth.threads import in_thread
 from airflow_mcp.airflow.auth.method import Asked, Proof, Way, bearer, is_token
+from airflow_mcp.airflow.auth.threads import in_thread
 from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten

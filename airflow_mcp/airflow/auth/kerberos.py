@@ -8,8 +8,8 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from airflow_mcp.airflow.auth.extras import require_library
-from airflow_mcp.airflow.auth.threads import in_thread
 from airflow_mcp.airflow.auth.method import ONCE, Asked, Proof, Way
+from airflow_mcp.airflow.auth.threads import in_thread
 from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten

@@ -8,8 +8,8 @@ from typing import Any
 import anyio
 
 from airflow_mcp.airflow.auth.extras import require_library
-from airflow_mcp.airflow.auth.threads import in_thread
 from airflow_mcp.airflow.auth.method import Asked, Proof, Way, bearer, is_token
+from airflow_mcp.airflow.auth.threads import in_thread
 from airflow_mcp.airflow.network import Network
 from airflow_mcp.airflow.unreachable import BROKEN
 from airflow_mcp.catalog.versions import Generation

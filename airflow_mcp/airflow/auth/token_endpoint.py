@@ -15,9 +15,9 @@ import anyio
 import httpx2
 
 from airflow_mcp.addresses import is_sheltered
-from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.auth.backoff import Backoff
 from airflow_mcp.airflow.auth.method import EARLY, LONGEST, Proof, bearer, is_token
+from airflow_mcp.airflow.bodies import read_whole
 from airflow_mcp.airflow.unreachable import BROKEN
 from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import MASK, redact_text

@@ -16,6 +16,7 @@ from airflow_mcp.text import clean, in_strings
 
 WHOLE = 100_000  # characters of a value that a composite works with
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:00)")
+_MOST_LISTS = 8  # lists in each other on the way to a key
 _BATCH = 500  # items whose size is counted at once
 
 
@@ -94,12 +95,12 @@ def tidy(value: Any) -> Any:
     return value
 
 
-def walk(value: Any, path: list[str]) -> Any:
-    """What stands at a path of keys; lists are walked item by item."""
+def walk(value: Any, path: list[str], depth: int = 0) -> Any:
+    """What stands at a path of keys; lists are walked item by item, as deep as Airflow nests any."""
     if not path or value is None:
         return value
-    if isinstance(value, list):
-        return [walk(item, path) for item in value]
+    if isinstance(value, list) and depth < _MOST_LISTS:
+        return [walk(item, path, depth + 1) for item in value]
     return walk(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json, Record
+from airflow_mcp.dispatch.answer.normalize import MOMENT, dumps, tidy
+from airflow_mcp.dispatch.next_calls import NextCall
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.excerpt import show_id
 from airflow_mcp.redact import is_masked, redact
 from airflow_mcp.text import clean, escape_in_sentence, escape_unseen, in_strings, shorten
-from airflow_mcp.dispatch.next_calls import NextCall
-from airflow_mcp.dispatch.answer.normalize import MOMENT, dumps, tidy
 
 CELL = 300  # characters of one cell in a list
 _SMALLEST_CELL = 20

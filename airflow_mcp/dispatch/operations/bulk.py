@@ -9,13 +9,13 @@ from airflow_mcp.airflow import wire
 from airflow_mcp.catalog.grammar import Bulk, Json, Parameter, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
+from airflow_mcp.dispatch.gather import together
+from airflow_mcp.dispatch.operations.prepare import Send
+from airflow_mcp.dispatch.operations.result import Reply
 from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundError, UnusableAnswerError
 from airflow_mcp.excerpt import excerpt_text
 from airflow_mcp.policy.decide import Within, decide
 from airflow_mcp.policy.effects import Effect, effects_of, touched_by
-from airflow_mcp.dispatch.operations.prepare import Send
-from airflow_mcp.dispatch.operations.result import Reply
-from airflow_mcp.dispatch.gather import together
 
 if TYPE_CHECKING:
     from airflow_mcp.dispatch.caller import Caller

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
+from airflow_mcp.dispatch.operations.result import Reply
 from airflow_mcp.errors import AirflowError, AirflowMcpError, InvalidArgumentsError
 from airflow_mcp.policy.decide import Within, decide, decide_call
 from airflow_mcp.policy.effects import Effect, touched_by
-from airflow_mcp.dispatch.operations.result import Reply
 
 if TYPE_CHECKING:
     from airflow_mcp.dispatch.caller import Caller

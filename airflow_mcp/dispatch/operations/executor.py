@@ -15,6 +15,13 @@ from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
+from airflow_mcp.dispatch.answer.normalize import WHOLE, texts_at
+from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.operations import bulk, settlement
+from airflow_mcp.dispatch.operations.dag_files import dags_by_file
+from airflow_mcp.dispatch.operations.dag_filters import effects_by_row, listing_of
+from airflow_mcp.dispatch.operations.prepare import patched, require_new, require_written, resolve
+from airflow_mcp.dispatch.operations.result import Reply, read_reply
 from airflow_mcp.errors import (
     AirflowMcpError,
     AirflowUnreachableError,
@@ -27,14 +34,6 @@ from airflow_mcp.errors import (
 from airflow_mcp.policy.decide import Asker, decide, decide_call, depends_on, reveals_secrets
 from airflow_mcp.policy.effects import Effect, effects_of, touched_by
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.answer.normalize import WHOLE, texts_at
-from airflow_mcp.dispatch.operations import bulk
-from airflow_mcp.dispatch.operations import settlement
-from airflow_mcp.dispatch.operations.dag_filters import effects_by_row, listing_of
-from airflow_mcp.dispatch.operations.dag_files import dags_by_file
-from airflow_mcp.dispatch.operations.prepare import patched, require_new, require_written, resolve
-from airflow_mcp.dispatch.operations.result import Reply, read_reply
 
 PAGE = 100  # rows asked for by default: the most that Airflow gives unless its operator raised it
 _MOST_RUNS = 20  # whose task instances are read to tell which mapped ones a dry run of Airflow 2 means

@@ -11,7 +11,7 @@ from airflow_mcp.airflow import wire
 from airflow_mcp.catalog.grammar import Json, Parameter
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundError
+from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundError, UnusableAnswerError
 from airflow_mcp.redact import MASK, is_masked
 
 Send = Callable[[Tool, Json], Awaitable[Any]]  # one operation's raw answer
@@ -44,6 +44,8 @@ async def resolve(tool: Tool, arguments: Json, catalog: Catalog, version: Versio
         used = {*source.asks.values(), *(use.name for use in operation.entry.params if not source.asks)}
         kept = used & set(route.slots if route else ())
         arguments = {key: value for key, value in arguments.items() if key not in used - kept}
+        if not isinstance(raw, dict) or not isinstance(raw.get(source.field), str | int):
+            raise UnusableAnswerError(f"Airflow {version} answered {operation.name} without {source.field}.", 200)
         arguments[name] = raw[source.field]
     return arguments
 

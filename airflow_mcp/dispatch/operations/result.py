@@ -8,9 +8,9 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
+from airflow_mcp.dispatch.answer.normalize import WHOLE, normalise, sizes_of
 from airflow_mcp.errors import UnusableAnswerError
 from airflow_mcp.pace import Pace
-from airflow_mcp.dispatch.answer.normalize import WHOLE, normalise, sizes_of
 
 PLAIN = Record(keep=())
 _RUN_NAMES = ("dag_id", "dag_run_id", "task_id")

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from airflow_mcp.catalog.grammar import Json, Noun
 from airflow_mcp.catalog.load import Tool
-from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
-from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal
-from airflow_mcp.policy.effects import Effect, Touched, touched_by
-from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.answer.normalize import WHOLE, texts_at
+from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.operations.dag_files import dags_by_file
 from airflow_mcp.dispatch.operations.executor import PAGE, Operations
 from airflow_mcp.dispatch.operations.result import Reply
+from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
+from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal
+from airflow_mcp.policy.effects import Effect, Touched, touched_by
 
 _FIELDS: dict[Noun, str] = {"dag": "dag_id", "pool": "name", "variable": "key", "connection": "connection_id"}
 _MOST_PAGES = 5  # requests to fill one answer

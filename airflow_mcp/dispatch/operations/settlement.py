@@ -16,6 +16,9 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.catalog.read_back import ReadBack
 from airflow_mcp.catalog.versions import Version
+from airflow_mcp.dispatch.gather import together
+from airflow_mcp.dispatch.operations import bulk
+from airflow_mcp.dispatch.operations.result import PLAIN, Reply, name_of
 from airflow_mcp.errors import (
     AirflowMcpError,
     AirflowUnreachableError,
@@ -27,9 +30,6 @@ from airflow_mcp.policy.decide import decide
 from airflow_mcp.policy.effects import Effect, touched_by
 from airflow_mcp.redact import MASK
 from airflow_mcp.text import clean, in_strings
-from airflow_mcp.dispatch.operations import bulk
-from airflow_mcp.dispatch.operations.result import PLAIN, Reply, name_of
-from airflow_mcp.dispatch.gather import together
 
 if TYPE_CHECKING:
     from airflow_mcp.dispatch.caller import Caller

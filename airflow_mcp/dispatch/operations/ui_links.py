@@ -15,10 +15,10 @@ from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.redact import redact_text
 from airflow_mcp.dispatch.operations.link_text import is_login, links_in
 from airflow_mcp.dispatch.operations.result import Reply
+from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.redact import redact_text
 
 _LISTS = {  # pages of 2.x that list, behind them /list/: the page of 3.x
     "home": "dags", "dagrun": "dag_runs", "taskinstance": "task_instances", "pool": "pools", "job": "jobs",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_mcp.catalog.load import Catalog, load_catalog
+from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.dispatch.registry.instances import Instances
+from airflow_mcp.dispatch.registry.logins import clients_of
+from airflow_mcp.dispatch.safety.safeguards import Guard
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.observe import NOBODY, Observer
 from airflow_mcp.policy.rules import Policy, parse_policy
-from airflow_mcp.dispatch.safety.safeguards import Guard
-from airflow_mcp.dispatch.registry.logins import clients_of
-from airflow_mcp.dispatch.registry.instances import Instances
-from airflow_mcp.dispatch.dispatcher import Door
 
 if TYPE_CHECKING:
     from airflow_mcp.settings.read import Settings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
-from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.errors import InvalidArgumentsError
 
 
 def unwrap(way: Tool, arguments: Json, catalog: Catalog) -> tuple[Tool, Json]:

@@ -15,16 +15,16 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import input_schema
 from airflow_mcp.catalog.versions import Version
+from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.dispatcher import DEFAULT_BUDGET, Door, error_answer
+from airflow_mcp.dispatch.registry.forwarding import unwrap
+from airflow_mcp.dispatch.registry.listing import listed
+from airflow_mcp.dispatch.registry.search import Found, Index
+from airflow_mcp.dispatch.safety.audit import Entry
+from airflow_mcp.dispatch.safety.masked_arguments import shown
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError
 from airflow_mcp.policy.decide import may_ask_for_plan, offers
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.registry.forwarding import unwrap
-from airflow_mcp.dispatch.safety.masked_arguments import shown
-from airflow_mcp.dispatch.safety.audit import Entry
-from airflow_mcp.dispatch.registry.listing import listed
-from airflow_mcp.dispatch.dispatcher import DEFAULT_BUDGET, Door, error_answer
-from airflow_mcp.dispatch.registry.search import Found, Index
 
 _SMALLEST_SHARE = 600  # characters of each Airflow's answer, however many there are
 _DETECTION_SECONDS = 1.0  # what a list may wait for Airflow to say its version

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from airflow_mcp.airflow.credentials import Credentials
-from airflow_mcp.airflow.client import AirflowClient
-from airflow_mcp.airflow.clients import Clients, OwnClients
 from airflow_mcp.airflow.auth.caller import by_callers_token
 from airflow_mcp.airflow.auth.client_credentials import ClientCredentials
 from airflow_mcp.airflow.auth.exchange import Exchange, by_exchange
@@ -16,6 +13,9 @@ from airflow_mcp.airflow.auth.kerberos import Kerberos
 from airflow_mcp.airflow.auth.keycloak import Keycloak
 from airflow_mcp.airflow.auth.mwaa import Mwaa
 from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
+from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.clients import Clients, OwnClients
+from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.airflow.naming import Naming
 from airflow_mcp.airflow.network import Network
 from airflow_mcp.observe import NOBODY, Observer

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.safety.audit_file import AuditFile, this_process
 from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.excerpt import show_id
-from airflow_mcp.dispatch.safety.audit_file import AuditFile, this_process
 
 if TYPE_CHECKING:
     from airflow_mcp.dispatch.caller import Caller
@@ -31,7 +31,9 @@ class Entry:
     access: str
     caller: str
     instance: str
-    arguments: Json = field(default_factory=dict[str, Any])  # as they may be shown (tools/guarding/arguments.py)
+    arguments: Json = field(
+        default_factory=dict[str, Any]
+    )  # as they may be shown (dispatch/safety/masked_arguments.py)
     request_id: str = ""
     through: str = ""  # the tool that ran this one
     http_request_id: str = ""

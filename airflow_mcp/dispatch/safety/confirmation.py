@@ -8,21 +8,21 @@ from dataclasses import asdict, dataclass, field
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.catalog.schema import SMALLEST_ANSWER
+from airflow_mcp.dispatch.answer import render
+from airflow_mcp.dispatch.caller import Caller, Question
+from airflow_mcp.dispatch.next_calls import NextCall, is_repeatable, next_call
+from airflow_mcp.dispatch.operations.executor import Operations
+from airflow_mcp.dispatch.safety.approval import Approval, question
+from airflow_mcp.dispatch.safety.audit import Entry
+from airflow_mcp.dispatch.safety.masked_arguments import shown, spelt_out
+from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS, Bound
+from airflow_mcp.dispatch.safety.preview import Targets, named, work_out
+from airflow_mcp.dispatch.safety.safeguards import Guard
+from airflow_mcp.dispatch.workflow_context import Room
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.excerpt import show_id
 from airflow_mcp.policy.decide import Decision, decide_call, depends_on, refusal, stricter
 from airflow_mcp.policy.effects import Effect, strictest_class
-from airflow_mcp.dispatch.answer import render
-from airflow_mcp.dispatch.caller import Caller, Question
-from airflow_mcp.dispatch.safety.approval import Approval, question
-from airflow_mcp.dispatch.safety.masked_arguments import shown, spelt_out
-from airflow_mcp.dispatch.safety.audit import Entry
-from airflow_mcp.dispatch.safety.safeguards import Guard
-from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS, Bound
-from airflow_mcp.dispatch.safety.preview import Targets, named, work_out
-from airflow_mcp.dispatch.workflow_context import Room
-from airflow_mcp.dispatch.next_calls import NextCall, is_repeatable, next_call
-from airflow_mcp.dispatch.operations.executor import Operations
 
 _HINT = (
     "Nothing was changed. With this plan the same call does exactly what the preview shows; it is good once, for "

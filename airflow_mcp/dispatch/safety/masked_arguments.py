@@ -8,11 +8,11 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.ids import id_arguments
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
+from airflow_mcp.dispatch.operations.bulk import WORDS
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.excerpt import show_id
 from airflow_mcp.redact import MASK, mask_values, redact
 from airflow_mcp.text import clean, in_strings
-from airflow_mcp.dispatch.operations.bulk import WORDS
 
 
 def shown(tool: Tool | None, arguments: Json, catalog: Catalog) -> Json:

@@ -7,17 +7,17 @@ from importlib import import_module
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
-from airflow_mcp.pace import paced
-from airflow_mcp.policy.decide import Within, decide
-from airflow_mcp.policy.effects import Effect, Touched, effects_of, names_in, reaching, touched_by
+from airflow_mcp.dispatch.answer.render import CELL
 from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.safety.masked_arguments import shown
-from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
 from airflow_mcp.dispatch.operations.bulk import find_targets
 from airflow_mcp.dispatch.operations.dag_filters import is_by_row, shared_arguments
 from airflow_mcp.dispatch.operations.executor import Operations
 from airflow_mcp.dispatch.operations.result import NAME_FIELDS, Reply, dags_of, name_of
-from airflow_mcp.dispatch.answer.render import CELL
+from airflow_mcp.dispatch.safety.masked_arguments import shown
+from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
+from airflow_mcp.pace import paced
+from airflow_mcp.policy.decide import Within, decide
+from airflow_mcp.policy.effects import Effect, Touched, effects_of, names_in, reaching, touched_by
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def named(door: Operations, tool: Tool, arguments: Json) -> tuple[str, ...]:
 
 async def _of_composite(door: Operations, tool: Tool, arguments: Json, caller: Caller) -> tuple[Reply, Json]:
     """A composite with a dry run has `targets` beside `run`: its rows, and facts that are shown with them."""
-    find = import_module(f"airflow_mcp.tools.composite.{tool.name}").targets
+    find = import_module(f"airflow_mcp.workflows.{tool.name}").targets
     within = Within(tool, effects_of(tool, arguments))
     inner = InnerDoor(door, within, caller, await door.version(caller), Room(0, 0))
     rows, facts = await find(inner, arguments)

@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from airflow_mcp.dispatch.safety.rate_limits import WINDOW
 from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.throttle import Sometimes
 from airflow_mcp.tokens import digest
-from airflow_mcp.dispatch.safety.rate_limits import WINDOW
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -7,14 +7,14 @@ import time
 
 import anyio
 
-from airflow_mcp.errors import AirflowUnreachableError, LoginError
-from airflow_mcp.observe import NOBODY, Observer
-from airflow_mcp.policy.rules import Policy
-from airflow_mcp.throttle import Sometimes
 from airflow_mcp.dispatch.safety.audit import Audit, Entry
 from airflow_mcp.dispatch.safety.plan_tokens import Plans
 from airflow_mcp.dispatch.safety.rate_limits import Rates
 from airflow_mcp.dispatch.safety.redis_store import SharedMemory
+from airflow_mcp.errors import AirflowUnreachableError, LoginError
+from airflow_mcp.observe import NOBODY, Observer
+from airflow_mcp.policy.rules import Policy
+from airflow_mcp.throttle import Sometimes
 
 _sometimes = Sometimes(logging.getLogger(__name__))
 

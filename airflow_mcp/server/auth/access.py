@@ -15,9 +15,9 @@ from mcp.server.auth.settings import AuthSettings
 from pydantic import AnyHttpUrl
 
 from airflow_mcp.airflow.fetch import fetcher
-from airflow_mcp.server.auth.principal import Identity
 from airflow_mcp.server.auth.issuer_keys import IssuerKeys
 from airflow_mcp.server.auth.oauth import AccessTokens, audiences_of
+from airflow_mcp.server.auth.principal import Identity
 from airflow_mcp.tokens import PREFIX, digest
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 
 from airflow_mcp.airflow.callers import Presented
+from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.policy.narrow import WHOLE, Narrowing
 from airflow_mcp.server.telemetry.logs import http_request_id, trace_ids
 from airflow_mcp.shares import ALONE
 from airflow_mcp.tokens import LOCAL
-from airflow_mcp.dispatch.caller import Caller
 
 READ_ONLY = "x-airflow-mcp-read-only"
 TOOLSETS = "x-airflow-mcp-toolsets"

@@ -14,10 +14,10 @@ from starlette.datastructures import Headers
 
 from airflow_mcp.addresses import is_loopback
 from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.server.auth.own_tokens import OwnTokens
+from airflow_mcp.server.auth.principal import Identity, Narrowed, narrowed, narrowing_of
 from airflow_mcp.server.http.body_limit import Bodies
 from airflow_mcp.server.http.gate import OPEN, busy, end_visit, peer_in
-from airflow_mcp.server.auth.principal import Identity, Narrowed, narrowed, narrowing_of
-from airflow_mcp.server.auth.own_tokens import OwnTokens
 from airflow_mcp.server.http.refusals import Refusal, Refusals
 from airflow_mcp.server.http.sessions import Sessions, is_modern
 from airflow_mcp.shares import ALONE, Shares

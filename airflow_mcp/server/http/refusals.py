@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 
+from airflow_mcp.dispatch.safety.rate_limits import RecentCalls
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 from airflow_mcp.throttle import Sometimes
-from airflow_mcp.dispatch.safety.rate_limits import RecentCalls
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

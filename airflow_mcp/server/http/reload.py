@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.dispatch.dispatcher import present
+from airflow_mcp.dispatch.registry.assembly import policy_of
+from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from airflow_mcp.errors import AirflowMcpError
 from airflow_mcp.server.telemetry.logs import tell
-from airflow_mcp.dispatch.registry.listing import parse_toolsets
-from airflow_mcp.dispatch.registry.assembly import policy_of
-from airflow_mcp.dispatch.dispatcher import present
 
 if TYPE_CHECKING:
     from airflow_mcp.policy.rules import Policy

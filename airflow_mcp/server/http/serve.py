@@ -20,27 +20,27 @@ from starlette.middleware import Middleware
 
 from airflow_mcp.airflow.auth.caller import header_of
 from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.dispatch.registry.assembly import open_instances
+from airflow_mcp.dispatch.registry.instances import Instances
+from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from airflow_mcp.errors import SettingsError
-from airflow_mcp.server.auth.access import Access, StaticTokens, access_of
-from airflow_mcp.server.http.admission import Admission, Known
 from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.server.auth.access import Access, StaticTokens, access_of
+from airflow_mcp.server.auth.own_tokens import OwnTokens, taken_headers
 from airflow_mcp.server.auth.www_authenticate import ScopeChallenge
+from airflow_mcp.server.http.admission import Admission, Known
 from airflow_mcp.server.http.gate import LARGEST_HEADERS, Gate, Limits
 from airflow_mcp.server.http.health import add_health
-from airflow_mcp.server.telemetry.logs import set_up_logging, tell
-from airflow_mcp.server.telemetry.metrics import PATH as METRICS
-from airflow_mcp.server.telemetry.metrics import Metrics, add_metrics
-from airflow_mcp.server.auth.own_tokens import OwnTokens, taken_headers
 from airflow_mcp.server.http.protocol import BoundedProtocol, most_connections, quieten
 from airflow_mcp.server.http.refusals import Refusals
 from airflow_mcp.server.http.reload import Reload, Reread, listen
 from airflow_mcp.server.http.requests import Requests
 from airflow_mcp.server.http.sessions import IDLE_SECONDS
-from airflow_mcp.server.telemetry.tracing import set_up_tracing
 from airflow_mcp.server.http.workers import Workers, counting_together
-from airflow_mcp.dispatch.registry.instances import Instances
-from airflow_mcp.dispatch.registry.listing import parse_toolsets
-from airflow_mcp.dispatch.registry.assembly import open_instances
+from airflow_mcp.server.telemetry.logs import set_up_logging, tell
+from airflow_mcp.server.telemetry.metrics import PATH as METRICS
+from airflow_mcp.server.telemetry.metrics import Metrics, add_metrics
+from airflow_mcp.server.telemetry.tracing import set_up_tracing
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from opentelemetry.trace import get_current_span
 
+from airflow_mcp.dispatch.safety import audit
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean
-from airflow_mcp.dispatch.safety import audit
 
 if TYPE_CHECKING:
     from airflow_mcp.settings.read import LogFormat, LogLevel

@@ -6,13 +6,13 @@ from collections.abc import Awaitable
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
-from airflow_mcp.task_logs import DecisiveError
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.dispatch.next_calls import NextCall, next_call
-from airflow_mcp.dispatch.operations.ui_links import read_link, zoned
 from airflow_mcp.dispatch.answer.render import dumps
 from airflow_mcp.dispatch.gather import Seen, list_unseen, look, together
+from airflow_mcp.dispatch.next_calls import NextCall, next_call
+from airflow_mcp.dispatch.operations.ui_links import read_link, zoned
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
+from airflow_mcp.task_logs import DecisiveError
 from airflow_mcp.workflows.diagnose_dag_run.differences import brief_conf, compare_runs
 from airflow_mcp.workflows.diagnose_dag_run.run_ending import events_of, without_failure
 from airflow_mcp.workflows.shared.evidence import read_evidence
@@ -21,6 +21,7 @@ from airflow_mcp.workflows.shared.paging import all_rows
 
 _MOST_ROWS = 1_000  # failed task instances that are looked at
 _MOST_LOGS = 24  # of them whose logs are read
+_MOST_MAPPED = 2  # mapped tasks whose instances are counted
 _MOST_TRIES = 2  # earlier tries of the first cause whose logs are read
 _EXCERPT = 1_200  # characters of the first error's excerpt; the others share what is left
 _NAMES = 160  # characters of a list of task instances
@@ -54,6 +55,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     silent = groups[0].died if groups else dag_run["state"] == "failed"
     reads: dict[str, Awaitable[Any]] = {"events": events_of(door, ids)} if silent else {}
     more = await look(**reads, **({} if groups else {"no_cause": without_failure(door, ids, dag_run)}))
+    siblings = {} if door.hides else await _siblings(door, ids, groups)
     answer: Json = {
         **{name: dag_run.get(name) for name in ("dag_id", "dag_run_id", "state", "run_type", "start_date", "end_date")},
         "hint": _elsewhere(door, arguments),
@@ -70,7 +72,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         "next": _next(ids, groups, dag_run) or None,
         "not_seen": list_unseen(seen.unseen | more.unseen) or None,
     }
-    return answer | {"errors": errors_told(groups, door.budget - len(dumps(answer)) - 40) or None}
+    return answer | {"errors": errors_told(groups, door.budget - len(dumps(answer)) - 40, siblings) or None}
 
 
 async def _find(door: InnerDoor, arguments: Json) -> Json:
@@ -138,8 +140,35 @@ async def _group(door: InnerDoor, ids: Json, rows: list[Json]) -> list[Alike]:
             group = groups.setdefault(str(found), Alike(f"Its log could not be read: {found}", "", died=False))
         else:
             group = groups.setdefault(found.key, Alike(found.what, found.excerpt, found.died))
+            group.lines.append(found.what)
+            group.looked_at = group.looked_at or _looked_at(row, found)
         group.instances.append(row)
     return list(groups.values())
+
+
+def _looked_at(row: Json, found: DecisiveError) -> str:
+    """What a group's first member was judged by: "log of load[3], try 2: 44 lines, 0 printed by the task"."""
+    which = f"log of {names([row], _NAMES)}, try {row.get('try_number') or 0}"
+    return f"{which}: {found.lines} lines, {found.printed} printed by the task"
+
+
+async def _siblings(door: InnerDoor, ids: Json, groups: list[Alike]) -> dict[str, str]:
+    """How many instances succeeded of the mapped tasks of the first errors: {"load": "6 of 8 succeeded"}.
+
+    A request for each, and one more where a page does not hold all.
+    """
+    mapped = [row["task_id"] for group in groups for row in group.instances if row.get("map_index") is not None]
+    tasks = list(dict.fromkeys(mapped))[:_MOST_MAPPED]
+    seen = await look(**{task: _count_successes(door, ids | {"task_id": task}) for task in tasks})
+    return {task: f"{successes} of {total} succeeded" for task, (successes, total) in seen.values.items()}
+
+
+async def _count_successes(door: InnerDoor, ids: Json) -> tuple[int, int]:
+    rows, total = await door.rows("list_mapped_task_instances", **ids)
+    if total > len(rows):
+        _, successes = await door.rows("list_mapped_task_instances", **ids, state=["success"], limit=1)
+        return successes, total
+    return sum(row.get("state") == "success" for row in rows), total
 
 
 async def _earlier_tries(door: InnerDoor, ids: Json, first: Alike) -> list[str] | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.answer.render import dumps, fitting
 from airflow_mcp.redact import MASK
 from airflow_mcp.text import shorten
-from airflow_mcp.dispatch.answer.render import dumps, fitting
 
 _VALUE = 80  # characters of a value
 _CONF = 500  # and of a conf that is shown

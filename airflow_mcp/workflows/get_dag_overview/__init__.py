@@ -8,12 +8,12 @@ from statistics import median
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import NotFoundError
-from airflow_mcp.text import shorten
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.dispatch.next_calls import NextCall, next_call
 from airflow_mcp.dispatch.answer.render import dumps, fitting
 from airflow_mcp.dispatch.gather import Seen, list_unseen, look
+from airflow_mcp.dispatch.next_calls import NextCall, next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.errors import NotFoundError
+from airflow_mcp.text import shorten
 from airflow_mcp.workflows.get_dag_overview.dag_graph import tasks_part
 from airflow_mcp.workflows.get_dag_overview.dag_links import asset_links, dag_links, expression_text, pointing
 from airflow_mcp.workflows.shared.params import brief

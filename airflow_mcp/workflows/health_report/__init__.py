@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.gather import Seen, list_unseen, look
 from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.workflows.health_report.failure_causes import (
     Failures,
     add_missing_dags,
@@ -19,7 +20,6 @@ from airflow_mcp.workflows.health_report.failure_causes import (
 )
 from airflow_mcp.workflows.health_report.section_fit import fit_sections
 from airflow_mcp.workflows.health_report.slow_runs import RULE, slow_runs
-from airflow_mcp.dispatch.gather import Seen, list_unseen, look
 from airflow_mcp.workflows.shared.components import read_components
 from airflow_mcp.workflows.shared.findings import ago, count, some
 

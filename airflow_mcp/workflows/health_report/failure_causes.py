@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.task_logs import DecisiveError, cause_of_text
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.dispatch.next_calls import next_call
 from airflow_mcp.dispatch.gather import look
+from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.task_logs import DecisiveError, cause_of_text
 from airflow_mcp.workflows.shared.evidence import read_evidence
 from airflow_mcp.workflows.shared.failed_tasks import to_read
 from airflow_mcp.workflows.shared.findings import ago, count, some

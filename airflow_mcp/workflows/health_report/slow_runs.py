@@ -6,9 +6,9 @@ from datetime import datetime
 from statistics import median
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.dispatch.next_calls import next_call
 from airflow_mcp.dispatch.gather import look
+from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.workflows.shared.findings import lasting, moment, seconds_since
 
 LONG = 6 * 3600.0  # seconds: long for a DAG of which nothing is known

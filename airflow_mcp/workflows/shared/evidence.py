@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
 from airflow_mcp.task_logs.decisive_error import DecisiveError, error_of
 from airflow_mcp.task_logs.executor_events import EVENTS, sentence_of_event
 from airflow_mcp.task_logs.scan import LogScan
-from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.workflows.shared.log_stream import FORMS, read_log
 
 NO_LOG = "There is no log: the task never started, or its log is gone."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.text import shorten
 from airflow_mcp.dispatch.answer.render import dumps, fitting
+from airflow_mcp.task_logs import differences
+from airflow_mcp.text import shorten
 
 _NAMES = 160  # characters of a list of task instances
 _WHOLE, _SHORT = 300, 120  # characters of an error's line; and where many would not fit else
@@ -24,10 +25,31 @@ class Alike:
     excerpt: str
     died: bool
     instances: list[Json] = field(default_factory=list[Json])  # task_id, map_index?, try_number
+    # Of each instance the line that its log gives, which may differ in data.
+    lines: list[str] = field(default_factory=list[str])
+    # What was looked at, in words: the log's lines, how many the task printed, the tries.
+    looked_at: str = ""
 
     def names(self, size: int) -> str:
         """`load[0-2, 7], publish`, cut to `size` characters."""
         return names(self.instances, size)
+
+    def summary(self, size: int, siblings: Mapping[str, str]) -> Json:
+        """The error in a line of at most `size` characters, with who shares it and how their data differ.
+
+        `siblings` has "6 of 8 succeeded" by mapped task.
+        """
+        tasks = dict.fromkeys(row["task_id"] for row in self.instances)
+        beside = "; ".join(
+            f"{task}: {siblings[task]}" if len(tasks) > 1 else siblings[task] for task in tasks if task in siblings
+        )
+        line: Json = {"error": shorten(self.what, size), "tasks": f"{len(self.instances)}: {self.names(_NAMES)}"}
+        line["tasks"] += f" ({beside})" if beside else ""
+        if differ := differences(self.lines):
+            line["differ_in"] = shorten(differ, _NAMES)
+        if self.looked_at and size == _WHOLE:
+            line["looked_at"] = self.looked_at
+        return line
 
 
 def by_graph(rows: list[Json], downstream: dict[str, list[str]]) -> list[list[Json]]:
@@ -105,20 +127,39 @@ def _spread(rows: list[Json], count: int) -> list[Json]:
 def names(rows: Iterable[Json], size: int) -> str:
     """Task instances in a few words: `load[0-2, 7], publish`, cut to `size` characters with the number left out."""
     tasks: dict[str, list[int]] = {}
+    rendered: dict[str, dict[int, str]] = {}
     for row in rows:
         indexes = tasks.setdefault(row["task_id"], [])
         if row.get("map_index") is not None:
             indexes.append(row["map_index"])
+            if name := rendered_name(row):
+                rendered.setdefault(row["task_id"], {})[row["map_index"]] = name
     parts: list[str] = []
     left = size
     for number, (task, indexes) in enumerate(tasks.items()):
-        text = f"{task}[{ranges(indexes, max(left - len(task) - 2, 12))}]" if indexes else task
+        room = max(left - len(task) - 2, 12)
+        text = f"{task}[{_indexes(indexes, rendered.get(task, {}), room)}]" if indexes else task
         if parts and len(text) > left:
             more = len(tasks) - number
             return f"{', '.join(parts)} and {more} more task{'s' if more > 1 else ''}"
         parts.append(text)
         left -= len(text) + 2
     return ", ".join(parts)
+
+
+def rendered_name(row: Json) -> str:
+    """The name that `map_index_template` gives a mapped instance; empty where it is only its index."""
+    name = str(row.get("rendered_map_index") or "")
+    return "" if name == str(row.get("map_index")) else name
+
+
+def _indexes(numbers: list[int], rendered: Mapping[int, str], size: int) -> str:
+    """Indexes with their rendered names, where they fit: "1 eu/west, 5 ap"; else as ranges."""
+    if rendered:
+        text = ", ".join(f"{number} {rendered.get(number, '')}".strip() for number in sorted(set(numbers)))
+        if len(text) <= size:
+            return text
+    return ranges(numbers, size)
 
 
 def ranges(numbers: Iterable[int], size: int) -> str:
@@ -147,7 +188,7 @@ def named(rows: list[Json], total: int) -> str | None:
     return f"{total}{said}: {names(rows, _NAMES)}{more}" if total else None
 
 
-def errors_told(groups: list[Alike], room: int) -> list[Json]:
+def errors_told(groups: list[Alike], room: int, siblings: Mapping[str, str] | None = None) -> list[Json]:
     """Each error in a line with its task instances, the first cause first, within `room` characters.
 
     Then as many excerpts of logs as there is room for. Of very many errors the lines are cut and the last are counted,
@@ -157,10 +198,7 @@ def errors_told(groups: list[Alike], room: int) -> list[Json]:
     first = first if first <= room // 2 else 0
     lines: list[Json] = []
     for size in (_WHOLE, _SHORT):
-        lines = [
-            {"error": shorten(group.what, size), "tasks": f"{len(group.instances)}: {group.names(_NAMES)}"}
-            for group in groups
-        ]
+        lines = [group.summary(size, siblings or {}) for group in groups]
         if len(dumps(lines)) + first <= room:
             break
     else:

@@ -9,8 +9,8 @@ import anyio.to_thread
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.task_logs.records import LogForm
 from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.task_logs.records import LogForm
 
 FORMS: dict[Generation, LogForm] = {"v1": "text", "v2": "ndjson"}
 SECONDS = 120  # for the whole log; each silence is bounded by AIRFLOW_MCP_TIMEOUT besides

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.dispatch.operations.executor import PAGE
 from airflow_mcp.dispatch.gather import together
+from airflow_mcp.dispatch.operations.executor import PAGE
+from airflow_mcp.dispatch.workflow_context import InnerDoor
 
 
 async def all_rows(door: InnerDoor, name: str, most: int, /, **arguments: Any) -> tuple[list[Json], int]:

@@ -17,11 +17,11 @@ import re2
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Generation
+from airflow_mcp.dispatch.answer.render import dumps
+from airflow_mcp.dispatch.next_calls import NextCall
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.redact import MASK, redact
 from airflow_mcp.text import shorten
-from airflow_mcp.dispatch.next_calls import NextCall
-from airflow_mcp.dispatch.answer.render import dumps
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.errors import (
     AirflowMcpError,
     AirflowUnreachableError,
     InvalidArgumentsError,
     UnusableAnswerError,
 )
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.dispatch.next_calls import next_call
 from airflow_mcp.workflows.shared.params import check_conf
 
 _DEFAULT_PATTERN = r"[A-Za-z0-9_.~:+-]+"  # [scheduler] allowed_run_id_pattern

@@ -7,8 +7,8 @@ from collections import Counter
 import anyio
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.dispatch.next_calls import NextCall, next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
 
 _ENDED = ("success", "failed")  # Airflow's terminal run states; upstream_failed is a task's, never a run's
 SECONDS = 600  # to wait by default

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.dispatch.next_calls import next_call
 from airflow_mcp.dispatch.gather import look
+from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
+from airflow_mcp.workflows.shared.components import read_components
+from airflow_mcp.workflows.shared.findings import Finding
+from airflow_mcp.workflows.shared.paging import all_rows
 from airflow_mcp.workflows.why_not_running.dag_causes import (
     asset_finding,
     assets_of,
@@ -15,12 +18,9 @@ from airflow_mcp.workflows.why_not_running.dag_causes import (
     schedule_finding,
     unknown_dag,
 )
-from airflow_mcp.workflows.why_not_running.running_run import judge_ended_task, judge_tasks
 from airflow_mcp.workflows.why_not_running.question import Question, none_if_missing, or_error
 from airflow_mcp.workflows.why_not_running.queued_run import ended_finding, others_finding, queued_findings
-from airflow_mcp.workflows.shared.components import read_components
-from airflow_mcp.workflows.shared.findings import Finding
-from airflow_mcp.workflows.shared.paging import all_rows
+from airflow_mcp.workflows.why_not_running.running_run import judge_ended_task, judge_tasks
 
 _MOST_RUNS = 500  # queued and running ones of the DAG that are read: 5 requests
 

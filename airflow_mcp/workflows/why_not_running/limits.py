@@ -6,8 +6,8 @@ from datetime import datetime
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.next_calls import next_call
-from airflow_mcp.workflows.why_not_running.task_waits import busy_everywhere, they
 from airflow_mcp.workflows.shared.findings import Finding, ago, count, verb
+from airflow_mcp.workflows.why_not_running.task_waits import busy_everywhere, they
 
 _SHOWN = 3  # occupants named
 _PARALLELISM = 32  # [core] parallelism as Airflow ships it, 2.x and 3.x

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import AirflowMcpError, NotFoundError
-from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.dispatch.gather import Seen, list_unseen, look
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.errors import AirflowMcpError, NotFoundError
 from airflow_mcp.workflows.shared.components import Component
 from airflow_mcp.workflows.shared.findings import Finding, ordered, verdict
 

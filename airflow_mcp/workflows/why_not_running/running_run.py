@@ -6,8 +6,9 @@ from collections.abc import Awaitable
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.errors import NotFoundError
 from airflow_mcp.dispatch.next_calls import next_call
+from airflow_mcp.errors import NotFoundError
+from airflow_mcp.workflows.shared.findings import Finding, ago, seconds_since
 from airflow_mcp.workflows.why_not_running.limits import (
     active_tasks_finding,
     full_executor,
@@ -28,7 +29,6 @@ from airflow_mcp.workflows.why_not_running.task_waits import (
     waiting_findings,
     waits_for_past,
 )
-from airflow_mcp.workflows.shared.findings import Finding, ago, seconds_since
 
 _OVER = ("success", "failed", "upstream_failed", "skipped", "removed")
 _EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}

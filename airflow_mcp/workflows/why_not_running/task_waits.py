@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.text import shorten
 from airflow_mcp.dispatch.next_calls import NextCall, next_call
+from airflow_mcp.text import shorten
 from airflow_mcp.workflows.shared.components import Component
 from airflow_mcp.workflows.shared.findings import Finding, ago, count, lasting, moment, seconds_since, some, verb
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.dispatch.answer import render
-from airflow_mcp.dispatch.workflow_context import Room
 from airflow_mcp.dispatch.operations.result import Reply
+from airflow_mcp.dispatch.workflow_context import Room
 
 
 def operation_answer(
