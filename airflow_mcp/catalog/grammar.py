@@ -224,6 +224,11 @@ class Entry(Word):
         default = self.default.both.get("dry_run")
         return self.preview == "flag" and bool(arguments.get("dry_run", default.value if default else True))
 
+    @property
+    def takes_latest(self) -> bool:
+        """Whether a call may leave out which run it is about, and then means the latest."""
+        return any(use.name == "latest" for use in self.params)
+
     def rows_key(self, generation: Generation) -> str | None:
         """The key of the reply that holds the list."""
         return self.rows_v1 or self.rows if generation == "v1" else self.rows
