@@ -55,7 +55,7 @@ async def _has_run(door: InnerDoor, dag_id: str, dag_run_id: str) -> bool:
     if door.version < (3, 1):
         return await _exists(door, "get_dag_run", dag_id=dag_id, dag_run_id=dag_run_id)
     rows, _ = await door.rows("list_dag_runs", dag_id=dag_id, run_id_pattern=dag_run_id)
-    return any(row["dag_run_id"] == dag_run_id for row in rows)
+    return any(row.get("dag_run_id") == dag_run_id for row in rows)
 
 
 async def _exists(door: InnerDoor, operation: str, /, **ids: str) -> bool:

@@ -62,7 +62,8 @@ def airflow() -> FakeAirflow:
         if sent.path == "/dags/etl/clearTaskInstances":
             return page("task_instances", [failed])
         if sent.method == "POST":
-            return page("dag_runs", []) if sent.path.endswith("/list") else dag_run(sent.body["dag_run_id"], "success")
+            listed = sent.path.endswith("/list")
+            return page("dag_runs", [run]) if listed else dag_run(sent.body["dag_run_id"], "success")
         if sent.method == "PATCH":
             return QUESTION | {"response_received": True}
         name = sent.path.rpartition("/")[2]
