@@ -286,6 +286,7 @@ class Record(Word):
     tail: tuple[str, ...] = ()  # of these the end is kept when they are cut
     pluck: dict[str, str] = {}  # our name -> dotted path into the reply; lists are walked item by item
     pluck_v1: dict[str, str] = {}
+    elapsed: dict[str, tuple[str, str]] = {}  # seconds between two times, where Airflow does not say them itself
     invert_v1: dict[str, str] = {}  # our boolean -> the 2.x boolean that means the opposite
     plain: tuple[str, ...] = ()  # fields whose objects hold only a name: it is shown instead
     bare_v1: str | None = None  # 2.x answers the value of this field alone

@@ -32,7 +32,7 @@ CALLS: dict[str, Json] = {
     "wait_for_dag_run": IDS,
     "why_not_running": {"dag_id": "etl"},
 }
-BY_THE_DOOR = {"left_out", "more"}  # what it says of an answer that it cut
+BY_THE_DOOR = {"left_out", "more", "plan", "next"}  # what it says of an answer that it cut, and how a dry run is done
 
 
 def composites() -> list[str]:

@@ -12,7 +12,7 @@ from airflow_mcp.catalog.load import Tool, load_catalog
 from airflow_mcp.catalog.versions import Version
 from tests.permissions.support import connected, whole_call
 from tests.permissions.world import World
-from tests.unit.assistant import GENERATIONS
+from tests.unit.assistant import GENERATIONS, table
 from tests.unit.fake_airflow import FakeAirflow, Sent
 from tests.unit.samples import dag, dag_run, dag_run_v1, page, task_instance
 
@@ -112,3 +112,15 @@ async def test_the_latest_run_needs_the_leave_to_list_runs() -> None:
     async with connected(world.airflow, policy) as someone:
         assert "list_dag_runs is not allowed" in await someone.refused("get_dag_run", dag_id="etl_a")
         assert (await someone.ask("get_dag_run", dag_id="etl_a", dag_run_id="r1"))["dag_run_id"] == "r1"
+
+
+@every_version
+async def test_a_list_of_runs_shows_how_long_each_took_and_claims_nothing_of_one_that_runs(version: str) -> None:
+    made = dag_run if version.startswith("3") else dag_run_v1
+    times = {"start_date": "2026-11-21T08:00:00Z", "end_date": "2026-11-21T08:01:30.5Z", "duration": None}
+    ended = made("r1", "success", dag_id="etl", **times)
+    running = made("r2", "running", dag_id="etl", **times | {"end_date": None})
+    airflow = FakeAirflow(version).on("GET", "/dags/etl/dagRuns", page("dag_runs", [running, ended]))
+    async with connected(airflow) as someone:
+        rows = table(await someone.ask("list_dag_runs", dag_id="etl"))
+    assert [row["duration"] for row in rows] == [None, 90.5]

@@ -13,7 +13,7 @@ def operation_answer(
     tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room, extra: Json
 ) -> Json:
     """One operation's reply as it is answered; `extra` stands around it."""
-    extra = extra | ({"hint": reply.hint} if reply.hint else {})
+    extra = extra | ({"was": reply.was} if reply.was else {}) | ({"hint": reply.hint} if reply.hint else {})
     if reply.rows is not None and reply.total is None:
         extra["hint"] = "Policy hides rows here, so there is no total."
     if reply.rows == [] and (wrong := _foreign_wildcards(arguments)):
