@@ -298,7 +298,8 @@ class Operations:
         """An empty list may stand for a DAG or run that does not exist: look it up, so that its 404 is the answer."""
         for name in tool.entry.parent:
             parent = self.catalog.operations[name]
-            ids = {use.name: arguments.get(use.name) for use in parent.entry.params if use.required}
+            slots = {slot for route in (parent.entry.v1, parent.entry.v2) if route for slot in route.slots}
+            ids = {slot: arguments.get(slot) for slot in slots}
             ids |= {use.name: arguments[use.name] for use in parent.entry.params if use.name in arguments}
             if all(value not in (None, "~") for value in ids.values()):
                 await self.operate(parent, ids, caller)
