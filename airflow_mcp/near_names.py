@@ -12,7 +12,7 @@ _SHORTEST_PART = 4  # characters of a name that stands inside another one
 def near_names(name: str, names: Iterable[str], most: int = 3) -> list[str]:
     """The names nearest to this one, best first, whatever their case; at most `most`.
 
-    A name is near that differs in few characters, or that holds this one whole (or is held by it).
+    A name is near that differs in few characters or in their order, or that holds this one whole (or is held by it).
     """
     ratios: dict[str, float] = {}
     folded = name.casefold()
@@ -20,7 +20,8 @@ def near_names(name: str, names: Iterable[str], most: int = 3) -> list[str]:
         near = other.casefold()
         ratio = difflib.SequenceMatcher(None, folded, near).ratio()
         shorter, longer = sorted((folded, near), key=len)
-        if len(shorter) >= _SHORTEST_PART and shorter in longer:
+        holds = len(shorter) >= _SHORTEST_PART and shorter in longer
+        if holds or (len(near) > 2 and sorted(folded) == sorted(near)):
             ratio = max(ratio, _NEAR)
         if ratio >= _NEAR:
             ratios[other] = ratio

@@ -16,6 +16,7 @@ from airflow_mcp.task_logs.hollow import is_about, is_hollow
 from airflow_mcp.task_logs.output_errors import Tier, find_output_error
 from airflow_mcp.task_logs.output_lines import OutputLine, bare_line
 from airflow_mcp.task_logs.python_traceback import TRACEBACK, traceback_in
+from airflow_mcp.task_logs.records import safe_text
 from airflow_mcp.task_logs.runtimes import read_frames
 from airflow_mcp.task_logs.wrappers import find_wrapper
 
@@ -81,7 +82,8 @@ def describe_exception(exception: LoggedException, size: int = _LONGEST) -> str:
 def telling_text(message: str, size: int = _LONGEST) -> str:
     """Return the words of a message that say what happened, in one line of at most `size` characters."""
     message = _with_bodies(message)
-    lines = [line.strip() for line in _ends(message.split("\n"))]
+    # Made safe before lines are joined: a secret may end where its line does.
+    lines = [line.strip() for line in _ends(safe_text(message).split("\n"))]
     filled = [line for line in lines if line]
     if not filled:
         return ""

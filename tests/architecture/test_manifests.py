@@ -171,3 +171,17 @@ def test_what_is_read_back_has_the_fields_that_are_compared() -> None:
         assert {*read_back.asks, *read_back.where} <= {use.name for use in step.params}, tool.name
         assert {*read_back.asks.values(), *read_back.holds.values(), *read_back.apart} <= names, tool.name
         assert not (read_back.gone and (read_back.holds or read_back.values or read_back.made)), tool.name
+
+
+def test_every_text_in_a_path_is_an_id_that_is_read_back_as_it_was_shown() -> None:
+    texts = {
+        (tool.name, use.name)
+        for tool in CATALOG.operations.values()
+        for route in (tool.entry.v1, tool.entry.v2)
+        if route
+        for use in tool.entry.params
+        if use.name in route.slots
+        and CATALOG.parameters[use.described].json_schema.get("type") == "string"
+        and not CATALOG.parameters[use.described].id
+    }
+    assert texts == set()

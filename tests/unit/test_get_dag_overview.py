@@ -127,7 +127,7 @@ async def test_params_are_told_with_type_default_and_what_is_required_first(vers
         "note": {"type": "null or string"},
         "flag": {"type": "boolean", "default": True},
         "kind": {"type": "string", "default": "rye", "enum": ["rye", "oat"]},
-        "db_password": "***",
+        "db_password": {"type": "string", "default": "***"},
         "anything": {},
     }
 

@@ -22,6 +22,7 @@ NAMES = ["h_noise", "load_orders", "load_customers", "pool", "etl_daily", "Repor
         ("orders", ["load_orders"]),
         ("poll", ["pool"]),
         ("report", ["Report"]),
+        ("opol", ["pool"]),
         ("zebra", []),
         ("etl", []),
         ("", []),
