@@ -126,6 +126,18 @@ async def test_each_of_many_is_decided_by_the_rule_about_it() -> None:
     assert len(changes(world.airflow)) == 1
 
 
+async def test_an_entity_that_says_nothing_to_change_and_one_that_says_too_much_are_told_why() -> None:
+    world = World()
+    async with connected(world.airflow, allow=("@write",)) as someone:
+        nothing = await someone.refused("bulk_dag_runs", dag_id="etl_a", update=[{"dag_run_id": "r1"}])
+        long = await someone.refused("set_dag_run_note", dag_id="etl_a", dag_run_id="r1", note="x" * 1001)
+        many = await someone.refused("bulk_dag_runs", dag_id="etl_a", update=[{"dag_run_id": "r", "note": "n"}] * 101)
+    assert "update.0 must have at least 2 of dag_run_id, state, note, dag_id" in nothing
+    assert "note must have at most 1000 characters" in long
+    assert "update must have at most 100 items" in many
+    assert changes(world.airflow) == []
+
+
 async def test_a_list_of_none_is_no_effect(tmp_path: Path) -> None:
     """Clients that write out every argument give lists of nothing."""
     world, file = World(), tmp_path / "audit"
