@@ -104,6 +104,10 @@ class VersionChangedError(AirflowMcpError):
     """Airflow became another version after a request was built for the one before."""
 
 
+class AnswerLimitError(AirflowMcpError):
+    """A read was left out, because the time or the requests of its answer are used up."""
+
+
 class FetchError(AirflowMcpError):
     """A document that the server itself needs, such as the keys of an OAuth issuer, cannot be had."""
 

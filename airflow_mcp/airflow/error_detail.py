@@ -33,7 +33,8 @@ def detail_of(content: bytes) -> str:
             for item in detail
             if isinstance(item, dict)
         )
-    return shorten(excerpt_text(" ".join(str(detail).split()), _SHOWN), _SHOWN)
+    # Made safe before it is put in one line: a secret may end where its line does.
+    return shorten(" ".join(excerpt_text(str(detail), 2 * _SHOWN).split()), _SHOWN)
 
 
 def _path(item: dict[str, Any]) -> list[Any]:

@@ -224,6 +224,11 @@ class Entry(Word):
         default = self.default.both.get("dry_run")
         return self.preview == "flag" and bool(arguments.get("dry_run", default.value if default else True))
 
+    @property
+    def takes_latest(self) -> bool:
+        """Whether a call may leave out which run it is about, and then means the latest."""
+        return any(use.name == "latest" for use in self.params)
+
     def rows_key(self, generation: Generation) -> str | None:
         """The key of the reply that holds the list."""
         return self.rows_v1 or self.rows if generation == "v1" else self.rows
@@ -281,6 +286,7 @@ class Record(Word):
     tail: tuple[str, ...] = ()  # of these the end is kept when they are cut
     pluck: dict[str, str] = {}  # our name -> dotted path into the reply; lists are walked item by item
     pluck_v1: dict[str, str] = {}
+    elapsed: dict[str, tuple[str, str]] = {}  # seconds between two times, where Airflow does not say them itself
     invert_v1: dict[str, str] = {}  # our boolean -> the 2.x boolean that means the opposite
     plain: tuple[str, ...] = ()  # fields whose objects hold only a name: it is shown instead
     bare_v1: str | None = None  # 2.x answers the value of this field alone

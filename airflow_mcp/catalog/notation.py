@@ -4,6 +4,7 @@
                "[/{map_index}]" in a path is there only when the argument is given and not -1;
                a path behind /api/vN, or a whole one under /auth/
 - a parameter  "state?@3.1"    optional, since;   "logical_date.range?"   two bounds;   "page"   limit and offset;
+               "run"   one run: dag_run_id, or the latest (dispatch/latest_run.py)
                "state:run_state"   the argument `state`, described in parameters.toml as [run_state]
 - a default    "stringify@2.10" as the key of `const` or `default`: sent only where the version knows it
 - an effect    "delete_pool for delete"   the tool that does only that, once for each item of an argument;
@@ -92,6 +93,9 @@ def parse_use(text: str) -> tuple[Use, ...]:
     since = Since.parse(mark) if mark else EVERYWHERE
     if name == "page":
         return tuple(Use(name=part, described=part, required=False, since=since) for part in ("limit", "offset"))
+    if name == "run":
+        one = Use(name="dag_run_id", described="dag_run_id", required=False, since=since)
+        return (one, Use(name="latest", described="latest", required=False, since=LOCAL))
     if ranged:
         names = (f"{name}_{bound}" for bound in ("gte", "lte"))
         return tuple(Use(name=bound, described=bound, required=False, since=since) for bound in names)

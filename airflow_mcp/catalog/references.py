@@ -116,7 +116,14 @@ def _fields(record: Record) -> set[str]:
     lists = (record.keep, record.row, record.ids, record.text, record.tail, record.plain, record.secret)
     tables = (record.rename, record.rename_v1)
     named = {name for names in lists for name in names} | {ours for table in tables for ours in table.values()}
-    return named | {*record.pluck, *record.pluck_v1, *record.invert_v1, *record.named, *_given(record.scalar)}
+    return named | {
+        *record.pluck,
+        *record.pluck_v1,
+        *record.invert_v1,
+        *record.elapsed,
+        *record.named,
+        *_given(record.scalar),
+    }
 
 
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")  # JSON Schema draft 2020-12, 6.1.1

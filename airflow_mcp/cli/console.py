@@ -82,7 +82,7 @@ def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: 
     async def job() -> Any:
         caller = Caller(progress=show, ask=ask)
         answer = await instances.call(name, arguments, caller)
-        if "plan" not in answer or not (yes or sys.stdin.isatty()):
+        if "preview" not in answer or not (yes or sys.stdin.isatty()):  # a dry run was only to be shown
             return answer
         if not (yes or await agreed(dumps(answer["preview"]))):
             return None

@@ -6,6 +6,8 @@ redaction or the size of an answer.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -17,24 +19,25 @@ from airflow_mcp.catalog.ids import read_ids, require_sendable
 from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.answer import render
+from airflow_mcp.dispatch.answer.operation_answer import operation_answer
 from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.next_calls import adapt, next_call
+from airflow_mcp.dispatch.latest_run import find_run, name_run
+from airflow_mcp.dispatch.next_calls import adapt
 from airflow_mcp.dispatch.not_found import explain_missing
 from airflow_mcp.dispatch.operations.dag_filters import is_by_row, operate_each
 from airflow_mcp.dispatch.operations.executor import Operations
-from airflow_mcp.dispatch.operations.result import Reply, dags_of
 from airflow_mcp.dispatch.operations.row_filter import read_allowed
 from airflow_mcp.dispatch.operations.settlement import READ_BACK, UNKNOWN
 from airflow_mcp.dispatch.operations.ui_links import with_links
 from airflow_mcp.dispatch.safety import audit
-from airflow_mcp.dispatch.safety.confirmation import Confirmation, confirm
-from airflow_mcp.dispatch.safety.masked_arguments import shown, signed
+from airflow_mcp.dispatch.safety.confirmation import Change, Confirmation, confirm, offer
+from airflow_mcp.dispatch.safety.masked_arguments import carry_out, shown, signed
 from airflow_mcp.dispatch.safety.safeguards import Guard
 from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
 from airflow_mcp.errors import AirflowMcpError, NotAllowedError, NotFoundError
 from airflow_mcp.excerpt import excerpt_text
 from airflow_mcp.policy.decide import Asker, Decision, Within, decide_call, offers, refusal
-from airflow_mcp.policy.effects import Effect, effect_names, effects_of, names_in, reaching, strictest_class
+from airflow_mcp.policy.effects import effect_names, effects_of, names_in, strictest_class
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.text import escape_unseen, shorten
 
@@ -54,8 +57,9 @@ class Door:
         ceiling: int,
         instance: str = "default",
         guard: Guard | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ceiling` is the operator's limit on an answer, characters.
+        """`ceiling` is the operator's limit on an answer, characters; `clock` gives seconds.
 
         `guard` is shared by the doors of one server, and then it has the rules, not `policy`.
         """
@@ -64,6 +68,7 @@ class Door:
         self.ceiling = ceiling
         self.instance = instance
         self.guard = guard or Guard(policy)
+        self.clock = clock
 
     @property
     def policy(self) -> Policy:
@@ -122,6 +127,7 @@ class Door:
         require_sendable(tool, arguments, self.catalog)
         if tool.entry.access != "read":
             schema.refuse_masks(tool, arguments)
+            arguments = carry_out(tool, arguments)
         effects = await operations.effects(tool, arguments, caller)
         decision = decide_call(policy, tool, effects, asker)
         entry.rule = decision.rule
@@ -131,30 +137,39 @@ class Door:
         if not decision.allowed:
             raise refusal(policy, tool, decision, asker)
         arguments = schema.whole_numbers(tool, arguments, self.catalog)
-        room = Room(min(arguments.pop("max_chars", tool.entry.budget or DEFAULT_BUDGET), self.ceiling), self.ceiling)
+        budget = min(arguments.pop("max_chars", tool.entry.budget or DEFAULT_BUDGET), self.ceiling)
+        room = Room(budget, self.ceiling, self.clock)
         fields = tuple(arguments.pop("fields", ()))
         links = arguments.pop("links", False)
         version = await operations.version(caller)
         schema.check_version(tool, arguments, self.catalog, version)
-        dry = tool.entry.is_dry(arguments)
+        change = Change(operations, self.guard, tool, arguments, caller, effects, entry)
+        dry = tool.entry.access != "read" and tool.entry.is_dry(arguments)
         granted: tuple[Json, ...] = ()
         try:
             if tool.entry.access == "read" or dry:
                 await self.guard.rates.take(caller.name, strictest_class(effects))
                 entry.decision = "allowed"
             else:
-                confirmation = await self._confirmed(
-                    operations, tool, arguments, caller, effects, decision, entry, room
-                )
+                confirmation = await self._confirmed(change, decision, room)
                 if confirmation.preview is not None:
                     return self._adapted(confirmation.preview, caller, version)
                 granted, effects = confirmation.granted, confirmation.effects or effects
                 arguments = signed(tool, arguments, caller.name, version)
+            run_id = await find_run(InnerDoor(operations, None, caller, version, room), tool, arguments)
+            if run_id:
+                arguments = {**arguments, "dag_run_id": run_id}
+                arguments.pop("latest", None)
+                entry.arguments = shown(tool, arguments, self.catalog)
+                room = Room(max(room.budget - 2 * len(run_id) - 40, schema.SMALLEST_ANSWER), room.ceiling)
+            if dry:
+                return self._adapted(await self._preview(change, decision, version, room), caller, version)
             if tool.entry.python:
                 within = Within(tool, effects_of(tool, arguments))
                 inner = InnerDoor(operations, within, caller, version, room, granted)
                 try:
-                    return await self._composite(tool, arguments, caller, inner)
+                    answer = await self._composite(tool, arguments, caller, inner)
+                    return name_run(answer, run_id) if run_id else answer
                 finally:
                     entry.status, entry.outcome = inner.status, inner.outcome
             size = room.budget if tool.entry.rows is None or tool.entry.single else 4 * render.CELL
@@ -167,43 +182,34 @@ class Door:
                 entry.status, entry.outcome = error.answered, error.outcome
                 raise
             entry.status, entry.outcome = reply.status, READ_BACK if reply.hint else ""
-            if dry:
-                found = decide_call(policy, tool, reaching(effects, dags_of(reply.rows)), asker)
-                if not found.allowed:
-                    raise refusal(policy, tool, found, asker)
         except NotFoundError as error:
             reads = InnerDoor(operations, None, caller, version, room)
             raise await explain_missing(reads, arguments, error) from None
         if links:
             reply = with_links(reply, self.client.url, (await operations.version(caller)).generation)
-        return self._adapted(self._answer(tool, arguments, reply, fields, room), caller, version)
+        extra: Json = {"done": True} if tool.entry.preview == "flag" else {}
+        answer = self._adapted(operation_answer(tool, arguments, reply, fields, room, extra), caller, version)
+        return name_run(answer, run_id) if run_id else answer
 
     def _adapted(self, answer: Any, caller: Caller, version: Version | None) -> Any:
         """The answer with its calls to make next as this caller can make them here."""
         known = self.client.known_version or version
         return adapt(answer, self.catalog, known, self.instance if caller.names_instance else "")
 
-    async def _confirmed(
-        self,
-        operations: Operations,
-        tool: Tool,
-        arguments: Json,
-        caller: Caller,
-        effects: tuple[Effect, ...],
-        decision: Decision,
-        entry: audit.Entry,
-        room: Room,
-    ) -> Confirmation:
+    async def _confirmed(self, change: Change, decision: Decision, room: Room) -> Confirmation:
         """A preview to answer with, or the leave to make the change now.
 
         A plan is used up by acting alone: a refusal for any other reason leaves it good.
         """
-        confirmation = await confirm(operations, self.guard, tool, arguments, caller, decision, entry, room)
+        tool, caller, entry = change.tool, change.caller, change.entry
+        confirmation = await confirm(change, decision, room)
         if confirmation.preview is not None:
             return confirmation
-        if self.guard.policy != operations.policy:
+        if self.guard.policy != change.door.policy:
             raise NotAllowedError(f"{tool.name}: the rules changed while this waited for an answer. Call it again.")
-        await self.guard.rates.take(caller.name, strictest_class(effects))  # previews and questions are not counted
+        await self.guard.rates.take(
+            caller.name, strictest_class(change.effects)
+        )  # previews and questions are not counted
         if confirmation.once:
             await self.guard.plans.use(confirmation.once)
         entry.decision = "allowed"
@@ -215,76 +221,44 @@ class Door:
             raise
         return confirmation
 
+    async def _preview(self, change: Change, decision: Decision, version: Version, room: Room) -> Json:
+        """The answer of a dry run: what would be touched, and the plan and the call that do it."""
+        tool, arguments, entry = change.tool, change.arguments, change.entry
+        if tool.entry.python:
+            wire.check_ids(tool, arguments, self.catalog, version.generation)
+        try:
+            offered = await offer(change, decision)
+        except AirflowMcpError as error:
+            entry.status = error.answered
+            raise
+        reply = offered.targets.reply
+        assert reply is not None  # of a tool with a dry run
+        entry.status = reply.status
+        frame: Json = {"plan": offered.plan} if offered.plan else {}
+        size = room.budget - len(render.dumps(frame | {"next": offered.calls}))
+        smaller = Room(max(size, schema.SMALLEST_ANSWER), room.ceiling)  # a plan is never cut
+        extra: Json = {"dry_run": True, "hint": offered.hint}
+        if tool.entry.python:
+            show = import_module(f"airflow_mcp.workflows.{tool.name}").preview
+            answer = extra | show(arguments, reply.rows or [], offered.targets.facts)
+            inner = InnerDoor(change.door, None, change.caller, version, smaller)
+            answer = self._fitted(tool, self._adapted(answer, change.caller, version), inner)
+        else:
+            answer = operation_answer(tool, arguments, reply, (), smaller, extra)
+        calls = [*answer.pop("next", ()), *offered.calls]
+        return answer | frame | ({"next": calls} if calls else {})
+
     async def _composite(self, tool: Tool, arguments: Json, caller: Caller, inner: InnerDoor) -> Json:
         wire.check_ids(tool, arguments, self.catalog, inner.version.generation)
         function = import_module(f"airflow_mcp.workflows.{tool.name}").run
-        answer: Json = self._adapted(await function(inner, arguments), caller, inner.version)
+        return self._fitted(tool, self._adapted(await function(inner, arguments), caller, inner.version), inner)
+
+    def _fitted(self, tool: Tool, answer: Json, inner: InnerDoor) -> Json:
+        """A composite's answer as its record keeps it, cut to size."""
         record = self.catalog.records[tool.entry.record or ""]
         if inner.hints:
             answer["hint"] = " ".join([*filter(None, [answer.get("hint")]), *inner.hints])
         return render.composite_answer(answer, record, budget=inner.budget, ceiling=inner.ceiling, reveal=inner.reveals)
-
-    def _answer(self, tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room) -> Json:
-        extra: Json = {"hint": reply.hint} if reply.hint else {}
-        if tool.entry.preview == "flag":
-            extra |= self._dry_run(tool, arguments, reply) if tool.entry.is_dry(arguments) else {"done": True}
-        if reply.rows is not None and reply.total is None:
-            extra["hint"] = "Policy hides rows here, so there is no total."
-        if reply.rows == [] and (wrong := _foreign_wildcards(arguments)):
-            extra["hint"] = (
-                f"In {' and '.join(wrong)} % stands for any characters and _ for one; * and ? stand for nothing."
-            )
-        if reply.rows is None:
-            ids = {name: value for name, value in arguments.items() if name in self._slots(tool)}
-            record = reply.record.model_copy(update={"ids": (*reply.record.ids, *ids)})
-            if not reply.one:
-                return {"done": True, **render.show_ids(ids, record)[0], **extra}
-            one = {**ids, **{name: value for name, value in reply.one.items() if value is not None or name == "value"}}
-            answer = render.record_answer(
-                one,
-                record,
-                budget=room.budget,
-                ceiling=room.ceiling,
-                fields=fields,
-                extra=extra,
-                sizes=reply.sizes,
-            )
-            return answer if tool.entry.access == "read" else _without_more(answer)
-        cursor = arguments.get("cursor")
-        answer = render.list_answer(
-            reply.rows,
-            reply.record,
-            total=reply.total if cursor is None else len(reply.rows),
-            after=reply.after,
-            offset=arguments.get("offset", 0),
-            paged=any(use.name == "offset" for use in tool.entry.params),
-            budget=room.budget - (0 if cursor is None else len(reply.cursor or cursor) + 40),
-            ceiling=room.ceiling,
-            fields=fields,
-            given=arguments,
-            extra=extra,
-        )
-        if cursor is not None:
-            fetched = len(reply.rows)
-            answer = render.by_cursor(answer, fetched=fetched, total=reply.total, given=cursor, following=reply.cursor)
-        return answer if tool.entry.access == "read" or extra.get("dry_run") else _without_more(answer)
-
-    @staticmethod
-    def _dry_run(tool: Tool, arguments: Json, reply: Reply) -> Json:
-        """What stands around the rows that a change would touch: that it did nothing, and the call that does it."""
-        if reply.rows != []:
-            does = next_call(tool.name, "does it, or first asks to confirm", **arguments | {"dry_run": False})
-            return {"dry_run": True, "hint": "Nothing was changed.", "next": [does]}
-        answer: Json = {"dry_run": True, "hint": "Nothing matches, so there is nothing to do."}
-        only_failed = any(use.name == "only_failed" for use in tool.entry.params)
-        if only_failed and arguments.get("only_failed", True):
-            every = next_call(tool.name, "counts what did not fail too", **arguments | {"only_failed": False})
-            answer["next"] = [every]
-        return answer
-
-    @staticmethod
-    def _slots(tool: Tool) -> set[str]:
-        return {"dag_id"} | {slot for route in (tool.entry.v1, tool.entry.v2) if route for slot in route.slots}
 
 
 def present(error: AirflowMcpError) -> str:
@@ -292,17 +266,6 @@ def present(error: AirflowMcpError) -> str:
     return shorten(excerpt_text(escape_unseen(str(error)), _ERROR_SIZE), _ERROR_SIZE)
 
 
-def _foreign_wildcards(arguments: Json) -> list[str]:
-    """The patterns that are written in a shell's syntax: Airflow's are SQL's LIKE."""
-    given = ((name, value) for name, value in arguments.items() if name.endswith("_pattern"))
-    return [name for name, value in given if isinstance(value, str) and {"*", "?"} & set(value)]
-
-
 def error_answer(error: AirflowMcpError) -> Json:
     """An error as data: its sentence as it may leave, and the calls to make next."""
     return {"error": present(error), **({"next": [*error.next_calls]} if error.next_calls else {})}
-
-
-def _without_more(answer: Json) -> Json:
-    """Of a change there is no more to ask for: the same call would make it again."""
-    return {name: value for name, value in answer.items() if name != "more"}

@@ -51,21 +51,18 @@ async def look(**reads: Awaitable[Any]) -> Seen:
 
 async def together(reads: Iterable[Awaitable[Value]]) -> list[Value]:
     """Every value, in order. Raises the AirflowMcpError of the first read that failed, in that order."""
-    outcomes: dict[int, Value | AirflowMcpError] = {}
+    values: dict[int, Value] = {}
+    errors: dict[int, AirflowMcpError] = {}  # apart from the values, which may be errors too
 
     async def read(number: int, what: Awaitable[Value]) -> None:
         try:
-            outcomes[number] = await what
+            values[number] = await what
         except AirflowMcpError as error:
-            outcomes[number] = error
+            errors[number] = error
 
     async with anyio.create_task_group() as group:
         for number, what in enumerate(reads):
             group.start_soon(read, number, what)
-    values: list[Value] = []
-    for number in sorted(outcomes):
-        outcome = outcomes[number]
-        if isinstance(outcome, AirflowMcpError):
-            raise outcome
-        values.append(outcome)
-    return values
+    if errors:
+        raise errors[min(errors)]
+    return [values[number] for number in sorted(values)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import math
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +22,7 @@ from airflow_mcp.dispatch.operations.result import Reply, dags_of, key_of, name_
 from airflow_mcp.dispatch.operations.row_filter import read_allowed
 from airflow_mcp.dispatch.operations.settlement import READ_BACK
 from airflow_mcp.dispatch.registry.search import Found
+from airflow_mcp.dispatch.request_limits import AnswerLimits, ConcurrencyLimiter
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotAllowedError, UnusableAnswerError
 from airflow_mcp.policy.decide import Decision, Within, decide, refusal, reveals_secrets
 from airflow_mcp.policy.effects import Effect, effect_names, effects_of, reaching
@@ -30,10 +33,11 @@ _LOGS = 2  # read at once by one call: each keeps a place at Airflow for as long
 
 @dataclass(frozen=True)
 class Room:
-    """Characters an answer may have: as asked for, and as the operator allows at most."""
+    """Characters an answer may have: as asked for, and as the operator allows at most; and the clock it goes by."""
 
     budget: int
     ceiling: int
+    clock: Callable[[], float] = time.monotonic  # seconds
 
 
 class InnerDoor:
@@ -62,6 +66,11 @@ class InnerDoor:
         self.hints: list[str] = []  # what reading such a change back showed
         self.cut = False  # whether behind such a list more rows may follow, which its count leaves out
         self.logs = anyio.CapacityLimiter(_LOGS)  # that this call reads at once
+        self.requests = 0  # steps taken, each of them a request where policy hides no rows
+        self._answers = 0
+        self._clock = room.clock
+        self._limits = AnswerLimits()
+        self._places = ConcurrencyLimiter(room.clock)
         self._version = version
         self._operations = operations
         self._within = within
@@ -72,6 +81,20 @@ class InnerDoor:
     def version(self) -> Version:
         """Airflow's, also where it was upgraded since the call began."""
         return self._operations.client.known_version or self._version
+
+    def bound(self, *, seconds: float, requests: float = math.inf) -> None:
+        """Bound the whole answer: reads beyond it raise AnswerLimitError, and the answer says that they are missing."""
+        self._limits = AnswerLimits(requests, self._clock() + seconds, seconds)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the answer has a deadline, and so tells its progress in requests."""
+        return not math.isinf(self._limits.deadline)
+
+    @property
+    def requests_left(self) -> float:
+        """Steps that the answer may still take; none after its deadline, infinite where nothing bounds it."""
+        return 0 if self._clock() >= self._limits.deadline else max(self._limits.requests - self.requests, 0)
 
     async def one(self, name: str, /, **arguments: Any) -> Json:
         """The full record of an operation; empty where Airflow answers nothing.
@@ -95,8 +118,28 @@ class InnerDoor:
         step, decision = self._step(name, arguments)
         if decision.by_row:
             raise NotAllowedError(f"{name}: policy depends on the DAG here, so '~' will not do; name it.")
-        async with self._operations.open_stream(step, arguments, self._caller) as pieces:
+        async with (
+            self._request() as answered,
+            self._operations.open_stream(step, arguments, self._caller) as pieces,
+        ):
+            answered()
             yield pieces
+
+    @asynccontextmanager
+    async def _request(self) -> AsyncGenerator[Callable[[], None]]:
+        """One step's place at Airflow, within the limits of the answer. Raises AnswerLimitError."""
+        self._limits.check(self.requests, self._clock())
+        self.requests += 1
+        with anyio.move_on_after(self._limits.deadline - self._clock()) as scope:
+            async with self._places.place() as answered:
+                if self._clock() >= self._limits.deadline:  # it passed while this waited for its place
+                    raise self._limits.too_late()
+                yield answered
+        if scope.cancelled_caught:
+            raise self._limits.too_late()
+        self._answers += 1
+        if self.is_bounded:
+            await self.progress(self._answers, None, f"{self._answers} requests answered by Airflow")
 
     async def _take(self, name: str, arguments: Json) -> Reply:
         step, decision = self._step(name, arguments)
@@ -106,7 +149,8 @@ class InnerDoor:
         look_up = place not in self._found
         changes = step.entry.access != "read" and not step.entry.is_dry(arguments)
         try:
-            reply = await read_allowed(self._operations, step, arguments, self._caller, decision, look_up=look_up)
+            async with self._request():
+                reply = await read_allowed(self._operations, step, arguments, self._caller, decision, look_up=look_up)
         except AirflowMcpError as error:
             if changes:
                 self._remember(error.answered, error.outcome)

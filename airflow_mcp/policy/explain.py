@@ -24,7 +24,9 @@ def explain(policy: Policy, catalog: Catalog, tool: Tool, arguments: Json, asker
     if tool.entry.forwards:
         return _explain_way(policy, tool, decision, asker)
     if tool.entry.is_dry(arguments):
-        facts["dry_run"] = "a dry run needs no confirmation; this is about dry_run=false"
+        facts["dry_run"] = (
+            "a dry run needs no confirmation, and gives the plan where one is needed; this is about doing it"
+        )
     if tool.entry.look_up:
         facts["rows"] = "which DAGs it touches is looked up when it is called; this is about a call that reaches any"
     if tool.entry.scope.dag == "file" and not decision.by_row:

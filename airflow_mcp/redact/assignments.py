@@ -23,8 +23,10 @@ _CLOSE = re.compile(
     r"""(?P<quote>\\{0,63}["'`]|%2[27]|&(?:quot|apos|\#3[49]);|\\u002[27])[\])]{0,2}|\](?=[\])]?\s?=)"""
 )
 _SEPARATOR = re.compile(
-    r"(?i)(?:[*_`]{1,3}|\s?\([^()\n]{0,40}\)|(?P<prompt>[ \t]+(?:again|for|of)\b[^\n:=]{0,60}(?:://[^\n:=]{0,80})?))?"
-    r"\s{0,16}(?P<sign>=>|->|:=|[+?|]{0,2}={1,2}|(?<!:):(?!:)|%3d|%3a|\\u003[ad]|&\#(?:61|58);)(?:\*{1,2}(?!\*))?"
+    r"(?i)(?:[*_`]{1,3}|\s?\([^()\n]{0,40}\)|(?P<prompt>[ \t]+(?:again|for|of)\b[^\n:=]{0,60}(?:://[^\n:=]{0,80})?)"
+    r"|[ \t]+(?:is|was)(?=:))?"
+    r"\s{0,16}(?P<sign>=>|->|:=|[+?|]{0,2}={1,2}|(?<!:):(?!:)|(?<=\w)::(?=[ \t])"
+    r"|%3d|%3a|\\u003[ad]|&\#(?:61|58);)(?:\*{1,2}(?!\*))?"
 )
 _BLANK = re.compile(r"(?:[ \t]|\\\r?\n)*")
 _TAG = re.compile(r"(?:[&!][\w!./:-]*[ \t]+){1,3}")
@@ -40,6 +42,12 @@ _ASKED_FOR = re.compile(r"(?i)pass(?:word|phrase|code)$")
 _SET = re.compile(
     r"(?i)(?:^|[\s;&|])(?:export|setenv|setx|env|arg|(?:variables|connections|config|configure) set)[ \t]+[\"']?$"
 )
+_DUMPED = re.compile(r"(?:string|str)\(\d{1,9}\)[ \t]+")  # by PHP
+_FIRST_IN_LINE = re.compile(r"(?:^|\n|[\"']|- |\b(?:login|user)[ \t]+\S{1,128}\s)[ \t]*\Z")
+_CELL = re.compile(r"\|[ \t]*[`*]{0,2}\Z")
+_NEXT_CELL = re.compile(r"[`*]{0,2}[ \t]*\|[ \t]*[`*]{0,2}(?=[^\s|]+[ \t]*\|)")
+_LAST_IN_LINE = re.compile(r"[ \t]+(?=[^\s=:|\"'\\]{1,300}[ \t\r]*(?:\n|\Z|\\*[\"']))")
+_NO_WORD = re.compile(r"(?=[^\s\d]*\d)(?=[^\sA-Za-z]*[A-Za-z])[^\s|`\"'\\]{6,}")
 _SETTERS = ("export", "setenv", "setx", "env", "arg", " set")
 _SQL = re.compile(r"(?:[Pp]ass(?:word|wd|phrase)|[Cc]redentials?|[Ss]ecret|pwd|[A-Z_]+)$")
 _SPACE_AND_QUOTE = re.compile(r"[ \t]{1,16}(?=\\{0,63}[\"'])")
@@ -139,6 +147,8 @@ class Assignments:
         text = self.scan.text
         if blank := _BLANK.match(text, position):
             position = blank.end()
+        if dumped := _DUMPED.match(text, position):
+            position = dumped.end()
         if emphasis := _EMPHASIS.match(text, position):
             position = emphasis.end()
         if sign == ":" and (annotated := type_end(text, position)) is not None:
@@ -229,3 +239,14 @@ class Assignments:
             _SETTER.search(name) and (value := _CALLED.match(text, end))
         ):
             self.operands.read(value.end(), name)
+        elif (value := self._beside_in_line(start, after)) and (word := _NO_WORD.match(text, value)):
+            self.scan.mask(value, word.end())
+
+    def _beside_in_line(self, start: int, after: int) -> int | None:
+        """Find the one word behind a name that starts its line (`requirepass x`), or in the next cell of a table."""
+        text = self.scan.text
+        value = _NEXT_CELL.match(text, after) or _LAST_IN_LINE.match(text, after)
+        if value is None:
+            return None
+        before = _CELL if "|" in value[0] else _FIRST_IN_LINE
+        return value.end() if before.search(text[max(0, start - 160) : start]) else None

@@ -34,6 +34,8 @@ COMMANDS: dict[str, Option] = {
     **dict.fromkeys(("ldapsearch", "ldapadd", "ldapmodify", "ldappasswd", "vsql"), Option(("-w",))),
     **dict.fromkeys(("plink", "pscp", "psftp", "nzsql"), Option(("-pw",))),
     **dict.fromkeys(("curl",), _USER),
+    "zip": Option(("-P",)),
+    "7z": Option(("-p",), glued=True),
     "redis-cli": Option(("-a", "--pass")),
     "smbclient": Option(("-U", "--user"), user="%"),
     "lftp": Option(("-u", "--user"), user=","),

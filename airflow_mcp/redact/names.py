@@ -21,11 +21,13 @@ SENSITIVE = (
 )  # fmt: skip
 WHOLE_WORDS = (
     "pwd", "pass", "passcode", "credential", "credentials", "cookie", "cookies", "pgpass",
-    "sshpass", "userpass", "storepass", "keypass", "requirepass", "masterauth", "amz_signature", "goog_signature",
+    "sshpass", "userpass", "storepass", "keypass", "requirepass", "masterauth", "bind_pw", "root_pw",
+    "dockerconfigjson", "amz_signature", "goog_signature",
 )  # fmt: skip
 LAST_WORDS = ("auth", "sig")  # basic_auth is a secret, auth_backend is none
 KEYS = (
     "access", "account", "auth", "encryption", "master", "sas", "secret", "shared", "signing", "ssh", "storage",
+    "functions", "preshared", "subscription",
 )  # fmt: skip
 NO_SECRET_KEYS = ("partition", "xcom", "state", "variable", "primary", "foreign", "sort")
 
@@ -33,7 +35,19 @@ _LONGEST_TAIL = 64  # characters of a name behind its telling word
 _LONGEST = 160  # characters at the end of a name that are looked at
 _GAP = "[-_. ]?"
 AIRFLOWS_WORDS = "|".join(word.replace("_", _GAP) for word in SENSITIVE)
-ANCHORS = (AIRFLOWS_WORDS, "pwd", "pass", "credential", "cookie", "auth", "sig", f"(?:{'|'.join(KEYS)}){_GAP}key")
+ANCHORS = (
+    AIRFLOWS_WORDS,
+    "pwd",
+    "pass",
+    "credential",
+    "cookie",
+    "auth",
+    "sig",
+    "bindpw",
+    "rootpw",
+    "dockerconfigjson",
+    f"(?:{'|'.join(KEYS)}){_GAP}key",
+)
 _ANYWHERE = re.compile(f"(?:{AIRFLOWS_WORDS})[^=:]{{0,{_LONGEST_TAIL}}}$")
 _WORDS = "|".join(word.replace("_", "_?") for word in (*WHOLE_WORDS, *(f"{word}_key(?:s|_?content)?" for word in KEYS)))
 _WHOLE = re.compile(rf"(?:^|_)(?:(?:{_WORDS})(?:_|\d*$)|(?:{'|'.join(LAST_WORDS)})$)")

@@ -44,11 +44,13 @@ def _redact(value: Any, name: str, depth: int) -> Any:
     if depth > _DEEPEST:
         return MASK
     if isinstance(value, dict):
+        if value.get("kind") == "Secret":  # of Kubernetes, whatever the keys are called
+            value = {key: mask_values(item) if key in ("data", "stringData") else item for key, item in value.items()}
         beside = _named_secret(value)
         masked: dict[str, Any] = {}
         for key, item in value.items():
             safe = _redact_key(key) if len(key) <= _LONGEST_KEY else redact_text(key)
-            name = beside if beside and is_value_key(key) else key
+            name = beside if beside and is_value_key(key) else clean(key)
             masked[safe] = _redact(item, name if is_sensitive(name) else safe, depth + 1)
         return masked
     return _redact_list(value, depth)

@@ -48,7 +48,7 @@ _ATTRIBUTE = re.compile(r"(?:[A-Za-z_]\w{0,99}\.){1,9}([A-Za-z_]{1,99})")
 _IDENTIFIER = re.compile(r"[A-Za-z_.]+")
 _CHAIN = re.compile(r"\s?\.[A-Za-z_]\w{0,99}|(?=[(\[])")
 _JOIN = re.compile(
-    r"(?:[ \t]|\\\n)*(?P<operator>\+|\bor\b|\|\||\?\?|\.(?=\s?[\"'])|&|\bif\b[^\n\"']{0,99}\belse\b)?\s{0,99}"
+    r"(?:[ \t]|\\\n)*(?P<operator>\+|->|\bor\b|\|\||\?\?|\.(?=\s?[\"'])|&|\bif\b[^\n\"']{0,99}\belse\b)?\s{0,99}"
     r"(?=[rbfuRBFU]{0,2}(?P<token>\\{0,63}[\"']))"
 )
 _TYPE = re.compile(
@@ -61,6 +61,7 @@ _PROSE = re.compile(
     r"|without|used|using|optional|optionally|required|must|should|will|can|may|please|either|same|value|values|see|e\.g\.|i\.e\.)"
     r"[,.:;]?(?=\s|$)"
 )
+_SECURE_STRING = re.compile(r"(?i)ConvertTo-SecureString\s{1,9}(?:-String\s{1,9})?(?=[\"'])")  # of PowerShell
 _VISIBLE = re.compile(r"[^\s\\]")
 
 
@@ -92,6 +93,8 @@ class Operands:
     def _operand(self, position: int, name: str, prose: bool) -> tuple[int | None, str]:
         """Mask one operand; give its end (None where there is none) and the quotes that it stands in."""
         scan, values, text = self.scan, self.scan.values, self.scan.text
+        if command := _SECURE_STRING.match(text, position):
+            position = command.end()
         prefix = _PREFIX.match(text, position)
         if prefix and (string := values.quoted(prefix.end())):
             if string.end > string.start:

@@ -24,8 +24,15 @@ _ADDRESS, _ENCODED_ADDRESS = "://", "%3a%2f%2f"
 _KEY_BLOCKS = ("---begin ", "--- begin ")
 _PUTTY = "private-lines:"
 _IDENTIFIED = "identified "
+# Literals of what takes a secret by its place, and what stands between each and the secret.
+_BY_PLACE = {
+    "to-securestring ": re.compile(r"(?i)(?:-string\s{1,9})?(?=[\"'])"),
+    "from-literal=": re.compile(r"[\"']?[\w.-]{1,128}="),
+    "oracle:thin:": re.compile(r"[\w$#]{1,64}/(?=[^\s/@]{1,128}@)"),
+    "sqlplus ": re.compile(r"(?:-\w+\s{1,9}){0,3}[\w$#]{1,64}/(?=[^\s/@]{1,128}@)"),
+}
 _PLACES = "|".join(
-    [re.escape(one) for one in (_ADDRESS, _ENCODED_ADDRESS, MASK, *_KEY_BLOCKS, _PUTTY, _IDENTIFIED)]
+    [re.escape(one) for one in (_ADDRESS, _ENCODED_ADDRESS, MASK, *_KEY_BLOCKS, _PUTTY, _IDENTIFIED, *_BY_PLACE)]
     + [re.escape(one) for one in sorted((*_SCHEMES, *COMMANDS, *TOKEN_FORMS), key=len, reverse=True)]
     + list(ANCHORS)
 )
@@ -95,6 +102,8 @@ class _Scanner:
         elif literal == _IDENTIFIED:
             if match := _IDENTIFIED_BY.match(scan.text, end):
                 Operands(scan).read(match.end(), "", prose=False)
+        elif literal in _BY_PLACE:
+            self._by_place(end, _BY_PLACE[literal], scan.text)
         elif literal in TOKEN_FORMS:
             self._token(start, literal)
         else:
@@ -104,6 +113,14 @@ class _Scanner:
                 self._command(start, end)
             if scan.position < end:
                 self._assignments.read(start, end)
+
+    def _by_place(self, end: int, between: re.Pattern[str], text: str) -> None:
+        if match := between.match(text, end):
+            at = text.find("@", match.end()) if match[0].endswith("/") else -1
+            if at > match.end():
+                self.scan.mask(match.end(), at)
+            else:
+                Operands(self.scan).read(match.end(), "", prose=False)
 
     def _scheme(self, start: int, end: int, scheme: str) -> None:
         text = self.scan.text

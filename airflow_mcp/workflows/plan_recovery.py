@@ -30,26 +30,23 @@ async def targets(door: InnerDoor, arguments: Json) -> tuple[list[Json], Json]:
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """The plan (`dry_run`), or what became of each step of it."""
+    """What became of each step of the plan."""
     backfill = arguments.get("mode", "clear") == "backfill"
-    if not arguments.get("dry_run", True):
-        return await (_start_backfill(door, arguments) if backfill else _clear(door))
-    rows, facts = await targets(door, arguments)
-    answer: Json = {"dry_run": True, "affected": len(rows), **facts}
+    return await (_start_backfill(door, arguments) if backfill else _clear(door))
+
+
+def preview(arguments: Json, rows: list[Json], facts: Json) -> Json:
+    """What a dry run answers about the targets."""
+    answer: Json = {"affected": len(rows), **facts}
     if not rows:
         return answer | {"hint": "Nothing to run again in this window. It is judged by when runs ended."}
-    answer["next"] = [*answer.get("next", ()), next_call(_NAME, "does it", **arguments | {"dry_run": False})]
-    if backfill:
+    if arguments.get("mode", "clear") == "backfill":
         return answer | {"dates": [row["logical_date"] or row["partition_key"] for row in rows]}
     steps = [
         {"dag_run": run_id, "dag_id": dag_id, "task_instances": len(own), "which": names(own, _NAMES)}
         for (dag_id, run_id), own in _by_run(rows)
     ]
-    return answer | {
-        "runs": len(steps),
-        "steps": steps,
-        "hint": "Nothing was changed. They would run again in this order.",
-    }
+    return answer | {"runs": len(steps), "steps": steps}
 
 
 @dataclass

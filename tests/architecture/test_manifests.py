@@ -93,6 +93,7 @@ def test_the_schema_of_the_arguments_is_json_schema_and_closed(tool: Tool) -> No
 def test_every_id_in_a_path_is_a_required_argument_unless_it_is_looked_up_or_bracketed(tool: Tool) -> None:
     required = {use.name for use in tool.entry.params if use.required} | tool.entry.resolve.keys()
     required |= set(tool.entry.any_of) | tool.entry.default.both.keys()
+    required |= {"dag_run_id"} if tool.entry.takes_latest else set()
     for route in (tool.entry.v1, tool.entry.v2):
         always = re.sub(r"\[.*?\]", "", route.path) if route else ""
         assert set(re.findall(r"\{(\w+)\}", always)) <= required

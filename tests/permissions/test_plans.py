@@ -90,22 +90,6 @@ async def test_a_deletion_shows_what_is_lost_on_the_first_call(version: str, too
     assert changes(world.airflow) == []
 
 
-@pytest.mark.parametrize("version", GENERATIONS)
-async def test_a_dry_run_never_executes_with_or_without_a_plan_and_uses_none_up(version: str) -> None:
-    world = World(version)
-    async with connected(world.airflow, POLICY) as someone:
-        for tool in ("clear_dag_run", "clear_task_instances"):
-            plan = (await someone.ask(tool, **CLEAR))["plan"]
-            for given_plan in ({}, {"plan": plan}, {"plan": plan}, {"plan": "x"}):
-                for dry in ({}, {"dry_run": True}):
-                    answer = await someone.ask(tool, dag_id="etl_a", dag_run_id="r1", **dry, **given_plan)
-                    assert answer["dry_run"] is True
-            assert changes(world.airflow) == []
-            await someone.ask(tool, **CLEAR, plan=plan, max_chars=5000)
-            assert len(changes(world.airflow)) == 1
-            world.airflow.seen.clear()
-
-
 async def test_a_new_state_is_shown_with_every_task_instance_that_it_reaches_and_bound_to_them() -> None:
     world = World()
     world.affected = [{"dag_id": "etl_a", "dag_run_id": "r1", "task_id": "after", "map_index": 2}]

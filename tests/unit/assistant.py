@@ -103,7 +103,7 @@ def open_door(
     )
     table: Json = {"allow": [{"tools": list(allow), "confirm": confirm}]} if allow else {}
     table |= {"deny": [{"tools": ["*"], "dags": list(deny)}]} if deny else {}
-    return Door(catalog, parse_policy((), catalog, table=table), client, ceiling=max_chars)
+    return Door(catalog, parse_policy((), catalog, table=table), client, ceiling=max_chars, clock=clock)
 
 
 @asynccontextmanager

@@ -67,6 +67,7 @@ class World:
         self.on("/pools", page("pools", [pool("default_pool", 128)]))
         self.on(RUNS, self._runs)
         self.on(TASKS, self._tasks)
+        self.on("/eventLogs", page("event_logs", []))
 
     def on(self, path: str, *replies: Any) -> World:
         self.airflow.on("GET", path, *replies)
@@ -82,7 +83,8 @@ class World:
     def _page(key: str, sent: Sent, rows: list[Json]) -> Json:
         """Filtered by state and counted as Airflow does it."""
         asked, states = dict(sent.query), [value for name, value in sent.query if name == "state"]
-        found = [row for row in rows if row["state"] in states]
+        bound = asked.get("end_date_lte", "~")
+        found = [row for row in rows if row["state"] in states and (row["end_date"] or "") <= bound]
         offset, limit = int(asked.get("offset", 0)), int(asked["limit"])
         return page(key, found[offset : offset + limit], len(found))
 
@@ -106,14 +108,14 @@ class World:
 
 
 @pytest.mark.parametrize("version", GENERATIONS)
-async def test_an_airflow_at_rest_needs_nothing_and_takes_twelve_requests(version: str) -> None:
+async def test_an_airflow_at_rest_needs_nothing_and_takes_eight_requests(version: str) -> None:
     world = World(version)
     answer = await world.report()
     assert answer["attention"] == ["nothing"]
     assert answer["failures"] == {"runs": "no run failed"}
     assert answer["task_instances"] == {"running": 0, "queued": 0, "scheduled": 0, "deferred": 0, "up_for_retry": 0}
     assert "not_seen" not in answer
-    assert len(world.airflow.sent) == 12
+    assert len(world.airflow.sent) == 8
     assert {sent.method for sent in world.airflow.sent} == {"GET"}
 
 
@@ -125,9 +127,10 @@ async def test_the_same_error_over_many_dags_is_one_cause(version: str) -> None:
     world.log("asia", "ConnectionRefusedError", "crm:443 refused batch 3", task_id="send")
     world.log("other", "KeyError", "'customer_id'")
     answer = await world.report()
-    first, second = answer["failures"]["causes"]
+    second, first = answer["failures"]["causes"]  # the latest first
     assert first["what"].startswith("ConnectionRefusedError: crm:443 refused batch ")
     assert (sorted(first["where"]), first["task_instances"]) == (["asia.send", "eu.load", "us.load"], 3)
+    assert (first["runs"], first["dags"], first["differ_in"]) == (3, 3, "batch 3, batch 2254, batch 17")
     assert second["what"] == "KeyError: 'customer_id'"
     assert calls_of(second) == [("diagnose_dag_run", {"dag_id": "other", "dag_run_id": "r"})]
     assert answer["failures"]["runs"] == "4 runs failed, of 4 DAGs: eu, us, asia, other"
@@ -155,27 +158,35 @@ async def test_more_failures_than_a_page_are_all_counted(version: str) -> None:
     assert sorted(offsets) == [0, 0, 100, 200]  # the runs, and three pages of task instances
 
 
-async def test_a_dag_hidden_behind_five_pages_of_another_is_looked_at_all_the_same() -> None:
+async def test_a_run_hidden_behind_three_pages_of_another_is_looked_at_all_the_same() -> None:
     world = World().fails(*(failed("shards", map_index=number) for number in range(700)), failed("hidden"))
     world.log("shards", "ValueError", "shard is empty").log("hidden", "KeyError", "'x'")
-    world.on("/dags/hidden/dagRuns/~/taskInstances", page("task_instances", [failed("hidden")]))
+    world.airflow.on("POST", f"{TASKS}/list", page("task_instances", [failed("hidden")]))
     answer = await world.report()
     assert answer["failures"]["task_instances"] == 701
-    assert answer["failures"]["counted"] == "by cause among 501 of 701: the counts below are lower bounds"
+    assert answer["failures"]["counted"] == "by cause among 301 of 701: the counts below are lower bounds"
     assert "KeyError: 'x'" in [cause["what"] for cause in answer["failures"]["causes"]]
 
 
-async def test_at_most_twenty_logs_are_read_and_the_rest_is_counted() -> None:
-    world = World().fails(*(failed(f"dag{number:02}", end_date=back(minutes=number)) for number in range(1, 23)))
-    world.fails(*(failed("often", map_index=number, end_date=back(hours=9)) for number in range(3)))
+async def test_logs_are_read_newest_first_within_twenty_five_requests_and_the_next_call_goes_on() -> None:
+    rows = [failed(f"dag{number:02}", end_date=back(minutes=number)) for number in range(1, 23)]
+    world = World().fails(*rows, *(failed("often", map_index=number, end_date=back(hours=9)) for number in range(3)))
     for number in range(1, 23):
         world.log(f"dag{number:02}", f"Error{'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[number]}", "no")
     world.log("often", "TimeoutError", "late")
     answer = await world.report(max_chars=20_000)
-    assert world.logs_read() == 20
-    assert answer["failures"]["not_looked_at"].startswith("logs of 3 more failed tasks: dag20.load, ")
+    assert (world.logs_read(), len(world.airflow.sent)) == (16, 25)
+    assert answer["failures"]["not_looked_at"].startswith("logs of 7 more failed tasks, in 7 runs: dag17.load, ")
     looked = [name for cause in answer["failures"]["causes"] for name in cause["where"]]
-    assert looked == ["often.load", *(f"dag{number:02}.load" for number in range(1, 20))]
+    assert looked == [f"dag{number:02}.load" for number in range(1, 17)]
+    assert answer["more"] == {"failed_before": rows[16]["end_date"].replace("+00:00", "Z")}
+    world.airflow.sent.clear()
+    rest = await world.report(max_chars=20_000, **answer["more"])
+    assert len(world.airflow.sent) <= 25
+    looked = [name for cause in rest["failures"]["causes"] for name in cause["where"]]
+    assert looked == [*(f"dag{number:02}.load" for number in range(17, 23)), "often.load x3"]
+    assert "more" not in rest
+    assert "not_looked_at" not in rest["failures"]
 
 
 async def test_a_log_that_cannot_be_read_is_said_and_the_others_are() -> None:
@@ -234,19 +245,21 @@ async def test_a_run_is_slow_by_its_dags_own_measure_or_else_after_six_hours(ver
         run_of("slow", "s1", "running", start_date=back(hours=8), end_date=None),
         run_of("fresh", "f1", "running", start_date=back(minutes=5), end_date=None),
     ]
+    successes: list[Json] = []
     for dag_id, hours in (("quick", 0.1), ("slow", 7.0)):
         old = [
             run_of(dag_id, f"{day}", "success", start_date=back(days=day, hours=hours), end_date=back(days=day))
             for day in range(1, 5)
         ]
-        world.on(f"/dags/{dag_id}/dagRuns", page("dag_runs", old))
-    world.on("/dags/new/dagRuns", page("dag_runs", [run_of("new", "n0", "failed")]))
+        successes += old
+    world.airflow.on("POST", f"{RUNS}/list", page("dag_runs", successes))
     answer = await world.report()
     told = [(run["dag_id"], run["running_for"], run.get("usually")) for run in answer["slow_runs"]["runs"]]
     assert told == [("new", "7 h", None), ("quick", "60 min", "6 min")]
     assert calls_of(answer["slow_runs"]["runs"][1]) == [("why_not_running", {"dag_id": "quick", "dag_run_id": "q1"})]
     assert "3 times the median" in answer["slow_runs"]["rule"]
-    assert not [sent for sent in world.airflow.sent if sent.path == "/dags/fresh/dagRuns"]
+    (sent,) = [sent for sent in world.airflow.sent if sent.method == "POST"]
+    assert sent.body["dag_ids"] == ["new", "quick", "slow"]
 
 
 async def test_a_full_pool_is_told_and_one_without_a_limit_is_not() -> None:

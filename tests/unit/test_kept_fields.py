@@ -32,7 +32,7 @@ CALLS: dict[str, Json] = {
     "wait_for_dag_run": IDS,
     "why_not_running": {"dag_id": "etl"},
 }
-BY_THE_DOOR = {"left_out", "more"}  # what it says of an answer that it cut
+BY_THE_DOOR = {"left_out", "more", "plan", "next"}  # what it says of an answer that it cut, and how a dry run is done
 
 
 def composites() -> list[str]:
@@ -62,7 +62,8 @@ def airflow() -> FakeAirflow:
         if sent.path == "/dags/etl/clearTaskInstances":
             return page("task_instances", [failed])
         if sent.method == "POST":
-            return dag_run(sent.body["dag_run_id"], "success")
+            listed = sent.path.endswith("/list")
+            return page("dag_runs", [run]) if listed else dag_run(sent.body["dag_run_id"], "success")
         if sent.method == "PATCH":
             return QUESTION | {"response_received": True}
         name = sent.path.rpartition("/")[2]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_mcp.excerpt import show_id
 from airflow_mcp.redact import is_sensitive, redact, redact_text
 from tests.unit.redaction import MASKED, SECRET, SHAPES, parts_of
 
@@ -83,6 +84,21 @@ def test_a_shape_is_masked_whole_inside_json_and_behind_words(shape: str) -> Non
     value, secret = MASKED[shape]
     for around in ({"a": value}, json.dumps({"a": value}), f"said {json.dumps([value])} here", f"INFO - {value}"):
         assert leaks(redact(around), secret) == []
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u2060", "\u00ad", "\ufe0f", "\x1b[31m", "\u202e", "\U000e0041"])
+def test_unseen_characters_in_a_name_or_a_value_hide_no_secret(hidden: str) -> None:
+    for text in (
+        f"pass{hidden}word={SECRET}",
+        f"password={SECRET[:6]}{hidden}{SECRET[6:]}",
+        f"password{hidden}: {hidden}{SECRET}",
+        f"postgresql://etl{hidden}:{SECRET}@db/x",
+        json.dumps({f"pass{hidden}word": SECRET}),
+    ):
+        assert leaks(redact(text), SECRET) == []
+        assert leaks(show_id(text), SECRET) == []
+        assert leaks(redact({text: 1}), SECRET) == []
+    assert leaks(redact({f"pass{hidden}word": SECRET}), SECRET) == []
 
 
 def test_each_shape_says_whether_it_is_masked() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json, Record
@@ -51,6 +52,9 @@ def normalise(
         fields[ours] = walk(raw, path.split(".")) if only is None or ours in only else None
     for ours, theirs in (record.invert_v1 if legacy else {}).items():
         fields[ours] = not fields.pop(theirs) if fields.get(theirs) is not None else None
+    for ours, (begin, end) in record.elapsed.items():
+        if fields.get(ours) is None and (only is None or ours in only):
+            fields[ours] = _seconds_between(fields.get(begin), fields.get(end))
     safe: Json = dict.fromkeys(map(clean, fields))
     cut: Json = {}
     for name in fields if only is None else only & fields.keys():
@@ -61,6 +65,14 @@ def normalise(
             if room.cut:
                 cut[clean(name)] = value
     return safe, cut
+
+
+def _seconds_between(begin: Any, end: Any) -> float | None:
+    """The seconds from one ISO 8601 time to another; None where one of them is missing, or is no time."""
+    try:
+        return round((datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds(), 3)
+    except (TypeError, ValueError):
+        return None
 
 
 def _safe(name: str, value: Any, fields: Json, record: Record, reveal: bool) -> Any:

@@ -114,7 +114,7 @@ def outcome(tool: Tool, raw: Any) -> Reply:
         if part.get("success"):
             done[f"{word}d"] = part["success"]
         for one in part.get("errors") or ():
-            said = excerpt_text(" ".join(str(one.get("error")).split()), _ERROR_SIZE)
+            said = " ".join(excerpt_text(str(one.get("error")), _ERROR_SIZE).split())
             code = one.get("status_code")
             errors.append(f"{word}: {said} ({code})" if code else f"{word}: {said}")
     if errors and not done:

@@ -102,9 +102,9 @@ class Operations:
         arguments = await resolve(tool, arguments, self.catalog, version, send)
         if entry.then:  # an id that reading back could not send is refused before anything is changed
             self._built(self.catalog.operations[entry.then], arguments, version)
-        sent, whole = arguments, None
+        sent, whole, held = arguments, None, None
         if entry.patch:
-            sent, whole = await patched(tool, arguments, self.catalog, version, send)
+            sent, whole, held = await patched(tool, arguments, self.catalog, version, send)
         elif entry.bulk:
             sent, whole = await bulk.body(tool, arguments, self.catalog, version, send)
         call = settlement.Call(tool, arguments, caller, version)
@@ -128,6 +128,7 @@ class Operations:
                 )
             if entry.patch:
                 require_written(tool, arguments, raw, self.catalog, version)
+                reply = replace(reply, was=await self._before(tool, arguments, held, version, caller))
         except (UnusableAnswerError, AirflowUnreachableError) as error:
             error.answered = status if error.answered is None else error.answered
             reads = entry.access == "read" or entry.is_dry(arguments)
@@ -233,6 +234,19 @@ class Operations:
         keys = ((row["dag_id"], row["dag_run_id"], row["task_id"]) for row in rows)
         return [row | (next(sure[key]) if key in sure else {}) for row, key in zip(rows, keys, strict=True)]
 
+    async def _before(self, tool: Tool, arguments: Json, held: Any, version: Version, caller: Caller) -> Json:
+        """What the fields that an update writes held before it, masked like the answer, if the caller may read it."""
+        patch, asker = tool.entry.patch, self.asker(caller)
+        assert patch is not None
+        source = self.catalog.operations[patch.read]
+        decision = decide(self.policy, Effect(source, touched_by(source, arguments)), asker)
+        if not decision.allowed or decision.by_row:
+            return {}
+        reveal = reveals_secrets(self.policy, asker)
+        one = (await read_reply(source, held, arguments, self.catalog, version, reveal=reveal)).one or {}
+        slots = {use.name for use in source.entry.params}
+        return {name: one[name] for name in patch.body if name in arguments and name in one and name not in slots}
+
     @asynccontextmanager
     async def open_stream(
         self, tool: Tool, arguments: Json, caller: Caller
@@ -291,7 +305,8 @@ class Operations:
         """An empty list may stand for a DAG or run that does not exist: look it up, so that its 404 is the answer."""
         for name in tool.entry.parent:
             parent = self.catalog.operations[name]
-            ids = {use.name: arguments.get(use.name) for use in parent.entry.params if use.required}
+            slots = {slot for route in (parent.entry.v1, parent.entry.v2) if route for slot in route.slots}
+            ids = {slot: arguments.get(slot) for slot in slots}
             ids |= {use.name: arguments[use.name] for use in parent.entry.params if use.name in arguments}
             if all(value not in (None, "~") for value in ids.values()):
                 await self.operate(parent, ids, caller)

@@ -79,8 +79,8 @@ async def require_new(tool: Tool, arguments: Json, catalog: Catalog, version: Ve
 
 async def patched(
     tool: Tool, arguments: Json, catalog: Catalog, version: Version, send: Send
-) -> tuple[Json, dict[str, Any]]:
-    """The arguments beside the body (ids, and which fields to write), and the body in Airflow's words.
+) -> tuple[Json, dict[str, Any], Json]:
+    """The arguments beside the body (ids, and which fields to write), the body in Airflow's words, and what it holds.
 
     What the caller does not name is sent only where Airflow wants it, as Airflow holds it. Raises AirflowError where
     that would store a mask, or where Airflow would keep what the caller leaves out.
@@ -114,7 +114,7 @@ async def patched(
                 200,
             )
     ids = {key: value for key, value in arguments.items() if key in slots}
-    return (ids | {mask: named} if mask else ids), body
+    return (ids | {mask: named} if mask else ids), body, current
 
 
 def require_written(tool: Tool, arguments: Json, raw: Any, catalog: Catalog, version: Version) -> None:

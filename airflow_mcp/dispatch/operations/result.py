@@ -42,6 +42,7 @@ class Reply:
     cursor: str | None = None  # behind these rows, where Airflow pages by cursor
     sizes: dict[str, int] = field(default_factory=dict[str, int])  # of the one record's fields that are not here whole
     status: int | None = None  # the HTTP status that the operation itself got
+    was: Json = field(default_factory=dict[str, Any])  # of an update: what the written fields held before
     hint: str = ""  # of a change: that its answer could not be used, and what reading back showed
 
 

@@ -9,6 +9,7 @@ from airflow_mcp.catalog.ids import id_arguments
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.operations.bulk import WORDS
+from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.excerpt import show_id
 from airflow_mcp.redact import MASK, mask_values, redact
 from airflow_mcp.text import clean, in_strings
@@ -41,6 +42,23 @@ def _shown(name: str, value: Any, described: str, catalog: Catalog, ids: frozens
     if parameter and parameter.secret and value not in (None, "", {}, []):
         return mask_values(value)
     return redact(in_strings(value, show_id if name in ids else clean), name)
+
+
+def carry_out(tool: Tool, arguments: Json) -> Json:
+    """The arguments as meant: a call with a plan does what the plan's preview showed, whatever the default of dry_run.
+
+    Raises InvalidArgumentsError for a plan beside dry_run=true.
+    """
+    if not arguments.get("plan"):
+        return {name: value for name, value in arguments.items() if name != "plan"}
+    if tool.entry.preview != "flag":
+        return arguments
+    if arguments.get("dry_run"):
+        raise InvalidArgumentsError(
+            f"{tool.name}: dry_run=true only shows, and a plan is there to do it. Nothing was done, and the plan stays "
+            "good: call with it and without dry_run."
+        )
+    return arguments | {"dry_run": False}
 
 
 def signed(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:

@@ -46,7 +46,7 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
             if tool.entry.counts:
                 numbers = {name: (reply.one or {}).get(name) or 0 for name in tool.entry.counts}
                 ids = tuple(f"{name}: {number}" for name, number in numbers.items())
-                return Targets(ids, sum(numbers.values()), effects, None, numbers)
+                return Targets(ids, sum(numbers.values()), effects, reply, numbers)
             rows = [reply.one] if reply.rows is None and reply.one else reply.rows or []
             ids = tuple(sorted([name_of(row) async for row in paced(rows)]))
             return Targets(ids, len(ids), reaching(effects, dags_of(rows)), reply, facts)

@@ -7,54 +7,57 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.answer.render import dumps
-from airflow_mcp.dispatch.gather import Seen, list_unseen, look, together
+from airflow_mcp.dispatch.gather import Seen, list_unseen, look
 from airflow_mcp.dispatch.next_calls import NextCall, next_call
 from airflow_mcp.dispatch.operations.ui_links import read_link, zoned
 from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
-from airflow_mcp.task_logs import DecisiveError
+from airflow_mcp.errors import AirflowMcpError, AnswerLimitError, InvalidArgumentsError, NotFoundError
 from airflow_mcp.workflows.diagnose_dag_run.differences import brief_conf, compare_runs
 from airflow_mcp.workflows.diagnose_dag_run.run_ending import events_of, without_failure
-from airflow_mcp.workflows.shared.evidence import read_evidence
-from airflow_mcp.workflows.shared.failed_tasks import Alike, by_graph, errors_told, named, names, to_read, with_row
+from airflow_mcp.workflows.shared.evidence import ExecutorEvents, read_evidence
+from airflow_mcp.workflows.shared.failed_tasks import Alike, by_graph, errors_told, named, names
+from airflow_mcp.workflows.shared.log_sample import Sample, arguments_of, read_sample
 from airflow_mcp.workflows.shared.paging import all_rows
+from airflow_mcp.workflows.shared.route_costs import read_run
+from airflow_mcp.workflows.why_not_running.question import or_error
 
-_MOST_ROWS = 1_000  # failed task instances that are looked at
-_MOST_LOGS = 24  # of them whose logs are read
-_MOST_MAPPED = 2  # mapped tasks whose instances are counted
+_SECONDS = 60  # for the whole answer
+_MOST_ROWS = 300  # failed task instances that are looked at: 3 requests
+_MOST_MAPPED = 1  # mapped tasks whose instances are counted: 2 requests
 _MOST_TRIES = 2  # earlier tries of the first cause whose logs are read
-_EXCERPT = 1_200  # characters of the first error's excerpt; the others share what is left
 _NAMES = 160  # characters of a list of task instances
 _FAILED = ["failed", "up_for_retry"]
 _UNFINISHED = ("running", "queued", "scheduled", "restarting", "up_for_reschedule", "deferred")
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """Facts of the run, `errors` (the first cause first), `upstream_failed`, `changed` and the `next` calls."""
+    """Facts of the run, `errors` (the first cause first), `upstream_failed`, `changed` and the `next` calls.
+
+    At most 12 requests, and more only for as long as logs bring causes that were not known.
+    """
+    door.bound(seconds=arguments.get("timeout_seconds", _SECONDS))
     dag_run = await _find(door, arguments)
     ids = {"dag_id": dag_run["dag_id"], "dag_run_id": dag_run["dag_run_id"]}
     unfinished = [*_UNFINISHED, *(["awaiting_input"] if door.version >= (3, 3) else [])]
-    parts: list[Any] = await together(
-        [
-            all_rows(door, "list_task_instances", _MOST_ROWS, **ids, state=_FAILED),
-            look(
-                behind=door.rows("list_task_instances", **ids, state=["upstream_failed"]),
-                unfinished=door.rows("list_task_instances", **ids, state=unfinished),
-                tasks=door.rows("list_tasks", dag_id=ids["dag_id"]),
-                success=_last_success(door, dag_run),
-            ),
-        ]
+    seen = await look(
+        failed=or_error(all_rows(door, "list_task_instances", _MOST_ROWS, **ids, state=_FAILED)),
+        tasks=door.rows("list_tasks", dag_id=ids["dag_id"]),
+        behind=door.rows("list_task_instances", **ids, state=["upstream_failed"]),
+        unfinished=door.rows("list_task_instances", **ids, state=unfinished),
+        success=_last_success(door, dag_run),
     )
-    (failed, count), seen = parts
+    failed, count = _failed(seen)
     graph = {row["task_id"]: row.get("downstream_task_ids") or [] for row in seen.get("tasks", ([], 0))[0]}
-    read = to_read(by_graph(failed, graph), _MOST_LOGS)
-    if linked := _linked(door, arguments, failed):
-        read = with_row(read, linked)
-    groups = await _group(door, ids, read)
-    unread = [row for row in failed if row not in read]
+    events = ExecutorEvents(door, **ids)
+    linked = _linked(door, arguments, failed)
+    sample = await read_sample(door, ids, by_graph(failed, graph), linked, events)
+    groups = sample.groups
+    unread = [row for row in failed if row not in sample.read]
     silent = groups[0].died if groups else dag_run["state"] == "failed"
     reads: dict[str, Awaitable[Any]] = {"events": events_of(door, ids)} if silent else {}
-    more = await look(**reads, **({} if groups else {"no_cause": without_failure(door, ids, dag_run)}))
+    if not failed and "failed" in seen.values:
+        reads["no_cause"] = without_failure(door, ids, dag_run)
+    more = await look(**reads)
     siblings = {} if door.hides else await _siblings(door, ids, groups)
     answer: Json = {
         **{name: dag_run.get(name) for name in ("dag_id", "dag_run_id", "state", "run_type", "start_date", "end_date")},
@@ -64,7 +67,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         "upstream_failed": named(*seen.get("behind", ([], 0))),
         "unfinished": named(*seen.get("unfinished", ([], 0))),
         "errors": None,
-        "not_read": _not_read(unread, count - len(failed)),
+        "not_read": _not_read(unread, count - len(failed), sample),
         "earlier_tries": await _earlier_tries(door, ids, groups[0]) if groups else None,
         "events": more.get("events"),
         "no_cause": more.get("no_cause"),
@@ -85,7 +88,7 @@ async def _find(door: InnerDoor, arguments: Json) -> Json:
         error = InvalidArgumentsError("diagnose_dag_run: this link names no DAG.")
         raise error.advise(next_call("resolve_url", "says what it is about", url=arguments["url"]))
     if run_id := arguments.get("dag_run_id") or link.get("dag_run_id"):
-        return await door.one("get_dag_run", dag_id=dag_id, dag_run_id=run_id)
+        return await read_run(door, dag_id, run_id)
     if moment := link.get("logical_date"):  # a link of 2.x may name a run by its date alone
         moment = zoned(moment)
         rows, _ = await door.rows("list_dag_runs", dag_id=dag_id, logical_date_gte=moment, logical_date_lte=moment)
@@ -120,36 +123,18 @@ async def _last_success(door: InnerDoor, dag_run: Json) -> Json | None:
     return rows[0] if rows else None
 
 
-async def _group(door: InnerDoor, ids: Json, rows: list[Json]) -> list[Alike]:
-    """The errors of these task instances, in their order, each with everyone who shares it."""
-    told = 0
+def _failed(seen: Seen) -> tuple[list[Json], int]:
+    """The failed task instances that were read, and how many there are; without them there is no answer.
 
-    async def read(row: Json) -> DecisiveError | AirflowMcpError:
-        nonlocal told
-        try:
-            return await read_evidence(door, ids | _task(row), size=_EXCERPT)
-        except AirflowMcpError as error:
-            return error
-        finally:
-            told += 1
-            await door.progress(told, len(rows), f"{told} of {len(rows)} logs read")
-
-    groups: dict[str, Alike] = {}
-    for row, found in zip(rows, await together(read(row) for row in rows), strict=True):
-        if isinstance(found, AirflowMcpError):
-            group = groups.setdefault(str(found), Alike(f"Its log could not be read: {found}", "", died=False))
-        else:
-            group = groups.setdefault(found.key, Alike(found.what, found.excerpt, found.died))
-            group.lines.append(found.what)
-            group.looked_at = group.looked_at or _looked_at(row, found)
-        group.instances.append(row)
-    return list(groups.values())
-
-
-def _looked_at(row: Json, found: DecisiveError) -> str:
-    """What a group's first member was judged by: "log of load[3], try 2: 44 lines, 0 printed by the task"."""
-    which = f"log of {names([row], _NAMES)}, try {row.get('try_number') or 0}"
-    return f"{which}: {found.lines} lines, {found.printed} printed by the task"
+    But for a lack of time, which the answer tells.
+    """
+    failed = seen.values["failed"]
+    if isinstance(failed, AnswerLimitError):
+        seen.unseen["failed task instances"] = str(seen.values.pop("failed"))
+        return [], 0
+    if isinstance(failed, AirflowMcpError):
+        raise failed
+    return failed
 
 
 async def _siblings(door: InnerDoor, ids: Json, groups: list[Alike]) -> dict[str, str]:
@@ -175,7 +160,7 @@ async def _earlier_tries(door: InnerDoor, ids: Json, first: Alike) -> list[str] 
     """Tries of the first failed task instance that ended in another error than its last one."""
     row = first.instances[0]
     tries = range(max(1, (row.get("try_number") or 1) - _MOST_TRIES), row.get("try_number") or 1)
-    seen = await look(**{f"try {one}": read_evidence(door, ids | _task(row, one), size=0) for one in tries})
+    seen = await look(**{f"try {one}": read_evidence(door, ids | arguments_of(row, one), size=0) for one in tries})
     others = [f"{name}: {found.what}" for name, found in sorted(seen.values.items()) if found.what != first.what]
     return [*others, *(f"{name} could not be read: {why}" for name, why in seen.unseen.items())] or None
 
@@ -186,25 +171,20 @@ def _changed(dag_run: Json, seen: Seen) -> Json | None:
     return compare_runs(dag_run, seen.values["success"]) if told else None
 
 
-def _not_read(rows: list[Json], beyond: int) -> str | None:
-    """Failed task instances whose logs were not read, and `beyond` these."""
+def _not_read(rows: list[Json], beyond: int, sample: Sample) -> str | None:
+    """Failed task instances whose logs were not read, and `beyond` these; and how sure the errors are to be all."""
     parts = [names(rows, _NAMES)] if rows else []
     parts += (
         [f"{beyond} more failed task instances" if rows else f"{beyond} failed task instances"] if beyond > 0 else []
     )
-    return f"{' and '.join(parts)}: their logs were not read, so they may hold other errors" if parts else None
-
-
-def _task(row: Json, try_number: int | None = None) -> Json:
-    index = {} if row.get("map_index") is None else {"map_index": row["map_index"]}
-    return {"task_id": row["task_id"], "try_number": try_number or row.get("try_number") or 0, **index}
+    return f"{' and '.join(parts)}: their logs were not read, {sample.doubt()}" if parts else None
 
 
 def _next(ids: Json, groups: list[Alike], dag_run: Json) -> list[NextCall]:
     """The calls that an operator would make now."""
     calls: list[NextCall] = []
     if groups:
-        first = _task(groups[0].instances[0])
+        first = arguments_of(groups[0].instances[0])
         calls.append(next_call("read_task_log", "shows the log of the first cause", **ids, **first))
     conf = dag_run.get("conf") or {}
     if brief_conf(conf) != conf:

@@ -3,75 +3,95 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.answer.render import dumps
 from airflow_mcp.dispatch.gather import Seen, list_unseen, look
 from airflow_mcp.dispatch.next_calls import next_call
 from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.workflows.health_report.causes import Reading, fit_causes, read_causes, tell_unread
 from airflow_mcp.workflows.health_report.failure_causes import (
     Failures,
-    add_missing_dags,
-    causes_of,
+    Window,
+    add_missing_runs,
+    continuation,
     grouped_texts,
-    ids_of,
+    read_failed_runs,
     read_failures,
+    run_of,
     runs_told,
 )
+from airflow_mcp.workflows.health_report.queues import queues, read_unfinished
 from airflow_mcp.workflows.health_report.section_fit import fit_sections
 from airflow_mcp.workflows.health_report.slow_runs import RULE, slow_runs
 from airflow_mcp.workflows.shared.components import read_components
+from airflow_mcp.workflows.shared.evidence import ExecutorEvents
 from airflow_mcp.workflows.shared.findings import ago, count, some
 
 _EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}
-_WAITING = ("scheduled", "deferred", "up_for_retry")  # counted, beside those queued and running
 _NEARLY_FULL = 0.9  # of a pool's slots
-_LONG_QUEUED = 300.0  # seconds
+_MOST_REQUESTS = 25
+_SECONDS = 60  # for the whole answer
+_CHANGED_DAYS = 30  # what is unfinished and has not changed for longer is not looked at
+_UTC = "%Y-%m-%dT%H:%M:%SZ"
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """What needs attention first, then each section; 12 requests for a quiet Airflow, at most 54 on a bad day."""
+    """What needs attention first, then each section; 9 requests for a quiet Airflow, at most 25 on a bad day.
+
+    With `failed_before` the failures alone: those that an earlier report left unread.
+    """
+    door.bound(requests=_MOST_REQUESTS, seconds=arguments.get("timeout_seconds", _SECONDS))
     now = datetime.now(UTC)
     hours = arguments.get("hours", 24)
-    since = f"{now - timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}"
-    reads: dict[str, Any] = {
-        "components": door.one("get_health"),
-        "import_errors": door.rows("list_import_errors"),
-        "warnings": door.rows("list_dag_warnings"),
-        "pools": door.rows("list_pools"),
-        "failed_runs": door.rows(
-            "list_dag_runs", dag_id="~", state=["failed"], end_date_gte=since, order_by="-end_date"
-        ),
-        "running_runs": door.rows("list_dag_runs", dag_id="~", state=["running"], order_by="start_date"),
-        "failed_tasks": read_failures(door, since),
-        "queued": door.rows("list_task_instances", **_EVERYWHERE, state=["queued"]),
-    }
-    for state in ("running", *_WAITING):
-        reads[state] = door.rows("list_task_instances", **_EVERYWHERE, state=[state], limit=1)
-    seen = await look(**reads)
-    if door.hides:  # counts asked for without their rows would be wrong
-        for state in ("running", *_WAITING):
-            seen.values.pop(state, None)
+    window = Window(f"{now - timedelta(hours=hours):{_UTC}}", arguments.get("failed_before"))
+    changed = f"{now - timedelta(days=_CHANGED_DAYS):{_UTC}}"
+    failures = {"failed_runs": read_failed_runs(door, window), "failed_tasks": read_failures(door, window)}
+    if window.before:
+        seen = await look(**failures)
+    else:
+        seen = await look(
+            components=door.one("get_health"),
+            **failures,
+            running_runs=door.rows(
+                "list_dag_runs", dag_id="~", state=["running"], updated_at_gte=changed, order_by="start_date"
+            ),
+            unfinished=read_unfinished(door, changed),
+            import_errors=door.rows("list_import_errors"),
+            pools=door.rows("list_pools"),
+            warnings=door.rows("list_dag_warnings"),
+        )
+    hidden = {}
+    if door.hides:
         more = " A list was not read to its end: there may be more of everything." if door.cut else ""
-        seen.unseen["rows"] = f"policy hides some from you: every count is of rows you may see.{more}"
+        hidden["rows"] = f"policy hides some from you: every count is of rows you may see.{more}"
+    slow = await _slow_runs(seen, door, now)
+    events = ExecutorEvents(door, after=window.since)
+    failed, reading = await _failures(seen, door, window, events)
     sections = {
         "processes": _processes(seen, door, now),
-        "failures": await _failures(seen, door, since, now),
+        "failures": failed,
         "import_errors": _import_errors(seen, now),
-        "slow_runs": await _slow_runs(seen, door, now),
+        "slow_runs": slow,
         "pools": _pools(seen),
-        "task_instances": _queues(seen, now),
+        "task_instances": queues(seen.get("unfinished", {}), now),
         "warnings": _warnings(seen),
     }
+    unseen = seen.unseen | hidden
     attention = [word for section in sections.values() if section and (word := section.pop("attention", None))]
     answer = {
-        "window": f"the last {hours} h, since {since}",
-        "attention": attention or ["nothing" if not seen.unseen else "nothing in what could be read: see not_seen"],
-        "not_seen": list_unseen(seen.unseen),
+        "window": f"the last {hours} h, since {window.since}" + (f", before {window.before}" if window.before else ""),
+        "attention": attention or ["nothing" if not unseen else "nothing in what could be read: see not_seen"],
+        "not_seen": list_unseen(unseen),
         **sections,
     }
+    if reading and failed is not None:
+        room = max(door.budget - len(dumps(answer)) - 300, door.budget // 2)
+        failed["causes"], dropped = fit_causes(reading.causes, now, room)
+        left = [row for task in reading.unread for row in task.rows] + [cause.latest for cause in dropped]
+        answer["more"] = continuation(seen.get("failed_tasks", Failures([], 0)), left, window)
     answer = {name: part for name, part in answer.items() if part}
-    return fit_sections(answer, ("window", "attention"), door.budget, door.ceiling)
+    return fit_sections(answer, ("window", "attention", "more"), door.budget, door.ceiling)
 
 
 def _processes(seen: Seen, door: InnerDoor, now: datetime) -> Json | None:
@@ -86,32 +106,36 @@ def _processes(seen: Seen, door: InnerDoor, now: datetime) -> Json | None:
     return told
 
 
-async def _failures(seen: Seen, door: InnerDoor, since: str, now: datetime) -> Json | None:
+async def _failures(
+    seen: Seen, door: InnerDoor, window: Window, events: ExecutorEvents
+) -> tuple[Json | None, Reading | None]:
+    """The failures' counts, and what the logs say."""
     runs, total_runs = seen.get("failed_runs", ([], 0))
     failures: Failures = seen.get("failed_tasks", Failures([], 0))
-    failures = await add_missing_dags(door, failures, (run["dag_id"] for run in runs), since)
     told: Json = {"runs": runs_told(runs, total_runs)} if "failed_runs" in seen.values else {}
     if not failures.total and not total_runs:
-        return told
-    causes, unlooked = await causes_of(door, failures, now)
+        return told or None, None
+    added = await look(failures=add_missing_runs(door, failures, runs, window))
+    seen.unseen.update({f"{name} of more runs": reason for name, reason in added.unseen.items()})
+    failures = added.get("failures", failures)
+    reading = await read_causes(door, failures.rows, events)
     least = "at least " if door.cut else ""
     told["attention"] = f"{least}{count(total_runs, 'failed run')}, {count(failures.total, 'failed task instance')}"
     told["task_instances"] = failures.total
-    if failures.total > len(failures.rows):
+    if not failures.is_whole:
         told["counted"] = f"by cause among {len(failures.rows)} of {failures.total}: the counts below are lower bounds"
-    told["causes"] = causes
-    if unlooked:
-        names = some((f"{dag_id}.{task_id}" for dag_id, task_id in unlooked), 6)
-        told["not_looked_at"] = f"logs of {count(len(unlooked), 'more failed task')}: {names}"
-    complete = failures.total == len(failures.rows) and not door.cut and "failed_tasks" in seen.values
-    with_task = {(row["dag_id"], row["dag_run_id"]) for row in failures.rows}
-    bare = [run for run in runs if (run["dag_id"], run["dag_run_id"]) not in with_task]
-    if complete and bare:
+    told["causes"] = []
+    if reading.unread:
+        told["not_looked_at"] = tell_unread(reading.unread)
+    complete = failures.is_whole and not door.cut and "failed_tasks" in seen.values
+    with_task = {run_of(row) for row in failures.rows}
+    bare = [run for run in runs if run_of(run) not in with_task]
+    if complete and bare and not window.before:
         named = some((f"{run['dag_id']} / {run['dag_run_id']}" for run in bare), 4)
         told["without_failed_task"] = f"{named} (a timeout, or set by hand?)"
         first = {"dag_id": bare[0]["dag_id"], "dag_run_id": bare[0]["dag_run_id"]}
         told["next"] = [next_call("diagnose_dag_run", "tells of the first one without a failed task", **first)]
-    return told
+    return told, reading
 
 
 def _import_errors(seen: Seen, now: datetime) -> Json | None:
@@ -154,21 +178,6 @@ def _pools(seen: Seen) -> Json | None:
     more = {"looked_at": f"{len(pools)} of {total}"} if total > len(pools) else {}
     full = some(pool["name"] for pool in near)
     return {"attention": f"{count(len(near), 'pool')} full or nearly: {full}", "near_limit": near, **more}
-
-
-def _queues(seen: Seen, now: datetime) -> Json | None:
-    told: Json = {state: seen.values[state][1] for state in ("running", "queued", *_WAITING) if state in seen.values}
-    queued: list[Json] = [row for row in seen.get("queued", ([], 0))[0] if row.get("queued_when")]
-    if queued:
-        oldest = min(queued, key=lambda row: row["queued_when"])
-        ids = {name: value for name, value in ids_of(oldest).items() if name != "map_index"}
-        told["longest_queued"] = f"{ago(oldest['queued_when'], now)}, queue {oldest.get('queue')}"
-        told["next"] = [next_call("why_not_running", "says why the longest queued one waits", **ids)]
-        if (now - datetime.fromisoformat(oldest["queued_when"])).total_seconds() > _LONG_QUEUED:
-            told["attention"] = (
-                f"{count(told['queued'], 'task instance')} queued, the longest {ago(oldest['queued_when'], now)}"
-            )
-    return told or None
 
 
 def _warnings(seen: Seen) -> Json | None:

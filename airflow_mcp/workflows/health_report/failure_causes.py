@@ -1,115 +1,107 @@
-"""Failed task instances of many DAGs, grouped by what their logs say: the same error everywhere is one cause."""
+"""Failed runs of a window and their failed task instances, as far as a report reads them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.gather import look
-from airflow_mcp.dispatch.next_calls import next_call
 from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.task_logs import DecisiveError, cause_of_text
-from airflow_mcp.workflows.shared.evidence import read_evidence
-from airflow_mcp.workflows.shared.failed_tasks import to_read
-from airflow_mcp.workflows.shared.findings import ago, count, some
+from airflow_mcp.task_logs import cause_of_text
+from airflow_mcp.workflows.shared.findings import count, some
 from airflow_mcp.workflows.shared.paging import all_rows
 
-_MOST_ROWS = 500  # failed task instances
-_MOST_DAGS = 5  # DAGs asked for one by one, where their failures stand beyond these
-MOST_LOGS = 20
-_MOST_FREQUENT = 2
-_MORE_OF_MANY = 4  # further logs of tasks that failed more than once: they may have failed differently
+_MOST_ROWS = 300  # of each list: 3 requests
+_MOST_RUNS = 100  # asked about by name, where their failures stand beyond these rows
 _EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}
-Pair = tuple[str, str]  # (dag_id, task_id)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The time that a report is about: `since`, and `before` where it goes on with an earlier one's rest."""
+
+    since: str
+    before: str | None = None
+
+    @property
+    def bounds(self) -> Json:
+        """The arguments of a list of what ended in it."""
+        return {"end_date_gte": self.since} | ({"end_date_lte": self.before} if self.before else {})
 
 
 @dataclass(frozen=True)
 class Failures:
-    """Failed task instances of a window: `rows` were read, `total` there are."""
+    """Failed task instances of a window, the latest first: `rows` were read, `total` there are."""
 
     rows: list[Json]
     total: int
 
     @property
-    def pairs(self) -> dict[Pair, list[Json]]:
-        """Rows by DAG and task, the latest failure first."""
-        found: dict[Pair, list[Json]] = {}
-        for row in sorted(self.rows, key=lambda row: str(row.get("end_date") or ""), reverse=True):
-            found.setdefault((row["dag_id"], row["task_id"]), []).append(row)
-        return found
+    def is_whole(self) -> bool:
+        """Whether every one was read."""
+        return self.total <= len(self.rows)
 
 
-async def read_failures(door: InnerDoor, since: str) -> Failures:
-    """Failed task instances that ended since then: the latest 500 (2.x: 500 in its own order); 1 to 5 requests."""
-    asked: dict[str, Any] = {**_EVERYWHERE, "state": ["failed"], "end_date_gte": since}
+def ended(row: Json) -> str:
+    """When a run or a task instance ended, as text that sorts by time within one Airflow."""
+    return str(row.get("end_date") or "")
+
+
+def run_of(row: Json) -> tuple[str, str]:
+    """The DAG and the run of a row."""
+    return row["dag_id"], row["dag_run_id"]
+
+
+async def read_failed_runs(door: InnerDoor, window: Window) -> tuple[list[Json], int]:
+    """Return the latest 300 failed runs, the latest first, and how many there are; 1 to 3 requests."""
+    asked: dict[str, Any] = {"dag_id": "~", "state": ["failed"], **window.bounds, "order_by": "-end_date"}
+    return await all_rows(door, "list_dag_runs", _MOST_ROWS, **asked)
+
+
+async def read_failures(door: InnerDoor, window: Window) -> Failures:
+    """Return the latest 300 failed task instances (2.x: 300 in its own order); 1 to 3 requests."""
+    asked: dict[str, Any] = {**_EVERYWHERE, "state": ["failed"], **window.bounds}
     if door.version.generation == "v2":
         asked["order_by"] = "-end_date"
-    return Failures(*await all_rows(door, "list_task_instances", _MOST_ROWS, **asked))
+    rows, total = await all_rows(door, "list_task_instances", _MOST_ROWS, **asked)
+    return Failures(sorted(rows, key=ended, reverse=True), total)
 
 
-async def add_missing_dags(door: InnerDoor, failures: Failures, dag_ids: Iterable[str], since: str) -> Failures:
-    """With failures of DAGs whose runs failed but whose task instances stand beyond what was read; 0 to 5 requests."""
-    if failures.total <= len(failures.rows):
+async def add_missing_runs(door: InnerDoor, failures: Failures, runs: Iterable[Json], window: Window) -> Failures:
+    """Add failures of failed runs whose task instances stand beyond what was read; 0 or 1 request."""
+    known = {run_of(row) for row in failures.rows}
+    missing = [run for run in runs if run_of(run) not in known][:_MOST_RUNS]
+    if failures.is_whole or not missing:
         return failures
-    known = {row["dag_id"] for row in failures.rows}
-    missing = [dag_id for dag_id in dict.fromkeys(dag_ids) if dag_id not in known][:_MOST_DAGS]
-    asked = {"dag_run_id": "~", "state": ["failed"], "end_date_gte": since, "limit": 5}
-    seen = await look(**{dag_id: door.rows("list_task_instances", dag_id=dag_id, **asked) for dag_id in missing})
-    return Failures(failures.rows + [row for rows, _ in seen.values.values() for row in rows], failures.total)
+    asked = {
+        "dag_ids": sorted({run["dag_id"] for run in missing}),
+        "dag_run_ids": sorted({run["dag_run_id"] for run in missing}),
+    }
+    rows, _ = await door.rows("list_task_instances", **_EVERYWHERE, **asked, state=["failed"], **window.bounds)
+    added = [row for row in rows if run_of(row) not in known]
+    return Failures(sorted([*failures.rows, *added], key=ended, reverse=True), failures.total)
 
 
-async def causes_of(door: InnerDoor, failures: Failures, now: datetime) -> tuple[list[Json], list[Pair]]:
-    """What the logs of 20 task instances say, most widespread first; and the tasks that were not looked at.
+def continuation(failures: Failures, left: list[Json], window: Window) -> Json | None:
+    """How to go on with what was not read: the arguments for the failures before the latest of it, None for nothing.
 
-    One of each task that failed, those that failed most often and then the latest first; then more of those with many.
+    `left` are the task instances whose logs were not read or whose cause found no room.
     """
-    pairs = failures.pairs
-    often = sorted((pair for pair in pairs if len(pairs[pair]) > 1), key=lambda pair: -len(pairs[pair]))
-    looked = list(dict.fromkeys([*often[:_MOST_FREQUENT], *pairs]))[:MOST_LOGS]
-    most = min(MOST_LOGS, len(looked) + _MORE_OF_MANY * len(often))
-    rows = to_read([pairs[pair] for pair in looked], most)
-    seen = await look(**{str(number): _evidence(door, row) for number, row in enumerate(rows)})
-    groups: dict[str, tuple[str, list[Json]]] = {}
-    for number, row in enumerate(rows):
-        evidence: DecisiveError | None = seen.get(str(number))
-        what = evidence.what if evidence else f"Its log could not be read: {seen.unseen[str(number)]}"
-        groups.setdefault(evidence.key if evidence else what, (what, []))[1].append(row)
-    read = Counter((row["dag_id"], row["task_id"]) for row in rows)
-    unread = {pair: len(pairs[pair]) - read[pair] for pair in looked}
-    causes = [_cause(group, what, unread, now) for what, group in groups.values()]
-    causes.sort(key=lambda cause: (-len(cause["where"]), -cause["task_instances"]))
-    return causes, [pair for pair in pairs if pair not in looked]
-
-
-async def _evidence(door: InnerDoor, row: Json) -> DecisiveError:
-    return await read_evidence(door, {**ids_of(row), "try_number": row.get("try_number") or 0}, size=300)
+    rows = left or ([] if failures.is_whole else failures.rows[-1:])
+    if not rows or not (latest := max(map(ended, rows))):
+        return None
+    if window.before and datetime.fromisoformat(latest) >= datetime.fromisoformat(window.before):
+        latest = (datetime.fromisoformat(latest) - timedelta(microseconds=1)).isoformat()  # all ended at one moment
+    return {"failed_before": latest}
 
 
 def ids_of(row: Json) -> Json:
     """The arguments that name a task instance."""
     named = ("dag_id", "dag_run_id", "task_id", "map_index")
     return {name: row[name] for name in named if row.get(name) is not None}
-
-
-def _cause(rows: list[Json], what: str, unread: dict[Pair, int], now: datetime) -> Json:
-    """One error: the task instances whose log has it, and how many more of their tasks failed for a reason not read."""
-    latest = max(rows, key=lambda row: str(row.get("end_date") or ""))
-    tasks = Counter((row["dag_id"], row["task_id"]) for row in rows)
-    more = [f"{unread[pair]} of {'.'.join(pair)}" for pair in tasks if unread[pair]]
-    return {
-        "what": what,
-        "task_instances": len(rows),
-        "where": [".".join(pair) + times(number) for pair, number in tasks.items()],
-        **({"failed_too_but_not_read": ", ".join(more)} if more else {}),
-        "latest": ago(latest.get("end_date"), now),
-        "next": [
-            next_call("diagnose_dag_run", "tells of its run", dag_id=latest["dag_id"], dag_run_id=latest["dag_run_id"])
-        ],
-    }
 
 
 def times(number: int) -> str:

@@ -24,7 +24,7 @@ def fit_sections(answer: Json, keep: tuple[str, ...], budget: int, ceiling: int)
     kept: Json = {name: dict(part) if isinstance(part, dict) else part for name, part in answer.items()}
     lists = [one for one in _long_lists(kept) if one.section not in keep]
     left_out: dict[str, Any] = {}
-    more: Json = {"more": {"max_chars": min(whole, ceiling)}} if budget < ceiling else {}
+    more: Json = {"more": {**answer.get("more", {}), "max_chars": min(whole, ceiling)}} if budget < ceiling else {}
 
     def told() -> Json:
         return {**kept, "left_out": left_out, **more}

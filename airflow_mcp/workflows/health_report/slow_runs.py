@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from statistics import median
 
 from airflow_mcp.catalog.grammar import Json
@@ -14,9 +14,9 @@ from airflow_mcp.workflows.shared.findings import lasting, moment, seconds_since
 LONG = 6 * 3600.0  # seconds: long for a DAG of which nothing is known
 _TIMES = 3  # of the usual time
 _NOTICED = 600.0  # seconds: a shorter run is never called long
-_LATEST = 25  # runs of a DAG in which its successes are looked for
+_DAYS = 30  # in which successes are looked for
 _ENOUGH = 3  # successes that make a usual time
-MOST_DAGS = 5  # whose usual time is asked for: one request each
+MOST_DAGS = 5  # whose usual time is asked for, in one request
 RULE = (
     f"running for more than {_TIMES} times the median of the DAG's latest successes (asked for {MOST_DAGS} DAGs, those "
     f"of the oldest runs), or more than {LONG / 3600:.0f} h where that is not known"
@@ -24,11 +24,14 @@ RULE = (
 
 
 async def slow_runs(door: InnerDoor, running: list[Json], now: datetime) -> list[Json]:
-    """Of these running runs, oldest first, those that are long; see RULE. At most five requests."""
+    """Of these running runs, oldest first, those that are long; see RULE. At most one request."""
     old = [(run, age) for run in running if (age := seconds_since(run.get("start_date"), now) or 0.0) > _NOTICED]
     dag_ids = list(dict.fromkeys(run["dag_id"] for run, _ in old))[:MOST_DAGS]
-    seen = await look(**{dag_id: door.rows("list_dag_runs", dag_id=dag_id, limit=_LATEST) for dag_id in dag_ids})
-    usual = {dag_id: _usual(rows) for dag_id, (rows, _) in seen.values.items()}
+    since = f"{now - timedelta(days=_DAYS):%Y-%m-%dT%H:%M:%SZ}"
+    asked: Json = {"dag_id": "~", "dag_ids": dag_ids, "state": ["success"], "start_date_gte": since}
+    reads = {"runs": door.rows("list_dag_runs", **asked, order_by="-start_date")} if dag_ids else {}
+    runs, _ = (await look(**reads)).get("runs", ([], 0))
+    usual = {dag_id: _usual([run for run in runs if run["dag_id"] == dag_id]) for dag_id in dag_ids}
     found: list[Json] = []
     for run, age in old:
         known = usual.get(run["dag_id"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import anyio
+
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
@@ -11,21 +15,63 @@ from airflow_mcp.task_logs.scan import LogScan
 from airflow_mcp.workflows.shared.log_stream import FORMS, read_log
 
 NO_LOG = "There is no log: the task never started, or its log is gone."
+_SINCE = (2, 9)  # of Airflow, that its event log can be asked for some events of one run
+_MOST_EVENTS = 100
 
 
-async def read_evidence(door: InnerDoor, ids: Json, *, size: int) -> DecisiveError:
+class ExecutorEvents:
+    """Why the scheduler gave task instances up, from Airflow's event log, which is asked once and when it is needed."""
+
+    def __init__(self, door: InnerDoor, /, **asked: Any) -> None:
+        """`asked` are the arguments of list_event_logs that say whose events: of a run, or of a window of time."""
+        self._door = door
+        self._asked = asked
+        self._rows: list[Json] | None = None
+        self._turn = anyio.Lock()
+
+    async def sentence(self, ids: Json) -> str:
+        """Say why this task instance was given up (dag_id, dag_run_id, task_id, try_number?, map_index?); "" for none.
+
+        A caller that may not read the event log gets none.
+        """
+        names = [name for name in ("dag_id", "dag_run_id", "task_id") if name not in self._asked]
+        wanted = (ids.get("map_index", -1), ids.get("try_number"))
+        for row in await self._read():
+            place = (row.get("map_index"), row.get("try_number"))
+            here = all(row.get(name) == ids.get(name) for name in names)
+            if here and all(ours in (None, theirs) for ours, theirs in zip(place, wanted, strict=True)):
+                return sentence_of_event(str(row.get("event")), str(row.get("extra") or ""))
+        return ""
+
+    async def _read(self) -> list[Json]:
+        async with self._turn:
+            if self._rows is None:
+                self._rows = []
+                if self._door.version >= _SINCE:
+                    asked = {**self._asked, "included_events": list(EVENTS), "limit": _MOST_EVENTS}
+                    try:
+                        self._rows, _ = await self._door.rows("list_event_logs", **asked)
+                    except AirflowMcpError:  # not allowed, or too slow: the log alone must do
+                        self._rows = []
+            return self._rows
+
+
+async def read_evidence(
+    door: InnerDoor, ids: Json, *, size: int, events: ExecutorEvents | None = None
+) -> DecisiveError:
     """Read one log (dag_id, dag_run_id, task_id, try_number, map_index?); the excerpt has at most `size` characters.
 
-    Takes one request more where the log is silent. A log that Airflow does not have is an answer too; raises what the
-    door raises otherwise.
+    Where the log is silent, `events` have the scheduler's words, else it takes one request more. A log that Airflow
+    does not have is an answer too; raises what the door raises otherwise.
     """
     scan = LogScan(FORMS[door.version.generation], size)
+    events = events or _events_of_task(door, ids)
     try:
         await read_log(door, ids, scan)
     except NotFoundError:
-        what = await last_words(door, ids) or NO_LOG
+        what = await events.sentence(ids) or NO_LOG
         return DecisiveError(what, what, died=True)
-    return error_of(scan, size, await last_words(door, ids) if scan.verdict.silent else "")
+    return error_of(scan, size, await events.sentence(ids) if scan.verdict.silent else "")
 
 
 async def last_words(door: InnerDoor, ids: Json) -> str:
@@ -33,14 +79,8 @@ async def last_words(door: InnerDoor, ids: Json) -> str:
 
     A caller that may not read the event log gets none.
     """
-    named = {name: ids[name] for name in ("dag_id", "dag_run_id", "task_id")}
-    try:
-        rows, _ = await door.rows("list_event_logs", **named, included_events=list(EVENTS), limit=50)
-    except AirflowMcpError:  # not allowed, or older than 2.9: the log alone must do
-        return ""
-    for row in rows:
-        here = (row.get("map_index"), row.get("try_number"))
-        wanted = (ids.get("map_index", -1), ids.get("try_number"))
-        if all(mine in (None, theirs) for mine, theirs in zip(here, wanted, strict=True)):
-            return sentence_of_event(str(row.get("event")), str(row.get("extra") or ""))
-    return ""
+    return await _events_of_task(door, ids).sentence(ids)
+
+
+def _events_of_task(door: InnerDoor, ids: Json) -> ExecutorEvents:
+    return ExecutorEvents(door, **{name: ids[name] for name in ("dag_id", "dag_run_id", "task_id")})

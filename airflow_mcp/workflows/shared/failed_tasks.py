@@ -86,42 +86,17 @@ def _count_upstream(tasks: list[str], downstream: dict[str, list[str]]) -> dict[
     return {task: before[task].bit_count() for task in tasks}
 
 
-def to_read(tasks: list[list[Json]], most: int) -> list[Json]:
-    """At most `most` rows whose logs to read: one of each task first, then more of those with many instances.
+def spread_order(rows: list[Json]) -> list[Json]:
+    """The rows of one task in the order in which to read their logs, so that errors that repeat with the index are met.
 
-    Of a mapped task the first and the last are in it, and the others lie irregularly, so that errors that repeat with
-    the index are all met.
+    The first and the last by map index, then others that lie irregularly.
     """
-    shares = [1] * len(tasks[:most])
-    left = most - len(shares)
-    while left > 0 and any(share < len(rows) for share, rows in zip(shares, tasks, strict=False)):
-        for number, rows in enumerate(tasks[: len(shares)]):
-            if left > 0 and shares[number] < len(rows):
-                shares[number] += 1
-                left -= 1
-    return [row for rows, share in zip(tasks, shares, strict=False) for row in _spread(rows, share)]
-
-
-def with_row(rows: list[Json], row: Json) -> list[Json]:
-    """These rows with that one among them: in the place of the last one of its task, or of the last of all."""
-    if row in rows:
-        return rows
-    same = [number for number, other in enumerate(rows) if other["task_id"] == row["task_id"]]
-    place = same[-1] if same else len(rows) - 1
-    return [*rows[:place], row, *rows[place + 1 :]]
-
-
-def _spread(rows: list[Json], count: int) -> list[Json]:
     ordered = sorted(rows, key=lambda row: row.get("map_index") or 0)
-    if count >= len(ordered):
-        return ordered
-    chosen = {0: ordered[0], len(ordered) - 1: ordered[-1]} if count > 1 else {0: ordered[0]}
-    step = 0
-    while len(chosen) < count:
-        step += 1
-        place = int(step * _GOLDEN % 1 * len(ordered))
-        chosen.setdefault(place, ordered[place])
-    return [chosen[place] for place in sorted(chosen)]
+    chosen = dict.fromkeys([0, len(ordered) - 1] if ordered else [])
+    for step in range(1, len(ordered)):
+        chosen.setdefault(int(step * _GOLDEN % 1 * len(ordered)))
+    chosen |= dict.fromkeys(place for place in range(len(ordered)) if place not in chosen)
+    return [ordered[place] for place in chosen]
 
 
 def names(rows: Iterable[Json], size: int) -> str:

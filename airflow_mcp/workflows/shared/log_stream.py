@@ -56,7 +56,7 @@ async def _feed(door: InnerDoor, ids: Json, scan: Scan) -> None:
                 continue
             await anyio.to_thread.run_sync(scan.feed, b"".join(batch))
             batch, held = [], 0
-            if scan.size - told >= _PROGRESS_EVERY:
+            if scan.size - told >= _PROGRESS_EVERY and not door.is_bounded:
                 told = scan.size
                 await door.progress(scan.lines, None, f"{scan.lines} lines, {scan.size // 2**20} MB read")
     await anyio.to_thread.run_sync(scan.feed, b"".join(batch))

@@ -10,6 +10,7 @@ from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundE
 from airflow_mcp.workflows.shared.components import read_components
 from airflow_mcp.workflows.shared.findings import Finding
 from airflow_mcp.workflows.shared.paging import all_rows
+from airflow_mcp.workflows.shared.route_costs import read_run
 from airflow_mcp.workflows.why_not_running.dag_causes import (
     asset_finding,
     assets_of,
@@ -22,7 +23,9 @@ from airflow_mcp.workflows.why_not_running.question import Question, none_if_mis
 from airflow_mcp.workflows.why_not_running.queued_run import ended_finding, others_finding, queued_findings
 from airflow_mcp.workflows.why_not_running.running_run import judge_ended_task, judge_tasks
 
-_MOST_RUNS = 500  # queued and running ones of the DAG that are read: 5 requests
+_SECONDS = 60  # for the whole answer
+_MOST_REQUESTS = 12
+_MOST_RUNS = 200  # queued and running ones of the DAG that are read: 2 requests
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
@@ -30,26 +33,28 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
 
     Raises NotFoundError for a DAG, run or task that does not exist, unless a file that does not import explains it.
     """
+    door.bound(requests=_MOST_REQUESTS, seconds=arguments.get("timeout_seconds", _SECONDS))
     question = Question(door, arguments["dag_id"], arguments.get("dag_run_id"), arguments.get("task_id"))
     if "~" in (question.dag_id, question.run_id):
         error = InvalidArgumentsError("why_not_running: name one DAG (and run).")
         raise error.advise(next_call("health_report", "looks at all of them"))
     ids = {"dag_id": question.dag_id}
     asked_for = {**ids, "state": ["queued", "running"], "order_by": "run_after"}
-    active = all_rows(door, "list_dag_runs", _MOST_RUNS, **asked_for)
-    reads = {"dag": or_error(_dag(question)), "health": door.one("get_health"), "active_runs": none_if_missing(active)}
-    if question.run_id:
-        reads["run"] = or_error(door.one("get_dag_run", **ids, dag_run_id=question.run_id))
-    seen = await question.look(**reads)
+    seen = await question.look(
+        dag=or_error(_dag(question)),
+        health=door.one("get_health"),
+        active_runs=none_if_missing(all_rows(door, "list_dag_runs", _MOST_RUNS, **asked_for)),
+    )
     _judge_components(question, seen.get("health"))
-    dag, asked = seen.get("dag"), seen.get("run")
+    dag = seen.get("dag")
     if isinstance(dag, AirflowMcpError):
         raise dag
     if dag is None:
         return await _missing_dag(question)
-    if isinstance(asked, AirflowMcpError):
-        raise asked
     runs, total = seen.get("active_runs") or ([], 0)
+    asked = next((row for row in runs if row["dag_run_id"] == question.run_id), None)
+    if question.run_id and asked is None:
+        asked = await read_run(door, question.dag_id, question.run_id)
     about = asked or next((row for row in runs if row.get("state") == "queued"), runs[0] if runs else None)
     if about and not asked and len(runs) > 1:
         if about.get("state") == "running":

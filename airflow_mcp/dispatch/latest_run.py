@@ -1,0 +1,45 @@
+"""Which run a read is about that names none: the DAG's latest, or its latest that ended as `latest` says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.load import Tool
+from airflow_mcp.errors import InvalidArgumentsError, NotFoundError
+from airflow_mcp.excerpt import show_id
+
+if TYPE_CHECKING:
+    from airflow_mcp.dispatch.workflow_context import InnerDoor
+
+
+async def find_run(door: InnerDoor, tool: Tool, arguments: Json) -> str:
+    """The run that a read means without naming it, in one request; empty where it names one, or is about no one run.
+
+    The latest is the first row of the list of runs: by run_after on 3.x, by logical date on 2.x. Raises
+    InvalidArgumentsError for a call that names a run in two ways, or no DAG; NotFoundError where there is no such run.
+    """
+    if not tool.entry.takes_latest:
+        return ""
+    state: str | None = arguments.get("latest")
+    if "dag_run_id" in arguments:
+        if state:
+            raise InvalidArgumentsError(f"{tool.name}: give dag_run_id or latest, not both.")
+        return ""
+    if arguments.get("dag_run_ids"):
+        return "~"
+    dag_id: str = arguments["dag_id"]
+    if dag_id == "~":
+        raise InvalidArgumentsError(f"{tool.name}: dag_run_id is required where dag_id is '~'; '~' means every run.")
+    runs, _ = await door.rows("list_dag_runs", dag_id=dag_id, limit=1, **({"state": [state]} if state else {}))
+    if not runs:
+        ended = f" that ended as {state}" if state else ""
+        raise NotFoundError(f"DAG {dag_id!r} has no run{ended}.", 404)
+    return str(runs[0]["dag_run_id"])
+
+
+def name_run(answer: Json, dag_run_id: str) -> Json:
+    """The answer with the run that was found, which what is left out of it is asked for by."""
+    named = {"dag_run_id": show_id(dag_run_id)}
+    more = {"more": named | answer["more"]} if "more" in answer else {}
+    return named | answer | more
