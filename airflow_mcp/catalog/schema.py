@@ -168,6 +168,11 @@ def _sentence(error: ValidationError, tool: Tool, catalog: Catalog) -> str:
             return f"{where} must be {'at least' if error.validator == 'minimum' else 'at most'} {rule}"
         case "minLength" | "minItems":
             return f"{where} must not be empty"
+        case "maxLength" | "maxItems":
+            return f"{where} must have at most {rule} {'items' if error.validator == 'maxItems' else 'characters'}"
+        case "minProperties":
+            known = ", ".join(cast(Json, error.schema).get("properties", ()))
+            return f"{where} must have at least {rule} of {known}" if known else f"{where} must not be empty"
         case _:
             return f"{where} does not fit {tool.name}: {given}"
 

@@ -115,9 +115,12 @@ def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller:
         raise InvalidArgumentsError(f"{instance!r} is no instance; there are {', '.join(instances.doors)}.")
     where = instance or next(iter(instances.doors))
     asker = Asker(caller, _roles_of(caller, settings), where)
+    if "dag_id" in about and {"dag_ids"} == {use.name for use in tool.entry.params} & {"dag_id", "dag_ids"}:
+        about = {"dag_ids": [about["dag_id"]]} | {name: value for name, value in about.items() if name != "dag_id"}
     explained = explain(instances.policy, instances.catalog, tool, about, asker)
     for key, value in explained.items():
-        _console().print(f"{key:<12} {value}", markup=False, highlight=False, soft_wrap=True)
+        text = ", ".join(value) if isinstance(value, list) else value
+        _console().print(f"{key:<12} {text}", markup=False, highlight=False, soft_wrap=True)
     return explained["verdict"] != "denied"
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -17,12 +17,13 @@ from airflow_mcp.catalog.schema import validate
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.operations.executor import Operations
+from airflow_mcp.dispatch.operations.field_types import conform, lacking
 from airflow_mcp.dispatch.operations.result import Reply, dags_of, key_of, name_of
 from airflow_mcp.dispatch.operations.row_filter import read_allowed
 from airflow_mcp.dispatch.operations.settlement import READ_BACK
 from airflow_mcp.dispatch.registry.search import Found
 from airflow_mcp.dispatch.request_limits import AnswerLimits, ConcurrencyLimiter
-from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotAllowedError
+from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotAllowedError, UnusableAnswerError
 from airflow_mcp.policy.decide import Decision, Within, decide, refusal, reveals_secrets
 from airflow_mcp.policy.effects import Effect, effect_names, effects_of, reaching
 from airflow_mcp.policy.explain import explain
@@ -96,11 +97,15 @@ class InnerDoor:
         return 0 if self._clock() >= self._limits.deadline else max(self._limits.requests - self.requests, 0)
 
     async def one(self, name: str, /, **arguments: Any) -> Json:
-        """The full record of an operation; empty where Airflow answers nothing."""
+        """The full record of an operation; empty where Airflow answers nothing.
+
+        An id that the answer lacks is the one that was asked for. Raises UnusableAnswerError where there is none, and
+        values of a wrong type are None: see operations/field_types.py.
+        """
         return (await self._take(name, arguments)).one or {}
 
     async def rows(self, name: str, /, **arguments: Any) -> tuple[list[Json], int]:
-        """The full records of one page of a list, and how many there are in all."""
+        """The full records of one page of a list, and how many there are in all; each is read like that of `one`."""
         reply = await self._take(name, arguments)
         rows = reply.rows or []
         self.hides = self.hides or (reply.rows is not None and reply.total is None)
@@ -154,12 +159,26 @@ class InnerDoor:
             self._remember(reply.status, READ_BACK if reply.hint else "")
         if reply.hint:
             self.hints.append(reply.hint)
+        one = self._read(name, reply.one, arguments) if reply.one else None
+        rows = None if reply.rows is None else [self._read(name, row, arguments) for row in reply.rows]
+        reply = replace(reply, one=one, rows=rows)
         if reply.one or reply.rows:
             self._found |= {place, (place[0], None)}
             self._found |= {(row.get("dag_id"), row.get("dag_run_id")) for row in reply.rows or []}
         if step.entry.is_dry(arguments):
             self._decided(step, reaching(effects_of(step, arguments), dags_of(reply.rows)))
         return reply
+
+    def _read(self, name: str, fields: Json, arguments: Json) -> Json:
+        entry = self._operations.catalog.operations[name].entry
+        record = self._operations.catalog.records[entry.record or ""]
+        typed: Json = {**dict.fromkeys(record.keep), **conform(fields)}
+        for key in record.ids:
+            if typed.get(key) is None and isinstance(arguments.get(key), str) and arguments[key] != "~":
+                typed[key] = arguments[key]
+        if missing := lacking(entry.record, typed):
+            raise UnusableAnswerError(f"Airflow {self.version} answered {name} without {' and '.join(missing)}.", 200)
+        return typed
 
     def _remember(self, status: int | None, outcome: str) -> None:
         self.status = max((one for one in (self.status, status) if one is not None), default=None)

@@ -213,16 +213,15 @@ def refusal(policy: Policy, tool: Tool, decision: Decision, asker: Asker) -> Not
         return NotAllowedError(f"{start}: {decision.rule} denies {what}, and no permission lifts a denial.")
     for effect in decision.lacking:
         what = _subject(effect.tool, tool)
-        narrower = [
-            rule for rule in policy.allow if _is_about(rule, effect.tool, asker, every=False, kinds=effect.kinds)
-        ]
+        fitting = [rule for rule in policy.allow if rule.fits(effect.tool)]  # one of another noun's ids never helps
+        narrower = [rule for rule in fitting if _is_about(rule, effect.tool, asker, every=False, kinds=effect.kinds)]
         if narrower:
             nouns = " and ".join(word for noun, word in NOUNS.items() if any(rule.patterns(noun) for rule in narrower))
             names = " and ".join(rule.name for rule in narrower)
             return NotAllowedError(
                 f"{start}: {what} is allowed only by {names}, for some {nouns} alone, and this call reaches further."
             )
-        if any(rule.reaches(effect.tool, every=False, kinds=effect.kinds) for rule in policy.allow):
+        if any(rule.reaches(effect.tool, every=False, kinds=effect.kinds) for rule in fitting):
             return NotAllowedError(
                 f"{start}: rules allow {what} to other callers than {asker.name!r}, or on other Airflows. The operator "
                 "of this server can say who may do it here."

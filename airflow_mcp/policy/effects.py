@@ -87,9 +87,10 @@ def _effects(tool: Tool, operation: Tool, use: EffectUse, arguments: Json) -> li
     if all(use.each != parameter.name for parameter in tool.entry.params):
         kinds = operation.entry.kinds_of(arguments)
         return [Effect(operation, touched_by(operation, arguments), kinds, arguments)]
-    if (items := arguments.get(use.each)) is None:
+    items = arguments.get(use.each)
+    if items is None or items == []:  # some clients write a list of none for what they leave out
         return []
-    if not isinstance(items, list) or not items:
+    if not isinstance(items, list):
         return [_on_everything(operation)]
     lists = {one.each for one in tool.entry.effects}
     rest = {name: value for name, value in arguments.items() if name not in lists}

@@ -29,6 +29,9 @@ Every tool with its arguments and what it answers, by toolset. Written by `make 
   arguments that bring it when they are added to the same call. `next` lists calls to make next, each with `tool`,
   `arguments` and `why`, in answers of any kind and in errors. `max_chars` is the size of an answer, `fields` adds
   fields (`"*"` is every one), `links` the UI's page about each record.
+- A character of an id that is not seen, such as a mark that turns the text's direction, stands as `\\u{202E}`, its code
+  point, and a backslash before `u{` as `\\u{5C}`. Give ids back as they stand: they are read as what they are. An id
+  that holds a credential has a mask instead, and cannot be given back.
 """
 
 _SETTINGS_HEAD = f"""\

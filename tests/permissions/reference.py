@@ -77,11 +77,9 @@ def _parts_of_vehicle(tool: Tool, arguments: Json) -> list[Part]:
         if not word:
             parts += [_alone(CATALOG.tools[name], arguments) for name in names]
             continue
-        if word not in arguments:
+        if not arguments.get(word):
             continue
         names = _meant(tool, word, names, arguments)
-        if not arguments[word]:
-            parts += [_anything(name) for name in names]
         for one in arguments[word]:
             parts += [_of_entity(name, arguments, one) for name in names if _is_meant(name, one, names)]
     every = [name for names in VEHICLES[tool.name].values() for name in names]

@@ -118,12 +118,42 @@ async def test_each_of_many_is_decided_by_the_rule_about_it() -> None:
             {"create": [{"pool_name": "new_a", "slots": 1}], "delete": ["new_a"]},
             {"create": [{"pool_name": "new_a", "slots": 1}], "on_existing": "overwrite"},
             {"update": [POOL]},
-            {"create": [], "delete": ["small"]},
+            {"create": [], "delete": []},
         ):
             assert "not allowed" in await someone.refused("bulk_pools", **refused), refused
         assert world.airflow.seen == []
         await someone.ask("bulk_pools", create=[{"pool_name": "new_a", "slots": 1}], delete=["small"])
     assert len(changes(world.airflow)) == 1
+
+
+async def test_an_entity_that_says_nothing_to_change_and_one_that_says_too_much_are_told_why() -> None:
+    world = World()
+    async with connected(world.airflow, allow=("@write",)) as someone:
+        nothing = await someone.refused("bulk_dag_runs", dag_id="etl_a", update=[{"dag_run_id": "r1"}])
+        long = await someone.refused("set_dag_run_note", dag_id="etl_a", dag_run_id="r1", note="x" * 1001)
+        many = await someone.refused("bulk_dag_runs", dag_id="etl_a", update=[{"dag_run_id": "r", "note": "n"}] * 101)
+    assert "update.0 must have at least 2 of dag_run_id, state, note, dag_id" in nothing
+    assert "note must have at most 1000 characters" in long
+    assert "update must have at most 100 items" in many
+    assert changes(world.airflow) == []
+
+
+async def test_a_list_of_none_is_no_effect(tmp_path: Path) -> None:
+    """Clients that write out every argument give lists of nothing."""
+    world, file = World(), tmp_path / "audit"
+    policy: Json = {
+        "per_minute": {"destructive": 1},
+        "allow": [{"tools": ["*"], "confirm": "never"}],
+        "deny": [{"tools": ["@delete"]}],
+    }
+    async with connected(world.airflow, policy, audit=str(file)) as someone:
+        for _ in range(2):
+            await someone.ask("bulk_pools", create=[POOL], update=[], delete=[])
+        assert "denies its effect delete_pool" in await someone.refused("bulk_pools", create=[], delete=["small"])
+    (action,) = changes(world.airflow)[0].body["actions"]
+    assert action["action"] == "create"
+    first = json.loads(file.read_text().splitlines()[0])
+    assert (first["effects"], first["targets"]) == (["create_pool"], ["pool small"])
 
 
 @pytest.mark.parametrize(

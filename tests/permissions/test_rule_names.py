@@ -106,6 +106,49 @@ def test_policy_explain_is_about_every_noun_and_exits_1_where_denied(run: Run, n
     assert run(text, "policy", "explain", f"get_{noun}", f"--{noun}", "x_a")[0] == 1
 
 
+POOLS_AND_DAGS = (
+    '[[policy.allow]]\ntools = ["create_pool", "update_pool"]\npools = ["small"]\n'
+    '[[policy.allow]]\ntools = ["delete_pool"]\npools = ["small"]\nconfirm = "human"\n'
+    '[[policy.allow]]\ntools = ["@write", "clear_*"]\ndags = ["etl_*"]\n'
+    '[[policy.deny]]\ntools = ["create_backfill"]\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict", "effects"),
+    [
+        ("bulk_pools --pool small", "confirm", "create_pool, update_pool, delete_pool"),
+        ("bulk_pools --pool big", "denied", "create_pool, update_pool, delete_pool"),
+        ("bulk_pools", "denied", "create_pool, update_pool, delete_pool"),
+        ("plan_recovery --dag etl_a", "confirm", "clear_task_instances"),
+        ("plan_recovery --dag other", "denied", "clear_task_instances"),
+        ("trigger_and_wait --dag etl_a", "allowed", "trigger_dag_run"),
+        ("pause_dags --dag etl_a", "allowed", "pause_dag"),
+        ("pause_dags", "denied", "pause_dag"),
+        ("bulk_dag_runs --dag etl_a", "denied", "set_dag_run_state, set_dag_run_note, delete_dag_run"),
+    ],
+)
+def test_policy_explain_of_a_vehicle_decides_its_effects_on_what_is_named(
+    run: Run, words: str, verdict: str, effects: str
+) -> None:
+    code, out, _ = run(POOLS_AND_DAGS, "policy", "explain", *words.split())
+    said = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert (code, said["verdict"], said["effects"]) == (int(verdict == "denied"), verdict, effects)
+    if words.startswith("bulk_dag_runs"):
+        assert said["allowed_effects"] == "set_dag_run_state, set_dag_run_note"
+        assert "its effect delete_dag_run is a destructive operation that no rule allows" in said["change"]
+    if words == "pause_dags --dag etl_a":
+        assert "rows" not in said
+
+
+def test_a_rule_about_ids_of_another_noun_is_no_reason_why_not(run: Run) -> None:
+    text = '[[policy.allow]]\ntools = ["*"]\npools = ["small"]\ncallers = ["{who}"]\n'
+    for who in ("local", "somebody"):
+        for tool in ("pause_dag", "trigger_and_wait", "delete_dag"):
+            _, out, _ = run(text.format(who=who), "policy", "explain", tool, "--dag", "etl_a")
+            assert "operation that no rule allows" in out, tool
+
+
 def test_policy_explain_of_a_confirmed_call_exits_0(run: Run) -> None:
     code, out, _ = run('[[policy.allow]]\ntools = ["delete_pool"]\n', "policy", "explain", "delete_pool")
     assert (code, "confirm" in out) == (0, True)

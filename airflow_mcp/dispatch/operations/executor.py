@@ -20,6 +20,7 @@ from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.operations import bulk, settlement
 from airflow_mcp.dispatch.operations.dag_files import dags_by_file
 from airflow_mcp.dispatch.operations.dag_filters import effects_by_row, listing_of
+from airflow_mcp.dispatch.operations.field_types import conform, lacking
 from airflow_mcp.dispatch.operations.prepare import patched, require_new, require_written, resolve
 from airflow_mcp.dispatch.operations.result import Reply, read_reply
 from airflow_mcp.errors import (
@@ -144,8 +145,12 @@ class Operations:
             except AirflowMcpError as error:
                 error.answered = status
                 raise
+        if entry.is_dry(arguments) and reply.rows is not None:  # targets: they are compared, and sent
+            reply = replace(reply, rows=[conform(row) for row in reply.rows])
         if entry.is_dry(arguments) and version.generation == "v1":
             asked = entry.default.at(version) | arguments
+            if any(lacking("task_instance", row) for row in reply.rows or []):
+                raise UnusableAnswerError(f"Airflow {version} answered {tool.name} with a row that names no task.", 200)
             return replace(reply, rows=await self._with_indexes(reply.rows or [], asked, caller))
         return reply
 
@@ -219,8 +224,10 @@ class Operations:
             ids, seen, total = {"dag_id": dag_id, "dag_run_id": run_id, **state}, 0, 1
             while seen < total:
                 reply = await self.operate(listing, ids | {"offset": seen}, caller)
-                for row in reply.rows or []:
-                    found.setdefault((dag_id, run_id, row["task_id"]), []).append({"map_index": row.get("map_index")})
+                for row in map(conform, reply.rows or []):
+                    found.setdefault((dag_id, run_id, row.get("task_id") or ""), []).append(
+                        {"map_index": row.get("map_index")}
+                    )
                 seen, total = seen + len(reply.rows or []), (reply.total or 0) if reply.rows else 0
         # Where their number is not Airflow's, which ones it meant is not known.
         sure = {key: iter(found[key]) for key, count in counts.items() if len(found.get(key, ())) == count}

@@ -118,7 +118,7 @@ async def _instances(door: InnerDoor, dag_id: str, tasks: list[Json], runs: list
         return {}
     ids = {"dag_id": dag_id, "dag_run_id": chosen["dag_run_id"]}
     reads: Json = {}
-    for task in tasks:
+    for task in {task["task_id"]: task for task in tasks}.values():
         mapped = {"map_index": 0} if task.get("is_mapped") else {}
         reads[task["task_id"]] = door.one("get_task_instance", **ids, task_id=task["task_id"], **mapped)
     return (await look(**reads)).values

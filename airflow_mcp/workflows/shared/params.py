@@ -39,12 +39,18 @@ def brief(param: Any) -> Json:
     """One param: type, default or required, what its schema restricts, and what it is about."""
     if not isinstance(param, dict):  # masked as a whole, since its name is that of a secret
         return {"default": MASK}
-    schema, value = param.get("schema") or {}, param.get("value")
+    schema, value = _schema_of(param), param.get("value")
     types = _types(schema) or ([_NAMES.get(type(value), "object")] if value is not None else [])
     facts = {"type": " or ".join(types) or None, "required": is_required(param) or None, "default": value}
     facts |= {word: schema[word] for word in _SHOWN if word in schema}
     facts["about"] = param.get("description") or schema.get("description")
     return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _schema_of(param: Json) -> Json:
+    """Its JSON Schema; what is none restricts nothing."""
+    schema = param.get("schema")
+    return schema if isinstance(schema, dict) else {}
 
 
 def is_required(param: Json) -> bool:
@@ -87,7 +93,7 @@ def _problems(params: Json, conf: Json, generation: Generation) -> Iterator[str]
 
 def _fits(param: Json, value: Any, generation: Generation) -> bool:
     """Whether the param takes the value, as far as can be told without Airflow."""
-    schema = json.dumps(param.get("schema") or {})
+    schema = json.dumps(_schema_of(param))
     if any(word in schema for word in _UNSURE):
         return True
     validator = _validator(schema, generation)
@@ -103,7 +109,7 @@ def _validator(schema: str, generation: Generation) -> Validator | None:
     parsed = json.loads(schema)
     try:
         Draft202012Validator.check_schema(parsed)
-    except SchemaError:
+    except (SchemaError, RecursionError):
         return None
     checker = FormatChecker(formats=_FORMATS)
     if generation == "v2":  # 2.x falls back to any ISO 8601 moment
@@ -131,8 +137,9 @@ def _is_moment(value: object) -> bool:
 
 def _types(schema: Json) -> list[str]:
     kind = schema.get("type")
-    if kind is None and "enum" in schema:
+    if kind is None and isinstance(schema.get("enum"), list):
         return sorted({_NAMES.get(type(value), "object") for value in schema["enum"]})
     if kind is None:
-        return [name for word in ("anyOf", "oneOf") for part in schema.get(word) or [] for name in _types(part)]
-    return [kind] if isinstance(kind, str) else list(kind)
+        lists = [parts for word in ("anyOf", "oneOf") if isinstance(parts := schema.get(word), list)]
+        return [name for parts in lists for part in parts if isinstance(part, dict) for name in _types(part)]
+    return [one for one in (kind if isinstance(kind, list) else [kind]) if isinstance(one, str)]

@@ -7,6 +7,7 @@ from collections import Counter
 import anyio
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.gather import together
 from airflow_mcp.dispatch.next_calls import NextCall, next_call
 from airflow_mcp.dispatch.workflow_context import InnerDoor
 
@@ -70,19 +71,15 @@ async def _look(door: InnerDoor, ids: Json) -> Json:
 async def _count_tasks(door: InnerDoor, ids: Json) -> tuple[dict[str, int], list[str]]:
     """Task instances by state, and the first failed ones; beyond one page by asking Airflow for each state's total."""
     rows, total = await door.rows("list_task_instances", **ids)
+    counts: dict[str, int]
     if total > len(rows):
-        counts: dict[str, int] = {}
         rows, _ = await door.rows("list_task_instances", **ids, state=["failed"], limit=_NAMED)
-
-        async def count(state: str) -> None:
-            _, counts[state] = await door.rows("list_task_instances", **ids, state=[state], limit=1)
-
-        async with anyio.create_task_group() as group:
-            for state in (*_DONE_STATES, *_OTHER_STATES, *(["awaiting_input"] if door.version >= (3, 3) else [])):
-                group.start_soon(count, state)
-        counts = {state: number for state, number in sorted(counts.items()) if number}
+        states = sorted([*_DONE_STATES, *_OTHER_STATES, *(["awaiting_input"] if door.version >= (3, 3) else [])])
+        pages = await together(door.rows("list_task_instances", **ids, state=[state], limit=1) for state in states)
+        counts = {state: number for state, (_, number) in zip(states, pages, strict=True) if number}
     else:
-        counts = dict(sorted(Counter(row.get("state") or "none" for row in rows).items()))
+        by_state = Counter(str(row.get("state") or "none") for row in rows)
+        counts = {state: by_state[state] for state in sorted(by_state)}
     failed = [row for row in rows if row.get("state") == "failed"][:_NAMED]
     return counts, [
         row["task_id"] + (f"[{row['map_index']}]" if row.get("map_index") is not None else "") for row in failed

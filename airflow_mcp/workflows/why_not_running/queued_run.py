@@ -86,8 +86,9 @@ def others_finding(runs: list[Json], looked_at: Json, total: int) -> Finding:
         "note",
         f"{count(more, 'more run')} of the DAG {verb(more, 'is', 'are')} active and {verb(more, 'was', 'were')} not "
         f"looked at: {some(others)}.",
-        calls=(
-            next_call("why_not_running", "is about one of them", dag_id=looked_at["dag_id"], dag_run_id=others[-1]),
+        calls=tuple(
+            next_call("why_not_running", "is about one of them", dag_id=looked_at["dag_id"], dag_run_id=run_id)
+            for run_id in others[-1:]
         ),
     )
 
