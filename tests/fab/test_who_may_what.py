@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.e2e.harness import Site
@@ -19,11 +21,13 @@ def test_a_second_user_logs_in_with_a_password_of_their_own(fab_site: Site) -> N
 
 def test_a_wrong_password_is_one_sentence_that_says_what_to_check(fab_site: Site) -> None:
     stranger = fab_site.talker("stranger", user="viewer", password="wrong")
-    assert stranger.refusal("list_dags") == (
+    said, _, seconds = stranger.refusal("list_dags").partition(" It is not tried again for ")
+    assert said == (
         "Airflow does not accept user 'viewer' with the configured password. Check AIRFLOW_MCP_USERNAME and "
         "AIRFLOW_MCP_PASSWORD; on Airflow 2.x also that [api] auth_backends has basic_auth, and that this user may "
         "read DAGs."
     )
+    assert re.fullmatch(r"\d+ s, or until a reload \(SIGHUP\)\.", seconds)
 
 
 @pytest.mark.parametrize("tool", ["list_connections", "list_variables", "get_config", "list_event_logs"])
