@@ -27,6 +27,7 @@ from airflow_mcp.catalog.versions import EVERYWHERE, LOCAL, Since, Version
 
 _ROUTE = re.compile(r"(GET|POST|PATCH|PUT|DELETE) (/\S*?)(?: @(\S+))?")
 _USE = re.compile(r"([a-z_]+)(?::([a-z_]+))?(\.range)?(\?)?(?:@(\S+))?")
+_OPTIONAL = re.compile(r"\[[^\]]*\]")
 _SLOT = re.compile(r"\{(\w+)\}")
 _WHEN = r"(?: if (?P<argument>[a-z_]+)=(?P<value>\S+))?"
 _EFFECT = re.compile(rf"(?P<name>[a-z_]+)(?: for (?P<each>[a-z_]+)(?:\.(?P<field>[a-z_]+))?)?{_WHEN}")
@@ -59,6 +60,11 @@ class Route(Word):
     def slots(self) -> tuple[str, ...]:
         """Names of the path's arguments, in order."""
         return tuple(_SLOT.findall(self.path))
+
+    @property
+    def required_slots(self) -> tuple[str, ...]:
+        """Those without which there is no path: all but the ones in brackets."""
+        return tuple(_SLOT.findall(_OPTIONAL.sub("", self.path)))
 
     @property
     def of_auth_manager(self) -> bool:

@@ -93,9 +93,10 @@ class Talker:
 
         The call that uses the plan is advised, unless it would repeat a secret.
         """
-        answer = self.result(tool, arguments).structured_content
-        assert answer is not None
-        secret = "password" in arguments or CANARY in str(arguments)
+        result = self.result(tool, arguments)
+        answer = result.structured_content
+        assert answer is not None, text_of(result)
+        secret = any(word in str(arguments) for word in ("password", CANARY))
         advice = set[str]() if secret else {"next"}
         assert set(answer) == {"preview", "plan", "hint"} | advice
         return answer["plan"]

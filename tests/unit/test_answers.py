@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.assistant import ERAS, GENERATIONS, Json, assistant, table, talking, text_of
-from tests.unit.fake_airflow import FakeAirflow, Sent
+from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.samples import dag, dag_run, page, pool
 
 pytestmark = pytest.mark.anyio
@@ -258,3 +258,17 @@ async def test_an_xcom_whose_value_is_none_says_so_and_its_key_may_be_left_out(v
         answer = await someone.ask("get_xcom", dag_id="etl", dag_run_id="r", task_id="load")
     assert answer["value"] is None
     assert airflow.last().path.endswith("/xcomEntries/return_value")
+
+
+@pytest.mark.parametrize("index", [{}, {"map_index": 3}])
+@pytest.mark.parametrize("tool", ["list_task_states", "list_task_instance_tries"])
+async def test_an_empty_list_of_a_task_that_does_not_exist_is_an_error(tool: str, index: Json) -> None:
+    """The index of a mapped task is an argument that the task's route can do without."""
+    key = "task_state_store" if tool == "list_task_states" else "task_instances"
+    airflow = FakeAirflow("3.3.2").otherwise(page(key, []))
+    task = "/dags/etl/dagRuns/r/taskInstances/load"
+    for path in (task, f"{task}/3"):
+        airflow.on("GET", path, Reply(404, {"detail": "no such task instance"}))
+    async with assistant(airflow) as someone:
+        words = await someone.refused(tool, dag_id="etl", dag_run_id="r", task_id="load", **index)
+    assert words == "Airflow does not know it (404). Airflow says: no such task instance."

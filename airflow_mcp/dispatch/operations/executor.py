@@ -305,7 +305,7 @@ class Operations:
         """An empty list may stand for a DAG or run that does not exist: look it up, so that its 404 is the answer."""
         for name in tool.entry.parent:
             parent = self.catalog.operations[name]
-            slots = {slot for route in (parent.entry.v1, parent.entry.v2) if route for slot in route.slots}
+            slots = {slot for route in (parent.entry.v1, parent.entry.v2) if route for slot in route.required_slots}
             ids = {slot: arguments.get(slot) for slot in slots}
             ids |= {use.name: arguments[use.name] for use in parent.entry.params if use.name in arguments}
             if all(value not in (None, "~") for value in ids.values()):
