@@ -77,19 +77,27 @@ class Talker:
         return result
 
     def ask(self, tool: str, /, **arguments: Any) -> Json:
-        """The structured answer of a call that must succeed; its text says the same. A plan is carried out."""
+        """The structured answer of a call that must succeed; its text says the same. A preview's plan is carried out.
+
+        A dry run that was asked for is the answer itself, also where it gives a plan.
+        """
         result = self.result(tool, arguments)
         assert not result.is_error, f"{tool} {arguments} was refused: {text_of(result)}"
         answer = result.structured_content
         assert answer is not None
         assert json.loads(text_of(result)) == answer
-        return self.ask(tool, **arguments, plan=answer["plan"]) if "plan" in answer else answer
+        return self.ask(tool, **arguments, plan=answer["plan"]) if "preview" in answer else answer
 
     def planned(self, tool: str, /, **arguments: Any) -> str:
-        """The plan of a call that must be previewed first: it says what it would touch, and does nothing."""
+        """The plan of a call that must be previewed first: it says what it would touch, and does nothing.
+
+        The call that uses the plan is advised, unless it would repeat a secret.
+        """
         answer = self.result(tool, arguments).structured_content
         assert answer is not None
-        assert set(answer) == {"preview", "plan", "hint", "next"}
+        secret = "password" in arguments or CANARY in str(arguments)
+        advice = set[str]() if secret else {"next"}
+        assert set(answer) == {"preview", "plan", "hint"} | advice
         return answer["plan"]
 
     def rows(self, tool: str, /, **arguments: Any) -> list[Json]:
