@@ -160,7 +160,8 @@ class InnerDoor:
         if reply.hint:
             self.hints.append(reply.hint)
         one = self._read(name, reply.one, arguments) if reply.one else None
-        rows = None if reply.rows is None else [self._read(name, row, arguments) for row in reply.rows]
+        named = {key: value for key, value in arguments.items() if value != "~"}  # of a list "~" means any
+        rows = None if reply.rows is None else [self._read(name, row, named) for row in reply.rows]
         reply = replace(reply, one=one, rows=rows)
         if reply.one or reply.rows:
             self._found |= {place, (place[0], None)}
@@ -174,7 +175,7 @@ class InnerDoor:
         record = self._operations.catalog.records[entry.record or ""]
         typed: Json = {**dict.fromkeys(record.keep), **conform(fields)}
         for key in record.ids:
-            if typed.get(key) is None and isinstance(arguments.get(key), str) and arguments[key] != "~":
+            if typed.get(key) is None and isinstance(arguments.get(key), str):
                 typed[key] = arguments[key]
         if missing := lacking(entry.record, typed):
             raise UnusableAnswerError(f"Airflow {self.version} answered {name} without {' and '.join(missing)}.", 200)

@@ -31,8 +31,8 @@ async def test_a_missing_argument_is_named(mode: str) -> None:
 
 
 async def test_every_missing_argument_is_named_at_once() -> None:
-    sentence = await refusal("get_task_instance", {"dag_id": "etl"})
-    assert "dag_run_id and task_id are required" in sentence
+    sentence = await refusal("create_backfill", {"dag_id": "etl"})
+    assert "from_date and to_date are required" in sentence
 
 
 async def test_a_misspelt_argument_is_met_with_the_near_name() -> None:

@@ -70,7 +70,10 @@ def list_call(
             lost.append(name)
             continue
         arguments |= read
-    arguments |= {use.name: "~" for use in tool.entry.params if use.required and use.name not in arguments}
+    route = tool.entry.route(version.generation)
+    in_path = {"dag_run_id"} & set(route.slots if route else ())  # left out it would mean the latest
+    wide = (use.name for use in tool.entry.params if use.required or use.name in in_path)
+    arguments |= {name: "~" for name in wide if name not in arguments}
     return arguments, list(dict.fromkeys(lost))
 
 
