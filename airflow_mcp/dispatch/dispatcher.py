@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -156,12 +157,13 @@ class Door:
                     return self._adapted(confirmation.preview, caller, version)
                 granted, effects = confirmation.granted, confirmation.effects or effects
                 arguments = signed(tool, arguments, caller.name, version)
-            run_id = await find_run(InnerDoor(operations, None, caller, version, room), tool, arguments)
+            leave = Within(tool, effects_of(tool, arguments)) if tool.entry.python else None  # a workflow's own steps
+            run_id = await find_run(InnerDoor(operations, leave, caller, version, room), tool, arguments)
             if run_id:
                 arguments = {**arguments, "dag_run_id": run_id}
                 arguments.pop("latest", None)
                 entry.arguments = shown(tool, arguments, self.catalog)
-                room = Room(max(room.budget - 2 * len(run_id) - 40, schema.SMALLEST_ANSWER), room.ceiling)
+                room = replace(room, budget=max(room.budget - 2 * len(run_id) - 40, schema.SMALLEST_ANSWER))
             if dry:
                 return self._adapted(await self._preview(change, decision, version, room), caller, version)
             if tool.entry.python:
