@@ -306,3 +306,12 @@ def test_what_a_plan_holds_tells_nothing_of_the_arguments() -> None:
     held = str(URLSafeTimedSerializer(KEY, salt="airflow-mcp plan").loads(plan))
     assert "hunter2" not in held
     assert hashlib.sha256(b'{"conf":{"password":"hunter2"}}').hexdigest() in held
+
+
+async def test_a_preview_shows_the_very_object_that_is_named_though_a_read_may_leave_its_id_out() -> None:
+    world = World("3.3.2")
+    async with connected(world.airflow, POLICY) as someone:
+        arguments = {"dag_id": "etl_a", "dag_run_id": "r1", "task_id": "load", "xcom_key": "rows"}
+        answer = await someone.ask("delete_xcom", **arguments)
+    assert answer["preview"]["key"] == "rows"
+    assert changes(world.airflow) == []

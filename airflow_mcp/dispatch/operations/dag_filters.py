@@ -31,12 +31,14 @@ def is_by_row(tool: Tool, effects: tuple[Effect, ...], catalog: Catalog) -> bool
 
 
 def shared_arguments(tool: Tool, step: Tool, arguments: Json, version: Version) -> Json:
-    """Those of a call's arguments that a step takes too: of the same name, and described alike.
+    """Those of a call's arguments that a step takes too: of the same name, and ids of its route or described alike.
 
-    A `state` to set is no `state` to filter by.
+    A `state` to set is no `state` to filter by; an XCom's key is the same one though a read may leave it out.
     """
     known = {(use.name, use.described) for use in step.entry.params if use.in_schema(version)}
-    same = (use.name for use in tool.entry.params if (use.name, use.described) in known)
+    route = step.entry.route(version.generation)
+    ids = route.slots if route else ()
+    same = (use.name for use in tool.entry.params if use.name in ids or (use.name, use.described) in known)
     return {name: arguments[name] for name in same if name in arguments}
 
 
