@@ -115,6 +115,10 @@ class Talker:
         assert "<html" not in words.lower()
         return words
 
+    def sentence(self, tool: str, /, **arguments: Any) -> str:
+        """The same without the line of calls to make next, where there is one."""
+        return self.refusal(tool, **arguments).partition('\n{"next":')[0]
+
     def tools(self) -> list[str]:
         """The names of the tools on offer."""
         return list(self.schemas())

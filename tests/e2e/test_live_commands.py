@@ -102,10 +102,12 @@ def test_call_is_under_the_same_policy_as_any_client(site: Site) -> None:
     assert site.held("/dags/still/dagRuns/by-call")["state"] == "queued"
 
 
-def test_call_ends_with_1_and_one_sentence_when_there_is_no_such_dag(site: Site) -> None:
+def test_call_ends_with_1_and_a_sentence_when_there_is_no_such_dag(site: Site) -> None:
     done = run(site.environment(), "call", "get_dag", "dag_id=okk")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "airflow-mcp: There is no DAG 'okk'. Did you mean ok?\n"
+    sentence, call = done.stderr.splitlines()
+    assert sentence == "airflow-mcp: There is no DAG 'okk'. Did you mean ok?"
+    assert call.startswith("  list_dags {"), "the call that shows what there is"
 
 
 def test_tools_prints_every_tool_and_asks_no_airflow(site: Site) -> None:

@@ -90,7 +90,7 @@ def test_a_server_without_credentials_says_which_settings_to_make(site: Site) ->
 def test_reading_of_a_dag_that_does_not_exist_is_an_error_with_the_near_name(
     site: Site, tool: str, arguments: Json
 ) -> None:
-    assert site.admin.refusal(tool, dag_id="okk", **arguments) == "There is no DAG 'okk'. Did you mean ok?"
+    assert site.admin.sentence(tool, dag_id="okk", **arguments) == "There is no DAG 'okk'. Did you mean ok?"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_changing_a_dag_that_does_not_exist_is_an_error_with_the_near_name(
     site: Site, tool: str, arguments: Json
 ) -> None:
     # Another name than above: Airflow 2 writes down the attempt, and then has event logs of that name.
-    assert site.admin.refusal(tool, dag_id="okq", **arguments) == "There is no DAG 'okq'. Did you mean ok?"
+    assert site.admin.sentence(tool, dag_id="okq", **arguments) == "There is no DAG 'okq'. Did you mean ok?"
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_changing_a_dag_that_does_not_exist_is_an_error_with_the_near_name(
     ],
 )
 def test_a_run_that_does_not_exist_is_an_error_with_the_latest_ones(site: Site, tool: str, more: Json) -> None:
-    words = site.admin.refusal(tool, dag_id="ok", dag_run_id="nope", **more)
+    words = site.admin.sentence(tool, dag_id="ok", dag_run_id="nope", **more)
     assert words == "DAG 'ok' has no run 'nope'. Its latest runs: ok-3, ok-2, ok-1."
 
 
 @pytest.mark.parametrize("tool", ["get_task_instance", "list_task_instance_tries", "read_task_log"])
 def test_a_task_that_does_not_exist_is_an_error_with_the_near_name(site: Site, tool: str) -> None:
     site.ended("ok", "ok-1")
-    words = site.admin.refusal(tool, dag_id="ok", dag_run_id="ok-1", task_id="prodce")
+    words = site.admin.sentence(tool, dag_id="ok", dag_run_id="ok-1", task_id="prodce")
     assert words == "There is no task of DAG 'ok' named 'prodce'. Did you mean produce?"
 
 
