@@ -20,7 +20,7 @@ from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from airflow_mcp.server.app import AirflowServer
 from tests.unit.assistant import Json, open_door, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
-from tests.unit.samples import dag_run, page, task_instance
+from tests.unit.samples import dag, dag_run, page, task_instance
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:ping is removed")]
 CATALOG = load_catalog()
@@ -67,7 +67,7 @@ def failed_run(count: int) -> FakeAirflow:
 
     airflow = FakeAirflow().on("GET", "/dags/etl/dagRuns/manual__1", dag_run())
     airflow.on("GET", "/dags/etl/dagRuns/manual__1/taskInstances", instances)
-    airflow.on("GET", "/dags/etl/dagRuns", page("dag_runs", []))
+    airflow.on("GET", "/dags/etl", dag()).on("GET", "/dags/etl/dagRuns", page("dag_runs", []))
     return airflow.on("GET", "/dags/etl/tasks", in_bytes(page("tasks", tasks))).otherwise(Reply(404))
 
 
