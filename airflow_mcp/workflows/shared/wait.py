@@ -74,7 +74,8 @@ async def _count_tasks(door: InnerDoor, ids: Json) -> tuple[dict[str, int], list
     counts: dict[str, int]
     if total > len(rows):
         rows, _ = await door.rows("list_task_instances", **ids, state=["failed"], limit=_NAMED)
-        states = sorted([*_DONE_STATES, *_OTHER_STATES, *(["awaiting_input"] if door.version >= (3, 3) else [])])
+        newer = ["awaiting_input"] if door.version >= (3, 3) else []
+        states: list[str] = sorted([*_DONE_STATES, *_OTHER_STATES, *newer])
         pages = await together(door.rows("list_task_instances", **ids, state=[state], limit=1) for state in states)
         counts = {state: number for state, (_, number) in zip(states, pages, strict=True) if number}
     else:
