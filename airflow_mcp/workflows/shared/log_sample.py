@@ -21,6 +21,7 @@ _REQUESTS = 12  # of the whole answer, where logs bring no new cause
 _MOST_TRIES = 2  # of the first cause, which are read after these
 _SIBLINGS = 2  # requests that count the instances of a mapped task
 _NAMES = 160  # characters of a task instance's name
+_ENOUGH = 8  # logs without a new cause, where there are several: one that a third share is then met (96 %)
 _CHANCE = 0.05  # that a cause as frequent as is said was not met
 
 
@@ -49,8 +50,8 @@ async def read_sample(
 ) -> Sample:
     """Read a log of each task, then more of tasks with several failed instances.
 
-    Within 12 requests for the whole answer, and beyond them only after a round that brought a new cause; at most 24
-    logs. `linked` is read whatever else is.
+    Within 12 requests for the whole answer, and beyond them only after a round that brought a new cause, or until
+    eight logs in a row bring none where there are several; at most 24 logs. `linked` is read whatever else is.
     """
     first = [linked] if linked else []
     first += [rows[0] for rows in tasks if not linked or linked["task_id"] != rows[0]["task_id"]]
@@ -66,7 +67,7 @@ async def read_sample(
         while len(outcomes) < _MOST_LOGS:
             died = isinstance(outcomes[0][1], DecisiveError) and outcomes[0][1].died if outcomes else False
             left = most - door.requests - (1 if died else 0)  # the run's events are asked for then
-            if left <= 0 and not brings:
+            if left <= 0 and not brings and (len(known) < 2 or sample.repeats >= _ENOUGH):
                 break
             size = min(MOST_AT_ONCE, _MOST_LOGS - len(outcomes), left if left > 0 else MOST_AT_ONCE)
             rows = [row for row, _ in zip(waiting, range(size), strict=False)]
