@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def explain_missing(door: InnerDoor, arguments: Json, error: NotFoundError) -> NotFoundError:
     """A clearer error than Airflow's own, or the same one where nothing more can be found out.
 
-    At most two more reads; only names that the caller could list are given.
+    At most three more reads; only names that the caller could list are given.
     """
     try:
         return await _find(door, arguments) or error
@@ -32,9 +32,7 @@ async def _find(door: InnerDoor, arguments: Json) -> NotFoundError | None:
     if dag_id in (None, "~"):
         return None
     if not await _exists(door, "get_dag", dag_id=dag_id):
-        start = dag_id[:3].replace("%", "").replace("_", "")
-        near, _ = await door.rows("list_dags", dag_id_pattern=start)
-        dag_ids = [row["dag_id"] for row in near]
+        dag_ids = await _dag_ids_like(door, dag_id)
         return _no("DAG", dag_id, dag_ids, next_call("list_dags", "shows what there is"))
     if dag_run_id not in (None, "~") and not await _has_run(door, dag_id, dag_run_id):
         runs, _ = await door.rows("list_dag_runs", dag_id=dag_id, limit=3)
@@ -48,6 +46,17 @@ async def _find(door: InnerDoor, arguments: Json) -> NotFoundError | None:
             shows = next_call("list_tasks", "shows what there is", dag_id=dag_id)
             return _no(f"task of DAG {dag_id!r} named", task_id, names, shows)
     return None
+
+
+async def _dag_ids_like(door: InnerDoor, dag_id: str) -> list[str]:
+    """DAGs that share the first characters of this id, else its last ones: a mistake is seldom at both ends."""
+    length = min(3, max(len(dag_id) - 1, 1))
+    for end in (dag_id[:length], dag_id[-length:]):
+        rows, _ = await door.rows("list_dags", dag_id_pattern=end.replace("%", "").replace("_", ""))
+        dag_ids = [row["dag_id"] for row in rows]
+        if near_names(dag_id, dag_ids):
+            return dag_ids
+    return []
 
 
 async def _has_run(door: InnerDoor, dag_id: str, dag_run_id: str) -> bool:

@@ -98,7 +98,8 @@ STORIES = (
         ),
         once=("crm.example",),
         raw=raw.morning,
-        requests=60,
+        budget=6_000,
+        requests=25,
     ),
     Story(
         "the morning report without a scheduler",
@@ -107,7 +108,8 @@ STORIES = (
         {},
         says=(like(r"scheduler.{0,80}(unhealthy|dead|down|no (recent )?heartbeat)"),),
         raw=raw.morning,
-        requests=60,
+        budget=6_000,
+        requests=25,
         dead=SCHEDULER,
     ),
     Story(
