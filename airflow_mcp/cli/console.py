@@ -29,6 +29,7 @@ from airflow_mcp.policy.decide import NO_NAMES, Asker, offers, reveals_secrets
 from airflow_mcp.policy.explain import explain
 from airflow_mcp.policy.warnings import Callers, find_warnings
 from airflow_mcp.tokens import LOCAL, NAME, digest, new_token
+from airflow_mcp.workflows import load_workflows
 
 if TYPE_CHECKING:
     from airflow_mcp.settings.read import Settings
@@ -40,7 +41,7 @@ _READS = {"DAGs": "list_dags", "runs": "list_dag_runs", "pools": "list_pools", "
 
 def print_tools(settings: Settings) -> None:
     """Every tool of the catalog and its standing under these settings, for each Airflow. Asks no Airflow."""
-    instances = open_instances(settings)
+    instances = open_instances(settings, load_workflows)
     catalog, policy = instances.catalog, instances.policy
     toolsets = parse_toolsets(settings.toolsets, catalog)
     for door in instances.doors.values():
@@ -63,7 +64,7 @@ def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: 
     A plan is carried out if `yes`, or if the person at the terminal agrees to its preview. Where nobody can be asked it
     is the answer, and good for nothing once this process has ended.
     """
-    instances = open_instances(settings)
+    instances = open_instances(settings, load_workflows)
     side = Console(stderr=True)
 
     async def show(done: float, total: float | None, message: str) -> None:
@@ -107,7 +108,7 @@ def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller:
 
     Raises UnknownToolError and InvalidArgumentsError.
     """
-    instances = open_instances(settings)
+    instances = open_instances(settings, load_workflows)
     tool = instances.catalog.tools.get(name)
     if tool is None:
         raise unknown_tool(name, instances.catalog)
@@ -140,7 +141,7 @@ def check_policy(settings: Settings) -> None:
 
     Raises SettingsError, naming file and line, for a wrong one.
     """
-    instances = open_instances(settings)
+    instances = open_instances(settings, load_workflows)
     policy = instances.policy
     _console().print(f"default      {'reads need no rule' if policy.default == 'read' else 'nothing without a rule'}")
     for kind, rules in (("allow", policy.allow), ("deny", policy.deny)):
@@ -179,7 +180,7 @@ def print_new_token(name: str, roles: list[str]) -> None:
 
 def run_doctor(settings: Settings) -> bool:
     """Print one line per finding, each with what to do about it; True when every Airflow can be worked with."""
-    instances = open_instances(settings)
+    instances = open_instances(settings, load_workflows)
 
     async def job() -> bool:
         well = True

@@ -1,15 +1,14 @@
-"""The one door: name + arguments -> found -> validated -> allowed -> sent -> shaped.
+"""The one way to call a tool: check its arguments, decide, confirm, send, answer, and record what came of it.
 
-Every call of every tool comes through here, a composite's inner steps too, so that nothing goes round policy,
-redaction or the size of an answer.
+Every call of every tool comes through here. A workflow's own steps are decided in workflow_context.py by the same
+policy, so that nothing goes round policy, redaction or the size of an answer.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 from airflow_mcp.airflow import wire
@@ -17,10 +16,11 @@ from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.ids import read_ids, require_sendable
-from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
+from airflow_mcp.catalog.load import Catalog, unknown_tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.answer import render
 from airflow_mcp.dispatch.answer.operation_answer import operation_answer
+from airflow_mcp.dispatch.call import Call, SizeLimits
 from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.latest_run import find_run, name_run
 from airflow_mcp.dispatch.next_calls import adapt
@@ -34,7 +34,7 @@ from airflow_mcp.dispatch.safety import audit
 from airflow_mcp.dispatch.safety.confirmation import Change, Confirmation, confirm, offer
 from airflow_mcp.dispatch.safety.masked_arguments import carry_out, shown, signed
 from airflow_mcp.dispatch.safety.safeguards import Guard
-from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
+from airflow_mcp.dispatch.workflow_context import InnerDoor, LoadWorkflows, Workflow
 from airflow_mcp.errors import AirflowMcpError, NotAllowedError, NotFoundError
 from airflow_mcp.excerpt import excerpt_text
 from airflow_mcp.policy.decide import Asker, Decision, Within, decide_call, offers, refusal
@@ -54,6 +54,7 @@ class Door:
         catalog: Catalog,
         policy: Policy,
         client: Clients,
+        load_workflows: LoadWorkflows,
         *,
         ceiling: int,
         instance: str = "default",
@@ -62,14 +63,15 @@ class Door:
     ) -> None:
         """`ceiling` is the operator's limit on an answer, characters; `clock` gives seconds.
 
-        `guard` is shared by the doors of one server, and then it has the rules, not `policy`.
+        `guard` is shared by the dispatchers of one server, and then it has the rules, not `policy`.
         """
         self.catalog = catalog
         self.client = client
         self.ceiling = ceiling
         self.instance = instance
         self.guard = guard or Guard(policy)
-        self.clock = clock
+        self._executor = Operations(catalog, client, clock)
+        self._load_workflows = load_workflows
 
     @property
     def policy(self) -> Policy:
@@ -78,11 +80,7 @@ class Door:
 
     def asker(self, caller: Caller) -> Asker:
         """Who policy decides about."""
-        return self._operations().asker(caller)
-
-    def _operations(self) -> Operations:
-        """The operations under the rules in force now: a call keeps its own, whatever a reload brings meanwhile."""
-        return Operations(self.catalog, self.policy, self.client, self.instance)
+        return Asker(caller.name, caller.roles, self.instance, caller.narrowing)
 
     async def call(self, name: str, arguments: Json, caller: Caller) -> Json:
         """Run one tool and answer within its budget.
@@ -92,175 +90,214 @@ class Door:
         tool = self.catalog.tools.get(name)
         if tool is None:
             raise unknown_tool(name, self.catalog)
-        access = tool.entry.access
         arguments = read_ids(tool, arguments, self.catalog)
-        through = caller.through.name if caller.through else ""
-        entry = audit.Entry.of(caller, name, access, self.instance, through)
-        token = audit.current.set(entry)
+        record = audit.Entry.of(caller, tool, self.instance)
+        call = Call(tool, arguments, caller, self.policy, self.instance, record, SizeLimits(0, self.ceiling))
+        token = audit.current.set(record)
         self.guard.begin()
         failure: BaseException | None = None
         try:
-            entry.arguments = shown(tool, arguments, self.catalog)
-            return await self._decided(self._operations(), tool, arguments, caller, entry)
+            record.arguments = shown(tool, arguments, self.catalog)
+            call, decision = await self._decide(call)
+            return await self._answer(call, decision)
         except BaseException as error:  # ours, a question, a cancellation, a crash
             failure = error
             if isinstance(error, AirflowMcpError) and error.next_calls:
                 error.next_calls = self._adapted([*error.next_calls], caller, None)
-            entry.error = present(error) if isinstance(error, AirflowMcpError) else f"ended by {type(error).__name__}"
-            if entry.id and entry.status is None and not isinstance(error, AirflowMcpError):
-                entry.outcome = UNKNOWN
+            record.error = present(error) if isinstance(error, AirflowMcpError) else f"ended by {type(error).__name__}"
+            if record.id and record.status is None and not isinstance(error, AirflowMcpError):
+                record.outcome = UNKNOWN
             raise
         finally:
-            self.guard.end(entry, failure)
+            self.guard.end(record, failure)
             audit.current.reset(token)
 
-    async def _decided(
-        self, operations: Operations, tool: Tool, arguments: Json, caller: Caller, entry: audit.Entry
-    ) -> Json:
-        policy, asker = operations.policy, operations.asker(caller)
-        for one in (tool, caller.through):
-            if one is not None and not offers(policy, one, asker):
-                meant = effects_of(one, arguments if one is tool else {})
-                never = decide_call(policy, one, meant, asker)
-                entry.rule, entry.effects = never.rule, effect_names(meant)
-                raise refusal(policy, one, never, asker)
+    async def _decide(self, call: Call) -> tuple[Call, Decision]:
+        """The call with its arguments read, and the decision on its effects.
+
+        Raises InvalidArgumentsError for arguments that the tool does not take, and NotAllowedError.
+        """
+        self._require_offered(call)
+        call = self._read(call)
+        effects = await self._executor.effects(call)
+        decision = decide_call(call.policy, call.tool, effects, call.principal)
+        record = call.record
+        record.rule = decision.rule
+        if call.changes:
+            record.targets, record.affected = names_in(effects), None
+            record.effects = effect_names(effects)
+        if not decision.allowed:
+            raise refusal(call.policy, call.tool, decision, call.principal)
+        return replace(call, effects=effects), decision
+
+    def _require_offered(self, call: Call) -> None:
+        """Refuse what no call of this tool, or of the tool that runs it, may do, before its arguments are looked at."""
+        for tool in filter(None, (call.tool, call.caller.through)):
+            if not offers(call.policy, tool, call.principal):
+                effects = effects_of(tool, call.arguments if tool is call.tool else {})
+                decision = decide_call(call.policy, tool, effects, call.principal)
+                call.record.rule, call.record.effects = decision.rule, effect_names(effects)
+                raise refusal(call.policy, tool, decision, call.principal)
+
+    def _read(self, call: Call) -> Call:
+        """The call with its arguments checked, and apart from them what only says how to answer or to confirm."""
+        tool, arguments = call.tool, call.arguments
         schema.validate(tool, arguments, self.catalog)
         require_sendable(tool, arguments, self.catalog)
-        if tool.entry.access != "read":
+        if call.changes:
             schema.refuse_masks(tool, arguments)
-            arguments = carry_out(tool, arguments)
-        effects = await operations.effects(tool, arguments, caller)
-        decision = decide_call(policy, tool, effects, asker)
-        entry.rule = decision.rule
-        if tool.entry.access != "read":
-            entry.targets, entry.affected = names_in(effects), None
-            entry.effects = effect_names(effects)
-        if not decision.allowed:
-            raise refusal(policy, tool, decision, asker)
         arguments = schema.whole_numbers(tool, arguments, self.catalog)
-        budget = min(arguments.pop("max_chars", tool.entry.budget or DEFAULT_BUDGET), self.ceiling)
-        room = Room(budget, self.ceiling, self.clock)
-        fields = tuple(arguments.pop("fields", ()))
-        links = arguments.pop("links", False)
-        version = await operations.version(caller)
-        schema.check_version(tool, arguments, self.catalog, version)
-        change = Change(operations, self.guard, tool, arguments, caller, effects, entry)
-        dry = tool.entry.access != "read" and tool.entry.is_dry(arguments)
+        plan = arguments.pop("plan", "")
+        budget = arguments.pop("max_chars", tool.entry.budget or DEFAULT_BUDGET)
+        return replace(
+            call,
+            limits=SizeLimits(min(budget, self.ceiling), self.ceiling),
+            fields=tuple(arguments.pop("fields", ())),
+            links=arguments.pop("links", False),
+            plan=plan,
+            arguments=carry_out(tool, arguments, plan) if call.changes else arguments,
+        )
+
+    async def _answer(self, call: Call, decision: Decision) -> Json:
+        """Confirm the call where it changes something, send it, and answer."""
+        version = await self._executor.version(call)
+        schema.check_version(call.tool, call.arguments, self.catalog, version)
+        workflow = self._load_workflows()[call.tool.name] if call.tool.entry.python else None
         granted: tuple[Json, ...] = ()
+        run_id = ""
         try:
-            if tool.entry.access == "read" or dry:
-                await self.guard.rates.take(caller.name, strictest_class(effects))
-                entry.decision = "allowed"
-            else:
-                confirmation = await self._confirmed(change, decision, room)
+            if call.acts:
+                change = Change(self._executor, self.guard, call, workflow)
+                confirmation = await self._confirm(change, decision)
                 if confirmation.preview is not None:
-                    return self._adapted(confirmation.preview, caller, version)
-                granted, effects = confirmation.granted, confirmation.effects or effects
-                arguments = signed(tool, arguments, caller.name, version)
-            leave = Within(tool, effects_of(tool, arguments)) if tool.entry.python else None  # a workflow's own steps
-            run_id = await find_run(InnerDoor(operations, leave, caller, version, room), tool, arguments)
-            if run_id:
-                arguments = {**arguments, "dag_run_id": run_id}
-                arguments.pop("latest", None)
-                entry.arguments = shown(tool, arguments, self.catalog)
-                room = replace(room, budget=max(room.budget - 2 * len(run_id) - 40, schema.SMALLEST_ANSWER))
-            if dry:
-                return self._adapted(await self._preview(change, decision, version, room), caller, version)
-            if tool.entry.python:
-                within = Within(tool, effects_of(tool, arguments))
-                inner = InnerDoor(operations, within, caller, version, room, granted)
-                try:
-                    answer = await self._composite(tool, arguments, caller, inner)
-                    return name_run(answer, run_id) if run_id else answer
-                finally:
-                    entry.status, entry.outcome = inner.status, inner.outcome
-            size = room.budget if tool.entry.rows is None or tool.entry.single else 4 * render.CELL
-            try:
-                if is_by_row(tool, effects, self.catalog):
-                    reply = await operate_each(operations, tool, effects, caller)
-                else:
-                    reply = await read_allowed(operations, tool, arguments, caller, decision, fields, size=size)
-            except AirflowMcpError as error:
-                entry.status, entry.outcome = error.answered, error.outcome
-                raise
-            entry.status, entry.outcome = reply.status, READ_BACK if reply.hint else ""
+                    return self._adapted(confirmation.preview, call.caller, version)
+                granted = confirmation.granted
+                call = replace(
+                    call,
+                    effects=confirmation.effects or call.effects,
+                    arguments=signed(call.tool, call.arguments, call.caller.name, version),
+                )
+            else:
+                await self.guard.rates.take(call.caller.name, strictest_class(call.effects))
+                call.record.decision = "allowed"
+            if workflow:
+                call = replace(call, parent=Within(call.tool, effects_of(call.tool, call.arguments)))
+            if run_id := await find_run(InnerDoor(self._executor, call, version), call.tool, call.arguments):
+                call = self._with_run(call, run_id)
+            if call.changes and call.is_dry:
+                answer = await self._preview(call, decision, version, workflow)
+            elif workflow:
+                answer = await self._run_workflow(call, version, workflow, granted)
+            else:
+                answer = await self._run_operation(call, decision, version)
         except NotFoundError as error:
-            reads = InnerDoor(operations, None, caller, version, room)
-            raise await explain_missing(reads, arguments, error) from None
-        if links:
-            reply = with_links(reply, self.client.url, (await operations.version(caller)).generation)
-        extra: Json = {"done": True} if tool.entry.preview == "flag" else {}
-        answer = self._adapted(operation_answer(tool, arguments, reply, fields, room, extra), caller, version)
+            reads = InnerDoor(self._executor, replace(call, parent=None), version)
+            raise await explain_missing(reads, call.arguments, error) from None
+        answer = self._adapted(answer, call.caller, version)
         return name_run(answer, run_id) if run_id else answer
 
-    def _adapted(self, answer: Any, caller: Caller, version: Version | None) -> Any:
-        """The answer with its calls to make next as this caller can make them here."""
-        known = self.client.known_version or version
-        return adapt(answer, self.catalog, known, self.instance if caller.names_instance else "")
+    def _with_run(self, call: Call, run_id: str) -> Call:
+        """The call of the run that it left out, with less room for the answer, which names the run."""
+        arguments = {name: value for name, value in call.arguments.items() if name != "latest"}
+        arguments["dag_run_id"] = run_id
+        call.record.arguments = shown(call.tool, arguments, self.catalog)
+        budget = max(call.limits.budget - 2 * len(run_id) - 40, schema.SMALLEST_ANSWER)
+        return replace(call, arguments=arguments, limits=replace(call.limits, budget=budget))
 
-    async def _confirmed(self, change: Change, decision: Decision, room: Room) -> Confirmation:
+    async def _confirm(self, change: Change, decision: Decision) -> Confirmation:
         """A preview to answer with, or the leave to make the change now.
 
         A plan is used up by acting alone: a refusal for any other reason leaves it good.
         """
-        tool, caller, entry = change.tool, change.caller, change.entry
-        confirmation = await confirm(change, decision, room)
+        call = change.call
+        confirmation = await confirm(change, decision)
         if confirmation.preview is not None:
             return confirmation
-        if self.guard.policy != change.door.policy:
-            raise NotAllowedError(f"{tool.name}: the rules changed while this waited for an answer. Call it again.")
-        await self.guard.rates.take(
-            caller.name, strictest_class(change.effects)
-        )  # previews and questions are not counted
+        if self.guard.policy != call.policy:
+            raise NotAllowedError(
+                f"{call.tool.name}: the rules changed while this waited for an answer. Call it again."
+            )
+        await self.guard.rates.take(call.caller.name, strictest_class(call.effects))  # previews are not counted
         if confirmation.once:
             await self.guard.plans.use(confirmation.once)
-        entry.decision = "allowed"
+        call.record.decision = "allowed"
         try:
-            self.guard.audit.announce(entry)
+            self.guard.audit.announce(call.record)
         except NotAllowedError:
             if confirmation.once:
                 await self.guard.plans.give_back(confirmation.once)
             raise
         return confirmation
 
-    async def _preview(self, change: Change, decision: Decision, version: Version, room: Room) -> Json:
+    async def _preview(self, call: Call, decision: Decision, version: Version, workflow: Workflow | None) -> Json:
         """The answer of a dry run: what would be touched, and the plan and the call that do it."""
-        tool, arguments, entry = change.tool, change.arguments, change.entry
-        if tool.entry.python:
-            wire.check_ids(tool, arguments, self.catalog, version.generation)
+        tool, limits = call.tool, call.limits
+        if workflow:
+            wire.check_ids(tool, call.arguments, self.catalog, version.generation)
         try:
-            offered = await offer(change, decision)
+            offered = await offer(Change(self._executor, self.guard, call, workflow), decision)
         except AirflowMcpError as error:
-            entry.status = error.answered
+            call.record.status = error.answered
             raise
         reply = offered.targets.reply
         assert reply is not None  # of a tool with a dry run
-        entry.status = reply.status
+        call.record.status = reply.status
         frame: Json = {"plan": offered.plan} if offered.plan else {}
-        size = room.budget - len(render.dumps(frame | {"next": offered.calls}))
-        smaller = Room(max(size, schema.SMALLEST_ANSWER), room.ceiling)  # a plan is never cut
+        size = limits.budget - len(render.dumps(frame | {"next": offered.calls}))
+        smaller = replace(limits, budget=max(size, schema.SMALLEST_ANSWER))  # a plan is never cut
+        call = replace(call, limits=smaller, fields=())
         extra: Json = {"dry_run": True, "hint": offered.hint}
-        if tool.entry.python:
-            show = import_module(f"airflow_mcp.workflows.{tool.name}").preview
-            answer = extra | show(arguments, reply.rows or [], offered.targets.facts)
-            inner = InnerDoor(change.door, None, change.caller, version, smaller)
-            answer = self._fitted(tool, self._adapted(answer, change.caller, version), inner)
+        if workflow:
+            assert workflow.preview is not None
+            answer = extra | workflow.preview(call.arguments, reply.rows or [], offered.targets.facts)
+            answer = self._fitted(answer, call, version)
         else:
-            answer = operation_answer(tool, arguments, reply, (), smaller, extra)
+            answer = operation_answer(call, reply, extra)
         calls = [*answer.pop("next", ()), *offered.calls]
         return answer | frame | ({"next": calls} if calls else {})
 
-    async def _composite(self, tool: Tool, arguments: Json, caller: Caller, inner: InnerDoor) -> Json:
-        wire.check_ids(tool, arguments, self.catalog, inner.version.generation)
-        function = import_module(f"airflow_mcp.workflows.{tool.name}").run
-        return self._fitted(tool, self._adapted(await function(inner, arguments), caller, inner.version), inner)
+    async def _run_workflow(self, call: Call, version: Version, workflow: Workflow, granted: tuple[Json, ...]) -> Json:
+        wire.check_ids(call.tool, call.arguments, self.catalog, version.generation)
+        context = InnerDoor(self._executor, call, version, granted)
+        try:
+            answer = await workflow.run(context, call.arguments)
+        finally:
+            call.record.status, call.record.outcome = context.status, context.outcome
+        return self._fitted(answer, call, version, context.hints)
 
-    def _fitted(self, tool: Tool, answer: Json, inner: InnerDoor) -> Json:
-        """A composite's answer as its record keeps it, cut to size."""
-        record = self.catalog.records[tool.entry.record or ""]
-        if inner.hints:
-            answer["hint"] = " ".join([*filter(None, [answer.get("hint")]), *inner.hints])
-        return render.composite_answer(answer, record, budget=inner.budget, ceiling=inner.ceiling, reveal=inner.reveals)
+    async def _run_operation(self, call: Call, decision: Decision, version: Version) -> Json:
+        entry, record = call.tool.entry, call.record
+        size = call.limits.budget if entry.rows is None or entry.single else 4 * render.CELL
+        try:
+            if is_by_row(call.tool, call.effects, self.catalog):
+                reply = await operate_each(self._executor, call)
+            else:
+                reply = await read_allowed(self._executor, call, decision, size=size)
+        except AirflowMcpError as error:
+            record.status, record.outcome = error.answered, error.outcome
+            raise
+        record.status, record.outcome = reply.status, READ_BACK if reply.hint else ""
+        if call.links:
+            reply = with_links(reply, self.client.url, (self.client.known_version or version).generation)
+        return operation_answer(call, reply, {"done": True} if entry.preview == "flag" else {})
+
+    def _adapted(self, answer: Any, caller: Caller, version: Version | None) -> Any:
+        """The answer with its calls to make next as this caller can make them here."""
+        known = self.client.known_version or version
+        return adapt(answer, self.catalog, known, self.instance if caller.names_instance else "")
+
+    def _fitted(self, answer: Json, call: Call, version: Version, hints: Sequence[str] = ()) -> Json:
+        """A workflow's answer as its record keeps it, cut to size."""
+        answer = self._adapted(answer, call.caller, version)
+        if hints:
+            answer["hint"] = " ".join([*filter(None, [answer.get("hint")]), *hints])
+        return render.composite_answer(
+            answer,
+            self.catalog.records[call.tool.entry.record or ""],
+            budget=call.limits.budget,
+            ceiling=call.limits.ceiling,
+            reveal=call.reveals_secrets,
+        )
 
 
 def present(error: AirflowMcpError) -> str:

@@ -1,10 +1,9 @@
-"""The door as a composite sees it: the same policy for every step, and values whole instead of cut."""
+"""What a workflow may do: read and change by the same policy for every step, with values whole instead of cut."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +14,7 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool, unknown_tool
 from airflow_mcp.catalog.schema import validate
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.call import Call
 from airflow_mcp.dispatch.operations.executor import Operations
 from airflow_mcp.dispatch.operations.field_types import conform, lacking
 from airflow_mcp.dispatch.operations.result import Reply, dags_of, key_of, name_of
@@ -24,42 +23,25 @@ from airflow_mcp.dispatch.operations.settlement import READ_BACK
 from airflow_mcp.dispatch.registry.search import Found
 from airflow_mcp.dispatch.request_limits import AnswerLimits, ConcurrencyLimiter
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotAllowedError, UnusableAnswerError
-from airflow_mcp.policy.decide import Decision, Within, decide, refusal, reveals_secrets
+from airflow_mcp.policy.decide import Decision, decide, refusal
 from airflow_mcp.policy.effects import Effect, effect_names, effects_of, reaching
 from airflow_mcp.policy.explain import explain
 
 _LOGS = 2  # read at once by one call: each keeps a place at Airflow for as long as it streams
 
 
-@dataclass(frozen=True)
-class Room:
-    """Characters an answer may have: as asked for, and as the operator allows at most; and the clock it goes by."""
-
-    budget: int
-    ceiling: int
-    clock: Callable[[], float] = time.monotonic  # seconds
-
-
 class InnerDoor:
-    """Handed to every composite. `within` is None for reads in the caller's own name."""
+    """Handed to every workflow: all that it may do. A call without a `parent` reads in the caller's own name."""
 
-    def __init__(
-        self,
-        operations: Operations,
-        within: Within | None,
-        caller: Caller,
-        version: Version,
-        room: Room,
-        granted: tuple[Json, ...] = (),
-    ) -> None:
-        self.reveals = reveals_secrets(operations.policy, operations.asker(caller))
-        self.budget = room.budget  # characters the composite's answer may have
-        self.ceiling = room.ceiling  # and the most any answer may have
-        self.catalog = operations.catalog
-        self.instance = operations.instance
-        self.url = operations.client.url  # Airflow's address, for links
-        self.progress = caller.progress
-        self.granted = granted  # the targets that were confirmed, in the composite's order
+    def __init__(self, executor: Operations, call: Call, version: Version, granted: tuple[Json, ...] = ()) -> None:
+        self.reveals = call.reveals_secrets
+        self.budget = call.limits.budget  # characters the workflow's answer may have
+        self.ceiling = call.limits.ceiling  # and the most any answer may have
+        self.catalog = executor.catalog
+        self.instance = call.instance
+        self.url = executor.client.url  # Airflow's address, for links
+        self.progress = call.caller.progress
+        self.granted = granted  # the targets that were confirmed, in the workflow's order
         self.hides = False  # whether policy has hidden rows from a list, so that its count is of the shown ones only
         self.status: int | None = None  # of its changes' own, the highest
         self.outcome = ""  # of a change whose answer could not be used (operation/settlement.py)
@@ -68,19 +50,19 @@ class InnerDoor:
         self.logs = anyio.CapacityLimiter(_LOGS)  # that this call reads at once
         self.requests = 0  # steps taken, each of them a request where policy hides no rows
         self._answers = 0
-        self._clock = room.clock
+        self._clock = executor.clock
         self._limits = AnswerLimits()
-        self._places = ConcurrencyLimiter(room.clock)
+        self._places = ConcurrencyLimiter(executor.clock)
         self._version = version
-        self._operations = operations
-        self._within = within
+        self._executor = executor
+        self._call = call
+        self._parent = call.parent
         self._found: set[tuple[str | None, str | None]] = set()  # DAGs and runs that exist: no need to look them up
-        self._caller = caller
 
     @property
     def version(self) -> Version:
         """Airflow's, also where it was upgraded since the call began."""
-        return self._operations.client.known_version or self._version
+        return self._executor.client.known_version or self._version
 
     def bound(self, *, seconds: float, requests: float = math.inf) -> None:
         """Bound the whole answer: reads beyond it raise AnswerLimitError, and the answer says that they are missing."""
@@ -120,7 +102,7 @@ class InnerDoor:
             raise NotAllowedError(f"{name}: policy depends on the DAG here, so '~' will not do; name it.")
         async with (
             self._request() as answered,
-            self._operations.open_stream(step, arguments, self._caller) as pieces,
+            self._executor.open_stream(self._call.step(step, arguments)) as pieces,
         ):
             answered()
             yield pieces
@@ -150,7 +132,7 @@ class InnerDoor:
         changes = step.entry.access != "read" and not step.entry.is_dry(arguments)
         try:
             async with self._request():
-                reply = await read_allowed(self._operations, step, arguments, self._caller, decision, look_up=look_up)
+                reply = await read_allowed(self._executor, self._call.step(step, arguments), decision, look_up=look_up)
         except AirflowMcpError as error:
             if changes:
                 self._remember(error.answered, error.outcome)
@@ -171,8 +153,8 @@ class InnerDoor:
         return reply
 
     def _read(self, name: str, fields: Json, arguments: Json) -> Json:
-        entry = self._operations.catalog.operations[name].entry
-        record = self._operations.catalog.records[entry.record or ""]
+        entry = self._executor.catalog.operations[name].entry
+        record = self._executor.catalog.records[entry.record or ""]
         typed: Json = {**dict.fromkeys(record.keep), **conform(fields)}
         for key in record.ids:
             if typed.get(key) is None and isinstance(arguments.get(key), str):
@@ -187,7 +169,7 @@ class InnerDoor:
 
     async def _require_granted(self, step: Tool, arguments: Json) -> None:
         """A change under a grant reaches what was confirmed and nothing else. Raises NotAllowedError."""
-        reply = await self._operations.operate(step, {**arguments, "dry_run": True}, self._caller)
+        reply = await self._executor.operate(self._call.step(step, {**arguments, "dry_run": True}))
         granted = {key_of(row) for row in self.granted}
         strangers = {name_of(row) for row in reply.rows or [] if key_of(row) not in granted}
         if strangers:
@@ -198,38 +180,53 @@ class InnerDoor:
 
     def _step(self, name: str, arguments: Json) -> tuple[Tool, Decision]:
         """An operation that the composite's entry names, as policy decides on it now. Raises NotAllowedError."""
-        step = self._operations.catalog.operations[name]
-        own = name in self._within.tool.entry.steps if self._within else step.entry.access == "read"
+        step = self._executor.catalog.operations[name]
+        own = name in self._parent.tool.entry.steps if self._parent else step.entry.access == "read"
         if not own:
             raise NotAllowedError(f"The step {name} is not one of this workflow's own.")
         return step, self._decided(step, effects_of(step, arguments))
 
     def _decided(self, step: Tool, effects: tuple[Effect, ...]) -> Decision:
         (effect,) = effects  # of a vehicle no composite makes a step
-        if effect.changes and self._within and effect.tool.name not in effect_names(self._within.effects):
-            raise NotAllowedError(f"{step.name} is no effect of this call of {self._within.tool.name}.")
-        asker = self._operations.asker(self._caller)
-        decision = decide(self._operations.policy, effect, asker, self._within)
+        if effect.changes and self._parent and effect.tool.name not in effect_names(self._parent.effects):
+            raise NotAllowedError(f"{step.name} is no effect of this call of {self._parent.tool.name}.")
+        policy, principal = self._call.policy, self._call.principal
+        decision = decide(policy, effect, principal, self._parent)
         if not decision.allowed:
-            raise refusal(self._operations.policy, step, decision, asker)
+            raise refusal(policy, step, decision, principal)
         return decision
 
     def may_see(self, dag_id: str) -> bool:
         """Whether policy lets the caller read this DAG: what another DAG's records say about it is shown only then."""
-        operations = self._operations
-        read = Effect(operations.catalog.operations["get_dag"], {"dag": frozenset({dag_id})})
-        return decide(operations.policy, read, operations.asker(self._caller), self._within).allowed
+        read = Effect(self.catalog.operations["get_dag"], {"dag": frozenset({dag_id})})
+        return decide(self._call.policy, read, self._call.principal, self._parent).allowed
 
     async def find(self, query: str) -> Found:
         """The tools that this caller may use for a question, best first."""
-        return await self._caller.find(query)
+        return await self._call.caller.find(query)
 
     def explain(self, name: str, arguments: Json) -> Json:
         """What policy says about every call of this caller with these arguments. Raises InvalidArgumentsError."""
-        catalog, policy = self._operations.catalog, self._operations.policy
+        catalog = self.catalog
         tool = catalog.tools.get(name)
         if tool is None:
             raise InvalidArgumentsError(str(unknown_tool(name, catalog)))
         arguments = {key: value for key, value in arguments.items() if key != "instance"}
         validate(tool, arguments, catalog, whole=False)
-        return explain(policy, catalog, tool, arguments, self._operations.asker(self._caller))
+        return explain(self._call.policy, catalog, tool, arguments, self._call.principal)
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A tool that is Python: what it answers and, for one with a dry run, what it would touch and how that is shown."""
+
+    # Answers a call, by its context and its arguments.
+    run: Callable[[InnerDoor, Json], Awaitable[Json]]
+    # The rows that it would touch, and facts to show with them.
+    targets: Callable[[InnerDoor, Json], Awaitable[tuple[list[Json], Json]]] | None = None
+    # The answer of its dry run, from its arguments, those rows and those facts.
+    preview: Callable[[Json, list[Json], Json], Json] | None = None
+
+
+# By the names of their tools. A function: their modules are not needed to list tools, and take 0.1 s to import.
+LoadWorkflows = Callable[[], Mapping[str, Workflow]]

@@ -47,9 +47,10 @@ def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
             from airflow_mcp.dispatch.registry.listing import parse_toolsets
             from airflow_mcp.server.app import AirflowServer  # 1 s
             from airflow_mcp.server.telemetry.tracing import set_up_tracing
+            from airflow_mcp.workflows import load_workflows
 
             set_up_tracing()
-            instances = open_instances(settings)
+            instances = open_instances(settings, load_workflows)
 
             def enforce(new: Settings, policy: Policy) -> None:
                 del new  # whoever holds the pipe needs no token

@@ -26,6 +26,7 @@ from airflow_mcp.dispatch.dispatcher import Door
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.workflows import load_workflows
 from tests.bench import startup
 from tests.generated import snapshots
 from tests.task_logs import score
@@ -62,7 +63,7 @@ async def measure(work: Callable[[], Awaitable[object]]) -> Cost:
 async def added(url: str) -> list[str]:
     """Two lines: what a call of list_dags costs beyond its bare request, and how long its answer is."""
     catalog = load_catalog()
-    door = Door(catalog, Policy(), AirflowClient(url, Credentials(token="a-token")), ceiling=100_000)
+    door = Door(catalog, Policy(), AirflowClient(url, Credentials(token="a-token")), load_workflows, ceiling=100_000)
     async with (
         httpx2.AsyncClient() as http,
         Client(AirflowServer(Instances({"default": door}), catalog.default)) as client,

@@ -28,7 +28,7 @@ QUESTIONS: list[tuple[str, Json, set[str], set[str]]] = [
     (
         "get_dag_run",
         {"dag_id": "ok", "dag_run_id": "ok-1"},
-        {"run_after", "queued_at", "duration", "triggering_user_name", "dag_version"},
+        {"run_after", "queued_at", "triggering_user_name", "dag_version"},
         {"logical_date"},
     ),
     ("wait_for_dag_run", RUN, set(), set()),

@@ -27,6 +27,7 @@ from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.workflows import load_workflows
 
 FOLDER = Path(__file__).parent / "snapshots"
 EVERYTHING = ("@write", "@destructive", "@admin")
@@ -41,7 +42,7 @@ def server(allow: tuple[str, ...] = EVERYTHING, toolsets: tuple[str, ...] = ("al
 
     catalog = load_catalog()
     client = AirflowClient("http://airflow.invalid", Credentials(), transport=httpx2.MockTransport(unreachable))
-    door = Door(catalog, parse_policy(allow, catalog), client, ceiling=_CEILING)
+    door = Door(catalog, parse_policy(allow, catalog), client, load_workflows, ceiling=_CEILING)
     return AirflowServer(Instances({"default": door}), parse_toolsets(toolsets, catalog))
 
 

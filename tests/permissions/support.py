@@ -24,6 +24,7 @@ from airflow_mcp.dispatch.safety.rate_limits import Rates
 from airflow_mcp.dispatch.safety.safeguards import Guard
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.workflows import load_workflows
 from tests.unit.assistant import A_TOKEN, Assistant
 from tests.unit.fake_airflow import FakeAirflow, Sent
 from tests.unit.samples import a_value
@@ -144,6 +145,7 @@ def open_instances(
                 catalog,
                 rules,
                 AirflowClient(one.url, A_TOKEN, transport=one.transport, backoff=0),
+                load_workflows,
                 ceiling=max_chars,
                 instance=name,
                 guard=guard,

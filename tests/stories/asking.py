@@ -20,6 +20,7 @@ from airflow_mcp.dispatch.dispatcher import Door
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.workflows import load_workflows
 from tests.e2e.harness import Json, Site, text_of
 
 CEILING = 100_000
@@ -144,7 +145,8 @@ async def asking(site: Site) -> AsyncGenerator[Asker]:
     catalog = load_catalog()
     airflow = site.airflow
     credentials = Credentials(username=airflow.username, password=airflow.password)
-    door = Door(catalog, Policy(), AirflowClient(airflow.url, credentials, transport=counting), ceiling=CEILING)
+    airflow_client = AirflowClient(airflow.url, credentials, transport=counting)
+    door = Door(catalog, Policy(), airflow_client, load_workflows, ceiling=CEILING)
     async with Client(AirflowServer(Instances({"default": door}), catalog.toolsets)) as client:
         asker = Asker(client, counting, site)
         await asker.ask("list_dags", limit=1)

@@ -13,13 +13,22 @@ from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
 from airflow_mcp.airflow.client import AirflowClient
+from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.catalog.load import Catalog, load_catalog
+from airflow_mcp.dispatch.call import Call, SizeLimits
+from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.dispatch.operations.executor import Operations
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
-from airflow_mcp.policy.rules import parse_policy
+from airflow_mcp.dispatch.safety.audit import Entry
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.policy.decide import Within
+from airflow_mcp.policy.effects import effects_of
+from airflow_mcp.policy.rules import Policy, parse_policy
 from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.workflows import load_workflows
 from tests.unit.advice import check_advice
 from tests.unit.fake_airflow import FakeAirflow
 
@@ -103,7 +112,24 @@ def open_door(
     )
     table: Json = {"allow": [{"tools": list(allow), "confirm": confirm}]} if allow else {}
     table |= {"deny": [{"tools": ["*"], "dags": list(deny)}]} if deny else {}
-    return Door(catalog, parse_policy((), catalog, table=table), client, ceiling=max_chars, clock=clock)
+    return Door(catalog, parse_policy((), catalog, table=table), client, load_workflows, ceiling=max_chars, clock=clock)
+
+
+async def workflow_context(client: Clients, name: str, arguments: Json) -> InnerDoor:
+    """What one workflow is given for a call of nobody in particular."""
+    catalog, caller = load_catalog(), Caller()
+    tool = catalog.tools[name]
+    call = Call(
+        tool,
+        arguments,
+        caller,
+        Policy(),
+        "default",
+        Entry.of(caller, tool, "default"),
+        SizeLimits(8_000, 8_000),
+        parent=Within(tool, effects_of(tool, arguments)),
+    )
+    return InnerDoor(Operations(catalog, client), call, await client.version())
 
 
 @asynccontextmanager
@@ -124,11 +150,11 @@ async def assistant(
         raise failure
 
 
-Call = Callable[..., CallToolResult]
+CallTool = Callable[..., CallToolResult]
 
 
 @contextmanager
-def talking(airflow: FakeAirflow, **options: Any) -> Generator[Call]:
+def talking(airflow: FakeAirflow, **options: Any) -> Generator[CallTool]:
     """The same for properties, which hypothesis runs many times over one connection: `call(tool, **arguments)`."""
     with (
         start_blocking_portal("asyncio") as portal,

@@ -16,6 +16,7 @@ from airflow_mcp.dispatch.registry.logins import clients_of
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.settings.connection import Connection
+from airflow_mcp.workflows import load_workflows
 from tests.unit.assistant import Assistant
 
 
@@ -24,7 +25,7 @@ async def connected(**settings: Any) -> AsyncGenerator[Assistant]:
     """An assistant whose server reaches Airflow with these settings of a connection."""
     catalog = load_catalog()
     client = clients_of(Connection.model_validate(settings), "default", alone=True)
-    door = Door(catalog, parse_policy((), catalog), client, ceiling=100_000)
+    door = Door(catalog, parse_policy((), catalog), client, load_workflows, ceiling=100_000)
     server = AirflowServer(Instances({"default": door}), parse_toolsets((), catalog))
     failure: Exception | None = None
     async with Client(server) as one:

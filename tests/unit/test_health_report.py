@@ -17,6 +17,7 @@ from airflow_mcp.dispatch.dispatcher import Door
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
+from airflow_mcp.workflows import load_workflows
 from tests.unit.assistant import A_TOKEN, GENERATIONS, Assistant, assistant, calls_of
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.logs import line, printed, raised, row
@@ -359,6 +360,7 @@ async def one_of(**airflows: FakeAirflow) -> AsyncGenerator[Assistant]:
             catalog,
             parse_policy((), catalog),
             AirflowClient(airflow.url, A_TOKEN, transport=airflow.transport, backoff=0),
+            load_workflows,
             ceiling=100_000,
             instance=name,
         )

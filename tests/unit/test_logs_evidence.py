@@ -8,14 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.operations.executor import Operations
-from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
-from airflow_mcp.policy.decide import Within
-from airflow_mcp.policy.effects import effects_of
 from airflow_mcp.task_logs import DecisiveError, cause_of_text
 from airflow_mcp.workflows.shared.evidence import read_evidence
-from tests.unit.assistant import GENERATIONS, open_door
+from tests.unit.assistant import GENERATIONS, open_door, workflow_context
 from tests.unit.fake_airflow import Reply
 from tests.unit.logs import FORMS, PATHS, airflow_with, word
 from tests.unit.samples import page
@@ -37,11 +32,8 @@ async def evidence(version: str, log: Any, *, size: int = 800) -> DecisiveError:
     airflow = airflow_with(version, log).on("GET", "/eventLogs", page("event_logs", []))
     airflow.on("GET", "/dags/etl/dagRuns/r", {"dag_run_id": "r", "dag_id": "etl"})
     door = open_door(airflow)
-    operations = Operations(door.catalog, door.policy, door.client, "default")
-    reading = door.catalog.tools["read_task_log"]
-    within = Within(reading, effects_of(reading, {}))
-    inner = InnerDoor(operations, within, Caller(), await door.client.version(), Room(8_000, 8_000))
-    return await read_evidence(inner, {**PATHS, "try_number": 1}, size=size)
+    context = await workflow_context(door.client, "read_task_log", {})
+    return await read_evidence(context, {**PATHS, "try_number": 1}, size=size)
 
 
 @every_version

@@ -11,20 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_mcp.airflow.client import AirflowClient
-from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.operations.executor import Operations
-from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
-from airflow_mcp.policy.decide import Within
-from airflow_mcp.policy.effects import effects_of
-from airflow_mcp.policy.rules import Policy
 from airflow_mcp.task_logs.log_tail import LogTail
 from airflow_mcp.task_logs.log_window import read_request
 from airflow_mcp.task_logs.scan import WindowScan
 from airflow_mcp.workflows.shared.log_stream import FORMS as FORM_OF
 from airflow_mcp.workflows.shared.log_stream import read_log
-from tests.unit.assistant import A_TOKEN, GENERATIONS, assistant, talking, text_of
+from tests.unit.assistant import A_TOKEN, GENERATIONS, assistant, talking, text_of, workflow_context
 from tests.unit.fake_airflow import FakeAirflow, Reply
 from tests.unit.logs import FORMS, INSTANCE, MOMENT, PATHS, Form, airflow_with, line, printed, read, row, word
 from tests.unit.samples import task_instance
@@ -184,10 +177,7 @@ async def test_a_pattern_is_matched_off_the_event_loop(version: str) -> None:
     log = "".join(FORMS[version].say(f"bad row {number}") for number in range(100))
     airflow = airflow_with(version, log)
     client = AirflowClient(airflow.url, A_TOKEN, transport=airflow.transport, backoff=0)
-    operations = Operations(load_catalog(), Policy(), client, "default")
-    reading = operations.catalog.tools["read_task_log"]
-    within = Within(reading, effects_of(reading, PATHS))
-    door = InnerDoor(operations, within, Caller(), await client.version(), Room(8000, 8000))
+    door = await workflow_context(client, "read_task_log", PATHS)
     scan = Watched(FORM_OF[door.version.generation], read_request(PATHS, {"grep": "(r|ro|row)+ .*9"}), 5000)
     assert await read_log(door, {**PATHS, "try_number": 1}, scan)
     await client.aclose()

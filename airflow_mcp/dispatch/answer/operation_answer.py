@@ -5,14 +5,13 @@ from __future__ import annotations
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.dispatch.answer import render
+from airflow_mcp.dispatch.call import Call
 from airflow_mcp.dispatch.operations.result import Reply
-from airflow_mcp.dispatch.workflow_context import Room
 
 
-def operation_answer(
-    tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room, extra: Json
-) -> Json:
-    """One operation's reply as it is answered; `extra` stands around it."""
+def operation_answer(call: Call, reply: Reply, extra: Json) -> Json:
+    """One operation's reply as it is answered, within the call's limits; `extra` stands around it."""
+    tool, arguments, limits = call.tool, call.arguments, call.limits
     extra = extra | ({"was": reply.was} if reply.was else {}) | ({"hint": reply.hint} if reply.hint else {})
     if reply.rows is not None and reply.total is None:
         extra["hint"] = "Policy hides rows here, so there is no total."
@@ -29,9 +28,9 @@ def operation_answer(
         answer = render.record_answer(
             one,
             record,
-            budget=room.budget,
-            ceiling=room.ceiling,
-            fields=fields,
+            budget=limits.budget,
+            ceiling=limits.ceiling,
+            fields=call.fields,
             extra=extra,
             sizes=reply.sizes,
         )
@@ -44,9 +43,9 @@ def operation_answer(
         after=reply.after,
         offset=arguments.get("offset", 0),
         paged=any(use.name == "offset" for use in tool.entry.params),
-        budget=room.budget - (0 if cursor is None else len(reply.cursor or cursor) + 40),
-        ceiling=room.ceiling,
-        fields=fields,
+        budget=limits.budget - (0 if cursor is None else len(reply.cursor or cursor) + 40),
+        ceiling=limits.ceiling,
+        fields=call.fields,
         given=arguments,
         extra=extra,
     )

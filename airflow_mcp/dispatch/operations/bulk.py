@@ -18,7 +18,7 @@ from airflow_mcp.policy.decide import Within, decide
 from airflow_mcp.policy.effects import Effect, effects_of, touched_by
 
 if TYPE_CHECKING:
-    from airflow_mcp.dispatch.caller import Caller
+    from airflow_mcp.dispatch.call import Call
     from airflow_mcp.dispatch.operations.executor import Operations
 
 _ERROR_SIZE = 600  # characters of what Airflow says of one object
@@ -138,13 +138,11 @@ def entities(bulk: Bulk, arguments: Json) -> Iterator[tuple[str, Json, Json]]:
             yield word, one if isinstance(one, dict) else {}, ids
 
 
-async def find_targets(
-    door: Operations, tool: Tool, arguments: Json, caller: Caller
-) -> tuple[tuple[str, ...], int, list[Json]]:
+async def find_targets(executor: Operations, call: Call) -> tuple[tuple[str, ...], int, list[Json]]:
     """Every target by what would be done to it, their number with all that goes along, and what Airflow now holds."""
-    bulk = tool.entry.bulk
+    tool, arguments, bulk = call.tool, call.arguments, call.tool.entry.bulk
     assert bulk is not None
-    source = door.catalog.operations[bulk.read]
+    source = executor.catalog.operations[bulk.read]
     asked = [(word, ids) for word, _, ids in entities(bulk, arguments)]
     _require_changes(tool, arguments, bulk)
 
@@ -154,19 +152,20 @@ async def find_targets(
         if word == "create" and not overwrites:
             return None
         try:
-            return (await door.operate(source, ids, caller)).one
+            return (await executor.operate(call.step(source, ids))).one
         except NotFoundError:
             return None
 
     async def along(ids: Json, held: Json | None) -> int:
         if not bulk.along or held is None:
             return 0
-        return (await door.operate(door.catalog.operations[bulk.along], ids | {"limit": 1}, caller)).total or 0
+        step = call.step(executor.catalog.operations[bulk.along], ids | {"limit": 1})
+        return (await executor.operate(step)).total or 0
 
     within = Within(tool, effects_of(tool, arguments))
 
     def may_see(ids: Json) -> bool:
-        decision = decide(door.policy, Effect(source, touched_by(source, ids)), door.asker(caller), within)
+        decision = decide(call.policy, Effect(source, touched_by(source, ids)), call.principal, within)
         return decision.allowed and not decision.by_row
 
     found = await together(read(word, ids) for word, ids in asked)
@@ -175,9 +174,9 @@ async def find_targets(
     for (word, ids), held, number in zip(asked, found, beside, strict=True):
         absent = " (not there)" if word != "create" and held is None else ""
         word = "overwrite" if word == "create" and held else word
-        more = f" (with {number} {door.catalog.operations[bulk.along].entry.rows})" if bulk.along and number else ""
+        more = f" (with {number} {executor.catalog.operations[bulk.along].entry.rows})" if bulk.along and number else ""
         names.append(f"{word} {'/'.join(str(value) for value in ids.values())}{absent}{more}")
-    columns = door.catalog.records[source.entry.record or ""].columns
+    columns = executor.catalog.records[source.entry.record or ""].columns
     seen = [held for (_, ids), held in zip(asked, found, strict=True) if held and may_see(ids)]
     now = [{key: held.get(key) for key in columns if held.get(key) is not None} for held in seen]
     return tuple(sorted(names)), len(names) + sum(beside), now

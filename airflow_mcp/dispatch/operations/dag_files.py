@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING
 from airflow_mcp.errors import NotAllowedError
 
 if TYPE_CHECKING:
-    from airflow_mcp.dispatch.caller import Caller
+    from airflow_mcp.dispatch.call import Call
     from airflow_mcp.dispatch.operations.executor import Operations
 
 _PAGE = 100  # DAGs a request
 _MOST_PAGES = 20  # requests to learn which DAGs are in a file
 
 
-async def dags_by_file(door: Operations, caller: Caller) -> dict[tuple[str, str], set[str]]:
+async def dags_by_file(executor: Operations, call: Call) -> dict[tuple[str, str], set[str]]:
     """(bundle, file) -> DAG ids; 2.x names files by their whole path, 3.x within a bundle, and both are keys."""
-    listing = door.catalog.operations["list_dags"]
+    listing = executor.catalog.operations["list_dags"]
     files: dict[tuple[str, str], set[str]] = {}
     offset = 0
     for _ in range(_MOST_PAGES):
-        reply = await door.operate(listing, {"exclude_stale": False, "limit": _PAGE, "offset": offset}, caller)
+        page = {"exclude_stale": False, "limit": _PAGE, "offset": offset}
+        reply = await executor.operate(call.step(listing, page))
         for row in reply.rows or []:
             offset += 1
             for bundle, file in (("", row.get("fileloc")), (row.get("bundle_name"), row.get("relative_fileloc"))):

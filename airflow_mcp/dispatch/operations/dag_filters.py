@@ -14,7 +14,7 @@ from airflow_mcp.policy.decide import Within, decide, decide_call
 from airflow_mcp.policy.effects import Effect, touched_by
 
 if TYPE_CHECKING:
-    from airflow_mcp.dispatch.caller import Caller
+    from airflow_mcp.dispatch.call import Call
     from airflow_mcp.dispatch.operations.executor import Operations
 
 
@@ -43,22 +43,23 @@ def shared_arguments(tool: Tool, step: Tool, arguments: Json, version: Version) 
 
 
 async def effects_by_row(
-    door: Operations, tool: Tool, listing: Tool, effects: tuple[Effect, ...], arguments: Json, caller: Caller
+    executor: Operations, call: Call, listing: Tool, effects: tuple[Effect, ...]
 ) -> tuple[Effect, ...]:
     """The effect on each DAG that fits, where policy allows some and not all; else `effects` as they are.
 
     They stay so where nothing fits too: who may not see a DAG does not learn whether there is one. Raises
     InvalidArgumentsError for more than one page, since a later page could be another list's.
     """
-    asker, asked = door.asker(caller), shared_arguments(tool, listing, arguments, await door.version(caller))
+    tool, policy, principal = call.tool, call.policy, call.principal
+    asked = shared_arguments(tool, listing, call.arguments, await executor.version(call))
     rows = Effect(listing, touched_by(listing, asked))
     if (
-        "~" in arguments.values()  # Airflow 2 takes it for every DAG where it changes, but not where it lists
-        or decide_call(door.policy, tool, effects, asker).allowed
-        or not decide(door.policy, rows, asker, Within(tool, effects)).allowed
+        "~" in call.arguments.values()  # Airflow 2 takes it for every DAG where it changes, but not where it lists
+        or decide_call(policy, tool, effects, principal).allowed
+        or not decide(policy, rows, principal, Within(tool, effects)).allowed
     ):
         return effects
-    reply = await door.operate(listing, asked, caller)
+    reply = await executor.operate(call.step(listing, asked))
     found = reply.rows or []
     if (reply.total or 0) > len(found):
         raise InvalidArgumentsError(
@@ -74,15 +75,16 @@ async def effects_by_row(
     return tuple(each) or effects
 
 
-async def operate_each(door: Operations, tool: Tool, effects: tuple[Effect, ...], caller: Caller) -> Reply:
+async def operate_each(executor: Operations, call: Call) -> Reply:
     """Have each effect by itself, so that no DAG is reached which was not decided: one may fit since.
 
     Raises what the first raises, and AirflowError for a later one, with what was done before.
     """
+    effects = call.effects
     replies: list[Reply] = []
     for effect in effects:
         try:
-            replies.append(await door.operate(effect.tool, effect.arguments, caller))
+            replies.append(await executor.operate(call.step(effect.tool, effect.arguments)))
         except AirflowMcpError as error:
             if not replies:
                 raise
@@ -94,5 +96,5 @@ async def operate_each(door: Operations, tool: Tool, effects: tuple[Effect, ...]
             raise failure from None
     rows = [reply.one or effect.arguments for reply, effect in zip(replies, effects, strict=True)]
     hints = dict.fromkeys(reply.hint for reply in replies if reply.hint)
-    whole = Reply(rows, len(rows), None, door.catalog.records[tool.entry.record or ""])
+    whole = Reply(rows, len(rows), None, executor.catalog.records[call.tool.entry.record or ""])
     return replace(whole, status=replies[-1].status, hint=" ".join(hints))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.answer.normalize import WHOLE, texts_at
-from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.call import Call
 from airflow_mcp.dispatch.operations import bulk, settlement
 from airflow_mcp.dispatch.operations.dag_files import dags_by_file
 from airflow_mcp.dispatch.operations.dag_filters import effects_by_row, listing_of
@@ -32,71 +33,56 @@ from airflow_mcp.errors import (
     UnusableAnswerError,
     VersionChangedError,
 )
-from airflow_mcp.policy.decide import Asker, decide, decide_call, depends_on, reveals_secrets
+from airflow_mcp.policy.decide import decide, decide_call, depends_on
 from airflow_mcp.policy.effects import Effect, effects_of, touched_by
-from airflow_mcp.policy.rules import Policy
 
 PAGE = 100  # rows asked for by default: the most that Airflow gives unless its operator raised it
 _MOST_RUNS = 20  # whose task instances are read to tell which mapped ones a dry run of Airflow 2 means
 
 
 class Operations:
-    """The operations of one Airflow."""
+    """The operations of one Airflow; one object for as long as the server knows it."""
 
-    def __init__(self, catalog: Catalog, policy: Policy, client: Clients, instance: str) -> None:
+    def __init__(self, catalog: Catalog, client: Clients, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds."""
         self.catalog = catalog
-        self.policy = policy
         self.client = client
-        self.instance = instance
+        self.clock = clock
 
-    def asker(self, caller: Caller) -> Asker:
-        """Who policy decides about."""
-        return Asker(caller.name, caller.roles, self.instance, caller.narrowing)
-
-    async def version(self, caller: Caller) -> Version:
+    async def version(self, call: Call) -> Version:
         """Airflow's version; as the caller where it is told only to who logs in, and this server has no login."""
         async with AsyncExitStack() as stack:
             client: Clients = self.client
             with suppress(LoginError):  # it presents nothing: the version may be told to anybody
-                client = await stack.enter_async_context(self.client.of(caller.name, caller.presented))
+                client = await stack.enter_async_context(self.client.of(call.caller.name, call.caller.presented))
             return await client.version()
 
-    async def operate(
-        self,
-        tool: Tool,
-        arguments: Json,
-        caller: Caller,
-        fields: tuple[str, ...] = ("*",),
-        *,
-        look_up: bool = True,
-        size: int = WHOLE,
-    ) -> Reply:
+    async def operate(self, call: Call, *, look_up: bool = True, size: int = WHOLE) -> Reply:
         """Prepare, build, send, read, normalise.
 
-        `fields` are what will be shown beside the record's own: the rest need not be made safe; and `size` is how many
-        characters of a value are needed. `look_up` is whether an empty list may mean that its DAG or run does not
+        The call's `fields` will be shown beside the record's own: the rest need not be made safe; and `size` is how
+        many characters of a value are needed. `look_up` is whether an empty list may mean that its DAG or run does not
         exist. A read that meets another version of Airflow is done once more with the routes of that one.
         """
         try:
-            return await self._operate(tool, arguments, caller, fields, look_up=look_up, size=size)
+            return await self._operate(call, look_up=look_up, size=size)
         except VersionChangedError:
-            if tool.entry.access != "read":
+            if call.changes:
                 raise
-            return await self._operate(tool, arguments, caller, fields, look_up=look_up, size=size)
+            return await self._operate(call, look_up=look_up, size=size)
 
-    async def _operate(
-        self, tool: Tool, arguments: Json, caller: Caller, fields: tuple[str, ...], *, look_up: bool, size: int
-    ) -> Reply:
-        entry, version = tool.entry, await self.version(caller)
+    async def _operate(self, call: Call, *, look_up: bool, size: int) -> Reply:
+        tool, arguments, version = call.tool, call.arguments, await self.version(call)
+        entry = tool.entry
         schema.check_version(tool, arguments, self.catalog, version)
         if entry.dry and entry.is_dry(arguments):
-            asked = {name: value for name, value in arguments.items() if name not in ("dry_run", "plan")}
-            return await self.operate(self.catalog.operations[entry.dry], asked, caller, fields, size=size)
+            asked = {name: value for name, value in arguments.items() if name != "dry_run"}
+            return await self.operate(call.step(self.catalog.operations[entry.dry], asked, call.fields), size=size)
         if other := self._instead(tool, arguments, version):
-            return await self.operate(*other, caller, fields, look_up=look_up, size=size)
+            return await self.operate(call.step(*other, call.fields), look_up=look_up, size=size)
         if entry.instead and self.catalog.operations[entry.instead.operation].entry.route(version.generation):
             arguments = {name: value for name, value in arguments.items() if name not in entry.instead.when}
-        send = partial(self._send, version=version, caller=caller)
+        send = partial(self._send, call, version)
         arguments = self._with_page(tool, arguments, version)
         await require_new(tool, arguments, self.catalog, version, send)
         arguments = await resolve(tool, arguments, self.catalog, version, send)
@@ -107,41 +93,47 @@ class Operations:
             sent, whole, held = await patched(tool, arguments, self.catalog, version, send)
         elif entry.bulk:
             sent, whole = await bulk.body(tool, arguments, self.catalog, version, send)
-        call = settlement.Call(tool, arguments, caller, version)
+        attempt = settlement.Attempt(call.with_arguments(arguments), version)
         status: int | None = None
         try:
             try:
-                status, raw = await self._exchange(tool, sent, version, whole, caller=caller)
+                status, raw = await self._exchange(call.with_arguments(sent), version, whole)
             except NotFoundError as error:
                 if version.generation not in entry.no_rows:
                     raise
                 status = error.status
                 raw = {entry.rows_key(version.generation): []}  # or its parent is missing: that is looked up below
             if entry.then:
-                reply = await self._then(entry.then, arguments, caller)
+                reply = await self._then(call.step(self.catalog.operations[entry.then], arguments))
             elif entry.bulk:
                 reply = bulk.outcome(tool, raw)
             else:
-                reveal = reveals_secrets(self.policy, self.asker(caller))
                 reply = await read_reply(
-                    tool, raw, arguments, self.catalog, version, fields=fields, reveal=reveal, size=size
+                    tool,
+                    raw,
+                    arguments,
+                    self.catalog,
+                    version,
+                    fields=call.fields,
+                    reveal=call.reveals_secrets,
+                    size=size,
                 )
             if entry.patch:
                 require_written(tool, arguments, raw, self.catalog, version)
-                reply = replace(reply, was=await self._before(tool, arguments, held, version, caller))
+                reply = replace(reply, was=await self._before(call.with_arguments(arguments), held, version))
         except (UnusableAnswerError, AirflowUnreachableError) as error:
             error.answered = status if error.answered is None else error.answered
             reads = entry.access == "read" or entry.is_dry(arguments)
             if reads or (isinstance(error, AirflowUnreachableError) and not error.sent):
                 raise
-            return await settlement.settle(self, call, error)
+            return await settlement.settle(self, attempt, error)
         except AirflowMcpError as error:
             error.answered = status if error.answered is None else error.answered
             raise
         reply = replace(reply, status=status)
         if look_up and reply.rows == [] and not arguments.get("offset"):
             try:
-                await self._require_parent(tool, arguments, caller)
+                await self._require_parent(call.with_arguments(arguments), version)
             except AirflowMcpError as error:
                 error.answered = status
                 raise
@@ -151,29 +143,30 @@ class Operations:
             asked = entry.default.at(version) | arguments
             if any(lacking("task_instance", row) for row in reply.rows or []):
                 raise UnusableAnswerError(f"Airflow {version} answered {tool.name} with a row that names no task.", 200)
-            return replace(reply, rows=await self._with_indexes(reply.rows or [], asked, caller))
+            return replace(reply, rows=await self._with_indexes(reply.rows or [], call.with_arguments(asked)))
         return reply
 
-    async def effects(self, tool: Tool, arguments: Json, caller: Caller, *, shown: bool = False) -> tuple[Effect, ...]:
+    async def effects(self, call: Call, *, shown: bool = False) -> tuple[Effect, ...]:
         """The effects of a call; what only Airflow knows of them is read first, where policy depends on it.
 
         Or where it is `shown`: whoever confirms is told which DAGs they are.
         """
-        effects, asker = effects_of(tool, arguments), self.asker(caller)
-        depends = depends_on(self.policy, "dag", asker, tool, *(effect.tool for effect in effects))
+        tool, arguments, principal = call.tool, call.arguments, call.principal
+        effects = effects_of(tool, arguments)
+        depends = depends_on(call.policy, "dag", principal, tool, *(effect.tool for effect in effects))
         if depends and (listing := listing_of(tool, self.catalog)):
-            return await effects_by_row(self, tool, listing, effects, arguments, caller)
+            return await effects_by_row(self, call, listing, effects)
         touched, look_up = effects[0].touched, tool.entry.look_up
         changes_file = tool.entry.scope.dag == "file" and tool.entry.access != "read"
-        if depends and changes_file and touched["dag"] and decide_call(self.policy, tool, effects, asker).allowed:
-            files = (await dags_by_file(self, caller)).values()
+        if depends and changes_file and touched["dag"] and decide_call(call.policy, tool, effects, principal).allowed:
+            files = (await dags_by_file(self, call)).values()
             beside = [ids for ids in files if not touched["dag"].isdisjoint(ids)]
             return (replace(effects[0], touched={"dag": touched["dag"].union(*beside) if beside else None}),)
         if look_up is None or not (depends or shown):
             return effects
         source = self.catalog.operations[look_up.operation]
         names = {use.name for use in source.entry.params}
-        reply = await self.operate(source, {key: arguments[key] for key in arguments if key in names}, caller)
+        reply = await self.operate(call.step(source, {key: arguments[key] for key in arguments if key in names}))
         return (replace(effects[0], touched={"dag": texts_at(reply.one or {}, look_up.paths) or None}),)
 
     def _instead(self, tool: Tool, arguments: Json, version: Version) -> tuple[Tool, Json] | None:
@@ -198,32 +191,31 @@ class Operations:
             )
         return other, asked
 
-    async def _then(self, name: str, arguments: Json, caller: Caller) -> Reply:
-        then = self.catalog.operations[name]
-        names = {use.name for use in then.entry.params}
-        asked = {key: arguments[key] for key in arguments if key in names}
-        if not decide(self.policy, Effect(then, touched_by(then, asked)), self.asker(caller)).allowed:
+    async def _then(self, call: Call) -> Reply:
+        names = {use.name for use in call.tool.entry.params}
+        then = call.with_arguments({key: value for key, value in call.arguments.items() if key in names})
+        if not decide(call.policy, Effect(then.tool, touched_by(then.tool, then.arguments)), call.principal).allowed:
             return Reply(None, 0, {"done": True}, Record(keep=("done",)))
         try:
-            return await self.operate(then, asked, caller)
+            return await self.operate(then)
         except AirflowMcpError as error:
             hint = f"It was done; only reading it back failed. {error}"
             return Reply(None, 0, {"done": True, "hint": hint}, Record(keep=("done", "hint")))
 
-    async def _with_indexes(self, rows: list[Json], arguments: Json, caller: Caller) -> list[Json]:
+    async def _with_indexes(self, rows: list[Json], call: Call) -> list[Json]:
         """Airflow 2's dry run of a clear names mapped task instances without their index: read which they are."""
         counts = Counter((row["dag_id"], row["dag_run_id"], row["task_id"]) for row in rows)
         runs = sorted({key[:2] for key in counts})
         if len(runs) > _MOST_RUNS:
             return rows
         states = {"only_failed": ["failed", "upstream_failed"], "only_running": ["running"]}
-        state = next(({"state": states[name]} for name in states if arguments.get(name)), {})
+        state = next(({"state": states[name]} for name in states if call.arguments.get(name)), {})
         listing = self.catalog.operations["list_task_instances"]
         found: dict[tuple[str, str, str], list[Json]] = {}
         for dag_id, run_id in runs:
             ids, seen, total = {"dag_id": dag_id, "dag_run_id": run_id, **state}, 0, 1
             while seen < total:
-                reply = await self.operate(listing, ids | {"offset": seen}, caller)
+                reply = await self.operate(call.step(listing, ids | {"offset": seen}))
                 for row in map(conform, reply.rows or []):
                     found.setdefault((dag_id, run_id, row.get("task_id") or ""), []).append(
                         {"map_index": row.get("map_index")}
@@ -234,29 +226,27 @@ class Operations:
         keys = ((row["dag_id"], row["dag_run_id"], row["task_id"]) for row in rows)
         return [row | (next(sure[key]) if key in sure else {}) for row, key in zip(rows, keys, strict=True)]
 
-    async def _before(self, tool: Tool, arguments: Json, held: Any, version: Version, caller: Caller) -> Json:
+    async def _before(self, call: Call, held: Any, version: Version) -> Json:
         """What the fields that an update writes held before it, masked like the answer, if the caller may read it."""
-        patch, asker = tool.entry.patch, self.asker(caller)
+        patch, arguments = call.tool.entry.patch, call.arguments
         assert patch is not None
         source = self.catalog.operations[patch.read]
-        decision = decide(self.policy, Effect(source, touched_by(source, arguments)), asker)
+        decision = decide(call.policy, Effect(source, touched_by(source, arguments)), call.principal)
         if not decision.allowed or decision.by_row:
             return {}
-        reveal = reveals_secrets(self.policy, asker)
+        reveal = call.reveals_secrets
         one = (await read_reply(source, held, arguments, self.catalog, version, reveal=reveal)).one or {}
         slots = {use.name for use in source.entry.params}
         return {name: one[name] for name in patch.body if name in arguments and name in one and name not in slots}
 
     @asynccontextmanager
-    async def open_stream(
-        self, tool: Tool, arguments: Json, caller: Caller
-    ) -> AsyncGenerator[AsyncIterator[bytes], None]:
+    async def open_stream(self, call: Call) -> AsyncGenerator[AsyncIterator[bytes], None]:
         """The body of a read, piece by piece. Raises AirflowError for anything but 2xx."""
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(self.client.of(caller.name, caller.presented))
+            client = await stack.enter_async_context(self.client.of(call.caller.name, call.caller.presented))
 
             async def begin() -> tuple[int, AsyncIterator[bytes]]:
-                request = wire.build(tool, arguments, self.catalog, await self.version(caller))
+                request = wire.build(call.tool, call.arguments, self.catalog, await self.version(call))
                 return await stack.enter_async_context(client.stream(request))
 
             try:
@@ -264,7 +254,7 @@ class Operations:
             except VersionChangedError:
                 status, pieces = await begin()
             if not 200 <= status < 300:
-                raise wire.failure(tool, status, b"".join([piece async for piece in pieces]))
+                raise wire.failure(call.tool, status, b"".join([piece async for piece in pieces]))
             yield pieces
 
     def _built(self, tool: Tool, arguments: Json, version: Version, whole: Json | None = None) -> wire.Request:
@@ -274,23 +264,22 @@ class Operations:
         mine = {key: value for key, value in arguments.items() if key in names}
         return wire.build(tool, mine, self.catalog, version, whole)
 
-    async def _send(self, tool: Tool, arguments: Json, version: Version, *, caller: Caller) -> Any:
+    async def _send(self, call: Call, version: Version, tool: Tool, arguments: Json) -> Any:
         """The raw answer of a request that another one needs; its status is not that of the other."""
         try:
-            return (await self._exchange(tool, arguments, version, caller=caller))[1]
+            return (await self._exchange(call.step(tool, arguments), version))[1]
         except AirflowMcpError as error:
             error.answered = None
             raise
 
-    async def _exchange(
-        self, tool: Tool, arguments: Json, version: Version, whole: Json | None = None, *, caller: Caller
-    ) -> tuple[int, Any]:
+    async def _exchange(self, call: Call, version: Version, whole: Json | None = None) -> tuple[int, Any]:
         """The status and the raw answer; an error says in `answered` which status it got."""
-        request = self._built(tool, arguments, version, whole)
-        async with self.client.of(caller.name, caller.presented) as client:
+        request = self._built(call.tool, call.arguments, version, whole)
+        async with self.client.of(call.caller.name, call.caller.presented) as client:
             response = await client.send(request)
         try:
-            return response.status, await wire.read(tool, response.status, response.content, location=response.location)
+            content = await wire.read(call.tool, response.status, response.content, location=response.location)
+            return response.status, content
         except AirflowMcpError as error:
             error.answered = response.status
             raise
@@ -301,13 +290,14 @@ class Operations:
             return arguments
         return {"limit": PAGE, **arguments}
 
-    async def _require_parent(self, tool: Tool, arguments: Json, caller: Caller) -> None:
+    async def _require_parent(self, call: Call, version: Version) -> None:
         """An empty list may stand for a DAG or run that does not exist: look it up, so that its 404 is the answer."""
-        for name in tool.entry.parent:
+        arguments = call.arguments
+        for name in call.tool.entry.parent:
             parent = self.catalog.operations[name]
-            slots = {slot for route in (parent.entry.v1, parent.entry.v2) if route for slot in route.required_slots}
-            ids = {slot: arguments.get(slot) for slot in slots}
+            route = parent.entry.route(version.generation)
+            ids = {slot: arguments.get(slot) for slot in (route.required_slots if route else ())}
             ids |= {use.name: arguments[use.name] for use in parent.entry.params if use.name in arguments}
             if all(value not in (None, "~") for value in ids.values()):
-                await self.operate(parent, ids, caller)
+                await self.operate(call.step(parent, ids))
                 return

@@ -32,7 +32,7 @@ from airflow_mcp.redact import MASK
 from airflow_mcp.text import clean, in_strings
 
 if TYPE_CHECKING:
-    from airflow_mcp.dispatch.caller import Caller
+    from airflow_mcp.dispatch.call import Call
     from airflow_mcp.dispatch.operations.executor import Operations
 
 Failure = UnusableAnswerError | AirflowUnreachableError
@@ -52,24 +52,22 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Call:
+class Attempt:
     """One change as it was sent: the arguments include what Airflow alone knew, such as the id of an asset."""
 
-    tool: Tool
-    arguments: Json
-    caller: Caller
+    call: Call
     version: Version
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-async def settle(door: Operations, call: Call, failure: Failure) -> Reply:
+async def settle(executor: Operations, attempt: Attempt, failure: Failure) -> Reply:
     """The reply of a change that Airflow holds as asked, with a hint that says so.
 
     Raises the failure with what is known: that Airflow does not hold it so far, or that nothing shows it.
     """
-    reason, name = str(failure), call.tool.entry.part_of or call.tool.name
+    reason, name = str(failure), attempt.call.tool.entry.part_of or attempt.call.tool.name
     try:
-        finding = await _find(door, call)
+        finding = await _find(executor, attempt)
     except NotSupportedError:
         raise  # what the connected Airflow has not got it has not done
     except AirflowMcpError as error:
@@ -103,24 +101,24 @@ def _with(failure: Failure, sentence: str, outcome: str) -> Failure:
     return error
 
 
-async def _find(door: Operations, call: Call) -> Finding:
-    entry = call.tool.entry
+async def _find(executor: Operations, attempt: Attempt) -> Finding:
+    call, version, entry = attempt.call, attempt.version, attempt.call.tool.entry
     if entry.bulk:
-        return await _find_entities(door, call)
+        return await _find_entities(executor, call)
     read_back = entry.read_back or (ReadBack(operation=entry.patch.read) if entry.patch else None)
     if isinstance(read_back, str):
         return Finding(None, read_back)
     if read_back is None:
         return Finding(None, "")
-    step, asked = _reading(door, read_back, call)
+    step, asked = _reading(executor, read_back, attempt)
     label = _label(step, asked)
-    wanted = {**entry.default.at(call.version), **call.arguments, **entry.const.at(call.version)}
+    wanted = {**entry.default.at(version), **call.arguments, **entry.const.at(version)}
     names = asked.keys() | {*read_back.asks.values()} - {*read_back.holds.values()}
     wanted = {name: value for name, value in wanted.items() if name not in names}
-    if not step.entry.since.has(call.version):
-        return Finding(None, f"Airflow {call.version} does not show it.")
+    if not step.entry.since.has(version):
+        return Finding(None, f"Airflow {version} does not show it.")
     try:
-        reply = await door.operate(step, asked, call.caller, look_up=False)
+        reply = await executor.operate(call.step(step, asked), look_up=False)
     except NotFoundError as error:
         if not error.is_own:
             return Finding(None, f"What answers {step.name} with {label} does not tell either.")
@@ -130,20 +128,20 @@ async def _find(door: Operations, call: Call) -> Finding:
     rows = reply.rows if reply.rows is not None else [reply.one or {}]
     if read_back.made:
         rows = [row for row in rows if not _others(read_back, wanted, row)]
-        seen = _visible(door, call, step, asked, reply)
-        return _find_made(read_back.made, rows, call.began, f"{step.name} with {label}", seen)
+        seen = _visible(call, step, asked, reply)
+        return _find_made(read_back.made, rows, attempt.began, f"{step.name} with {label}", seen)
     if read_back.gone:
         left = "there is none left" if not rows else "it is still there"
         return Finding(not rows, f"{step.name} with {label}: {left}.")
     if read_back.unfinished:
-        return await _find_unfinished(door, call, label, reply)
+        return await _find_unfinished(executor, call, label, reply)
     if read_back.apart:
         apart = {name: call.arguments[name] for name in read_back.apart if call.arguments.get(name)}
         beside = "".join(
             f", but its {name} is {str(held)[:60]!r}" for name, held in _others(read_back, apart, rows[0]).items()
         )
         words = f"Airflow has {_name(step, asked)} ({step.name} with {label}){beside}."
-        return Finding(True, words, _visible(door, call, step, asked, reply))
+        return Finding(True, words, _visible(call, step, asked, reply))
     others = {name: held for row in rows for name, held in _others(read_back, wanted, row).items()}
     if others:
         held = ", ".join(f"{name} is {str(value)[:60]!r}" for name, value in [*others.items()][:_MOST_NAMES])
@@ -151,7 +149,7 @@ async def _find(door: Operations, call: Call) -> Finding:
     if not any(True for row in rows for _ in _compared(read_back, wanted, row)) and rows:
         return Finding(None, f"{step.name} with {label} shows that it is there, but not what was asked for.")
     words = f"{step.name} with {label} shows what was asked for, as far as Airflow shows it."
-    return Finding(True, words, _visible(door, call, step, asked, reply))
+    return Finding(True, words, _visible(call, step, asked, reply))
 
 
 def _find_made(made: str, rows: list[Json], began: datetime, where: str, reply: Reply | None) -> Finding:
@@ -171,15 +169,16 @@ def _one(reply: Reply | None, row: Json) -> Reply | None:
     return replace(reply, rows=None, total=None, one=row) if reply else None
 
 
-def _reading(door: Operations, read_back: ReadBack, call: Call) -> tuple[Tool, Json]:
+def _reading(executor: Operations, read_back: ReadBack, attempt: Attempt) -> tuple[Tool, Json]:
     """The operation that is read, and its arguments: the call's own of the same names, or of those in `asks`."""
-    step = door.catalog.operations[read_back.operation]
-    given = {**call.tool.entry.default.at(call.version), **call.arguments}
+    call, version = attempt.call, attempt.version
+    step = executor.catalog.operations[read_back.operation]
+    given = {**call.tool.entry.default.at(version), **call.arguments}
     asked: Json = {}
     for use in step.entry.params:
         theirs = read_back.asks.get(use.name, use.name)
         name = theirs if theirs in given else use.name
-        if name in given and use.since.has(call.version):
+        if name in given and use.since.has(version):
             asked[use.name] = given[name]
     return step, asked | read_back.where
 
@@ -197,9 +196,9 @@ def _name(step: Tool, asked: Json) -> str:
     return f"{noun} {str(ids[-1])[:80]!r}" if ids else noun
 
 
-def _visible(door: Operations, call: Call, step: Tool, asked: Json, reply: Reply) -> Reply | None:
+def _visible(call: Call, step: Tool, asked: Json, reply: Reply) -> Reply | None:
     """The reply, where it is what the tool answers and the caller may read it."""
-    decision = decide(door.policy, Effect(step, touched_by(step, asked)), door.asker(call.caller))
+    decision = decide(call.policy, Effect(step, touched_by(step, asked)), call.principal)
     if step.entry.record != call.tool.entry.record or not decision.allowed or decision.by_row:
         return None
     return reply
@@ -255,14 +254,15 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
-async def _find_unfinished(door: Operations, call: Call, label: str, reply: Reply) -> Finding:
+async def _find_unfinished(executor: Operations, call: Call, label: str, reply: Reply) -> Finding:
     """Of task instances that were to run again: none that still matches has ended."""
     rows = reply.rows or []
     if any("state" not in row for row in rows):  # Airflow 2's dry run names them alone
-        listing = door.catalog.operations["list_task_instances"]
+        listing = executor.catalog.operations["list_task_instances"]
         states: dict[str, Any] = {}
         for dag_id, run_id in {(row.get("dag_id"), row.get("dag_run_id")) for row in rows}:
-            found = await door.operate(listing, {"dag_id": dag_id, "dag_run_id": run_id}, call.caller, look_up=False)
+            step = call.step(listing, {"dag_id": dag_id, "dag_run_id": run_id})
+            found = await executor.operate(step, look_up=False)
             states |= {name_of(row): row.get("state") for row in found.rows or ()}
         rows = [{**row, "state": states.get(name_of(row), "unknown")} for row in rows]
     ended = [row for row in rows if row.get("state") in _ENDED]
@@ -275,16 +275,16 @@ async def _find_unfinished(door: Operations, call: Call, label: str, reply: Repl
     return Finding(None, words)
 
 
-async def _find_entities(door: Operations, call: Call) -> Finding:
+async def _find_entities(executor: Operations, call: Call) -> Finding:
     """Each entity of a bulk change by itself; as asked only where all of them are."""
     entry = call.tool.entry
     assert entry.bulk is not None
-    step = door.catalog.operations[entry.bulk.read]
+    step = executor.catalog.operations[entry.bulk.read]
     done: dict[str, list[str]] = {}
     lacking: list[str] = []
     entities = [*bulk.entities(entry.bulk, call.arguments)]
     for (word, _, ids), is_so in zip(
-        entities, await together(_is_so(door, call, step, *entity) for entity in entities), strict=True
+        entities, await together(_is_so(executor, call, step, *entity) for entity in entities), strict=True
     ):
         name = "/".join(str(value) for value in ids.values())
         if is_so:
@@ -298,12 +298,12 @@ async def _find_entities(door: Operations, call: Call) -> Finding:
     return Finding(False, f"{step.name} does not show {_some(lacking)}{part}.")
 
 
-async def _is_so(door: Operations, call: Call, step: Tool, word: str, entity: Json, ids: Json) -> bool:
+async def _is_so(executor: Operations, call: Call, step: Tool, word: str, entity: Json, ids: Json) -> bool:
     """Whether one entity is as asked."""
     spec = call.tool.entry.bulk
     assert spec is not None
     try:
-        held = (await door.operate(step, ids, call.caller, look_up=False)).one or {}
+        held = (await executor.operate(call.step(step, ids), look_up=False)).one or {}
     except NotFoundError as error:
         if not error.is_own:
             raise

@@ -9,6 +9,7 @@ from airflow_mcp.dispatch.dispatcher import Door
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.logins import clients_of
 from airflow_mcp.dispatch.safety.safeguards import Guard
+from airflow_mcp.dispatch.workflow_context import LoadWorkflows
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.observe import NOBODY, Observer
 from airflow_mcp.policy.rules import Policy, parse_policy
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_mcp.settings.read import Settings
 
 
-def open_instances(settings: Settings, observer: Observer = NOBODY) -> Instances:
+def open_instances(settings: Settings, load_workflows: LoadWorkflows, observer: Observer = NOBODY) -> Instances:
     """Everything but the connections themselves. Raises SettingsError and ManifestError."""
     catalog = load_catalog()
     policy = policy_of(settings, catalog)
@@ -30,7 +31,7 @@ def open_instances(settings: Settings, observer: Observer = NOBODY) -> Instances
     }
     return Instances(
         {
-            name: Door(catalog, policy, client, ceiling=settings.max_chars, instance=name, guard=guard)
+            name: Door(catalog, policy, client, load_workflows, ceiling=settings.max_chars, instance=name, guard=guard)
             for name, client in clients.items()
         }
     )

@@ -154,9 +154,7 @@ class Instances:
     def _misdirected(self, name: str, arguments: Json, caller: Caller, sentence: str) -> InvalidArgumentsError:
         """The error for a call that reaches no door; it is in the audit trail all the same."""
         tool = self.catalog.tools.get(name)
-        through = caller.through.name if caller.through and caller.through != tool else ""
-        access = tool.entry.access if tool else ""
-        entry = Entry.of(caller, name, access, "", through)
+        entry = Entry.of(caller, tool, "", name)
         entry.arguments = shown(tool, arguments, self.catalog)
         entry.error = sentence
         error = InvalidArgumentsError(f"{name}: {sentence}")

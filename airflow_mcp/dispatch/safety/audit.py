@@ -18,6 +18,7 @@ from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.excerpt import show_id
 
 if TYPE_CHECKING:
+    from airflow_mcp.catalog.load import Tool
     from airflow_mcp.dispatch.caller import Caller
 
 _log = logging.getLogger(__name__)
@@ -51,15 +52,19 @@ class Entry:
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, caller: Caller, tool: str, access: str, instance: str, through: str) -> Entry:
-        """The entry of a call that begins now. Its arguments follow once they are masked, and never before."""
+    def of(cls, caller: Caller, tool: Tool | None, instance: str, name: str = "") -> Entry:
+        """The entry of a call that begins now; of an unknown tool, by the name that was called.
+
+        Its arguments follow once they are masked, and never before.
+        """
+        through = caller.through
         return cls(
-            tool,
-            access,
+            tool.name if tool else name,
+            tool.entry.access if tool else "",
             caller.name,
             instance,
             request_id=caller.request_id,
-            through=through,
+            through=through.name if through and through != tool else "",
             http_request_id=caller.http_request_id,
             trace_id=caller.trace_id,
         )

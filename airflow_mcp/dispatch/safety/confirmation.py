@@ -9,16 +9,16 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.catalog.schema import SMALLEST_ANSWER
 from airflow_mcp.dispatch.answer import render
-from airflow_mcp.dispatch.caller import Caller, Question
+from airflow_mcp.dispatch.call import Call, SizeLimits
+from airflow_mcp.dispatch.caller import Question
 from airflow_mcp.dispatch.next_calls import NextCall, is_repeatable, next_call
 from airflow_mcp.dispatch.operations.executor import Operations
 from airflow_mcp.dispatch.safety.approval import Approval, question
-from airflow_mcp.dispatch.safety.audit import Entry
 from airflow_mcp.dispatch.safety.masked_arguments import shown, spelt_out
 from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS, Bound
 from airflow_mcp.dispatch.safety.preview import Targets, named, work_out
 from airflow_mcp.dispatch.safety.safeguards import Guard
-from airflow_mcp.dispatch.workflow_context import Room
+from airflow_mcp.dispatch.workflow_context import Workflow
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.excerpt import show_id
 from airflow_mcp.policy.decide import Decision, decide_call, depends_on, refusal, stricter
@@ -58,42 +58,40 @@ class Confirmation:
 class Change:
     """One changing call on its way to be confirmed."""
 
-    door: Operations
+    executor: Operations
     guard: Guard
-    tool: Tool
-    arguments: Json
-    caller: Caller
-    effects: tuple[Effect, ...]  # as the call names them
-    entry: Entry  # of the audit trail, which is told the targets and the plan
+    call: Call
+    workflow: Workflow | None  # the tool's own, where it is one
 
     async def find_targets(self) -> Targets:
         """What it would touch as things are now."""
-        return await work_out(self.door, self.tool, self.arguments, self.caller)
+        return await work_out(self.executor, self.call, self.workflow)
 
     async def bound(self, targets: Targets) -> Bound:
         """All that a plan or an answer for it is bound to."""
-        version = str(await self.door.version(self.caller))
-        return Bound.of(self.tool.name, self.arguments, targets.ids, self.caller.name, self.door.instance, version)
+        call, version = self.call, str(await self.executor.version(self.call))
+        return Bound.of(call.tool.name, call.arguments, targets.ids, call.caller.name, call.instance, version)
 
     async def seal(self, targets: Targets) -> str:
         """A new plan for these targets, as a caller presents it."""
-        self.entry.plan, sealed = self.guard.plans.seal(await self.bound(targets))
-        self.entry.decision = "previewed"
+        record = self.call.record
+        record.plan, sealed = self.guard.plans.seal(await self.bound(targets))
+        record.decision = "previewed"
         return sealed
 
 
-async def confirm(change: Change, decision: Decision, room: Room) -> Confirmation:
+async def confirm(change: Change, decision: Decision) -> Confirmation:
     """Work out the targets, hold them against policy and cap, and have them confirmed.
 
     Raises NotAllowedError when the targets reach outside policy or over the cap, or the confirmation is refused.
     """
-    door, guard, tool, caller, entry = change.door, change.guard, change.tool, change.caller, change.entry
-    presented: str = change.arguments.get("plan", "")
+    call, guard = change.call, change.guard
+    tool, caller, record = call.tool, call.caller, call.record
     has_dry_run = tool.entry.preview == "flag"
-    reaches = has_dry_run and depends_on(door.policy, "dag", door.asker(caller), tool, *tool.effects)  # other DAGs
+    reaches = has_dry_run and depends_on(call.policy, "dag", call.principal, tool, *tool.effects)  # other DAGs
     by_grant = tool.entry.python and has_dry_run
     unlimited = decision.confirm == "never" and decision.max_affected is None
-    if unlimited and not presented and not reaches and not by_grant:
+    if unlimited and not call.plan and not reaches and not by_grant:
         return Confirmation()
     targets, decision = await _hold(change, decision)
     if targets.count == 0:
@@ -103,15 +101,16 @@ async def confirm(change: Change, decision: Decision, room: Room) -> Confirmatio
     granted = tuple(targets.reply.rows or ()) if by_grant and targets.reply else ()
     if decision.confirm == "human":
         await guard.rates.require(caller.name, strictest_class(targets.effects))  # nobody is asked to be refused then
-        entry.decision = "asked"
+        record.decision = "asked"
         return Confirmation(once=await _ask(change, targets), granted=granted, effects=targets.effects)
-    if presented:  # also where none is needed: it is good for what it showed and for nothing else
-        entry.plan = guard.plans.open(presented, await change.bound(targets))
-        return Confirmation(once=entry.plan, granted=granted, effects=targets.effects)
+    if call.plan:  # also where none is needed: it is good for what it showed and for nothing else
+        record.plan = guard.plans.open(call.plan, await change.bound(targets))
+        return Confirmation(once=record.plan, granted=granted, effects=targets.effects)
     if decision.confirm == "never":
         return Confirmation(granted=granted, effects=targets.effects)
     sealed = await change.seal(targets)
-    return Confirmation(preview=_preview(tool, _repeated(door, tool, change.arguments, sealed), targets, sealed, room))
+    calls = _repeated(change, call.arguments, sealed)
+    return Confirmation(preview=_preview(tool, calls, targets, sealed, call.limits))
 
 
 async def offer(change: Change, decision: Decision) -> Offer:
@@ -119,9 +118,9 @@ async def offer(change: Change, decision: Decision) -> Offer:
 
     Raises NotAllowedError when the targets reach outside policy.
     """
-    tool, arguments = change.tool, change.arguments
+    tool, arguments = change.call.tool, change.call.arguments
     targets, decision = await _hold(change, decision)
-    change.entry.decision = "allowed"
+    change.call.record.decision = "allowed"
     if targets.count == 0:
         return Offer(targets, "Nothing matches, so there is nothing to do.", calls=_wider_calls(tool, arguments))
     if over := _over_cap(tool, targets, decision):
@@ -133,17 +132,16 @@ async def offer(change: Change, decision: Decision) -> Offer:
         )
     sealed = await change.seal(targets)
     meant = {name: value for name, value in arguments.items() if name != "dry_run"}
-    return Offer(targets, _HINT_DRY, sealed, _repeated(change.door, tool, meant, sealed))
+    return Offer(targets, _HINT_DRY, sealed, _repeated(change, meant, sealed))
 
 
 async def _hold(change: Change, decision: Decision) -> tuple[Targets, Decision]:
     """The targets, and the decision on all that they reach. Raises NotAllowedError where they reach outside policy."""
-    targets = await change.find_targets()
-    change.entry.targets, change.entry.affected = targets.ids, targets.count
-    policy, asker = change.door.policy, change.door.asker(change.caller)
-    wider = decide_call(policy, change.tool, targets.effects, asker)
+    targets, call = await change.find_targets(), change.call
+    call.record.targets, call.record.affected = targets.ids, targets.count
+    wider = decide_call(call.policy, call.tool, targets.effects, call.principal)
     if not wider.allowed:
-        raise refusal(policy, change.tool, wider, asker)
+        raise refusal(call.policy, call.tool, wider, call.principal)
     return targets, stricter(decision, wider)
 
 
@@ -174,58 +172,60 @@ def _wider_calls(tool: Tool, arguments: Json) -> list[NextCall]:
 
 async def _ask(change: Change, targets: Targets) -> str:
     """The answer's name, to be used once. Raises NotAllowedError for any answer but yes."""
-    version = await change.door.version(change.caller)
+    version = await change.executor.version(change.call)
     bound = await change.bound(targets)
     text = await _question(change, targets)
-    answer = await change.caller.ask(Question(text, change.guard.plans.digest(json.dumps(asdict(bound)))))
+    answer = await change.call.caller.ask(Question(text, change.guard.plans.digest(json.dumps(asdict(bound)))))
     if not answer.yes:
         raise NotAllowedError(f"Nothing was done: the user's answer was {answer.words!r}.")
     # Where an answer has a name, the whole call ran again with it, so that the targets are those of now.
     if not answer.once and (await change.find_targets()).ids != targets.ids:
         raise NotAllowedError("Nothing was done: the targets changed while the user was asked. Call again.")
-    if await change.door.version(change.caller) != version:
+    if await change.executor.version(change.call) != version:
         raise NotAllowedError("Nothing was done: Airflow was upgraded while the user was asked. Call again.")
     return answer.once
 
 
 async def _question(change: Change, targets: Targets) -> str:
     """What a human is asked: what, where, for whom, with what, which objects, and what cannot be undone."""
-    door, tool, arguments, caller = change.door, change.tool, change.arguments, change.caller
-    where = "" if door.instance == "default" else f" on {door.instance}"
-    sent = spelt_out(tool, arguments, caller.name, await door.version(caller))
-    of_call = set(named(door, tool, arguments))  # stands among the arguments
+    call, executor = change.call, change.executor
+    tool, instance, caller = call.tool, call.instance, call.caller.name
+    where = "" if instance == "default" else f" on {instance}"
+    sent = spelt_out(tool, call.arguments, caller, await executor.version(call))
+    of_call = set(named(call, executor.catalog))  # stands among the arguments
     approval = Approval(
         head=f"{tool.entry.title}{where}: {targets.count} affected.",
-        where=f"Tool {tool.name}, on the Airflow {door.instance} ({door.client.url}), for the caller {caller.name}.",
+        where=f"Tool {tool.name}, on the Airflow {instance} ({executor.client.url}), for the caller {caller}.",
         arguments=sent,
-        masked=shown(tool, sent, door.catalog),
+        masked=shown(tool, sent, executor.catalog),
         targets=[target for target in targets.ids if target not in of_call],
         lost=tool.entry.lost,
     )
     return question(approval, lambda text: change.guard.plans.digest(text)[:6])
 
 
-def _repeated(door: Operations, tool: Tool, arguments: Json, plan: str) -> list[NextCall]:
+def _repeated(change: Change, arguments: Json, plan: str) -> list[NextCall]:
     """The same call with its plan, where its arguments may be shown."""
-    if not is_repeatable(tool, arguments, door.catalog):
+    tool = change.call.tool
+    if not is_repeatable(tool, arguments, change.executor.catalog):
         return []
     return [next_call(tool.name, "does exactly what the preview shows", **arguments | {"plan": plan})]
 
 
-def _preview(tool: Tool, calls: list[NextCall], targets: Targets, plan: str, room: Room) -> Json:
+def _preview(tool: Tool, calls: list[NextCall], targets: Targets, plan: str, limits: SizeLimits) -> Json:
     frame: Json = {"preview": {}, "plan": plan, "hint": _HINT, **({"next": calls} if calls else {})}
-    size = max(room.budget - len(render.dumps(frame)), SMALLEST_ANSWER)
+    size = max(limits.budget - len(render.dumps(frame)), SMALLEST_ANSWER)
     extra: Json = {"affected": targets.count}
     if tool.entry.lost:
         extra["lost"] = tool.entry.lost
     reply = targets.reply
     if reply is None or reply.rows is None:
         ids = [show_id(one) for one in targets.ids]
-        shown = render.fit(extra | {"targets": ids} | targets.facts, budget=size, ceiling=room.ceiling)
+        shown = render.fit(extra | {"targets": ids} | targets.facts, budget=size, ceiling=limits.ceiling)
     else:
         rows, extra = len(reply.rows), extra | targets.facts
         shown = render.list_answer(
-            reply.rows, reply.record, total=rows, paged=False, budget=size, ceiling=room.ceiling, extra=extra
+            reply.rows, reply.record, total=rows, paged=False, budget=size, ceiling=limits.ceiling, extra=extra
         )
     shown.pop("more", None)  # a larger answer would be another plan's; dry_run shows them all
     return frame | {"preview": shown}

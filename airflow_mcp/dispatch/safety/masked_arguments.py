@@ -44,14 +44,12 @@ def _shown(name: str, value: Any, described: str, catalog: Catalog, ids: frozens
     return redact(in_strings(value, show_id if name in ids else clean), name)
 
 
-def carry_out(tool: Tool, arguments: Json) -> Json:
+def carry_out(tool: Tool, arguments: Json, plan: str) -> Json:
     """The arguments as meant: a call with a plan does what the plan's preview showed, whatever the default of dry_run.
 
     Raises InvalidArgumentsError for a plan beside dry_run=true.
     """
-    if not arguments.get("plan"):
-        return {name: value for name, value in arguments.items() if name != "plan"}
-    if tool.entry.preview != "flag":
+    if not plan or tool.entry.preview != "flag":
         return arguments
     if arguments.get("dry_run"):
         raise InvalidArgumentsError(
@@ -62,8 +60,7 @@ def carry_out(tool: Tool, arguments: Json) -> Json:
 
 
 def signed(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
-    """The arguments as sent: without the plan, and with a note that names the caller where Airflow takes one."""
-    arguments = {name: value for name, value in arguments.items() if name != "plan"}
+    """The arguments as sent: with a note that names the caller where Airflow takes one."""
     notes = (use for use in tool.entry.params if use.described == "note")  # of a run; other notes are people's own
     if not any(use.since.has(version) for use in notes):
         return arguments

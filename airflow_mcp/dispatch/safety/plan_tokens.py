@@ -39,8 +39,8 @@ class Bound:
     def of(
         cls, tool: str, arguments: Json, targets: tuple[str, ...], caller: str, instance: str, version: str
     ) -> Bound:
-        """Bind to every argument but those that only say how to ask (`dry_run`, `plan`, `max_chars`)."""
-        asked = {name: value for name, value in arguments.items() if name not in ("dry_run", "plan", "max_chars")}
+        """Bind to every argument but `dry_run`, which only says whether to show or to do it."""
+        asked = {name: value for name, value in arguments.items() if name != "dry_run"}
         return cls(tool, _digest(asked), _digest(sorted(targets)), caller, instance, version)
 
 

@@ -41,6 +41,7 @@ from airflow_mcp.server.telemetry.logs import set_up_logging, tell
 from airflow_mcp.server.telemetry.metrics import PATH as METRICS
 from airflow_mcp.server.telemetry.metrics import Metrics, add_metrics
 from airflow_mcp.server.telemetry.tracing import set_up_tracing
+from airflow_mcp.workflows import load_workflows
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -95,7 +96,7 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
     access = access_of(settings)
     require_safe(settings, access)
     metrics = Metrics(load_catalog().tools.keys())
-    instances = open_instances(settings, metrics)
+    instances = open_instances(settings, load_workflows, metrics)
     toolsets = parse_toolsets(settings.toolsets, instances.catalog)
     server = server_class(instances, toolsets, access, settings.shared_keys)
     add_health(server, instances, needs_airflow=settings.http_ready_needs_airflow)
