@@ -98,7 +98,7 @@ def build(
 
 
 def check_ids(tool: Tool, arguments: dict[str, Any], catalog: Catalog, generation: Generation) -> None:
-    """Refuse ids that no step of a composite could send, before the first. Raises InvalidArgumentsError."""
+    """Refuse ids that no step of a workflow could send, before the first. Raises InvalidArgumentsError."""
     described = {use.name: use.described for use in tool.entry.params}
     routes = (catalog.operations[name].entry.route(generation) for name in tool.entry.steps)
     for name in {slot for route in routes if route for slot in route.slots} & described.keys() & arguments.keys():

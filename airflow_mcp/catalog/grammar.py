@@ -1,6 +1,6 @@
 """The words a manifest may use: frozen models that refuse anything else.
 
-No expressions and no templates: an entry that needs more becomes a composite (`python`). notation.py has notations.
+No expressions and no templates: an entry that needs more becomes a workflow (`python`). notation.py has notations.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _parse_params(value: Any) -> Any:
 
 
 class Entry(Word):
-    """One tool (or, with `part_of`, a request that only composites make) as its manifest states it."""
+    """One tool (or, with `part_of`, a request that only workflows make) as its manifest states it."""
 
     title: str = ""
     summary: str
@@ -137,7 +137,7 @@ class Entry(Word):
     python: StrictBool = False  # the workflow airflow_mcp/workflows/<name> answers
     steps: tuple[str, ...] = ()  # with python: every operation it may take; its permission is theirs
     forwards: Literal["reads", "changes"] | None = None  # it only hands on: runs any tool of that kind by name
-    part_of: str | None = None  # only a step of composites, never listed; what denies this tool denies it everywhere
+    part_of: str | None = None  # only a step of workflows, never listed; what denies this tool denies it everywhere
     only: Annotated[Since | None, BeforeValidator(_parse_since)] = None  # with python: where not every Airflow has it
     params: Annotated[tuple[Use, ...], BeforeValidator(_parse_params)] = ()
     alias: dict[str, str] = {}  # argument -> its name on the wire, where this operation differs from others
@@ -239,7 +239,7 @@ class Entry(Word):
 
     @property
     def since(self) -> Since:
-        """Where the tool exists. A composite works everywhere unless it says `only`; its steps say what they need."""
+        """Where the tool exists. A workflow works everywhere unless it says `only`; its steps say what they need."""
         if self.python or self.forwards:
             return self.only or EVERYWHERE
         if self.v2 is None:

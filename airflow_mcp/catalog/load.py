@@ -51,7 +51,7 @@ class Tool:
 class Catalog:
     """Everything that exists."""
 
-    operations: dict[str, Tool]  # tools, and requests that only composites make
+    operations: dict[str, Tool]  # tools, and requests that only workflows make
     parameters: dict[str, Parameter]
     records: dict[str, Record]
     default: frozenset[str]  # toolsets and tools that are listed unless the operator says otherwise

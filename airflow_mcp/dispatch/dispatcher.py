@@ -291,7 +291,7 @@ class Door:
         answer = self._adapted(answer, call.caller, version)
         if hints:
             answer["hint"] = " ".join([*filter(None, [answer.get("hint")]), *hints])
-        return render.composite_answer(
+        return render.workflow_answer(
             answer,
             self.catalog.records[call.tool.entry.record or ""],
             budget=call.limits.budget,

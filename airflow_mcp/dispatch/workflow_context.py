@@ -179,7 +179,7 @@ class InnerDoor:
             )
 
     def _step(self, name: str, arguments: Json) -> tuple[Tool, Decision]:
-        """An operation that the composite's entry names, as policy decides on it now. Raises NotAllowedError."""
+        """An operation that the workflow's entry names, as policy decides on it now. Raises NotAllowedError."""
         step = self._executor.catalog.operations[name]
         own = name in self._parent.tool.entry.steps if self._parent else step.entry.access == "read"
         if not own:
@@ -187,7 +187,7 @@ class InnerDoor:
         return step, self._decided(step, effects_of(step, arguments))
 
     def _decided(self, step: Tool, effects: tuple[Effect, ...]) -> Decision:
-        (effect,) = effects  # of a vehicle no composite makes a step
+        (effect,) = effects  # of a vehicle no workflow makes a step
         if effect.changes and self._parent and effect.tool.name not in effect_names(self._parent.effects):
             raise NotAllowedError(f"{step.name} is no effect of this call of {self._parent.tool.name}.")
         policy, principal = self._call.policy, self._call.principal

@@ -79,7 +79,7 @@ def _on_named(effect: Effect, arguments: Json) -> Effect:
 
 
 def _reads_of(tool: Tool, effects: tuple[Effect, ...], catalog: Catalog) -> list[Effect]:
-    """The reads that a composite takes, each about the ids of one of its effects; none for an effect it has not now."""
+    """The reads that a workflow takes, each about the ids of one of its effects; none for an effect it has not now."""
     steps = [catalog.operations[name] for name in tool.entry.steps]
     absent = {use.name for use in tool.entry.effects} - {effect.tool.name for effect in effects}
     reads = [step for step in steps if step.entry.access == "read" and step.entry.part_of not in absent]

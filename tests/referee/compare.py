@@ -190,8 +190,8 @@ def mark(since: Since) -> str:
     return str(since) if since.v1 or since.v2 else "local"
 
 
-def compare_composite(tool: Tool, catalog: Catalog) -> Iterator[Problem]:
-    """Arguments of a composite that are marked otherwise than in each of its own steps that takes them."""
+def compare_workflow(tool: Tool, catalog: Catalog) -> Iterator[Problem]:
+    """Arguments of a workflow that are marked otherwise than in each of its own steps that takes them."""
     steps = [catalog.operations[name] for name in tool.entry.steps]
     for use in tool.entry.params:
         same = [(step, other) for step in steps for other in step.entry.params if other.name == use.name]

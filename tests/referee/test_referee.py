@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from tests.referee.compare import Problem, compare, compare_composite
+from tests.referee.compare import Problem, compare, compare_workflow
 from tests.referee.excused import EXCUSED, READS_BY_POST, RECORDS
 from tests.referee.loaded import CATALOG, document
 from tests.referee.replies import compare_record, compare_reply
@@ -43,9 +43,9 @@ def test_every_field_of_a_record_is_in_a_reply_of_some_version():
     report("What Airflow answers", problems_of_records(), RECORDS)
 
 
-def test_a_composite_says_of_an_argument_what_the_request_it_makes_says():
+def test_a_workflow_says_of_an_argument_what_the_request_it_makes_says():
     tools = CATALOG.tools.values()
-    report("A composite's own step", [one for tool in tools for one in compare_composite(tool, CATALOG)])
+    report("A workflow's own step", [one for tool in tools for one in compare_workflow(tool, CATALOG)])
 
 
 def test_a_tool_that_only_reads_never_uses_a_method_that_may_change_something():

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from airflow_mcp.catalog.load import load_catalog
-from tests.referee.compare import Problem, compare, compare_composite
+from tests.referee.compare import Problem, compare, compare_workflow
 from tests.referee.openapi import Document
 from tests.referee.replies import compare_record, compare_reply
 
@@ -122,7 +122,7 @@ def problems(folder: Path, version: str, old: str = "", new: str = "") -> list[P
     found: list[Problem] = []
     for tool in catalog.operations.values():
         found += [*compare(tool, catalog, document), *compare_reply(tool, catalog, document)]
-        found += compare_composite(tool, catalog)
+        found += compare_workflow(tool, catalog)
     documents = [api(name) for name in ("2.11.2", "3.1.8", "3.2.2")]
     return found + [one for name in catalog.records for one in compare_record(name, catalog, documents)]
 

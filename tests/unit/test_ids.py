@@ -21,7 +21,7 @@ from tests.unit.samples import a_value
 
 pytestmark = pytest.mark.anyio
 CATALOG = load_catalog()
-# What a composite sends first, where every answer is ANYTHING.
+# What a workflow sends first, where every answer is ANYTHING.
 STEPS = {
     "trigger_dag_run": ["get_dag", "get_dag_details", "post_dag_run"],
     "trigger_and_wait": ["get_dag", "get_dag_details", "post_dag_run"],

@@ -35,7 +35,7 @@ CALLS: dict[str, Json] = {
 BY_THE_DOOR = {"left_out", "more", "plan", "next"}  # what it says of an answer that it cut, and how a dry run is done
 
 
-def composites() -> list[str]:
+def workflows() -> list[str]:
     return [tool.name for tool in CATALOG.tools.values() if tool.entry.python]
 
 
@@ -77,8 +77,8 @@ def airflow() -> FakeAirflow:
 
 
 def test_every_workflow_is_tried_here_and_has_a_record() -> None:
-    assert set(CALLS) == set(composites())
-    assert [name for name in composites() if CATALOG.tools[name].entry.record is None] == []
+    assert set(CALLS) == set(workflows())
+    assert [name for name in workflows() if CATALOG.tools[name].entry.record is None] == []
 
 
 def only(name: str, field: str) -> Catalog:
@@ -88,7 +88,7 @@ def only(name: str, field: str) -> Catalog:
     return replace(CATALOG, records=CATALOG.records | {record: kept})
 
 
-@pytest.mark.parametrize("name", composites())
+@pytest.mark.parametrize("name", workflows())
 async def test_what_is_not_in_keep_does_not_leave(name: str) -> None:
     async with assistant(airflow(), allow=("*", "@admin")) as someone:
         answer = await someone.ask(name, **CALLS[name])

@@ -136,12 +136,12 @@ def test_an_entry_that_names_what_does_not_exist_is_named_with_its_key(
 
 
 @pytest.mark.parametrize("access", ["write", "destructive", "admin"])
-def test_a_composite_is_of_no_lower_class_than_its_steps(tmp_path: Path, access: str) -> None:
+def test_a_workflow_is_of_no_lower_class_than_its_steps(tmp_path: Path, access: str) -> None:
     route = 'v2 = "GET /things/{thing_id}"'
     shows = 'preview = "read"\nshows = ["find_thing"]\nv2 = "DELETE /things/{thing_id}"'
     changing = WHOLE.replace('"read"', f'"{access}"\neffects = ["change_thing"]', 1).replace(route, shows)
-    composite = WHOLE.replace(route, 'python = true\nsteps = ["find_thing", "change_thing"]')
-    sentence = complaint(tmp_path, more=f"[find_thing]{WHOLE}\n[change_thing]{changing}\n[do_it]{composite}")
+    workflow = WHOLE.replace(route, 'python = true\nsteps = ["find_thing", "change_thing"]')
+    sentence = complaint(tmp_path, more=f"[find_thing]{WHOLE}\n[change_thing]{changing}\n[do_it]{workflow}")
     assert sentence == f"more.toml: [do_it] access: its step change_thing is {access}, so it cannot be read."
 
 

@@ -73,7 +73,7 @@ async def test_no_change_leaves_by_default_though_it_is_called_by_name(mode: str
     assert airflow.seen == []
 
 
-async def test_the_steps_of_a_composite_cannot_be_called_by_name() -> None:
+async def test_the_steps_of_a_workflow_cannot_be_called_by_name() -> None:
     airflow = FakeAirflow().otherwise({})
     steps = [name for name, tool in CATALOG.operations.items() if tool.entry.part_of]
     async with assistant(airflow, allow=("*", "@write", "@destructive", "@admin")) as someone:

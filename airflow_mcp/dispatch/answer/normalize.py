@@ -15,7 +15,7 @@ from airflow_mcp.pace import paced
 from airflow_mcp.redact import MASK, mask_values, redact
 from airflow_mcp.text import clean, in_strings
 
-WHOLE = 100_000  # characters of a value that a composite works with
+WHOLE = 100_000  # characters of a value that a workflow works with
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:00)")
 _MOST_LISTS = 8  # lists in each other on the way to a key
 _BATCH = 500  # items whose size is counted at once

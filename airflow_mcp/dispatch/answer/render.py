@@ -203,8 +203,8 @@ def record_answer(
     return fit(answer, budget=budget, ceiling=ceiling, tail=record.tail, sizes=sizes)
 
 
-def composite_answer(answer: Json, record: Record, *, budget: int, ceiling: int, reveal: bool = False) -> Json:
-    """What a composite found out, safe to show, cut to `budget` characters.
+def workflow_answer(answer: Json, record: Record, *, budget: int, ceiling: int, reveal: bool = False) -> Json:
+    """What a workflow found out, safe to show, cut to `budget` characters.
 
     What others wrote was made safe when it was read; characters that are not seen are of ids, which stand in sentences
     and calls too, and are written so that they can be given back.

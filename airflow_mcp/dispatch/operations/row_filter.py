@@ -101,7 +101,7 @@ def _may_see(
 def _dags_of(executor: Operations, tool: Tool) -> tuple[str, ...]:
     """Where a row names every DAG that it is about, for records that are about several.
 
-    Not for what only composites ask: they leave out the names alone.
+    Not for what only workflows ask: they leave out the names alone.
     """
     return executor.catalog.records[tool.entry.record].dags if tool.entry.record and not tool.entry.part_of else ()
 

@@ -50,7 +50,7 @@ class Confirmation:
 
     preview: Json | None = None
     once: str = ""  # the plan or the answer that is used up by acting; empty where none was needed
-    granted: tuple[Json, ...] = ()  # for a composite: the targets it may act on, in its order
+    granted: tuple[Json, ...] = ()  # for a workflow: the targets it may act on, in its order
     effects: tuple[Effect, ...] = ()  # as they were decided and confirmed; empty where that took no look
 
 
