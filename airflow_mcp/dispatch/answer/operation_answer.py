@@ -12,9 +12,10 @@ from airflow_mcp.dispatch.operations.result import Reply
 def operation_answer(call: Call, reply: Reply, extra: Json) -> Json:
     """One operation's reply as it is answered, within the call's limits; `extra` stands around it."""
     tool, arguments, limits = call.tool, call.arguments, call.limits
-    extra = extra | ({"was": reply.was} if reply.was else {}) | ({"hint": reply.hint} if reply.hint else {})
+    hint = " ".join(filter(None, (reply.hint, reply.note)))
+    extra = extra | ({"was": reply.was} if reply.was else {}) | ({"hint": hint} if hint else {})
     if reply.rows is not None and reply.total is None:
-        extra["hint"] = "Policy hides rows here, so there is no total."
+        extra["hint"] = " ".join(filter(None, ("Policy hides rows here, so there is no total.", hint)))
     if reply.rows == [] and (wrong := _foreign_wildcards(arguments)):
         extra["hint"] = (
             f"In {' and '.join(wrong)} % stands for any characters and _ for one; * and ? stand for nothing."

@@ -10,6 +10,7 @@ from airflow_mcp.dispatch.answer.normalize import WHOLE, texts_at
 from airflow_mcp.dispatch.call import EVERY_FIELD, Call
 from airflow_mcp.dispatch.operations.dag_files import dags_by_file
 from airflow_mcp.dispatch.operations.executor import PAGE, Operations
+from airflow_mcp.dispatch.operations.handlers import HANDLERS, Read, widen
 from airflow_mcp.dispatch.operations.result import Reply
 from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal
@@ -22,7 +23,20 @@ _MOST_PAGES = 5  # requests to fill one answer
 async def read_allowed(
     executor: Operations, call: Call, decision: Decision, *, look_up: bool = True, size: int = WHOLE
 ) -> Reply:
-    """Operate, without the rows that the decision leaves to be decided and that are denied."""
+    """Operate, without the rows that the decision leaves to be decided and that are denied.
+
+    What the entry's handler adds is added to the rows that are left.
+    """
+    handler = HANDLERS.get(call.tool.entry.after or "")
+    if handler is None:
+        return await _read_allowed(executor, call, decision, look_up=look_up, size=size)
+    wider = replace(call, fields=(*call.fields, *handler.needs))
+    reply = await _read_allowed(executor, wider, decision, look_up=look_up, size=size)
+    reply = await handler.function(Read(executor, call, decision.within), reply)
+    return replace(reply, record=widen(reply.record, handler))
+
+
+async def _read_allowed(executor: Operations, call: Call, decision: Decision, *, look_up: bool, size: int) -> Reply:
     tool, within = call.tool, decision.within
     tools = (tool, within.tool, *(one.tool for one in within.effects)) if within else (tool,)
     on_dags = not call.changes and depends_on(call.policy, "dag", call.principal, *tools)

@@ -13,13 +13,14 @@ from airflow_mcp.dispatch.call import Call, SizeLimits
 from airflow_mcp.dispatch.caller import Question
 from airflow_mcp.dispatch.next_calls import NextCall, is_repeatable, next_call
 from airflow_mcp.dispatch.operations.executor import Operations
-from airflow_mcp.dispatch.safety.approval import Approval, question
+from airflow_mcp.dispatch.safety.approval import QUESTION_SIZE, Approval, question
 from airflow_mcp.dispatch.safety.masked_arguments import shown, spelt_out
 from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS, Bound
 from airflow_mcp.dispatch.safety.preview import Targets, named, work_out
 from airflow_mcp.dispatch.safety.safeguards import Guard
 from airflow_mcp.dispatch.workflow_context import Workflow
 from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.excerpt import Room as ExcerptRoom
 from airflow_mcp.excerpt import show_id
 from airflow_mcp.policy.decide import Decision, decide_call, depends_on, refusal, stricter
 from airflow_mcp.policy.effects import Effect, strictest_class
@@ -193,11 +194,13 @@ async def _question(change: Change, targets: Targets) -> str:
     where = "" if instance == "default" else f" on {instance}"
     sent = spelt_out(tool, call.arguments, caller, await executor.version(call))
     of_call = set(named(call, executor.catalog))  # stands among the arguments
+    limit = ExcerptRoom(2 * QUESTION_SIZE)  # masked, it may be shorter
     approval = Approval(
         head=f"{tool.entry.title}{where}: {targets.count} affected.",
         where=f"Tool {tool.name}, on the Airflow {instance} ({executor.client.url}), for the caller {caller}.",
         arguments=sent,
-        masked=shown(tool, sent, executor.catalog),
+        masked=shown(tool, sent, executor.catalog, limit),
+        is_whole=not (limit.cut or limit.too_deep),
         targets=[target for target in targets.ids if target not in of_call],
         lost=tool.entry.lost,
     )
