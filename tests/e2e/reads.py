@@ -20,6 +20,13 @@ def list_dags(site: Site) -> None:
     resting = {row["dag_id"] for row in site.admin.rows("list_dags", paused=True)}
     assert {"still", "params"} <= resting
     assert "ok" not in resting
+    with_runs = {row["dag_id"]: row for row in site.admin.rows("list_dags", latest_run=True)}
+    order = "-execution_date" if site.is_old else "-run_after"
+    held = site.held(f"/dags/ok/dagRuns?limit=1&order_by={order}")["dag_runs"][0]
+    assert with_runs["ok"]["latest_run_state"] == held["state"]
+    assert with_runs["ok"]["latest_run_at"][:19] == held["start_date"][:19]
+    assert (with_runs["ok"]["latest_run_seconds"] is None) == (held["end_date"] is None)
+    assert with_runs["sound_half"]["latest_run_state"] is None
 
 
 def get_dag(site: Site) -> None:
@@ -207,6 +214,15 @@ def list_event_logs(site: Site) -> None:
     assert {row["owner"] for row in logs} == {"admin"}
     fine = site.admin.rows("list_event_logs", included_events=[event, "no_such_event"], excluded_events=["running"])
     assert {row["event"] for row in fine} == {event}
+    for pausing in (False, True):
+        site.change("PATCH", "/dags/rows_quiet_a", {"is_paused": pausing})
+    told = [row["change"] for row in site.admin.rows("list_event_logs", dag_id="rows_quiet_a", limit=2)]
+    assert told == ["is_paused: false -> true", "is_paused: false"]
+    site.change("POST", "/pools", {"name": "briefly", "slots": 1, "include_deferred": False})
+    site.change("PATCH", "/pools/briefly?update_mask=slots", {"slots": 2, "name": "briefly"})
+    site.change("DELETE", "/pools/briefly")
+    told = [row["change"] for row in site.admin.rows("list_event_logs", limit=50) if "pool" in row["event"]]
+    assert any("slots: 2" in change for change in told if change)
 
 
 def list_import_errors(site: Site) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.operations.backfill_dates import compare_dates
 from airflow_mcp.dispatch.operations.event_changes import describe_changes
 from airflow_mcp.dispatch.operations.executor import PAGE, Operations
 from airflow_mcp.dispatch.operations.result import Reply
@@ -16,6 +17,7 @@ from airflow_mcp.policy.decide import Within, decide
 from airflow_mcp.policy.effects import Effect
 
 _MOST_REQUESTS = 8  # for the latest runs of one page of DAGs
+_MOST_PAGES = 5  # of the runs that a backfill's dates have
 _MOST_NAMES = 5
 _SOME_EVENTS = (
     "event",
@@ -91,6 +93,45 @@ async def add_latest_runs(read: Read, reply: Reply) -> Reply:
     return replace(reply, rows=added, note=" ".join([*filter(None, [reply.note]), *notes]))
 
 
+async def add_existing_runs(read: Read, reply: Reply) -> Reply:
+    """Add to each date of a backfill the run it has, and what becomes of that; the note has those left as they are.
+
+    Airflow's dry run names the dates that would run, without those whose run `reprocess_behavior` leaves alone, and
+    does not say which of them have a run that is cleared (models/backfill.py of 3.3.2).
+    """
+    rows = reply.rows or []
+    if not _may_list_runs(read, read.arguments["dag_id"]):
+        return replace(reply, note="Which of these dates have runs is not shown: policy hides the DAG's runs.")
+    try:
+        runs, total = await _runs_of_range(read, any(row.get("logical_date") for row in rows) or not rows)
+    except AirflowMcpError as error:
+        return replace(reply, note=f"Which of these dates have runs was not read: {error}")
+    behavior = read.arguments.get("reprocess_behavior", "none")
+    dates, notes = compare_dates(rows, runs, behavior)
+    if total > len(runs):
+        notes.append(f"Only the newest {len(runs)} of {total} runs were compared.")
+    return replace(reply, rows=dates, note=" ".join([*filter(None, [reply.note]), *notes]))
+
+
+async def _runs_of_range(read: Read, is_dated: bool) -> tuple[list[Json], int]:
+    """The newest runs of the backfill's dates, and how many there are; runs of partitions have no date to filter by."""
+    asked: Json = {"dag_id": read.arguments["dag_id"], "limit": PAGE}
+    if is_dated:
+        asked |= {"logical_date_gte": read.arguments["from_date"], "logical_date_lte": read.arguments["to_date"]}
+    listing = read.door.catalog.operations["list_dag_runs"]
+    runs: list[Json] = []
+    total = 1
+    for _ in range(_MOST_PAGES):
+        if len(runs) >= total:
+            break
+        page = await read.door.operate(
+            listing, asked | {"offset": len(runs)}, read.caller, ("partition_key",), look_up=False
+        )
+        runs += page.rows or []
+        total = (page.total or 0) if page.rows else len(runs)
+    return runs, total
+
+
 def _may_list_runs(read: Read, dag_id: str) -> bool:
     operations = read.door
     effect = Effect(operations.catalog.operations["list_dag_runs"], {"dag": frozenset({dag_id})})
@@ -111,8 +152,18 @@ def _names(ids: list[str]) -> str:
 
 HANDLERS: Mapping[str, Handler] = {
     "add_changes": Handler(add_changes, ("change",), ("extra",)),
+    "add_existing_runs": Handler(add_existing_runs, ("dag_run_id", "state", "then")),
     "add_latest_runs": Handler(add_latest_runs, ("latest_run_state", "latest_run_at", "latest_run_seconds")),
 }
+
+
+async def add_to_rows(read: Read, reply: Reply) -> Reply:
+    """Give a list what its entry's handler adds."""
+    handler = HANDLERS.get(read.tool.entry.after or "")
+    if handler is None or reply.rows is None:
+        return reply
+    reply = await handler.function(read, reply)
+    return replace(reply, record=widen(reply.record, handler))
 
 
 def widen(record: Record, handler: Handler) -> Record:
