@@ -148,7 +148,7 @@ async def test_waiting_ends_with_the_last_run_and_names_those_that_failed() -> N
     airflow = waiting(["success", "running"], ["success", "failed"])
     told: list[str | None] = []
 
-    async def progress(_: float, __: float | None, message: str | None) -> None:
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
         told.append(message)
 
     async with assistant(airflow) as someone:

@@ -113,7 +113,7 @@ def _changed(row: Json, fields: Json) -> Json:
             return {}
         return {"command": _literal(str(command), _words) or command}
     mask = fields.get("update_mask")
-    written = set(mask if isinstance(mask, list) else str(mask or "").split(",")) & fields.keys()
+    written = {*map(str, mask if isinstance(mask, list) else str(mask or "").split(","))} & fields.keys()
     changed: Json = {}
     for name, value in fields.items():
         is_off = value is False and name.startswith(_FLAGS)

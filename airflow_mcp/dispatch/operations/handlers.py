@@ -11,6 +11,7 @@ from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.operations.backfill_dates import compare_dates
 from airflow_mcp.dispatch.operations.event_changes import describe_changes
 from airflow_mcp.dispatch.operations.executor import PAGE, Operations
+from airflow_mcp.dispatch.operations.field_types import conform
 from airflow_mcp.dispatch.operations.result import Reply
 from airflow_mcp.errors import AirflowMcpError
 from airflow_mcp.policy.decide import Within, decide
@@ -52,7 +53,9 @@ class Handler:
 async def add_changes(read: Read, reply: Reply) -> Reply:
     """Say in each row of the audit log what was changed."""
     rows = reply.rows or []
-    changes = describe_changes(rows, is_gapless=not any(read.arguments.get(name) for name in _SOME_EVENTS))
+    changes = describe_changes(
+        [conform(row) for row in rows], is_gapless=not any(read.arguments.get(name) for name in _SOME_EVENTS)
+    )
     return replace(reply, rows=[row | {"change": change} for row, change in zip(rows, changes, strict=True)])
 
 
@@ -64,7 +67,7 @@ async def add_latest_runs(read: Read, reply: Reply) -> Reply:
     """
     if not read.arguments.get("latest_run") or not reply.rows:
         return reply
-    dag_ids = [str(row["dag_id"]) for row in reply.rows]
+    dag_ids = [str(row["dag_id"]) for row in map(conform, reply.rows) if row.get("dag_id")]
     left = [dag_id for dag_id in dag_ids if _may_list_runs(read, dag_id)]
     hidden = len(dag_ids) - len(left)
     notes = [f"The latest runs of {hidden} DAGs are not shown: policy hides them."] if hidden else []
@@ -77,8 +80,8 @@ async def add_latest_runs(read: Read, reply: Reply) -> Reply:
             asked = {"dag_ids": left, "limit": PAGE}
             found = await read.door.operate(listing, asked, read.caller, (), look_up=False)
             rows = found.rows or []
-            for run in rows:
-                runs.setdefault(str(run["dag_id"]), run)
+            for run in map(conform, rows):
+                runs.setdefault(str(run.get("dag_id")), run)
             is_whole = not rows or (found.total or 0) <= len(rows)  # the others have no run
             left = [] if is_whole else [dag_id for dag_id in left if dag_id not in runs]
     except AirflowMcpError as error:
@@ -89,7 +92,7 @@ async def add_latest_runs(read: Read, reply: Reply) -> Reply:
                 f"The latest runs of {len(left)} DAGs are not among the newest of this page's, and were not looked for "
                 f"after {_MOST_REQUESTS} requests: {_names(left)}. A smaller page reaches them."
             )
-    added = [row | _summary(runs.get(str(row["dag_id"]), {})) for row in reply.rows]
+    added = [row | _summary(runs.get(str(row.get("dag_id")), {})) for row in reply.rows]
     return replace(reply, rows=added, note=" ".join([*filter(None, [reply.note]), *notes]))
 
 
@@ -107,7 +110,7 @@ async def add_existing_runs(read: Read, reply: Reply) -> Reply:
     except AirflowMcpError as error:
         return replace(reply, note=f"Which of these dates have runs was not read: {error}")
     behavior = read.arguments.get("reprocess_behavior", "none")
-    dates, notes = compare_dates(rows, runs, behavior)
+    dates, notes = compare_dates([conform(row) for row in rows], [conform(run) for run in runs], behavior)
     if total > len(runs):
         notes.append(f"Only the newest {len(runs)} of {total} runs were compared.")
     return replace(reply, rows=dates, note=" ".join([*filter(None, [reply.note]), *notes]))
