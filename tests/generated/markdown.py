@@ -14,6 +14,7 @@ from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import input_schema
 from airflow_mcp.catalog.versions import EVERYWHERE, Since
 from airflow_mcp.dispatch.dispatcher import DEFAULT_BUDGET
+from airflow_mcp.dispatch.operations.handlers import HANDLERS, widen
 from airflow_mcp.settings.connection import PREFIX
 from airflow_mcp.settings.read import FILE_ONLY, Settings
 
@@ -124,6 +125,7 @@ def _tool(tool: Tool, catalog: Catalog, official: str) -> str:
     if entry.record:
         record = catalog.records[entry.record]
         shown = "fields" in schema["properties"]
+        record = widen(record, HANDLERS[entry.after]) if entry.after else record
         parts.append(_answer(entry.record, record, is_list=entry.rows is not None, takes_fields=shown))
     return "\n\n".join(parts) + "\n"
 

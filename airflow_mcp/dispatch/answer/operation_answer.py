@@ -13,9 +13,10 @@ def operation_answer(
     tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room, extra: Json
 ) -> Json:
     """One operation's reply as it is answered; `extra` stands around it."""
-    extra = extra | ({"was": reply.was} if reply.was else {}) | ({"hint": reply.hint} if reply.hint else {})
+    said = " ".join(filter(None, (reply.hint, reply.note)))
+    extra = extra | ({"was": reply.was} if reply.was else {}) | ({"hint": said} if said else {})
     if reply.rows is not None and reply.total is None:
-        extra["hint"] = "Policy hides rows here, so there is no total."
+        extra["hint"] = " ".join(filter(None, ("Policy hides rows here, so there is no total.", said)))
     if reply.rows == [] and (wrong := _foreign_wildcards(arguments)):
         extra["hint"] = (
             f"In {' and '.join(wrong)} % stands for any characters and _ for one; * and ? stand for nothing."

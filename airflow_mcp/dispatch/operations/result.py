@@ -44,6 +44,7 @@ class Reply:
     status: int | None = None  # the HTTP status that the operation itself got
     was: Json = field(default_factory=dict[str, Any])  # of an update: what the written fields held before
     hint: str = ""  # of a change: that its answer could not be used, and what reading back showed
+    note: str = ""  # of a read: what is not in its rows, and why
 
 
 async def read_reply(

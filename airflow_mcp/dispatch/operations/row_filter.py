@@ -10,6 +10,7 @@ from airflow_mcp.dispatch.answer.normalize import WHOLE, texts_at
 from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.operations.dag_files import dags_by_file
 from airflow_mcp.dispatch.operations.executor import PAGE, Operations
+from airflow_mcp.dispatch.operations.handlers import HANDLERS, Read, widen
 from airflow_mcp.dispatch.operations.result import Reply
 from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal
@@ -30,7 +31,30 @@ async def read_allowed(
     look_up: bool = True,
     size: int = WHOLE,
 ) -> Reply:
-    """Operate, without the rows that the decision leaves to be decided and that are denied."""
+    """Operate, without the rows that the decision leaves to be decided and that are denied.
+
+    What the entry's handler adds is added to the rows that are left.
+    """
+    handler = HANDLERS.get(tool.entry.after or "")
+    fields = (*fields, *handler.needs) if handler else fields
+    reply = await _read_allowed(door, tool, arguments, caller, decision, fields, look_up=look_up, size=size)
+    if handler is None:
+        return reply
+    reply = await handler.function(Read(door, tool, arguments, caller, decision.within), reply)
+    return replace(reply, record=widen(reply.record, handler))
+
+
+async def _read_allowed(
+    door: Operations,
+    tool: Tool,
+    arguments: Json,
+    caller: Caller,
+    decision: Decision,
+    fields: tuple[str, ...],
+    *,
+    look_up: bool,
+    size: int,
+) -> Reply:
     within = decision.within
     tools = (tool, within.tool, *(one.tool for one in within.effects)) if within else (tool,)
     on_dags = tool.entry.access == "read" and depends_on(door.policy, "dag", door.asker(caller), *tools)
