@@ -287,11 +287,10 @@ class Operations:
         self, tool: Tool, arguments: Json, version: Version, whole: Json | None = None, *, caller: Caller
     ) -> tuple[int, Any]:
         """The status and the raw answer; an error says in `answered` which status it got."""
-        if whole is None:
-            ask = partial(self._ask_list, version=version, caller=caller)
-            if (row := await read_row_of_list(tool.name, arguments, version, ask)) is not None:
-                return row
         request = self._built(tool, arguments, version, whole)
+        ask = partial(self._ask_list, version=version, caller=caller)
+        if (row := await read_row_of_list(tool.name, arguments, version, ask)) is not None:
+            return row
         async with self.client.of(caller.name, caller.presented) as client:
             response = await client.send(request)
         try:
