@@ -45,10 +45,11 @@ def show_id(text: str) -> str:
 
 @dataclass
 class Room:
-    """Characters that may still be taken of a value, and whether some were left out."""
+    """Characters that may still be taken of a value, and whether some were left out, for their number or depth."""
 
     left: int
     cut: bool = False
+    too_deep: bool = False
 
 
 def excerpt(value: Any, room: Room, *, keep_end: bool = False, depth: int = 0) -> Any:
@@ -69,6 +70,7 @@ def excerpt(value: Any, room: Room, *, keep_end: bool = False, depth: int = 0) -
         room.left -= 4
         return value
     if depth == _DEEPEST:
+        room.too_deep = True
         return "…"
     if isinstance(value, list):
         return _first_items(cast("list[Any]", value), room, depth)

@@ -20,7 +20,7 @@ def near_names(name: str, names: Iterable[str], most: int = 3) -> list[str]:
         near = other.casefold()
         ratio = difflib.SequenceMatcher(None, folded, near).ratio()
         shorter, longer = sorted((folded, near), key=len)
-        holds = len(shorter) >= _SHORTEST_PART and shorter in longer
+        holds = (len(shorter) >= _SHORTEST_PART and shorter in longer) or longer.endswith(f"_{shorter}")
         if holds or (len(near) > 2 and sorted(folded) == sorted(near)):
             ratio = max(ratio, _NEAR)
         if ratio >= _NEAR:

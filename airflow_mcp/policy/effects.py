@@ -20,7 +20,7 @@ Touched = dict[Noun, frozenset[str] | None]  # ids, or None for everything of th
 ARGUMENTS: dict[Noun, tuple[str, ...]] = {  # where the ids of a noun stand, in a call or in an entity of a bulk call
     "dag": ("dag_id", "dag_ids"),
     "pool": ("pool_name",),
-    "variable": ("variable_key", "key"),
+    "variable": ("variable_key",),
     "connection": ("connection_id",),
 }
 

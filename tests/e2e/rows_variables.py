@@ -153,16 +153,16 @@ def bulk_fails(site: Site, tool: str, **arguments: Any) -> str:
 def bulk_variables(site: Site) -> None:
     if lacks(site, "bulk_variables", "3.0", delete=["oven_new"]):
         return
-    first: Json = {"key": "oven_password", "value": CANARY, "description": "one"}
-    second: Json = {"key": "oven_parts", "value": PARTS, "description": "two"}
+    first: Json = {"variable_key": "oven_password", "value": CANARY, "description": "one"}
+    second: Json = {"variable_key": "oven_parts", "value": PARTS, "description": "two"}
     tool = "bulk_variables"
     with variables(site):
         assert bulk(site, tool, create=[first, second]) == {"created": ["oven_password", "oven_parts"]}
         assert kept(site, "oven_password") == (CANARY, "one")
         assert kept(site, "oven_parts") == (PARTS, "two")
         change: list[Json] = [
-            {"key": "oven_password", "description": "neu"},
-            {"key": "oven_parts", "value": {"doors": 3}},
+            {"variable_key": "oven_password", "description": "neu"},
+            {"variable_key": "oven_parts", "value": {"doors": 3}},
         ]
         assert set(bulk(site, tool, update=change)["updated"]) == {"oven_password", "oven_parts"}
         assert kept(site, "oven_password") == (CANARY, "neu")
@@ -176,10 +176,10 @@ def bulk_variables(site: Site) -> None:
         assert done["deleted"] == ["oven_parts"]
         assert "create: " in done["errors"][0]
         assert keys(site) == {"oven_password"}
-        assert "(404)" in bulk_fails(site, tool, update=[{"key": "oven_new", "description": "x"}])
+        assert "(404)" in bulk_fails(site, tool, update=[{"variable_key": "oven_new", "description": "x"}])
         for action in (
-            {"create": [{"key": "oven_new", "value": "***"}]},
-            {"update": [{"key": "oven_password", "value": "***"}]},
+            {"create": [{"variable_key": "oven_new", "value": "***"}]},
+            {"update": [{"variable_key": "oven_password", "value": "***"}]},
         ):
             assert "holds ***, which masks a secret" in site.admin.refusal(tool, **action)
         assert kept(site, "oven_password") == (CANARY, "neu")

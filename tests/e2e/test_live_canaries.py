@@ -69,7 +69,7 @@ CHANGES: list[tuple[str, Json]] = [
     ("delete_xcom", MADE),
     ("update_variable", VARIABLE | {"value": block("variable")}),
     ("delete_variable", VARIABLE),
-    ("bulk_variables", {"update": [{"key": "aviary", "value": block("variable")}], "delete": ["aviary-tree"]}),
+    ("bulk_variables", {"update": [{"variable_key": "aviary", "value": block("variable")}], "delete": ["aviary-tree"]}),
     ("update_connection", CONNECTION | KEPT | {"description": block("connection description")}),
     ("delete_connection", CONNECTION),
     ("bulk_connections", {"update": [CONNECTION | KEPT]}),

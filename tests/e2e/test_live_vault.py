@@ -21,7 +21,13 @@ CALLS: list[tuple[str, Json]] = [
     ("bulk_connections", {"create": [CELLAR], "update": [CELLAR]}),
     ("create_variable", {"variable_key": "plain", "value": CANARY}),
     ("update_variable", {"variable_key": "plain", "value": {"deep": [CANARY]}}),
-    ("bulk_variables", {"create": [{"key": "plain", "value": CANARY}], "update": [{"key": "plain", "value": CANARY}]}),
+    (
+        "bulk_variables",
+        {
+            "create": [{"variable_key": "plain", "value": CANARY}],
+            "update": [{"variable_key": "plain", "value": CANARY}],
+        },
+    ),
     ("set_asset_state", {"uri": FLOUR, "state_key": "api_token", "value": CANARY}),
     ("set_task_state", TASK | {"state_key": "api_token", "value": {"deep": [CANARY]}}),
     ("create_asset_event", {"uri": FLOUR, "extra": {"api_key": CANARY}}),

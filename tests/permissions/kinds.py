@@ -29,16 +29,16 @@ kinds = ["delete", "config"]
 preview = "read"
 shows = ["get_thing"]
 scope = { variable = "path" }
-v2 = "DELETE /variables/{key}"
-params = ["key"]
+v2 = "DELETE /variables/{variable_key}"
+params = ["variable_key"]
 
 [get_variable]
 title = "Get a variable"
 summary = "One."
 access = "read"
 scope = { variable = "path" }
-v2 = "GET /variables/{key}"
-params = ["key"]
+v2 = "GET /variables/{variable_key}"
+params = ["variable_key"]
 
 [list_connections]
 title = "List connections"
@@ -91,7 +91,7 @@ params = ["thing_id"]
 MORE_PARAMETERS = (
     "\n".join(
         f'[{name}]\nschema = {{ type = "string" }}'
-        for name in ("thing_id", "password", "key", "connection_id", "dag_id", "pool_name")
+        for name in ("thing_id", "password", "variable_key", "connection_id", "dag_id", "pool_name")
     )
     + '\n[dag_ids]\nschema = { type = "array", items = { type = "string" } }\n'
 )

@@ -39,7 +39,7 @@ KINDS: dict[str, set[str]] = {
 _PLACES = {
     "dag": ("dag_id", "dag_ids"),
     "pool": ("pool_name",),
-    "variable": ("variable_key", "key"),
+    "variable": ("variable_key",),
     "connection": ("connection_id",),
 }
 

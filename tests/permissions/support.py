@@ -58,7 +58,7 @@ IDS: Json = {
     "dry_run": False,
     "since": "2026-11-21T00:00:00Z",
     "new_pools": [{"pool_name": "small", "slots": 3}],
-    "new_variables": [{"key": "limit", "value": "7"}],
+    "new_variables": [{"variable_key": "limit", "value": "7"}],
     "new_connections": [{"connection_id": "warehouse", "conn_type": "http"}],
     "changed_runs": [{"dag_run_id": "r1", "state": "failed"}],
     "changed_task_instances": [{"task_id": "load", "new_state": "failed"}],
@@ -105,7 +105,7 @@ def stranger_call(tool: Tool, stranger: str) -> Json:
     strange: Json = {"uri": "s3://lake/salaries", "backfill_id": 6, "dag_id_pattern": stranger}
     arguments |= {name: value for name, value in strange.items() if name in arguments}
     for word in ("create", "update"):
-        for noun, key in (("pool", "pool_name"), ("variable", "key"), ("connection", "connection_id")):
+        for noun, key in (("pool", "pool_name"), ("variable", "variable_key"), ("connection", "connection_id")):
             if word in arguments and getattr(tool.entry.scope, noun):
                 arguments[word] = [*arguments[word], {**arguments[word][0], key: stranger}]
     return arguments

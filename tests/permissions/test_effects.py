@@ -249,7 +249,7 @@ async def test_a_refusal_and_its_explanation_name_the_effect_and_advise_it_alone
         sentence = await someone.refused("bulk_pools", create=[POOL], delete=["small"])
         told = await someone.ask("explain_permission", tool="bulk_pools", arguments={"delete": ["small"]})
         nothing = await someone.refused("bulk_variables", delete=["limit"])
-        several = await someone.refused("bulk_variables", create=[{"key": "k", "value": 1}], delete=["limit"])
+        several = await someone.refused("bulk_variables", create=[{"variable_key": "k", "value": 1}], delete=["limit"])
     assert "its effect delete_pool is a destructive operation that no rule allows" in sentence
     assert "adding delete_pool to" in sentence
     assert (told["effects"], told["verdict"]) == (["delete_pool"], "denied")

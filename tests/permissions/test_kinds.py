@@ -117,7 +117,10 @@ EITHER: dict[str, list[Json]] = {
         {"update": [{"pool_name": "small", "slots": 1}], "delete": ["small"]},
         {"create": [{"pool_name": "small", "slots": 1}], "on_existing": "overwrite"},
     ],
-    "bulk_variables": [{"delete": ["limit"]}, {"update": [{"key": "limit", "value": "v"}], "delete": ["limit"]}],
+    "bulk_variables": [
+        {"delete": ["limit"]},
+        {"update": [{"variable_key": "limit", "value": "v"}], "delete": ["limit"]},
+    ],
     "bulk_connections": [{"delete": ["warehouse"]}],
     "plan_recovery": [{"mode": "backfill", "until": "2026-11-22T00:00:00Z"}],
 }

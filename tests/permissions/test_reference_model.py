@@ -23,7 +23,7 @@ from tests.permissions.support import CATALOG, Json, patient
 PLACES = {
     "dag": ("dag_id", "dag_ids"),
     "pool": ("pool_name",),
-    "variable": ("variable_key", "key"),
+    "variable": ("variable_key",),
     "connection": ("connection_id",),
 }
 KEYS = {"dag": "dags", "pool": "pools", "variable": "variables", "connection": "connections"}

@@ -134,8 +134,8 @@ GIVEN = {  # by an argument's name, or by how it is described
     "new_pools": entities("pool_name", slots=1),
     "changed_pools": entities("pool_name", slots=1),
     "deleted_pools": st.lists(names, max_size=2),
-    "new_variables": entities("key", value="v"),
-    "changed_variables": entities("key", value="v"),
+    "new_variables": entities("variable_key", value="v"),
+    "changed_variables": entities("variable_key", value="v"),
     "deleted_variables": st.lists(names, max_size=2),
     "new_connections": entities("connection_id", conn_type="http"),
     "changed_connections": entities("connection_id", host="h"),
@@ -164,20 +164,17 @@ def changing_calls(draw: st.DrawFn, tools: list[Tool] = CHANGING) -> tuple[Tool,
     return tool, arguments
 
 
-FIELDS = {**NAMING, "variable": ("variable_key", "key")}
-
-
 def named_in(tool: Tool, arguments: Json) -> list[tuple[str, Any]]:
     """Every id that a call names, with its noun."""
     named: list[tuple[str, Any]] = []
     for noun in LEFT:
         if not getattr(tool.entry.scope, noun):
             continue
-        given = [arguments[name] for name in FIELDS[noun] if name in arguments]
+        given = [arguments[name] for name in NAMING[noun] if name in arguments]
         own = [one for value in given for one in (value if isinstance(value, list) else [value])]
         many = [one for word in ("create", "update", "delete") for one in _list(arguments.get(word))]
         texts = [one for one in many if isinstance(one, str) and noun != "dag"]
-        inner = [one[name] for one in many if isinstance(one, dict) for name in FIELDS[noun] if one.get(name)]
+        inner = [one[name] for one in many if isinstance(one, dict) for name in NAMING[noun] if one.get(name)]
         if noun == "dag" and many and len(inner) == len(many):
             own = [one for one in own if one != "~"]
         named += [(noun, one) for one in (*own, *texts, *inner)]

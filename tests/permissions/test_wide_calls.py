@@ -35,8 +35,14 @@ STRANGERS: list[tuple[str, Json]] = [
     ("bulk_pools", {"delete": ["small", "payroll_pool"]}),
     ("bulk_pools", {"delete": ["small", "~"]}),
     ("bulk_pools", {"create": [{"pool_name": "small", "slots": 1}], "delete": ["payroll_pool"]}),
-    ("bulk_variables", {"create": [{"key": "limit", "value": 1}, {"key": "payroll_limit", "value": 1}]}),
-    ("bulk_variables", {"update": [{"key": "payroll_limit", "value": 1}, {"key": "limit", "value": 1}]}),
+    (
+        "bulk_variables",
+        {"create": [{"variable_key": "limit", "value": 1}, {"variable_key": "payroll_limit", "value": 1}]},
+    ),
+    (
+        "bulk_variables",
+        {"update": [{"variable_key": "payroll_limit", "value": 1}, {"variable_key": "limit", "value": 1}]},
+    ),
     ("bulk_variables", {"delete": ["limit", "payroll_limit"]}),
     ("bulk_connections", {"delete": ["warehouse", "payroll_db"]}),
     ("bulk_connections", {"update": [{"connection_id": "payroll_db", "host": "evil.example"}]}),

@@ -252,7 +252,19 @@ async def test_the_values_of_many_variables_are_sent_as_json_in_texts() -> None:
     airflow = FakeAirflow("3.2.2").on("PATCH", "/variables", done)
     async with assistant(airflow, toolsets=("all",), allow=ALL) as someone:
         await someone.ask(
-            "bulk_variables", create=[{"key": "oven", "value": {"doors": 2}}, {"key": "on", "value": True}]
+            "bulk_variables",
+            create=[{"variable_key": "oven", "value": {"doors": 2}}, {"variable_key": "on", "value": True}],
         )
     (action,) = airflow.last("PATCH").body["actions"]
-    assert [one["value"] for one in action["entities"]] == ['{"doors": 2}', "true"]
+    assert [(one["key"], one["value"]) for one in action["entities"]] == [("oven", '{"doors": 2}'), ("on", "true")]
+
+
+@pytest.mark.parametrize(
+    ("tool", "old", "new"), [("bulk_variables", "key", "variable_key"), ("bulk_pools", "name", "pool_name")]
+)
+async def test_an_id_under_its_name_in_airflow_is_answered_with_ours(tool: str, old: str, new: str) -> None:
+    airflow = FakeAirflow("3.2.2").otherwise(Reply(404))
+    async with assistant(airflow, toolsets=("all",), allow=ALL) as someone:
+        words = await someone.refused(tool, update=[{old: "oven", "description": "x"}])
+    assert f"unknown argument '{old}'" in words
+    assert f"did you mean {new}?" in words

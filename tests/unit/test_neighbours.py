@@ -17,6 +17,7 @@ from mcp.types import CallToolResult
 from airflow_mcp.catalog.load import load_catalog
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
+from airflow_mcp.dispatch.safety.masked_arguments import MOST_SHOWN, shown
 from airflow_mcp.server.app import AirflowServer
 from tests.unit.assistant import Json, open_door, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
@@ -71,6 +72,10 @@ def failed_run(count: int) -> FakeAirflow:
     return airflow.on("GET", "/dags/etl/tasks", in_bytes(page("tasks", tasks))).otherwise(Reply(404))
 
 
+def dag_to_trigger() -> FakeAirflow:
+    return FakeAirflow().on("GET", "/dags/etl", dag()).otherwise(Reply(404))
+
+
 def broken_files(count: int) -> FakeAirflow:
     rows = [
         {"import_error_id": at, "filename": f"f{at}.py", "stack_trace": f"{hash(str(at))}Error: {at}"}
@@ -92,6 +97,14 @@ HEAVY = {
     "1,000 failures in graph order": Heavy(
         partial(failed_run, 1_000), "diagnose_dag_run", {"dag_id": "etl", "dag_run_id": "manual__1"}
     ),
+    "4 MB of one argument": Heavy(
+        dag_to_trigger, "trigger_dag_run", {"dag_id": "etl", "conf": {"text": "password x y " * 300_000}}
+    ),
+    "4 MB of many arguments": Heavy(
+        dag_to_trigger,
+        "trigger_dag_run",
+        {"dag_id": "etl", "conf": {"rows": [{"token": str(at), "text": "a b c " * 10} for at in range(50_000)]}},
+    ),
     "report of many entries": Heavy(partial(broken_files, 3_000), "health_report", {}),
 }
 
@@ -111,7 +124,9 @@ async def longest_ping(client: Client, until: anyio.Event | None = None) -> floa
 @pytest.mark.parametrize("name", HEAVY)
 async def test_ping_of_another_caller_is_answered_while_a_heavy_call_runs(name: str) -> None:
     heavy = HEAVY[name]
-    door = open_door(heavy.airflow(), catalog=CATALOG, confirm="plan", allow=("clear_task_instances",))
+    door = open_door(
+        heavy.airflow(), catalog=CATALOG, confirm="plan", allow=("clear_task_instances", "trigger_dag_run")
+    )
     server = AirflowServer(Instances({"default": door}), parse_toolsets((), CATALOG))
     async with Client(server, mode="legacy") as other, Client(server, mode="legacy") as caller:
         await caller.call_tool("get_health", {})  # what is imported at the first call is no part of this
@@ -132,3 +147,29 @@ async def test_ping_of_another_caller_is_answered_while_a_heavy_call_runs(name: 
     assert not result.is_error, text_of(result)
     assert len(text_of(result)) <= 8_000
     assert beside <= idle * MOST_TIMES
+
+
+@pytest.mark.parametrize("tool", ["trigger_dag_run", "create_variable", "bulk_variables", "call_changing_tool", "none"])
+def test_masking_arguments_costs_what_is_shown_of_them(tool: str) -> None:
+    """A hundred times as much is sent, and what is shown, and so the work, stays as it was."""
+
+    def seconds(count: int) -> float:
+        text = "password x y " * count
+        arguments: Json = {
+            "trigger_dag_run": {"dag_id": "etl", "conf": {"text": text}},
+            "create_variable": {"variable_key": "k", "description": text, "value": text},
+            "bulk_variables": {"create": [{"variable_key": "k", "value": "v", "description": text}]},
+            "call_changing_tool": {"tool": "trigger_dag_run", "arguments": {"dag_id": "etl", "conf": [text, text]}},
+            "none": {text: text},
+        }[tool]
+        best = 60.0
+        for _ in range(3):
+            began = time.process_time()
+            answer = shown(CATALOG.tools.get(tool), arguments, CATALOG)
+            best = min(best, time.process_time() - began)
+            assert len(json.dumps(answer)) < 2 * MOST_SHOWN
+        return best
+
+    few, many = seconds(4_000), seconds(400_000)
+    print(f"{tool}: {few:.4f} s and {many:.4f} s")
+    assert many <= 4 * few + 0.02

@@ -39,6 +39,7 @@ class Approval:
     where: str  # by which tool, on which Airflow, for whom
     arguments: Json  # all that is sent
     masked: Json  # the same, as it may be shown
+    is_whole: bool  # whether `masked` has all of it
     targets: Sequence[str]
     lost: str  # what cannot be undone; empty where nothing is known of it
 
@@ -50,16 +51,22 @@ def question(approval: Approval, digest: Digest) -> str:
     """
     lines: list[str] = []
     room = QUESTION_SIZE
+    if not approval.is_whole:
+        raise _too_long(approval)
     for line in _lines(approval, digest):  # one after the other: what does not fit is not even written
         lines.append(line)
         room -= len(line) + 1
         if room < 0:
-            raise NotAllowedError(
-                "Nothing was done, and nobody was asked: a human has to confirm this and is shown all of it, and that "
-                f"would be more than {QUESTION_SIZE} characters ({len(approval.arguments)} arguments, "
-                f"{len(approval.targets)} objects). Send less in one call: fewer objects, or shorter arguments."
-            )
+            raise _too_long(approval)
     return "\n".join(lines)
+
+
+def _too_long(approval: Approval) -> NotAllowedError:
+    return NotAllowedError(
+        "Nothing was done, and nobody was asked: a human has to confirm this and is shown all of it, and that would be "
+        f"more than {QUESTION_SIZE} characters ({len(approval.arguments)} arguments, {len(approval.targets)} objects). "
+        "Send less in one call: fewer objects, or shorter arguments."
+    )
 
 
 def _lines(approval: Approval, digest: Digest) -> Iterator[str]:

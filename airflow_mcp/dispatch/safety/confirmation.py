@@ -12,7 +12,7 @@ from airflow_mcp.dispatch.answer import render
 from airflow_mcp.dispatch.caller import Caller, Question
 from airflow_mcp.dispatch.next_calls import NextCall, is_repeatable, next_call
 from airflow_mcp.dispatch.operations.executor import Operations
-from airflow_mcp.dispatch.safety.approval import Approval, question
+from airflow_mcp.dispatch.safety.approval import QUESTION_SIZE, Approval, question
 from airflow_mcp.dispatch.safety.audit import Entry
 from airflow_mcp.dispatch.safety.masked_arguments import shown, spelt_out
 from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS, Bound
@@ -20,6 +20,7 @@ from airflow_mcp.dispatch.safety.preview import Targets, named, work_out
 from airflow_mcp.dispatch.safety.safeguards import Guard
 from airflow_mcp.dispatch.workflow_context import Room
 from airflow_mcp.errors import NotAllowedError
+from airflow_mcp.excerpt import Room as ExcerptRoom
 from airflow_mcp.excerpt import show_id
 from airflow_mcp.policy.decide import Decision, decide_call, depends_on, refusal, stricter
 from airflow_mcp.policy.effects import Effect, strictest_class
@@ -194,11 +195,13 @@ async def _question(change: Change, targets: Targets) -> str:
     where = "" if door.instance == "default" else f" on {door.instance}"
     sent = spelt_out(tool, arguments, caller.name, await door.version(caller))
     of_call = set(named(door, tool, arguments))  # stands among the arguments
+    limit = ExcerptRoom(2 * QUESTION_SIZE)  # masked, it may be shorter
     approval = Approval(
         head=f"{tool.entry.title}{where}: {targets.count} affected.",
         where=f"Tool {tool.name}, on the Airflow {door.instance} ({door.client.url}), for the caller {caller.name}.",
         arguments=sent,
-        masked=shown(tool, sent, door.catalog),
+        masked=shown(tool, sent, door.catalog, limit),
+        is_whole=not (limit.cut or limit.too_deep),
         targets=[target for target in targets.ids if target not in of_call],
         lost=tool.entry.lost,
     )

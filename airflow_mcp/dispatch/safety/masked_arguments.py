@@ -10,25 +10,45 @@ from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.operations.bulk import WORDS
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.excerpt import show_id
-from airflow_mcp.redact import MASK, mask_values, redact
+from airflow_mcp.excerpt import Room, excerpt, show_id
+from airflow_mcp.redact import MASK, mask_values, redact, redact_text
 from airflow_mcp.text import clean, in_strings
 
+MOST_SHOWN = 32_000  # characters of one call's arguments
 
-def shown(tool: Tool | None, arguments: Json, catalog: Catalog) -> Json:
-    """Without the plan, without secrets and unseen characters; those of an unknown tool, or of a wrong kind, too."""
+
+def shown(tool: Tool | None, arguments: Json, catalog: Catalog, room: Room | None = None) -> Json:
+    """Without the plan, without secrets and unseen characters; those of an unknown tool, or of a wrong kind, too.
+
+    Only what fits into `room` (by default 32,000 characters for the whole call) is made safe and shown, however much a
+    caller sends.
+    """
+    room = room or Room(MOST_SHOWN)
     described = {use.name: use.described for use in tool.entry.params} if tool else {}
     ids = id_arguments(tool, catalog) if tool else frozenset[str]()
-    told = {
-        name: _shown(name, value, described.get(name, name), catalog, ids)
-        for name, value in arguments.items()
-        if name != "plan"
-    }
-    if "tool" in arguments and "arguments" in arguments:  # a call about another call, or one that is to run it
-        name, inner = arguments["tool"], arguments["arguments"]
-        other = catalog.tools.get(name) if isinstance(name, str) else None
-        told["arguments"] = shown(other, inner, catalog) if isinstance(inner, dict) else MASK
-    return told
+    inner = arguments.get("arguments") if "tool" in arguments else None  # of a call about another, or that is to run it
+    masked: Json = {}
+    for key, value in arguments.items():
+        if key == "plan":
+            continue
+        if room.left <= 0:
+            room.cut = True
+            masked["…"] = "…"
+            break
+        name = key if key in described else redact_text(clean(excerpt(key, room)))
+        if inner is not None and key == "arguments":
+            other = catalog.tools.get(named) if isinstance(named := arguments["tool"], str) else None
+            masked[name] = shown(other, inner, catalog, room) if isinstance(inner, dict) else MASK
+        elif _is_secret(described.get(key, key), catalog) and isinstance(value, str) and len(value) > room.left:
+            masked[name] = MASK
+        else:
+            masked[name] = _shown(key, excerpt(value, room), described.get(key, key), catalog, ids)
+    return masked
+
+
+def _is_secret(described: str, catalog: Catalog) -> bool:
+    parameter = catalog.parameters.get(described)
+    return parameter is not None and parameter.secret
 
 
 def _shown(name: str, value: Any, described: str, catalog: Catalog, ids: frozenset[str]) -> Any:
@@ -38,8 +58,7 @@ def _shown(name: str, value: Any, described: str, catalog: Catalog, ids: frozens
         masked = redact(in_strings(value, clean))  # a field's own name tells too
         whole = {key: value[key] for key in masked if key in ids and key in value}
         return {key: _shown(key, item, key, catalog, ids) for key, item in (masked | whole).items()}
-    parameter = catalog.parameters.get(described)
-    if parameter and parameter.secret and value not in (None, "", {}, []):
+    if _is_secret(described, catalog) and value not in (None, "", {}, []):
         return mask_values(value)
     return redact(in_strings(value, show_id if name in ids else clean), name)
 

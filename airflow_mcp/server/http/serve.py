@@ -178,6 +178,7 @@ def serve_http(settings: Settings, reread: Reread) -> None:
         "server_header": False,
         "http": partial(BoundedProtocol, settings.http_trusted_proxies),
         "ws": "none",
+        "loop": "airflow_mcp.server.http.event_loop:HandshakeBoundLoop",
         "h11_max_incomplete_event_size": LARGEST_HEADERS,
         "proxy_headers": bool(settings.http_trusted_proxies),
         "forwarded_allow_ips": [*settings.http_trusted_proxies],

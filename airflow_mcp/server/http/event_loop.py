@@ -1,0 +1,27 @@
+"""The event loop that serves, with a bound on TLS handshakes: until they end, a connection is in nobody's share."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from airflow_mcp.server.http.protocol import HEAD_SECONDS
+
+if sys.platform == "win32":
+    _Loop = asyncio.ProactorEventLoop
+else:
+    _Loop = asyncio.SelectorEventLoop
+
+
+class HandshakeBoundLoop(_Loop):
+    """asyncio's event loop, whose servers give a TLS handshake as long as the headers of a request.
+
+    uvicorn takes it by name and hands no bound of its own on; asyncio's is 60 s.
+    """
+
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        """See asyncio.AbstractEventLoop."""
+        if options.get("ssl"):
+            options.setdefault("ssl_handshake_timeout", HEAD_SECONDS)
+        return await super().create_server(*args, **options)
