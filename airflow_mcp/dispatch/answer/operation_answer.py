@@ -12,7 +12,7 @@ from airflow_mcp.dispatch.operations.result import Reply
 def operation_answer(call: Call, reply: Reply, extra: Json) -> Json:
     """One operation's reply as it is answered, within the call's limits; `extra` stands around it."""
     tool, arguments, limits = call.tool, call.arguments, call.limits
-    hint = " ".join(filter(None, (reply.hint, reply.note)))
+    hint = " ".join(filter(None, (reply.note, extra.get("hint"), reply.hint)))
     extra = extra | ({"was": reply.was} if reply.was else {}) | ({"hint": hint} if hint else {})
     if reply.rows is not None and reply.total is None:
         extra["hint"] = " ".join(filter(None, ("Policy hides rows here, so there is no total.", hint)))

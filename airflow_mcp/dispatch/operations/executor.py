@@ -24,6 +24,7 @@ from airflow_mcp.dispatch.operations.dag_filters import effects_by_row, listing_
 from airflow_mcp.dispatch.operations.field_types import conform, lacking
 from airflow_mcp.dispatch.operations.prepare import patched, require_new, require_written, resolve
 from airflow_mcp.dispatch.operations.result import Reply, read_reply
+from airflow_mcp.dispatch.operations.route_costs import read_row_of_list
 from airflow_mcp.errors import (
     AirflowMcpError,
     AirflowUnreachableError,
@@ -275,6 +276,9 @@ class Operations:
     async def _exchange(self, call: Call, version: Version, whole: Json | None = None) -> tuple[int, Any]:
         """The status and the raw answer; an error says in `answered` which status it got."""
         request = self._built(call.tool, call.arguments, version, whole)
+        ask = partial(self._ask_list, call, version)
+        if (row := await read_row_of_list(call.tool.name, call.arguments, version, ask)) is not None:
+            return row
         async with self.client.of(call.caller.name, call.caller.presented) as client:
             response = await client.send(request)
         try:
@@ -283,6 +287,9 @@ class Operations:
         except AirflowMcpError as error:
             error.answered = response.status
             raise
+
+    async def _ask_list(self, call: Call, version: Version, name: str, arguments: Json) -> tuple[int, Any]:
+        return await self._exchange(call.step(self.catalog.operations[name], arguments), version)
 
     def _with_page(self, tool: Tool, arguments: Json, version: Version) -> Json:
         """Say the page's size ourselves: the generations' defaults differ."""

@@ -10,7 +10,7 @@ from airflow_mcp.dispatch.answer.normalize import WHOLE, texts_at
 from airflow_mcp.dispatch.call import EVERY_FIELD, Call
 from airflow_mcp.dispatch.operations.dag_files import dags_by_file
 from airflow_mcp.dispatch.operations.executor import PAGE, Operations
-from airflow_mcp.dispatch.operations.handlers import HANDLERS, Read, widen
+from airflow_mcp.dispatch.operations.handlers import HANDLERS, Read, add_to_rows
 from airflow_mcp.dispatch.operations.result import Reply
 from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal
@@ -28,12 +28,9 @@ async def read_allowed(
     What the entry's handler adds is added to the rows that are left.
     """
     handler = HANDLERS.get(call.tool.entry.after or "")
-    if handler is None:
-        return await _read_allowed(executor, call, decision, look_up=look_up, size=size)
-    wider = replace(call, fields=(*call.fields, *handler.needs))
+    wider = replace(call, fields=(*call.fields, *handler.needs)) if handler else call
     reply = await _read_allowed(executor, wider, decision, look_up=look_up, size=size)
-    reply = await handler.function(Read(executor, call, decision.within), reply)
-    return replace(reply, record=widen(reply.record, handler))
+    return await add_to_rows(Read(executor, call, decision.within), reply)
 
 
 async def _read_allowed(executor: Operations, call: Call, decision: Decision, *, look_up: bool, size: int) -> Reply:

@@ -11,6 +11,7 @@ from airflow_mcp.dispatch.call import Call
 from airflow_mcp.dispatch.operations.bulk import find_targets
 from airflow_mcp.dispatch.operations.dag_filters import is_by_row, shared_arguments
 from airflow_mcp.dispatch.operations.executor import Operations
+from airflow_mcp.dispatch.operations.handlers import Read, add_to_rows
 from airflow_mcp.dispatch.operations.result import NAME_FIELDS, Reply, dags_of, name_of
 from airflow_mcp.dispatch.safety.masked_arguments import shown
 from airflow_mcp.dispatch.workflow_context import InnerDoor, Workflow
@@ -47,6 +48,8 @@ async def work_out(executor: Operations, call: Call, workflow: Workflow | None) 
             else:
                 dry = call.step(tool, {**arguments, "dry_run": True}, NAME_FIELDS)
                 reply = await executor.operate(dry, size=4 * CELL)
+                reply = await add_to_rows(Read(executor, call, None), reply)
+                facts = {"note": reply.note} if reply.note else {}
             if tool.entry.counts:
                 numbers = {name: (reply.one or {}).get(name) or 0 for name in tool.entry.counts}
                 ids = tuple(f"{name}: {number}" for name, number in numbers.items())
