@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LISTENERS = 16  # streams that only wait, for each request that may be answered at once
+# That a worker may take to answer its parent, which else ends it: on a busy machine its imports take more than the 5 s
+# that uvicorn allows, and no worker would ever come up.
+_WORKER_SECONDS = 60
 _OWN = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -184,6 +187,7 @@ def serve_http(settings: Settings, reread: Reread) -> None:
         "proxy_headers": bool(settings.http_trusted_proxies),
         "forwarded_allow_ips": [*settings.http_trusted_proxies],
         "timeout_graceful_shutdown": settings.http_drain,
+        "timeout_worker_healthcheck": _WORKER_SECONDS,
         "ssl_certfile": settings.http_tls_cert or None,
         "ssl_keyfile": settings.http_tls_key or None,
         "lifespan": "on",
