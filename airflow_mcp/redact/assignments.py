@@ -25,10 +25,10 @@ _CLOSE = re.compile(
 _SEPARATOR = re.compile(
     r"(?i)(?:[*_`]{1,3}|\s?\([^()\n]{0,40}\)|(?P<prompt>[ \t]+(?:again|for|of)\b[^\n:=]{0,60}(?:://[^\n:=]{0,80})?)"
     r"|[ \t]+(?:is|was)(?=:))?"
-    r"\s{0,16}(?P<sign>=>|->|:=|[+?|]{0,2}={1,2}|(?<!:):(?!:)|(?<=\w)::(?=[ \t])|[：＝]"
+    r"\s{0,16}(?P<sign>=>|->|→|:=|=:(?=[ \t])|[+?|]{0,2}={1,2}|(?<!:):(?!:)|(?<=\w)::(?=[ \t])|[：＝]"
     r"|%(?:25)?3[da]|\\u003[ad]|&\#(?:61|58);)(?:\*{1,2}(?!\*))?"
 )
-_SIGNS = {"：": ":", "＝": "="}  # of East Asian keyboards
+_SIGNS = {"：": ":", "＝": "=", "→": "->"}  # the first two of East Asian keyboards
 _BLANK = re.compile(r"(?:[ \t\u00a0\u2000-\u200a\u202f\u3000]|\\\r?\n)*")
 _TAG = re.compile(r"(?:[&!][\w!./:-]*[ \t]+){1,3}")
 _EMPHASIS = re.compile(r"\*{1,2}[ \t]+(?=[^\s*])")
@@ -41,17 +41,18 @@ _STATEMENT = re.compile(r"\s*(?:async|def|class|if|elif|else|for|while|with|try|
 _DOCUMENTED = re.compile(r":(?:param|type|keyword|arg|raises?|var|ivar|cvar|attr)\b[^\n:]{0,60}$")
 _ASKED_FOR = re.compile(r"(?i)pass(?:word|phrase|code)$")
 _SET = re.compile(
-    r"(?i)(?:^|[\s;&|])(?:export|setenv|setx|env|arg|(?:variables|connections|config|configure) set)[ \t]+[\"']?$"
+    r"(?i)(?:^|[\s;&|])(?:export|setenv|setx|env|arg|set -[a-z]{1,3}|(?:variables|connections|config|configure) set)"
+    r"[ \t]+[\"']?$"
 )
-_OPTION_BEFORE = re.compile(r"(?:^|\s)--?[A-Za-z][\w-]{0,30}[ \t=]\Z")
+_OPTION_BEFORE = re.compile(r"(?:^|\s)(?:--?[A-Za-z][\w-]{0,30}|Environment|ENV|export|set)[ \t=]\Z")
 _INVALID = re.compile(r"\n {2}[^\n]{1,300}\[type=\w{1,64}, input_value=")  # of pydantic, below the name of a field
 _DUMPED = re.compile(r"(?:string|str)\(\d{1,9}\)[ \t]+")  # by PHP
 _FIRST_IN_LINE = re.compile(r"(?:^|\n|[\"']|- |\b(?:login|user)[ \t]+\S{1,128}\s)[ \t]*\Z")
-_CELL = re.compile(r"\|[ \t]*[`*]{0,2}\Z")
-_NEXT_CELL = re.compile(r"[`*]{0,2}[ \t]*\|[ \t]*[`*]{0,2}(?=[^\s|]+[ \t]*\|)")
+_CELL = re.compile(r"[|│┃][ \t]*[`*]{0,2}\Z")
+_NEXT_CELL = re.compile(r"[`*]{0,2}[ \t]*[|│┃][ \t]*[`*]{0,2}(?=[^\s|│┃]+[ \t]*[|│┃])")
 _LAST_IN_LINE = re.compile(r"[ \t]+(?=[^\s=:|\"'\\]{1,300}[ \t\r]*(?:\n|\Z|\\*[\"']))")
-_NO_WORD = re.compile(r"(?=[^\s\d]*\d)(?=[^\sA-Za-z]*[A-Za-z])[^\s|`\"'\\]{6,}")
-_SETTERS = ("export", "setenv", "setx", "env", "arg", " set")
+_NO_WORD = re.compile(r"(?=[^\s\d]*\d)(?=[^\sA-Za-z]*[A-Za-z])[^\s|│┃`\"'\\]{6,}")
+_SETTERS = ("export", "setenv", "setx", "env", "arg", " set", " -x", " -gx", " -ux", " -lx")
 _SQL = re.compile(r"(?:[Pp]ass(?:word|wd|phrase)|[Cc]redentials?|[Ss]ecret|pwd|[A-Z_]+)$")
 _SPACE_AND_QUOTE = re.compile(r"[ \t]{1,16}(?=\\{0,63}[\"'])")
 _SPACE_AND_VALUE = re.compile(r"(?:[ \t]|\\\r?\n|%20)+(?=[^\s=:|>])")
@@ -275,5 +276,5 @@ class Assignments:
         value = _NEXT_CELL.match(text, after) or _LAST_IN_LINE.match(text, after)
         if value is None:
             return None
-        before = _CELL if "|" in value[0] else _FIRST_IN_LINE
+        before = _CELL if value[0].strip() else _FIRST_IN_LINE
         return value.end() if before.search(text[max(0, start - 160) : start]) else None

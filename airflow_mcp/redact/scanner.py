@@ -33,6 +33,7 @@ _BY_PLACE = {
     "from-literal=": re.compile(r"[\"']?[\w.-]{1,128}="),
     "oracle:thin:": re.compile(r"[\w$#]{1,64}/(?=[^\s/@]{1,128}@)"),
     "<cookie ": re.compile(r"[\w.-]{1,64}="),  # as Python's cookie jars print one
+    "connect ": re.compile(r"[\w$#]{1,64}/(?=[^\s/@]{1,128}@)"),
     "sqlplus ": re.compile(r"(?:-\w+\s{1,9}){0,3}[\w$#]{1,64}/(?=[^\s/@]{1,128}@)"),
 }
 _LITERALS = (_ADDRESS, *_ENCODED_ADDRESSES, MASK, *_KEY_BLOCKS, _PUTTY, _IDENTIFIED, KUBERNETES_KIND, *_BY_PLACE)
