@@ -34,7 +34,7 @@ async def _find(door: InnerDoor, arguments: Json) -> NotFoundError | None:
     if not await _exists(door, "get_dag", dag_id=dag_id):
         dag_ids = await _dag_ids_like(door, dag_id)
         return _no("DAG", dag_id, dag_ids, next_call("list_dags", "shows what there is"))
-    if dag_run_id not in (None, "~") and not await _has_run(door, dag_id, dag_run_id):
+    if dag_run_id not in (None, "~") and not await _exists(door, "get_dag_run", dag_id=dag_id, dag_run_id=dag_run_id):
         runs, _ = await door.rows("list_dag_runs", dag_id=dag_id, limit=3)
         latest = ", ".join(row["dag_run_id"] for row in runs)
         hint = f"Its latest runs: {latest}." if latest else "It has no runs yet."
@@ -57,14 +57,6 @@ async def _dag_ids_like(door: InnerDoor, dag_id: str) -> list[str]:
         if near_names(dag_id, dag_ids):
             return dag_ids
     return []
-
-
-async def _has_run(door: InnerDoor, dag_id: str, dag_run_id: str) -> bool:
-    """Whether there is the run; asked of the list, since the run itself may cost much (workflow/route_costs.py)."""
-    if door.version < (3, 1):
-        return await _exists(door, "get_dag_run", dag_id=dag_id, dag_run_id=dag_run_id)
-    rows, _ = await door.rows("list_dag_runs", dag_id=dag_id, run_id_pattern=dag_run_id)
-    return any(row.get("dag_run_id") == dag_run_id for row in rows)
 
 
 async def _exists(door: InnerDoor, operation: str, /, **ids: str) -> bool:

@@ -13,7 +13,7 @@ from airflow_mcp.dispatch.operations.ui_links import link_of, parse_link, read_l
 from airflow_mcp.errors import InvalidArgumentsError
 from tests.permissions.support import NO_PAYROLL, connected
 from tests.unit.assistant import GENERATIONS, Json, assistant, calls_of, table
-from tests.unit.fake_airflow import FakeAirflow, Reply
+from tests.unit.fake_airflow import FakeAirflow, Reply, line_of_run
 from tests.unit.samples import dag, dag_run, dag_run_v1, page, task_instance
 
 pytestmark = pytest.mark.anyio
@@ -240,7 +240,7 @@ async def test_what_to_do_about_a_run_depends_on_its_state(version: str, state: 
     answer = await resolved(airflow, f"/dags/etl/runs/{QUOTED}")
     assert answer == RUN | {"state": state, "next": answer["next"]}
     assert calls_of(answer) == [(tool, RUN)]
-    assert airflow.lines() == [f"GET /dags/etl/dagRuns/{QUOTED}"]
+    assert airflow.lines() == [line_of_run(version, f"/dags/etl/dagRuns/{QUOTED}")]
 
 
 @pytest.mark.parametrize("version", GENERATIONS)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.permissions.support import NO_PAYROLL, connected
 from tests.unit.assistant import ERAS, GENERATIONS, Assistant, Json, assistant, calls_of
-from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
+from tests.unit.fake_airflow import FakeAirflow, Reply, Sent, line_of_run
 from tests.unit.samples import dag, dag_run, page, task_instance
 from tests.unit.test_get_dag_overview import param
 
@@ -75,7 +75,7 @@ async def test_the_answer_is_that_of_waiting_for_the_new_run(version: str, state
         "GET /dags/etl",
         "GET /dags/etl/details",
         "POST /dags/etl/dagRuns",
-        f"GET {run}",
+        line_of_run(version, run),
         f"GET {run}/taskInstances",
     ]
     assert airflow.lines()[: len(sent)] == sent

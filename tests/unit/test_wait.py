@@ -8,18 +8,19 @@ import anyio
 import pytest
 
 from tests.unit.assistant import ERAS, GENERATIONS, Assistant, assistant, calls_of
-from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
+from tests.unit.fake_airflow import FakeAirflow, Reply, Sent, line_of_run
 from tests.unit.samples import dag, dag_run, page, task_instance
 
 pytestmark = pytest.mark.anyio
 IDS = {"dag_id": "etl", "dag_run_id": "r"}
-TASKS = "/dags/etl/dagRuns/r/taskInstances"
+RUN = "/dags/etl/dagRuns/r"
+TASKS = f"{RUN}/taskInstances"
 
 
 def running(version: str, *states: str, is_paused: bool = False, tasks: Any = None) -> FakeAirflow:
     """An Airflow whose run is in these states, one after another."""
     airflow = FakeAirflow(version).on("GET", "/dags/etl", dag(is_paused=is_paused))
-    airflow.on("GET", "/dags/etl/dagRuns/r", *(dag_run("r", state) for state in states))
+    airflow.on("GET", RUN, *(dag_run("r", state) for state in states))
     some = [task_instance("load", "success"), task_instance("check", "failed"), task_instance("send", None)]
     return airflow.on("GET", TASKS, tasks or page("task_instances", some))
 
@@ -41,7 +42,7 @@ async def test_a_run_that_has_ended_is_answered_at_once(version: str, state: str
         "tasks": {"failed": 1, "none": 1, "success": 1},
         "failed_tasks": ["check"],
     }
-    assert airflow.lines() == ["GET /dags/etl/dagRuns/r", f"GET {TASKS}"]
+    assert airflow.lines() == [line_of_run(version, RUN), f"GET {TASKS}"]
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -60,7 +61,7 @@ async def test_waiting_goes_on_until_the_run_ends_and_tells_how_far_it_is(mode: 
     assert result.structured_content["finished"] is True
     counts = "1 failed, 1 none, 1 success"
     assert told == [(2, 3, f"{state}: {counts}") for state in ("running", "success")]
-    assert airflow.lines().count("GET /dags/etl/dagRuns/r") == 2
+    assert airflow.lines().count(line_of_run("3.3.2", RUN)) == 2
     assert methods(airflow) == {"GET"}
 
 
@@ -73,7 +74,7 @@ async def test_a_paused_dag_is_said_to_be_paused_after_one_look(version: str) ->
     assert answer["state"] == "queued"
     assert "paused" in answer["hint"]
     assert calls_of(answer) == [("unpause_dag", {"dag_id": "etl"}), ("wait_for_dag_run", IDS)]
-    assert airflow.lines().count("GET /dags/etl/dagRuns/r") == 1
+    assert airflow.lines().count(line_of_run(version, RUN)) == 1
 
 
 async def test_the_end_of_a_run_of_a_paused_dag_is_the_end() -> None:
@@ -93,7 +94,7 @@ async def test_out_of_time_says_that_the_run_goes_on() -> None:
 
 
 async def test_an_airflow_that_says_nothing_is_an_error_that_names_the_setting() -> None:
-    airflow = running("3.3.2", "running").on("GET", "/dags/etl/dagRuns/r", lambda _: anyio.sleep_forever())
+    airflow = running("3.3.2", "running").on("GET", RUN, lambda _: anyio.sleep_forever())
     async with assistant(airflow, timeout=0.05) as someone:
         sentence = await someone.refused("wait_for_dag_run", **IDS, timeout_seconds=1)
     assert "gave no answer within 0.05 seconds (AIRFLOW_MCP_TIMEOUT)" in sentence
@@ -154,7 +155,7 @@ async def test_a_caller_who_goes_away_ends_the_polling(mode: str) -> None:
             ended.set()
         raise AssertionError("the caller went away")
 
-    airflow = running("3.3.2", "running").on("GET", "/dags/etl/dagRuns/r", dag_run("r", "running"), look)
+    airflow = running("3.3.2", "running").on("GET", RUN, dag_run("r", "running"), look)
 
     async def wait(someone: Assistant, scope: anyio.CancelScope) -> None:
         with scope:
@@ -169,7 +170,7 @@ async def test_a_caller_who_goes_away_ends_the_polling(mode: str) -> None:
                 scope.cancel()
                 await ended.wait()
         sent = len(airflow.sent)
-        airflow.on("GET", "/dags/etl/dagRuns/r", dag_run("r", "success"))
+        airflow.on("GET", RUN, dag_run("r", "success"))
         assert (await someone.ask("get_dag_run", **IDS))["state"] == "success"
     assert len(airflow.sent) == sent + 1
-    assert airflow.lines()[-2:] == ["GET /dags/etl/dagRuns/r"] * 2
+    assert airflow.lines()[-2:] == [line_of_run("3.3.2", RUN)] * 2

@@ -23,6 +23,7 @@ from airflow_mcp.dispatch.operations.dag_filters import effects_by_row, listing_
 from airflow_mcp.dispatch.operations.field_types import conform, lacking
 from airflow_mcp.dispatch.operations.prepare import patched, require_new, require_written, resolve
 from airflow_mcp.dispatch.operations.result import Reply, read_reply
+from airflow_mcp.dispatch.operations.route_costs import read_row_of_list
 from airflow_mcp.errors import (
     AirflowMcpError,
     AirflowUnreachableError,
@@ -287,6 +288,9 @@ class Operations:
     ) -> tuple[int, Any]:
         """The status and the raw answer; an error says in `answered` which status it got."""
         request = self._built(tool, arguments, version, whole)
+        ask = partial(self._ask_list, version=version, caller=caller)
+        if (row := await read_row_of_list(tool.name, arguments, version, ask)) is not None:
+            return row
         async with self.client.of(caller.name, caller.presented) as client:
             response = await client.send(request)
         try:
@@ -294,6 +298,9 @@ class Operations:
         except AirflowMcpError as error:
             error.answered = response.status
             raise
+
+    async def _ask_list(self, name: str, arguments: Json, *, version: Version, caller: Caller) -> tuple[int, Any]:
+        return await self._exchange(self.catalog.operations[name], arguments, version, caller=caller)
 
     def _with_page(self, tool: Tool, arguments: Json, version: Version) -> Json:
         """Say the page's size ourselves: the generations' defaults differ."""

@@ -18,7 +18,6 @@ from airflow_mcp.workflows.shared.evidence import ExecutorEvents, read_evidence
 from airflow_mcp.workflows.shared.failed_tasks import Alike, by_graph, errors_told, named, names
 from airflow_mcp.workflows.shared.log_sample import Sample, arguments_of, read_sample
 from airflow_mcp.workflows.shared.paging import all_rows
-from airflow_mcp.workflows.shared.route_costs import read_run
 from airflow_mcp.workflows.why_not_running.question import or_error
 
 _SECONDS = 60  # for the whole answer
@@ -88,7 +87,7 @@ async def _find(door: InnerDoor, arguments: Json) -> Json:
         error = InvalidArgumentsError("diagnose_dag_run: this link names no DAG.")
         raise error.advise(next_call("resolve_url", "says what it is about", url=arguments["url"]))
     if run_id := arguments.get("dag_run_id") or link.get("dag_run_id"):
-        return await read_run(door, dag_id, run_id)
+        return await door.one("get_dag_run", dag_id=dag_id, dag_run_id=run_id)
     if moment := link.get("logical_date"):  # a link of 2.x may name a run by its date alone
         moment = zoned(moment)
         rows, _ = await door.rows("list_dag_runs", dag_id=dag_id, logical_date_gte=moment, logical_date_lte=moment)

@@ -10,7 +10,6 @@ from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundE
 from airflow_mcp.workflows.shared.components import read_components
 from airflow_mcp.workflows.shared.findings import Finding
 from airflow_mcp.workflows.shared.paging import all_rows
-from airflow_mcp.workflows.shared.route_costs import read_run
 from airflow_mcp.workflows.why_not_running.dag_causes import (
     asset_finding,
     assets_of,
@@ -54,7 +53,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     runs, total = seen.get("active_runs") or ([], 0)
     asked = next((row for row in runs if row["dag_run_id"] == question.run_id), None)
     if question.run_id and asked is None:
-        asked = await read_run(door, question.dag_id, question.run_id)
+        asked = await door.one("get_dag_run", **ids, dag_run_id=question.run_id)
     about = asked or next((row for row in runs if row.get("state") == "queued"), runs[0] if runs else None)
     if about and not asked and len(runs) > 1:
         if about.get("state") == "running":
@@ -151,7 +150,7 @@ async def _judge_schedule(question: Question, dag: Json) -> None:
         last = next(iter(seen.get("latest_run", ([], 0))[0]), None)
         question.findings.append(schedule_finding(dag, last, question.now, explained=question.is_blocked))
         return
-    mine = ids if door.version >= (2, 9) else {}
+    mine = {"dag_ids": [question.dag_id]} if door.version >= (2, 9) else {}
     seen = await question.look(
         assets=door.rows("find_datasets" if question.is_old else "find_assets", **mine),
         asset_events=none_if_missing(door.rows("list_queued_asset_events", **ids)),  # 2.x: 404 for none
