@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from airflow_mcp.task_logs.exception_chain import LoggedException, leaves, unwrap_groups
+from airflow_mcp.task_logs.hollow import is_hollow
 from airflow_mcp.task_logs.message import describe_exception, nested_exceptions
 from airflow_mcp.task_logs.output_errors import OutputError, Tier
 from airflow_mcp.task_logs.python_traceback import traceback_in
@@ -19,6 +20,7 @@ _LEAVES = 12  # of a group that are named in one line, room permitting
 _LEAST = 40  # characters below which a text is not cut further
 _LONGEST_KEY = 20_000  # characters of a text that is compared
 _ARROW = " <- "
+_TYPES = re.compile(r"\b[\w.$]*(?:Exception|Error)\b")
 
 
 @dataclass
@@ -131,8 +133,16 @@ def _texts(exception: LoggedException) -> str:
 
 def _without_repeats(texts: list[str]) -> list[str]:
     """Leave out what only repeats its cause, as "ExecutionException: java.io.IOException: disk full" does."""
-    kept = [text for text, cause in pairwise(texts) if cause.partition(": ")[2] not in text]
+    kept = [text for text, cause in pairwise(texts) if not _only_repeats(text, cause.partition(": ")[2])]
     return [*kept, *texts[-1:]]
+
+
+def _only_repeats(text: str, message: str) -> bool:
+    """Whether a text says no more than a cause's message that it holds."""
+    if not message:
+        return True
+    before, found, after = text.partition(message)
+    return bool(found) and is_hollow(_TYPES.sub("", f"{before} {after}"))
 
 
 def _key(exception: LoggedException) -> str:

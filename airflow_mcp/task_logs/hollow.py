@@ -21,7 +21,8 @@ _WORDS = frozenset(
     terminal last id name airflow bash shell ssh docker spark dbt glue emr ecs databricks beam dataflow
     invocation kubernetes yarn java python something went wrong sorry oops bye goodbye true false none null
     result results message reason giving up gave retry retries retrying attempts attempt tries try again now
-    partial successes warnings passed skipped total seconds second minutes ms
+    partial successes warnings passed skipped total seconds second minutes ms line lines near page pages printed
+    compile compiling compilation compiler essential
     """.split()  # noqa: SIM905 - read as prose
 )
 _GENERIC = frozenset(
@@ -35,18 +36,25 @@ _GENERIC = frozenset(
         "SystemExit",
     )
 )  # types that name no fault
-_DATA = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`|\([^()]*\)|<[^<>]*>|\S*\d\S*|\S*[/\\=]\S*")
+_QUOTED = r"(?:'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`)"
+_DATA = re.compile(
+    rf"(?i:\b(?:command|cmd|script)\W{{1,3}}){_QUOTED}|{_QUOTED}|\([^()]*\)|<[^<>]*>|\S*\d\S*|\S*[/\\=]\S*"
+)
 _COUNT = re.compile(
     r"\W*(?:found |completed with |there (?:was|were) |got )?\d+ (?:\w+ )?"
     r"(?:errors?|problems?|issues?|failures?|exceptions?|violations?)\b[^:]{0,60}:?\W*",
     re.IGNORECASE,
+)
+# What goes on in the next line. The last is dbt's.
+_LEAVES_OPEN = re.compile(
+    r".*:(?: \[)?|.* (?:in|at|for|by|with|to|from|of|because)|.*\bError in \w+ \S+ \([^()]*\)", re.DOTALL
 )
 _CODE = re.compile(r"\W*(?:[A-Za-z_]+_?)?[\d.]+\W*|\W*")
 # What stands beside an error in a message and never says what it is.
 _ABOUT = re.compile(
     r"\s*(?:"
     r"location|job ?id|run ?id|query ?id|request ?id|requestid|trace ?id|host ?id|url|link|date|region|ran|command|cmd"
-    r"|stdout|stderr|http response headers|response headers|headers|job|sql|hint|learn more|more information|parameters"
+    r"|stdout|http response headers|response headers|headers|job|sql|hint|learn more|more information|parameters"
     r")\s*:\s*(?:\S+|\S.*)?$"
     r"|\s*(?:\(background on this error|for further information|for more information|learn more|see also|see http"
     r"|read more|\[parameters: |\[sql: |job id: |please check )",
@@ -57,7 +65,7 @@ _ABOUT = re.compile(
 def is_hollow(text: str) -> bool:
     """Whether a line says no more than that something failed, or leaves the rest to the next line."""
     text = text.strip()
-    if not text or text.endswith((":", ": [")) or _COUNT.fullmatch(text) or _CODE.fullmatch(text):
+    if not text or any(pattern.fullmatch(text) for pattern in (_LEAVES_OPEN, _COUNT, _CODE)):
         return True
     words = re.findall(r"[A-Za-z]+", _DATA.sub(_said, text[:400]))
     return len(text) <= 400 and all(word.lower() in _WORDS for word in words)

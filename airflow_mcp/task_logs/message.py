@@ -27,6 +27,7 @@ _BODIES = 8  # of a message that are looked at
 _TOKEN = re.compile(r"\\\\.|['\"{}\[\]()]")
 _LONGEST_BODY = 64 * 1024  # characters of a body that is parsed
 _FEW, _FEW_LONG = 4, 200  # lines of a message that is told whole, and characters of each
+_TOLD = 8  # lines of a message that are told behind one that says nothing
 _LINES = 400  # of a message that are looked at, of each end half
 _BODY = re.compile(r"[{\[]\s*[{\"'\[]")
 # Where the bodies of APIs say what is wrong, the most telling first.
@@ -44,6 +45,10 @@ _ELEMENT = re.compile(
     r"<(?:\w+:)?(Message|message|faultstring|title|Description|reason)>\s*(.{1,300}?)\s*</", re.DOTALL
 )
 _ERRORS_OF = re.compile(r"\s*(?:STDERR|stderr|Standard error|Error output)\s*:\s*$", re.IGNORECASE)
+_ERRORS_SAID = re.compile(
+    r"\s*(?:stderr|standard error|error output)\s*[:=]\s*(b?['\"])?(.*?)(?(1)['\"])$", re.IGNORECASE
+)
+_CODE_LINE = re.compile(r"[→>❱➜-]*\s*\d+\b|\S+:\d+:\d+$")  # of a program's text, with its number or its place
 _TYPE = re.compile(r"(?:[\w$]+\.)*_?[A-Z][\w$]*(?: ?\[\w+\])?")  # an exception's
 _JAVA = re.compile(r"^\s+at \S+\(|^Caused by: ", re.MULTILINE)
 _EMPTY = frozenset(("", "None", "null", "none", "{}", "[]"))
@@ -67,7 +72,7 @@ def nested_exceptions(exception: LoggedException) -> list[LoggedException]:
 def describe_exception(exception: LoggedException, size: int = _LONGEST) -> str:
     """Say in one line of at most `size` characters what an exception says: "Type: what happened"."""
     kind, found, message = exception.text.partition(":")
-    if not found or not _TYPE.fullmatch(kind.strip()) or exception.members:
+    if not found or message[:1] == ":" or not _TYPE.fullmatch(kind.strip()) or exception.members:
         return _one_line(telling_text(exception.text, size), size)
     if (wrapper := find_wrapper(exception)) is not None and not is_hollow(wrapper[1]):
         words = exception.text[: len(exception.text) - len(wrapper[1])].strip()
@@ -106,6 +111,7 @@ def _first_lines(lines: list[str]) -> list[str]:
 
 def _following(lines: list[str]) -> str:
     """Choose from the lines behind one that says nothing."""
+    lines = [part for line in lines for part in _errors_said(line)]
     marks = [number for number, line in enumerate(lines) if _ERRORS_OF.match(line)]
     if marks and any(lines[marks[-1] + 1 :]):
         lines = lines[marks[-1] + 1 :]
@@ -119,15 +125,24 @@ def _following(lines: list[str]) -> str:
             if said and not line and len(said) > 1:
                 break
             continue
-        if re.fullmatch(r"\W+", line):
+        if re.fullmatch(r"\W+", line) or _CODE_LINE.match(line):
             continue
         said.append(line)
-        if sum(map(len, said)) > _LONGEST or len(said) >= 8:
-            break
+    if len(said) > _TOLD:  # some say at the end why
+        said = [*said[: _TOLD // 2], "…", *said[-_TOLD // 2 :]]
     text = ""
     for line in said:
         text = f"{text}{'' if not text else ' ' if text.endswith((':', ',', '(', '[')) else '; '}{line}"
     return text
+
+
+def _errors_said(line: str) -> list[str]:
+    """Return the lines of an error output that stands in one line behind its name, as bytes or as text."""
+    found = _ERRORS_SAID.match(line)
+    if found is None:
+        return [line]
+    text = found[2].replace("\\r", "").replace("\\n", "\n")
+    return [part for part in text.split("\n") if part.strip()]
 
 
 def _with_bodies(message: str) -> str:

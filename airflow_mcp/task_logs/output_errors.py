@@ -16,8 +16,9 @@ from airflow_mcp.task_logs.hollow import is_about, is_hollow
 from airflow_mcp.task_logs.output_lines import OutputLine
 from airflow_mcp.task_logs.python_traceback import TRACEBACK, read_traceback
 from airflow_mcp.task_logs.records import ERROR, WARNING
-from airflow_mcp.task_logs.runtimes import CRASHES
-from airflow_mcp.task_logs.tool_errors import BLOCKS, FOLLOWS, GENERIC, SUMMARIES, read_line
+from airflow_mcp.task_logs.runtimes import CRASHES, read_frames
+from airflow_mcp.task_logs.tool_blocks import BLOCKS
+from airflow_mcp.task_logs.tool_errors import FOLLOWS, GENERIC, SUMMARIES, read_line
 from airflow_mcp.task_logs.wrappers import says_nothing
 
 _IGNORED = re.compile(
@@ -26,16 +27,25 @@ _IGNORED = re.compile(
 _UNCAUGHT = re.compile(
     r"Exception in thread \"main\"|panic: |fatal error: |thread 'main' panicked|Unhandled exception|PHP Fatal"
 )
+_WARNING = re.compile(r"(?:.*:\d+: )?\w*Warning: |WARN|Unclosed |\S+: <|INFO|DEBUG")  # what Python says behind an error
 _HELP = re.compile(r" -> \[Help \d+\]$")  # Maven's
 _NOTES = 2  # lines behind a traceback at the end of an output, which are its notes (PEP 678)
 _CLOSE = 4  # lines between errors of one tool that stand together
 _CLOSE_OF = {"compiler": 10, "rustc": 12, "tsc": 10, "dbt": 8, "terraform": 6}  # which quote the source below
 _SURVIVED = 25  # lines of other output behind an error that is only printed, from which on a later one counts more
+_LEAVING = 12  # lines that a program may still print when it leaves
+_COMPLAINT = re.compile(
+    r"\b(?:not|no|cannot|\w+n't|unable|fail\w*|errors?|invalid|missing|denied|refus\w+|expired|exceed\w+|unknown"
+    r"|unexpected|illegal|bad|wrong|corrupt\w*|mismatch\w*|timed out|timeout|giving up|abort\w*|reject\w+|forbidden"
+    r"|unauthori[sz]ed|unavailable|unreachable|locked|closed|empty|gone|lost|stale|suspended|conflict\w*|duplicate\w*|broken|violat\w+"
+    r"|unsupported|insufficient|truncated|too \w+|FATAL|CRITICAL)\b",
+    re.IGNORECASE,
+)
 _CRASHES = ("crash", "c++")
 _MORE = 20  # further errors that are kept
 _CRASH_START = re.compile(
     r"Exception|Error|Throwable|Fault|panic|fatal error|thread '|Caused by|Uncaught|Unhandled|\.rb:\d|-e:\d+:in|PHP "
-    r"| line \d+\.$| line \d+, [<n]|Fatal|^[A-Z][\w.]*: "
+    r"| line \d+\.$| line \d+, [<n]|Fatal| failed: |^[A-Z][\w.]*: "
 )
 
 
@@ -87,6 +97,9 @@ def _choose(printed: list[OutputError], findings: list[OutputError], lines: Sequ
     crashes = [one for one in printed if one.tool in _CRASHES and one is not chosen and one.first < chosen.first]
     if crashes and chosen.tool in GENERIC | {"signal"} and _quiet(lines, crashes[-1].last, chosen.first) < _SURVIVED:
         chosen = crashes[-1]
+    if chosen.tool in GENERIC:
+        beside = [one for one in findings if one.tier is Tier.LOGGED and 0 <= one.first - chosen.last <= _CLOSE]
+        chosen.more += [one.root.text for one in beside if one.root.text not in (chosen.root.text, *chosen.more)]
     later = [one for one in findings if one.tier is Tier.LOGGED and one.first > chosen.last]
     if later and not chosen.final and _quiet(lines, chosen.last, later[0].first) >= _SURVIVED:
         return _first_together(later)
@@ -122,6 +135,8 @@ def _findings(lines: Sequence[OutputLine]) -> Iterator[OutputError]:
         if _IGNORED.match(text):
             ignored = number
         found = _read(texts, number) if text.strip() and not FOLLOWS.match(text) else None
+        if found is not None and TRACEBACK in text:
+            _add_notes(found, lines)
         if found is None:
             found = _logged(lines[number], number)
         if found is None:
@@ -144,7 +159,6 @@ def _read(texts: list[str], number: int) -> OutputError | None:
     text = texts[number]
     if TRACEBACK in text:
         chain, end = read_traceback(texts, number)
-        end = _add_notes(chain, texts, end)
         return OutputError(chain, 0, Tier.PRINTED, "crash", number, end) if chain else None
     if _CRASH_START.search(text):
         for read in CRASHES:
@@ -156,20 +170,31 @@ def _read(texts: list[str], number: int) -> OutputError | None:
             return OutputError(crash[0], 0, Tier.PRINTED, tool, number, crash[1])
     end = number + 1
     if text.rstrip().endswith(":") and end < len(texts) and texts[end].strip():
+        if any(read_block(texts, end) is not None for _, read_block in BLOCKS):
+            return None
         end += 1  # the next line says which
     if (found := read_line(" ".join(texts[number:end]))) is not None:
         tool, what = found
-        return OutputError([LoggedException(what)], 0, Tier.PRINTED, tool, number, end)
+        chain = [LoggedException(what)]
+        if end < len(texts) and texts[end].startswith("Caused by: ") and (crash := read_frames(texts, end)) is not None:
+            chain, end = [*chain, *crash[0]], crash[1]
+        return OutputError(chain, 0, Tier.PRINTED, tool, number, end)
     return None
 
 
-def _add_notes(chain: list[LoggedException], texts: list[str], end: int) -> int:
-    """Take the lines between a traceback and the end of the output, where they are few, as the exception's notes."""
-    rest = [text for text in texts[end:] if text.strip()]
-    if not chain or not 0 < len(rest) <= _NOTES or any(is_hollow(text) or read_line(text) for text in rest):
-        return end
-    chain[0].text = "\n".join([chain[0].text, *rest])
-    return len(texts)
+def _add_notes(found: OutputError, lines: Sequence[OutputLine]) -> None:
+    """Take the few lines right behind a traceback that ends the output as the exception's notes."""
+    rest = [line for line in lines[found.last :] if line.text.strip()]
+    if not 0 < len(rest) <= _NOTES or rest[0] is not lines[found.last]:
+        return
+    headed = lines[found.last - 1].headed  # what is logged behind it is no note
+    texts = [line.text for line in rest]
+    if any(line.headed != headed for line in rest) or any(
+        is_hollow(text) or read_line(text) or _WARNING.match(text) for text in texts
+    ):
+        return
+    found.chain[0].text = "\n".join([found.chain[0].text, *texts])
+    found.last = len(lines)
 
 
 def _logged(line: OutputLine, number: int) -> OutputError | None:
@@ -190,16 +215,25 @@ def _logged(line: OutputLine, number: int) -> OutputError | None:
 
 
 def _last_line(lines: Sequence[OutputLine]) -> OutputError | None:
-    """Return the last line that says something: some programs print their error like any other line."""
+    """Return the last line that says something: some programs print their error like any other line.
+
+    Of the last few, one that complains goes before what a program says when it leaves.
+    """
     filled = [number for number, line in enumerate(lines) if line.text.strip()]
     follows = [number for number in filled if FOLLOWS.match(lines[number].text)]
     for number in range(len(lines) - 1, max(len(lines) - 60, -1), -1):
         text = lines[number].text.strip()
         if not is_hollow(text) and not is_about(text) and not FOLLOWS.match(text) and re.search(r"\w{3}", text):
-            found = _line_error(lines, number)
+            found = _line_error(lines, _last_complaint(lines, number))
             found.more = [lines[place].text.strip() for place in follows[-1:]]
             return found
     return _line_error(lines, [*filled, *follows][-1]) if filled else None
+
+
+def _last_complaint(lines: Sequence[OutputLine], last: int) -> int:
+    """Return the number of the last line that complains, among the last few; or `last`."""
+    few = [number for number in range(last, -1, -1) if lines[number].text.strip()][:_LEAVING]
+    return next((number for number in few if _COMPLAINT.search(lines[number].text)), last)
 
 
 def _line_error(lines: Sequence[OutputLine], number: int) -> OutputError:

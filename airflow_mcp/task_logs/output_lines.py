@@ -5,16 +5,15 @@ Only the last stretch of a log is kept, in bounded memory, and of what lies befo
 
 from __future__ import annotations
 
-import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import re2
 
 from airflow_mcp.task_logs.records import ERROR, INFO, LEVELS, WARNING, LogRecord, safe_text
+from airflow_mcp.task_logs.structured_lines import read_structured
 
 _LINES = 1_500  # of the last stretch
 _SIZE = 600_000  # characters of it
@@ -27,21 +26,21 @@ _MARK = re2.compile(
 )
 _ISO = r"\d{4}[-/]\d\d[-/]\d\d[T ,]{1,2}\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?"
 _TIME = re.compile(
-    rf"\[?(?:{_ISO}|\d\d/\d\d/\d\d \d\d:\d\d:\d\d|\d\d:\d\d:\d\d(?:[.,]\d+)?)\]?(?: - |: |[ ,|]+|$)"
+    rf"\[?(?:{_ISO}|\d\d/\d\d/\d\d \d\d:\d\d:\d\d|\d\d:\d\d:\d\d(?:[.,]\d+)?)\]?(?: - |: |[ \t,|]+|$)"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d (?:[\w.-]+ \w[\w.-]*(?:\[\d+\])?: )?"  # syslog
 )
 _KLOG = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [\w.-]+:\d+\] ")  # Kubernetes' own programs
 _WORD = "TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE|ALERT|EMERG"
 _LEVEL = re.compile(
-    rf"\[ *({_WORD}|error|warn|warning|info|fatal|debug) *\]:? *|({_WORD}) *(?:-|\|) +|({_WORD})(?: +(?=\S)|$)"
+    rf"\[ *({_WORD}|error|warn|warning|info|fatal|debug) *\]:? *|({_WORD}) *(?:-|\|) +|({_WORD})(?:[ \t]+(?=\S)|$)"
 )
+_SPRING = re.compile(rf"({_WORD}) +\d+ --- (?:\[[^\]]*\] ?)+\S+ *: ")
 _NAMED = re.compile(rf"({_WORD})(?::| (?=\d))")  # the level is a part of what a tool says
 _CLASS = re.compile(
     r"(?:[\w$.-]+\.)*[A-Z][\w$]*(?:\[[^\]]*\])?(?: \[[^\]]*\])?: (?=\S)"
 )  # the logger, as log4j puts it
 _LOGGER = re.compile(r"(?:(?:[a-z_]\w*\.)+\w+|__main__|root)(?::\d+)?(?: - | \| |: )")
 _CONTAINER = re.compile(rf"\[(?!(?i:{_WORD}|error|x|!|\*)\])[a-z][\w.-]{{0,60}}\](?: |$)|[\w.-]{{1,60}} +\| ")
-_LOGFMT = re.compile(r'(?:^|\s)(level|lvl|msg|message|err|error)=("(?:[^"\\]|\\.)*"|\S+)')
 _GROUP = re.compile(r"::group::(Pre|Post|Log)|::endgroup::")  # what Airflow says around a task
 # What Airflow and its operators write around a task: no output of any program. 2 and 3: taskinstance.py,
 # task_runner.py, local_task_job_runner.py, hooks/subprocess.py, python.py
@@ -52,6 +51,7 @@ _AIRFLOW = re.compile(
     r"|Exporting env vars|AIRFLOW_CTX_|Task instance is in|Current task name:|Previous state of|Dag name:|DAG bundles loaded"
     r"|Filling up the DagBag|Task exited with return code|\d+ downstream tasks scheduled|Changing .* pid|Task instance in"
     r"|Log message source details|Task instance .* state|Task failed with exception|Task finished|Pushing xcom"
+    r"|Building pod |(?:Skipping d|D)eleting pod|Pod (?:\S+ has phase|not yet)|Waiting for container|Starting docker container"
     r"|Found local files|\*\*\* |Sending Signals|Process psutil|Use 'print' or|Stats instance was created"
 )
 
@@ -65,6 +65,7 @@ class OutputLine:
     level: int = INFO
     chain_text: str = ""  # exceptions that the record carries beside its message (Airflow 3)
     printed: bool = False  # by the task's code or a command it ran, and not logged
+    headed: bool = False  # with a time or a level before it
 
 
 class OutputWindow:
@@ -121,8 +122,10 @@ def read_output(lines: Iterable[tuple[int, str]], read: Callable[[str], LogRecor
             bare, own = bare_line(text)
             if _AIRFLOW.match(bare):
                 continue
-            yield OutputLine(number, bare, own if printed else max(own, level), chain, printed)
-            chain = ""
+            headed = len(bare) < len(text.rstrip())
+            for part in bare.split("\n"):  # a structured line may hold a trace
+                yield OutputLine(number, part, own if printed else max(own, level), chain, printed, headed)
+                chain = ""
 
 
 def bare_line(text: str) -> tuple[str, int]:
@@ -139,6 +142,8 @@ def bare_line(text: str) -> tuple[str, int]:
             text, timed = text[match.end() :], True
         if klog := _KLOG.match(text):
             return text[klog.end() :], {"W": WARNING, "E": ERROR, "F": ERROR}.get(klog[1], INFO)
+        if spring := _SPRING.match(text):
+            return text[spring.end() :], LEVELS[spring[1].lower()]
         if named := _NAMED.match(text):
             level = max(level, LEVELS.get(named[1].lower(), INFO))
             break
@@ -151,44 +156,11 @@ def bare_line(text: str) -> tuple[str, int]:
             text = rest[logger.end() :] if logger and not _is_type(logger[0]) else rest
         if text == before:
             break
-    if text[:1] == "{":
-        return _from_json(text, level)
-    if "level=" in text or "lvl=" in text:
-        return _from_logfmt(text, level)
+    if (found := read_structured(text)) is not None:
+        return found[0], max(level, found[1])
     return text, level
 
 
 def _is_type(name: str) -> bool:
     """Whether this is an exception's type and no logger's name."""
     return name.rstrip(": ").endswith(("Error", "Exception", "Failure", "Fault"))
-
-
-def _from_json(text: str, level: int) -> tuple[str, int]:
-    """Read a program's own structured line: {"level": "error", "msg": ..., "error": ...}."""
-    try:
-        row: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return text, level
-    if isinstance(row, dict) and isinstance(inner := row.get("log"), dict):  # Airbyte
-        row = inner
-    if not isinstance(row, dict):
-        return text, level
-    fields = {str(key).lower(): value for key, value in row.items()}
-    named = next((str(fields[name]) for name in ("level", "severity", "lvl", "levelname") if name in fields), "")
-    said = [
-        str(fields[name])
-        for name in ("msg", "message", "event", "error", "err", "exception", "stack_trace")
-        if isinstance(fields.get(name), str) and fields[name]
-    ]
-    if not named or not said:
-        return text, level
-    return ": ".join(dict.fromkeys(said)), max(level, LEVELS.get(named.lower(), INFO))
-
-
-def _from_logfmt(text: str, level: int) -> tuple[str, int]:
-    fields = {match[1]: match[2].strip('"') for match in _LOGFMT.finditer(text)}
-    named = fields.get("level") or fields.get("lvl") or ""
-    said = [fields[name] for name in ("msg", "message", "err", "error") if name in fields]
-    if not named or not said:
-        return text, level
-    return ": ".join(said), max(level, LEVELS.get(named.lower(), INFO))

@@ -7,6 +7,7 @@ the boxes of rich.traceback (typer).
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -33,6 +34,7 @@ _MARGIN = re.compile(r"^\s*(?:\| ?|\+ (?=Exception Group))")
 _COUNTED = re.compile(r"and (\d+) more exceptions?$")
 _GOES_ON = re.compile(r"\s|LINE \d+:|DETAIL:|HINT:|CONTEXT:|\[SQL|\[parameters|\(Background on")
 _LONGEST_TEXT = 16_000  # characters of a message to which further lines are added
+_LAST_LINES = 20  # of it that are kept behind these
 _LONGEST_BLOCK = 5_000  # lines
 
 
@@ -44,14 +46,22 @@ class _Chain:
     now: LoggedException | None = None
     link: Link = "caused by"
     blank: bool = False  # the line before was blank
+    end: deque[str] = field(default_factory=lambda: deque[str](maxlen=_LAST_LINES))  # of a message that is too long
 
     def begin(self) -> LoggedException:
+        self.close()
         self.now = LoggedException(link=self.link)
         self.exceptions.append(self.now)
         self.link = "caused by"
         if len(self.exceptions) > MOST_LINKS:
             del self.exceptions[1]  # the root stays, and the last ones
         return self.now
+
+    def close(self) -> None:
+        """Put the end behind a message that was too long: some say there why."""
+        if self.end and self.exceptions:
+            self.exceptions[-1].text += "\n" + "\n".join(self.end)
+        self.end.clear()
 
     def take(self, line: str, *, bounded: bool) -> bool:
         """Whether the line belongs to the chain. `bounded`: whatever comes is more of the message."""
@@ -93,10 +103,13 @@ class _Chain:
             return bounded
         if len(now.text) < _LONGEST_TEXT:
             now.text += f"\n{line}" if follows or not bounded else f"\n\n{line}"
+        else:
+            self.end.append(line)
         return True
 
     def result(self) -> list[LoggedException]:
         """Return the chain, the raised exception first."""
+        self.close()
         chain = [exception for exception in reversed(self.exceptions) if exception.text]
         links: list[Link] = [exception.link for exception in chain]
         for exception, link in zip(chain[1:], links, strict=False):
@@ -138,6 +151,9 @@ def _read_plain(chain: _Chain, lines: Sequence[str], start: int, bounded: bool) 
         line = lines[number]
         if _GROUP_START.match(line) and (number == start or chain.now is None):
             number = _read_group(chain, lines, number)
+            continue
+        if number > start and TRACEBACK in line and (name := _NOTEBOOK.search(line[: line.index(TRACEBACK)])):
+            number = _read_notebook(chain, lines, number, name[1])
             continue
         if before and line.startswith(before):
             line = line[len(before) :]

@@ -35,12 +35,15 @@ _RUST_OLD = re.compile(r"'(.*)', (\S+:\d+:\d+)$")
 _RUST_END = re.compile(r"note: (?:run with|Some details)|stack backtrace:|\s+\d+: |thread '")
 _ANYHOW = re.compile(r"Caused by:$")
 _R = re.compile(r"Error(?: in (?P<call>.{1,200}?))? ?: ?(?P<message>.*)$")
+_R_WARNING = re.compile(r"(?:In addition: )?Warning message:")
+_R_CONNECTION = "cannot open the connection"  # and only a warning says which
 _R_CAUSE = re.compile(r"Caused by error(?: in .*)?:$")
 _RUBY = re.compile(r"(?P<place>\S+\.rb:\d+|-e:\d+)(?::in .+?)?: (?P<message>.*?) \((?P<kind>[A-Z]\w*(?:::\w+)*)\)$")
 _RUBY_FRAME = re.compile(r"\s+(?:\d+: )?from ")
 _PHP = re.compile(
     r"(?:PHP )?(?P<level>Fatal|Parse|Recoverable fatal) error:\s+(?P<message>.*?)(?: in (?P<place>\S+?(?::\d+| on line \d+)))?$"
 )
+_QUOTED = re.compile(r"LINE \d+: |\s*\^")  # by DBI, of a statement
 _PERL = re.compile(
     r"(?P<message>\S.*) at (?P<place>(?:\S+\.(?:pl|pm|t)|-e|\S*/\S+)) line \d+(?:, <\w+> line \d+|, near \".*)?\.?$"
 )
@@ -132,8 +135,14 @@ def read_rust(lines: Sequence[str], start: int) -> Crash | None:
             said.append(lines[number])
             number += 1
         return [LoggedException("panicked: " + "\n".join(said).strip())], number
-    if not line.startswith("Error: "):
+    if not line.startswith("Error:"):
         return None
+    if not line[6:].strip():  # eyre's numbered causes
+        exceptions, number = list[LoggedException](), start + 1
+        while number < len(lines) and (cause := re.match(r"\s+\d+: (\S.*)", lines[number])):
+            exceptions.append(LoggedException(cause[1]))
+            number += 1
+        return (exceptions, number) if exceptions else None
     number = start + 1
     while number < len(lines) and not lines[number].strip():
         number += 1
@@ -156,11 +165,20 @@ def read_r(lines: Sequence[str], start: int) -> Crash | None:
     while number < len(lines) and (not message or lines[number][:1] in ("!", " ")) and lines[number].strip():
         message = f"{message}\n{lines[number].lstrip('! ')}".strip()
         number += 1
+    if message == _R_CONNECTION:
+        message = "\n".join([message, *_warned(lines[number : number + 12])])
     exceptions = [LoggedException(f"Error: {message}")]
     while number + 1 < len(lines) and _R_CAUSE.match(lines[number]):
         exceptions.append(LoggedException(f"Error: {lines[number + 1].lstrip('! ')}"))
         number += 2
     return exceptions, number
+
+
+def _warned(lines: Sequence[str]) -> list[str]:
+    """Return what R's warning behind an error says, without its call."""
+    at = next((at for at, line in enumerate(lines) if _R_WARNING.match(line)), None)
+    rest = [line.strip() for line in lines[at + 1 :]] if at is not None else []
+    return [line for line in rest if line and not re.match(r"In .*:$", line)][:1]
 
 
 def read_ruby(lines: Sequence[str], start: int) -> Crash | None:
@@ -191,7 +209,12 @@ def read_php(lines: Sequence[str], start: int) -> Crash | None:
 
 
 def read_perl(lines: Sequence[str], start: int) -> Crash | None:
-    """Read Perl's "message at script.pl line 3."."""
+    """Read Perl's "message at script.pl line 3."; DBI's message may quote the statement on lines of its own."""
+    number = start
+    while number + 1 < len(lines) and _QUOTED.match(lines[number + 1]):
+        number += 1
+    if number > start and (end := _PERL.match(lines[number].strip())) is not None and "failed: " in lines[start]:
+        return [LoggedException("\n".join([lines[start], *lines[start + 1 : number], end["message"]]))], number + 1
     head = _PERL.match(lines[start])
     if head is None or is_hollow(head["message"]):
         return None

@@ -1,17 +1,14 @@
 """Errors as the tools print them that tasks run: shells, SQL clients, build tools, command lines of clouds.
 
-One table of single lines, each with its tool, and readers for what takes several lines. Text is that of the tools'
-current releases; only what is shown is kept, no line is explained.
+One table of single lines, each with its tool; what takes several lines is read in tool_blocks.py. Text is that of the
+tools' current releases; only what is shown is kept, no line is explained.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 
-from airflow_mcp.task_logs.exception_chain import LoggedException
 from airflow_mcp.task_logs.hollow import is_hollow
-from airflow_mcp.task_logs.runtimes import Crash
 
 _ERRNO = (  # what strerror(3) says
     "No such file or directory|Permission denied|No space left on device|Disk quota exceeded|Read-only file system|File exists"
@@ -53,6 +50,11 @@ LINE_ERRORS: tuple[tuple[str, str], ...] = (
     ("ssh", r"ssh: .+|Host key verification failed\.|.*Permission denied \((?:publickey|password|gssapi|keyboard).*\)\.?|kex_exchange_identification: .+"),
     ("rsync", r"rsync: .+"),
     ("terraform", r"Error: .+"),
+    ("jvm", r"#\s+(?P<what>There is insufficient memory .+|(?:SIG[A-Z]+|EXCEPTION_\w+|Internal Error|Out of Memory Error) \(.+)"),
+    ("flyway", r"Message {2,}: (?P<what>.+)"),
+    ("pdo", r"SQLSTATE\[\w+\].*"),
+    ("ruby", r"(?P<what>.+ \((?:[A-Z]\w*::)+[A-Z]\w*\))$"),
+    ("yarn", r"➤ YN(?!0000)\d{4}: [│┌└·] (?P<what>.*(?:[Ee]rror|[Ff]ail|[Ii]nvalid|not |n't |[Uu]nable).*)"),
     ("tsc", r"\S+\(\d+,\d+\): error \w+: .+|\S+:\d+:\d+ - error \w+: .+"),
     ("compiler", r"\S[^:]*:\d+(?::\d+)?: (?:fatal )?[Ee]rror:? .+|.*undefined reference to .+|ld: .+|\S+\.go:\d+:\d+: .+"),
     ("rustc", r"error(?:\[\w+\])?: (?!aborting due|could not compile).+"),
@@ -68,9 +70,10 @@ LINE_ERRORS: tuple[tuple[str, str], ...] = (
     ("shell", r"(?:\S*(?:sh|ksh|dash)|\S+\.\w+|\S*/\S+|main|environment): (?:-c: )?(?:line )?\d+: (?P<what>.+)"),
     ("shell", r".*: command not found(?:\.\.\.)?$|\S+: not found$|.*: unbound variable$|.*: parameter (?:null or )?not set$"),
     ("errno", rf".*(?:^|[:(] ?|\b)(?:{_ERRNO})(?:[.)!]| \(.*\)|, .*|: .*)?$"),
-    ("program", r"[\w./+-]+: (?:\([^)]*\) )?(?:fatal |runtime |internal |syntax )?(?:error|fatal|cannot|can't|could not|couldn't|unable to|failed to|failed|invalid|illegal|unknown|unrecognized|unrecognised|missing|no such|bad|not a|option|unexpected|undefined|refusing|access denied|permission denied|authentication failed|connection)\b.+"),
+    ("program", r"[\w./+-]+: (?:\([^)]*\) )?(?:fatal |runtime |internal |syntax )?(?:error|fatal|cannot|can't|could not|couldn't|unable to|failed to|failed|invalid|illegal|unknown|unrecognized|unrecognised|missing|no such|bad|not a|option|unexpected|undefined|refusing|access denied|permission denied|authentication failed|connection)\b.+"
+     r"|[A-Z][\w ]{0,40}: (?:Fatal )?[Ee]rror: .+"),
     ("exception", r"\[?(?:[\w$]+\.)*(?P<what>[A-Z][\w$]*(?:Error|Exception|Fault|Failure|Timeout|Interrupt|Rejection)(?: \[\w+\])?: .+?)(?:\] \{)?$"),
-    ("generic", r"(?:\S+ )?(?:Error|ERROR|error|Fatal|FATAL|fatal|PANIC|FATAL ERROR|Fatal error|Critical|CRITICAL|ERREUR|FEHLER)(?: \w+)?(?: \[\w+\])?: .+"),
+    ("generic", r"(?:\S+ |[A-Z][\w-]*(?: (?!no|after|last|on|with|without|from|of|previous|ignor)[\w-]+){1,2} )?(?:Error|ERROR|error|Fatal|FATAL|fatal|PANIC|FATAL ERROR|Fatal error|Critical|CRITICAL|ERREUR|FEHLER)(?: \w+)?(?: \[\w+\])?: .+"),
 )  # fmt: skip
 GENERIC = frozenset(("errno", "program", "exception", "generic", "terraform", "git"))  # that also others print
 # What tools say in summaries, which count only where no program says more.
@@ -92,7 +95,7 @@ FOLLOWS = re.compile(
             r"error Command failed with exit code|\s*ELIFECYCLE",
             r"exit status \d+|Execution halted|rsync error: |.*tar: (?:Exiting with failure|Error is not recoverable)|lost connection$",
             r"collect2: error:|error: (?:aborting due to|could not compile)|For more information about (?:this|an) error",
-            r"\[Help \d+\]|To see the full stack trace|Re-run Maven|After correcting|BUILD FAIL|FAILURE: Build failed|\* (?:Try|Get more help)",
+            r"➤ YN\d{4}: [│┌└·]  |\[Help \d+\]|To see the full stack trace|Re-run Maven|After correcting|BUILD FAIL|FAILURE: Build failed|\* (?:Try|Get more help)",
             r"BEGIN failed--compilation aborted|Execution of \S+ aborted due to|Node\.js v\d|Child returned status"
             r"|tar: Child returned status",
             r"(?:psql:\S*: )?ERROR:\s+current transaction is aborted",
@@ -108,7 +111,7 @@ _QUICK = re.compile(
     r"|unrecogni|missing|not (?:found|a |set|permitted|known|empty)|no (?:such|route|space|rule)|bad |unexpected|undefined"
     r"|exception|aborted|timed? ?out|unavailable|exceeded|oom|memory|credentials|verification|unbound|refusing|core dumped"
     r"|FEHLER|ssh|wget|rsync|kex_|connection|stale|broken|busy|exists|directory|too |unreachable|allocate|system|E   )"
-    r"|[A-Z]{2,3}\d?-\d|SQL|\d{6} \(|\*\* ?|Msg \d|:\[\d|:\d+:|ld:|psql|mysql|interrupt|Workflow|option|\(error\)|signal"
+    r"|[A-Z]{2,3}\d?-\d|SQL|\d{6} \(|\*\* ?|Msg \d|:\[\d|:\d+:|ld:|psql|mysql|interrupt|Workflow|SIG[A-Z]|SQLSTATE|option|\(error\)|signal"
 )
 
 
@@ -122,130 +125,3 @@ def read_line(line: str) -> tuple[str, str] | None:
             what = (match.groupdict().get("what") or text).strip()
             return (tool, what) if tool == "signal" or not is_hollow(what) else None
     return None
-
-
-_DBT = re.compile(
-    r"\s*(?P<what>(?:Database|Compilation|Runtime|Parsing|Dependency|Validation|Internal|Not Implemented|Semantic) Error)"
-    r"(?P<where>(?: in)? \w+ \S+(?: \(.*\))?)?$|\s*Failure in (?P<test>\w+ \S+(?: \(.*\))?)$"
-)
-_DBT_END = re.compile(r"\s*(?:compiled code at|compiled SQL at|See test failures|Done\. PASS|>? ?in macro|$)")
-_BOX = re.compile(r"\s*[│|] ?")
-_TERRAFORM = re.compile(r"\s*[│|] (Error: .+)|(Error: .+)")
-_TERRAFORM_PLACE = re.compile(r"with .*,$|on .+ line \d+.*|\d+: .*|in .*:$|This (?:is|may)")
-_POSTGRES = re.compile(r"(?:psql:\S*:\d+: )?(?P<level>ERROR|FATAL|PANIC):  (?P<what>.+)")
-_POSTGRES_MORE = re.compile(r"(?:DETAIL|HINT):\s+(.+)")
-_USAGE = re.compile(r"\s*[Uu]sage: ")
-_RICH_ERROR = re.compile(r"\s*╭─+ Error ─+╮")
-_GRADLE = re.compile(r"\* What went wrong:")
-_SQL_SERVER = re.compile(r"Msg \d+, Level \d+, State \d+")
-_CPP = re.compile(r"terminate called after throwing an instance of '(.+)'")
-
-
-def _read_dbt(lines: Sequence[str], start: int) -> Crash | None:
-    head = _DBT.match(lines[start])
-    if head is None:
-        return None
-    said: list[str] = []
-    number = start + 1
-    while number < len(lines) and len(said) < 12:
-        if _DBT_END.match(lines[number]) and (said or lines[number].strip()):
-            break
-        if lines[number].strip():
-            said.append(lines[number].strip())
-        number += 1
-    if not said:
-        return None
-    name = f"{head['what']}{head['where'] or ''}" if head["what"] else f"Failure in {head['test']}"
-    return [LoggedException(f"{name}: {' '.join(said)}")], number
-
-
-def _read_terraform(lines: Sequence[str], start: int) -> Crash | None:
-    head = _TERRAFORM.match(lines[start])
-    if head is None:
-        return None
-    boxed = head[1] is not None
-    summary, said, number, placed = (head[1] or head[2]).strip(), list[str](), start + 1, False
-    while number < min(len(lines), start + 40):
-        text = lines[number]
-        if boxed and (not _BOX.match(text) or _TERRAFORM.match(text)):
-            break
-        text = _BOX.sub("", text, count=1).strip() if boxed else text.strip()
-        placed = placed or re.match(r"on \S+ line \d+|with \S+,$", text) is not None
-        if not boxed and not placed and text and (number == start + 1 or len(said) > 4):
-            break
-        if text and not _TERRAFORM_PLACE.match(text):
-            said.append(text)
-        elif said and not text:
-            break
-        number += 1
-    if not boxed and not placed and not (start + 1 < len(lines) and not lines[start + 1].strip() and said):
-        return None
-    return [LoggedException(f"{summary}: {' '.join(said)}" if said else summary)], number
-
-
-def _read_postgres(lines: Sequence[str], start: int) -> Crash | None:
-    head = _POSTGRES.match(lines[start])
-    if head is None or FOLLOWS.match(lines[start]):
-        return None
-    said, number = [f"{head['level']}: {head['what']}"], start + 1
-    while number < min(len(lines), start + 8):
-        text = lines[number]
-        if more := _POSTGRES_MORE.match(text):
-            said.append(more[1])
-        elif not (re.match(r"LINE \d+:|CONTEXT:|STATEMENT:|LOCATION:", text) or not text.strip(" ^")):
-            break
-        number += 1
-    return [LoggedException("\n".join(said))], number
-
-
-def _read_usage(lines: Sequence[str], start: int) -> Crash | None:
-    """Read argparse's and click's usage, whose error stands behind it; in a box where rich prints it."""
-    if _RICH_ERROR.match(lines[start]):
-        said, number = list[str](), start + 1
-        while number < len(lines) and not lines[number].strip().startswith("╰"):
-            said.append(lines[number].strip().strip("│").strip())
-            number += 1
-        return ([LoggedException(f"Error: {' '.join(filter(None, said))}")], number + 1) if said else None
-    if not _USAGE.match(lines[start]):
-        return None
-    for number in range(start + 1, min(len(lines), start + 60)):
-        text = lines[number]
-        if _RICH_ERROR.match(text):
-            return None  # the box says it
-        if match := re.match(
-            r"\S+: error: .+|Error: .+|error: .+|flag provided but not defined: .+|unknown (?:flag|command).+", text
-        ):
-            return [LoggedException(match[0])], number + 1
-    return None
-
-
-def _read_gradle(lines: Sequence[str], start: int) -> Crash | None:
-    if not _GRADLE.match(lines[start].strip()):
-        return None
-    said, number = list[str](), start + 1
-    while number < len(lines) and lines[number].strip() and not lines[number].startswith("* "):
-        said.append(lines[number].strip().lstrip("> "))
-        number += 1
-    return ([LoggedException(text) for text in said if text][:6] or [LoggedException("?")], number) if said else None
-
-
-def _read_sql_server(lines: Sequence[str], start: int) -> Crash | None:
-    if not _SQL_SERVER.match(lines[start]) or start + 1 >= len(lines):
-        return None
-    return [LoggedException(f"{lines[start].split(',')[0]}: {lines[start + 1].strip()}")], start + 2
-
-
-def _read_cpp(lines: Sequence[str], start: int) -> Crash | None:
-    head = _CPP.match(lines[start])
-    if head is None:
-        return None
-    what = next(
-        (line.partition("what():")[2].strip() for line in lines[start + 1 : start + 3] if "what():" in line), ""
-    )
-    return [LoggedException(f"{head[1]}: {what}" if what else head[1])], start + (2 if what else 1)
-
-
-BLOCKS: tuple[tuple[str, Callable[[Sequence[str], int], Crash | None]], ...] = (
-    ("dbt", _read_dbt), ("usage", _read_usage), ("terraform", _read_terraform), ("psql", _read_postgres),
-    ("gradle", _read_gradle), ("sqlcmd", _read_sql_server), ("c++", _read_cpp),
-)  # fmt: skip

@@ -55,6 +55,7 @@ WRAPPERS = (
     _wrapper("ContainerInstances", "microsoft/azure/operators/container_instances.py", r"Container had a non-zero exit code, -?\d+"),
     _wrapper("WinRM", "microsoft/winrm/operators/winrm.py", r"Error running cmd: .*?, return code: -?\d+, error: (?:b''|$)"),
     _wrapper("Airbyte", "airbyte/operators/airbyte.py", r"Job [Ff]ailed:?(?:\s+.*)?$"),
+    _wrapper("Http", "http/hooks/http.py", r"\d{3}:[A-Z][\w -]*$"),
     _wrapper("Singularity, Nomad, Yandex", "their operators", r"(?:Singularity|Nomad|Yandex) .*? failed\.?"),
     _wrapper("Papermill, Jupyter", "nbclient's exceptions.py", r"An error occurred while executing the following cell:\s*-{10,}.*?-{10,}\s*"),
     _wrapper("Python", "Airflow 2's taskinstance.py", r"Task failed due to SystemExit\(.*\)$"),

@@ -158,7 +158,7 @@ async def _judge_schedule(question: Question, dag: Json) -> None:
         last = next(iter(seen.get("latest_run", ([], 0))[0]), None)
         question.findings.append(schedule_finding(dag, last, question.now, explained=question.is_explained))
         return
-    mine = ids if door.version >= (2, 9) else {}
+    mine = {"dag_ids": [question.dag_id]} if door.version >= (2, 9) else {}
     seen = await question.look(
         assets=door.rows("find_datasets" if question.is_old else "find_assets", **mine),
         asset_events=none_if_missing(door.rows("list_queued_asset_events", **ids)),  # 2.x: 404 for none

@@ -1,0 +1,160 @@
+"""Errors that tools print on several lines: dbt, usages, boxes, psql's and SQL Server's, Gradle, Spring, C++.
+
+Each reader takes lines and the number of one, and returns the chain with the line behind it, or None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from airflow_mcp.task_logs.exception_chain import LoggedException
+from airflow_mcp.task_logs.hollow import is_hollow
+from airflow_mcp.task_logs.runtimes import Crash
+from airflow_mcp.task_logs.tool_errors import FOLLOWS
+
+_DBT = re.compile(
+    r"\s*(?:[\w.]+: )?"
+    r"(?P<what>(?:Database|Compilation|Runtime|Parsing|Dependency|Validation|Internal|Not Implemented|Semantic) Error)"
+    r"(?P<where>(?: in)? \w+ \S+(?: \(.*\))?)?$|\s*Failure in (?P<test>\w+ \S+(?: \(.*\))?)$"
+)
+_DBT_END = re.compile(r"\s*(?:compiled code at|compiled SQL at|See test failures|Done\. PASS|>? ?in macro|$)")
+_BOX = re.compile(r"\s*[│|] ?")
+_TERRAFORM = re.compile(r"\s*[│|] (Error: .+)|(Error: .+)")
+_TERRAFORM_PLACE = re.compile(r"with .*,$|on .+ line \d+.*|\d+: .*|in .*:$|This (?:is|may)")
+_POSTGRES = re.compile(r"(?:psql:\S*:\d+: )?(?P<level>ERROR|FATAL|PANIC):  (?P<what>.+)")
+_POSTGRES_MORE = re.compile(r"(?:DETAIL|HINT):\s+(.+)")
+_USAGE = re.compile(r"\s*[Uu]sage: ")
+_SYNOPSIS = re.compile(r"\s*[Uu]sage: +\S+.*(?:[\[<]|--| -\w)")
+_RICH_ERROR = re.compile(r"\s*╭─+ Error ─+╮")
+_GRADLE = re.compile(r"\* What went wrong:")
+_SQL_SERVER = re.compile(r"Msg \d+, Level \d+, State \d+")
+_CPP = re.compile(r"terminate called after throwing an instance of '(.+)'")
+
+
+def _read_dbt(lines: Sequence[str], start: int) -> Crash | None:
+    head = _DBT.match(lines[start])
+    if head is None:
+        return None
+    said: list[str] = []
+    number = start + 1
+    while number < len(lines) and len(said) < 12:
+        if _DBT_END.match(lines[number]) and (said or lines[number].strip()):
+            break
+        if lines[number].strip():
+            said.append(lines[number].strip())
+        number += 1
+    if not said:
+        return None
+    name = f"{head['what']}{head['where'] or ''}" if head["what"] else f"Failure in {head['test']}"
+    return [LoggedException(f"{name}: {' '.join(said)}")], number
+
+
+def _read_terraform(lines: Sequence[str], start: int) -> Crash | None:
+    head = _TERRAFORM.match(lines[start])
+    if head is None:
+        return None
+    boxed = head[1] is not None
+    summary, said, number, placed = (head[1] or head[2]).strip(), list[str](), start + 1, False
+    while number < min(len(lines), start + 40):
+        text = lines[number]
+        if boxed and (not _BOX.match(text) or _TERRAFORM.match(text)):
+            break
+        text = _BOX.sub("", text, count=1).strip() if boxed else text.strip()
+        placed = placed or re.match(r"on \S+ line \d+|with \S+,$", text) is not None
+        if not boxed and not placed and text and (number == start + 1 or len(said) > 4):
+            break
+        if text and not _TERRAFORM_PLACE.match(text):
+            said.append(text)
+        elif said and not text:
+            break
+        number += 1
+    if not boxed and not placed and not (start + 1 < len(lines) and not lines[start + 1].strip() and said):
+        return None
+    return [LoggedException(f"{summary}: {' '.join(said)}" if said else summary)], number
+
+
+def _read_postgres(lines: Sequence[str], start: int) -> Crash | None:
+    head = _POSTGRES.match(lines[start])
+    if head is None or FOLLOWS.match(lines[start]):
+        return None
+    said, number = [f"{head['level']}: {head['what']}"], start + 1
+    while number < min(len(lines), start + 8):
+        text = lines[number]
+        if more := _POSTGRES_MORE.match(text):
+            said.append(more[1])
+        elif not (re.match(r"LINE \d+:|CONTEXT:|STATEMENT:|LOCATION:", text) or not text.strip(" ^")):
+            break
+        number += 1
+    return [LoggedException("\n".join(said))], number
+
+
+def _read_usage(lines: Sequence[str], start: int) -> Crash | None:
+    """Read argparse's and click's usage, whose error stands behind it; in a box where rich prints it."""
+    if _RICH_ERROR.match(lines[start]):
+        said, number = list[str](), start + 1
+        while number < len(lines) and not lines[number].strip().startswith("╰"):
+            said.append(lines[number].strip().strip("│").strip())
+            number += 1
+        return ([LoggedException(f"Error: {' '.join(filter(None, said))}")], number + 1) if said else None
+    if not _USAGE.match(lines[start]):
+        return None
+    before = next((line.strip() for line in reversed(lines[max(start - 2, 0) : start]) if line.strip()), "")
+    for number in range(start + 1, min(len(lines), start + 60)):
+        text = lines[number]
+        if _RICH_ERROR.match(text):
+            return None  # the box says it
+        if match := re.match(
+            r"\S+: error: .+|Error: .+|error: .+|flag provided but not defined: .+|unknown (?:flag|command).+", text
+        ):
+            return [LoggedException(match[0])], number + 1
+    if _SYNOPSIS.match(lines[start]) and before and not is_hollow(before):  # picocli, docopt and getopts say it first
+        return [LoggedException(before)], start + 1
+    return None
+
+
+def _read_spring(lines: Sequence[str], start: int) -> Crash | None:
+    """Read Spring Boot's report of a failed start: a description between two titles."""
+    if lines[start].strip() != "APPLICATION FAILED TO START":
+        return None
+    said: list[str] = []
+    for number in range(start + 1, min(len(lines), start + 40)):
+        text = lines[number].strip()
+        if text == "Action:":
+            return ([LoggedException(" ".join(said))], number + 1) if said else None
+        if re.search(r"\w", text) and text != "Description:":
+            said.append(text)
+    return None
+
+
+def _read_gradle(lines: Sequence[str], start: int) -> Crash | None:
+    if not _GRADLE.match(lines[start].strip()):
+        return None
+    said, number = list[str](), start + 1
+    while number < len(lines) and lines[number].strip() and not lines[number].startswith("* "):
+        said.append(lines[number].strip().lstrip("> "))
+        number += 1
+    return ([LoggedException(text) for text in said if text][:6] or [LoggedException("?")], number) if said else None
+
+
+def _read_sql_server(lines: Sequence[str], start: int) -> Crash | None:
+    if not _SQL_SERVER.match(lines[start]) or start + 1 >= len(lines):
+        return None
+    return [LoggedException(f"{lines[start].split(',')[0]}: {lines[start + 1].strip()}")], start + 2
+
+
+def _read_cpp(lines: Sequence[str], start: int) -> Crash | None:
+    head = _CPP.match(lines[start])
+    if head is None:
+        return None
+    what = next(
+        (line.partition("what():")[2].strip() for line in lines[start + 1 : start + 3] if "what():" in line), ""
+    )
+    return [LoggedException(f"{head[1]}: {what}" if what else head[1])], start + (2 if what else 1)
+
+
+BLOCKS: tuple[tuple[str, Callable[[Sequence[str], int], Crash | None]], ...] = (
+    ("dbt", _read_dbt), ("usage", _read_usage), ("terraform", _read_terraform), ("psql", _read_postgres),
+    ("gradle", _read_gradle), ("sqlcmd", _read_sql_server), ("c++", _read_cpp),
+    ("spring", _read_spring),
+)  # fmt: skip
