@@ -16,7 +16,13 @@ _SHOWN = 3  # occupants named
 CHANGED_DAYS = 30  # of the event log that are read for who changed a pool
 # Events about pools: of 3.x, of 2.x by its API and its UI, and of the command line.
 POOL_EVENTS = (
-    *(f"{kind}{name}" for kind in ("", "api.", "ui.") for name in ("patch_pool", "post_pool", "bulk_pools")),
+    "patch_pool",
+    "post_pool",
+    "bulk_pools",
+    "api.patch_pool",
+    "api.post_pool",
+    "ui.patch_pool",
+    "ui.post_pool",
     "cli_pool_set",
     "cli_pool_import",
 )
@@ -154,4 +160,4 @@ def describe_pool(pool: Json, changes: list[Json] | None, now: datetime) -> str:
 def _names(event: Json, name: str) -> bool:
     """Whether an event is about the pool of that name: a whole value of its extra, or a word of its command line."""
     text = str(event.get("extra") or "")
-    return any(f"{quote}{name}{quote}" in text for quote in ('"', "'")) or json.dumps(name) in text
+    return json.dumps(name) in text or repr(name) in text
