@@ -142,8 +142,8 @@ class Door:
     def _read(self, call: Call) -> Call:
         """The call with its arguments checked, and apart from them what only says how to answer or to confirm."""
         tool, arguments = call.tool, call.arguments
-        schema.validate(tool, arguments, self.catalog)
         require_sendable(tool, arguments, self.catalog)
+        schema.validate(tool, arguments, self.catalog)
         if call.changes:
             schema.refuse_masks(tool, arguments)
         arguments = schema.whole_numbers(tool, arguments, self.catalog)

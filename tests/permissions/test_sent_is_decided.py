@@ -147,7 +147,7 @@ GIVEN = {  # by an argument's name, or by how it is described
 }
 
 
-@st.workflow
+@st.composite
 def changing_calls(draw: st.DrawFn, tools: list[Tool] = CHANGING) -> tuple[Tool, Json]:
     """A changing tool with arguments that are mostly its own, some hard, now and then of a wrong kind or missing."""
     tool = draw(st.sampled_from(tools))
