@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.catalog.ids import MOST_WITHIN
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.schema import validated_schema
 
@@ -21,24 +22,26 @@ _ADDED = ("instance", "plan")  # arguments that the server adds to a tool's own 
 _OF_ANOTHER_TOOL = ("call_arguments", "inner_arguments")  # described so: the arguments of the tool that `tool` names
 
 
-def read_arguments(tool: Tool, arguments: Json, catalog: Catalog) -> Json:
+def read_arguments(tool: Tool, arguments: Json, catalog: Catalog, within: int = 0) -> Json:
     """Read every value as the type that the tool's schema asks for, as far as there is one reading.
 
-    What cannot be read stays as it was given.
+    What cannot be read stays as it was given. `within` counts the calls around it.
     """
     given = {name: value for name, value in arguments.items() if not (value is None and name in _ADDED)}
     values = read_value(validated_schema(tool, catalog), given)
     other = catalog.tools.get(named) if isinstance(named := values.get("tool"), str) else None
-    if other is None:
+    if other is None or within == MOST_WITHIN:
         return values
     for use in tool.entry.params:
         if use.described in _OF_ANOTHER_TOOL and isinstance(values.get(use.name), dict):
-            values[use.name] = read_arguments(other, values[use.name], catalog)
+            values[use.name] = read_arguments(other, values[use.name], catalog, within + 1)
     return values
 
 
 def read_value(schema: Json, value: Any) -> Any:
     """One value by its JSON Schema (draft 2020-12, the keywords type, anyOf, enum, items, properties, required)."""
+    if not schema:
+        return value
     kinds = _kinds(schema)
     if isinstance(value, str):
         return _read_text(schema, kinds, value)

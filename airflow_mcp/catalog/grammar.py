@@ -159,7 +159,9 @@ class Entry(Word):
     unless: dict[Generation, str] = {}  # a read that must find nothing first: that generation would overwrite
     look_up: LookUp | None = None  # with scope.dag = "look_up"
     read_back: ReadBack | str | None = None  # of a change; patch and bulk have theirs; a text says why nothing shows it
-    after: Literal["add_changes", "add_latest_runs"] | None = None  # what is added to it (operations/handlers.py)
+    after: Literal["add_changes", "add_existing_runs", "add_latest_runs"] | None = (
+        None  # what is added to its rows (operations/handlers.py)
+    )
     then: str | None = None  # answer with this read instead of the reply
     preview: Literal["flag", "read", "bulk", "itself"] | None = None  # how what a call touches is found out
     dry: str | None = None  # with preview = "flag": the operation that answers a dry run

@@ -6,27 +6,35 @@ Policy, plans and the audit trail so see what Airflow calls the object. An answe
 
 from __future__ import annotations
 
+import json
+from math import isfinite
 from typing import Any, cast
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.errors import InvalidArgumentsError
+from airflow_mcp.excerpt import show_id
 from airflow_mcp.redact import MASK, is_masked
 from airflow_mcp.text import escape, in_strings, unescape, unsendable
 
+MOST_WITHIN = 3  # calls about each other that are read
+_DEEPEST = 200  # lists and objects in each other, as in redact
 BULK_WORDS = frozenset({"create", "update", "delete"})
 
 
-def read_ids(tool: Tool, arguments: Json, catalog: Catalog) -> Json:
-    """The arguments with their ids as Airflow has them, those of a call about another call too."""
+def read_ids(tool: Tool, arguments: Json, catalog: Catalog, within: int = 0) -> Json:
+    """The arguments with their ids as Airflow has them, those of a call about another call too.
+
+    `within` counts the calls around it: one about many calls in each other means nothing.
+    """
     names = id_arguments(tool, catalog)
-    read = {name: in_strings(value, unescape) if name in names else value for name, value in arguments.items()}
+    read = {name: _read_id(value) if name in names else value for name, value in arguments.items()}
     if tool.entry.bulk:
         for word in BULK_WORDS & read.keys():
             read[word] = _of_entities(read[word], names)
     inner = catalog.tools.get(read["tool"]) if isinstance(read.get("tool"), str) else None
-    if inner and isinstance(read.get("arguments"), dict):
-        read["arguments"] = read_ids(inner, read["arguments"], catalog)
+    if inner and within < MOST_WITHIN and isinstance(read.get("arguments"), dict):
+        read["arguments"] = read_ids(inner, read["arguments"], catalog, within + 1)
     return read
 
 
@@ -47,9 +55,13 @@ def id_arguments(tool: Tool, catalog: Catalog) -> frozenset[str]:
 
 
 def require_sendable(tool: Tool, arguments: Json, catalog: Catalog) -> None:
-    """Refuse what no request can carry, and ids that are a mask. Raises InvalidArgumentsError."""
+    """Refuse what no request can carry, and ids that are a mask. Raises InvalidArgumentsError.
+
+    JSON has neither NaN nor infinities (RFC 8259, 6), though parsers take them; nesting may be limited (ibid., 9).
+    """
     for name, value in arguments.items():
-        in_strings(value, lambda text, name=name: _sendable(tool, name, text))
+        if wrong := _find_unsendable(value):
+            raise InvalidArgumentsError(f"{tool.name}: {show_id(name[:60])} holds {wrong}.")
     numbered = any(use.name == "asset_id" for use in tool.entry.params)
     for name in id_arguments(tool, catalog) & arguments.keys():
         if is_masked(arguments[name]):
@@ -60,17 +72,45 @@ def require_sendable(tool: Tool, arguments: Json, catalog: Catalog) -> None:
             )
 
 
-def _sendable(tool: Tool, name: str, text: str) -> str:
-    if sign := unsendable(text):
-        raise InvalidArgumentsError(f"{tool.name}: {name} holds {sign}, a character that cannot be sent to Airflow.")
-    return text
+def _find_unsendable(value: Any) -> str:
+    """What of a value cannot be sent, or "". Without recursion, since a caller decides how deep it is."""
+    level, depth = [value], 0
+    while level:
+        if depth > _DEEPEST:
+            return f"more than {_DEEPEST} lists and objects in each other, too many to be sent to Airflow"
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                if sign := unsendable(item):
+                    return f"{sign}, a character that cannot be sent to Airflow"
+            elif isinstance(item, float):
+                if not isfinite(item):
+                    return f"{json.dumps(item)}, a number that JSON does not have and Airflow cannot be sent"
+            elif isinstance(item, dict):
+                inner += cast(Json, item).keys()
+                inner += cast(Json, item).values()
+            elif isinstance(item, list):
+                inner += cast("list[Any]", item)
+        level, depth = inner, depth + 1
+    return ""
+
+
+def _read_id(value: Any) -> Any:
+    """An id, or a list of some; anything else is refused later."""
+    if isinstance(value, list):
+        return [unescape(item) if isinstance(item, str) else item for item in cast("list[Any]", value)]
+    return unescape(value) if isinstance(value, str) else value
 
 
 def _of_entities(value: Any, names: frozenset[str]) -> Any:
     """The entities of a bulk call with their ids read."""
     if isinstance(value, list):
-        return [_of_entities(item, names) for item in cast("list[Any]", value)]
+        return [_of_entity(item, names) for item in cast("list[Any]", value)]
+    return _of_entity(value, names)
+
+
+def _of_entity(value: Any, names: frozenset[str]) -> Any:
     if isinstance(value, dict):
         fields = cast(Json, value)
-        return {name: in_strings(item, unescape) if name in names else item for name, item in fields.items()}
+        return {name: _read_id(item) if name in names else item for name, item in fields.items()}
     return value

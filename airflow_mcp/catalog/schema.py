@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_mcp.catalog.grammar import SMALLEST_ANSWER, Json, Parameter
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _MAX_CHARS = {"type": "integer", "minimum": SMALLEST_ANSWER, "description": "Answer size in characters"}
 _FIELDS = {"type": "array", "items": {"type": "string"}, "description": "More fields; '*' for all"}
 _LINKS = {"type": "boolean", "description": "Add UI links"}
+_MOST_ITEMS = 10_000  # of a list among the arguments: each is validated, on the event loop
+_MOST_PROBLEMS = 3  # that a refusal of arguments tells
 _ZONED = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)")
 
 
@@ -81,14 +84,20 @@ def validate(tool: Tool, arguments: Json, catalog: Catalog, *, whole: bool = Tru
     """
     if tool.entry.access != "read" and isinstance(arguments.get("plan"), str):
         arguments = {name: value for name, value in arguments.items() if name != "plan"}  # confirm.py judges it
-    errors = _validator(tool, catalog).iter_errors(arguments)
-    problems = [_sentence(error, tool, catalog) for error in errors if whole or error.validator != "required"]
+    if long := [name for name, value in arguments.items() if isinstance(value, list) and len(value) > _MOST_ITEMS]:
+        raise InvalidArgumentsError(f"{tool.name}: {long[0][:60]} must have at most {_MOST_ITEMS} items.")
+    problems: list[str] = []
+    for error in _validator(tool, catalog).iter_errors(arguments):
+        if whole or error.validator != "required":
+            problems.append(_sentence(error, tool, catalog))
+        if len(problems) == _MOST_PROBLEMS:  # looking for more would cost what a caller decides
+            break
     problems += _naive_dates(tool, arguments, catalog)
     any_of = tool.entry.any_of
     if whole and any_of and not any(arguments.get(name) is not None for name in any_of):
         problems.append(f"give at least one of {', '.join(any_of)}")
     if problems:
-        raise InvalidArgumentsError(f"{tool.name}: {'; '.join(list(dict.fromkeys(problems))[:3])}.")
+        raise InvalidArgumentsError(f"{tool.name}: {'; '.join(list(dict.fromkeys(problems))[:_MOST_PROBLEMS])}.")
 
 
 def refuse_masks(tool: Tool, arguments: Json) -> None:
@@ -158,8 +167,8 @@ def _sentence(error: ValidationError, tool: Tool, catalog: Catalog) -> str:
             return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} required"
         case "additionalProperties":
             known = list(cast(Json, error.schema)["properties"])
-            unknown = [name for name in cast(Json, error.instance) if name not in known]
-            return "; ".join(_unknown_argument(name, known) for name in unknown)
+            unknown = (name for name in cast(Json, error.instance) if name not in known)
+            return "; ".join(_unknown_argument(name, known) for name in islice(unknown, _MOST_PROBLEMS))
         case "type":
             return f"{where} must be {_type_words(rule)}, not {given}"
         case "enum":

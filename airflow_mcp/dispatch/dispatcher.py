@@ -124,8 +124,8 @@ class Door:
                 never = decide_call(policy, one, meant, asker)
                 entry.rule, entry.effects = never.rule, effect_names(meant)
                 raise refusal(policy, one, never, asker)
-        schema.validate(tool, arguments, self.catalog)
         require_sendable(tool, arguments, self.catalog)
+        schema.validate(tool, arguments, self.catalog)
         if tool.entry.access != "read":
             schema.refuse_masks(tool, arguments)
             arguments = carry_out(tool, arguments)

@@ -145,7 +145,8 @@ class InnerDoor:
         step, decision = self._step(name, arguments)
         if step.entry.preview == "flag" and not step.entry.is_dry(arguments):
             await self._require_granted(step, arguments)
-        place = arguments.get("dag_id"), arguments.get("dag_run_id")
+        dag_run_id = arguments.get("dag_run_id")
+        place = arguments.get("dag_id"), None if dag_run_id == "~" else dag_run_id
         look_up = place not in self._found
         changes = step.entry.access != "read" and not step.entry.is_dry(arguments)
         try:

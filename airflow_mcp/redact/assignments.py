@@ -25,10 +25,11 @@ _CLOSE = re.compile(
 _SEPARATOR = re.compile(
     r"(?i)(?:[*_`]{1,3}|\s?\([^()\n]{0,40}\)|(?P<prompt>[ \t]+(?:again|for|of)\b[^\n:=]{0,60}(?:://[^\n:=]{0,80})?)"
     r"|[ \t]+(?:is|was)(?=:))?"
-    r"\s{0,16}(?P<sign>=>|->|:=|[+?|]{0,2}={1,2}|(?<!:):(?!:)|(?<=\w)::(?=[ \t])"
-    r"|%3d|%3a|\\u003[ad]|&\#(?:61|58);)(?:\*{1,2}(?!\*))?"
+    r"\s{0,16}(?P<sign>=>|->|→|:=|=:(?=[ \t])|[+?|]{0,2}={1,2}|(?<!:):(?!:)|(?<=\w)::(?=[ \t])|[：＝]"
+    r"|%(?:25)?3[da]|\\u003[ad]|&\#(?:61|58);)(?:\*{1,2}(?!\*))?"
 )
-_BLANK = re.compile(r"(?:[ \t]|\\\r?\n)*")
+_SIGNS = {"：": ":", "＝": "=", "→": "->"}  # the first two of East Asian keyboards
+_BLANK = re.compile(r"(?:[ \t\u00a0\u2000-\u200a\u202f\u3000]|\\\r?\n)*")
 _TAG = re.compile(r"(?:[&!][\w!./:-]*[ \t]+){1,3}")
 _EMPHASIS = re.compile(r"\*{1,2}[ \t]+(?=[^\s*])")
 _ESCAPED_BLOCK = re.compile(r"""[|>][+-]?\d?\\n[^"'\n]*""")
@@ -40,15 +41,18 @@ _STATEMENT = re.compile(r"\s*(?:async|def|class|if|elif|else|for|while|with|try|
 _DOCUMENTED = re.compile(r":(?:param|type|keyword|arg|raises?|var|ivar|cvar|attr)\b[^\n:]{0,60}$")
 _ASKED_FOR = re.compile(r"(?i)pass(?:word|phrase|code)$")
 _SET = re.compile(
-    r"(?i)(?:^|[\s;&|])(?:export|setenv|setx|env|arg|(?:variables|connections|config|configure) set)[ \t]+[\"']?$"
+    r"(?i)(?:^|[\s;&|])(?:export|setenv|setx|env|arg|set -[a-z]{1,3}|(?:variables|connections|config|configure) set)"
+    r"[ \t]+[\"']?$"
 )
+_OPTION_BEFORE = re.compile(r"(?:^|\s)(?:--?[A-Za-z][\w-]{0,30}|Environment|ENV|export|set)[ \t=]\Z")
+_INVALID = re.compile(r"\n {2}[^\n]{1,300}\[type=\w{1,64}, input_value=")  # of pydantic, below the name of a field
 _DUMPED = re.compile(r"(?:string|str)\(\d{1,9}\)[ \t]+")  # by PHP
 _FIRST_IN_LINE = re.compile(r"(?:^|\n|[\"']|- |\b(?:login|user)[ \t]+\S{1,128}\s)[ \t]*\Z")
-_CELL = re.compile(r"\|[ \t]*[`*]{0,2}\Z")
-_NEXT_CELL = re.compile(r"[`*]{0,2}[ \t]*\|[ \t]*[`*]{0,2}(?=[^\s|]+[ \t]*\|)")
+_CELL = re.compile(r"[|│┃][ \t]*[`*]{0,2}\Z")
+_NEXT_CELL = re.compile(r"[`*]{0,2}[ \t]*[|│┃][ \t]*[`*]{0,2}(?=[^\s|│┃]+[ \t]*[|│┃])")
 _LAST_IN_LINE = re.compile(r"[ \t]+(?=[^\s=:|\"'\\]{1,300}[ \t\r]*(?:\n|\Z|\\*[\"']))")
-_NO_WORD = re.compile(r"(?=[^\s\d]*\d)(?=[^\sA-Za-z]*[A-Za-z])[^\s|`\"'\\]{6,}")
-_SETTERS = ("export", "setenv", "setx", "env", "arg", " set")
+_NO_WORD = re.compile(r"(?=[^\s\d]*\d)(?=[^\sA-Za-z]*[A-Za-z])[^\s|│┃`\"'\\]{6,}")
+_SETTERS = ("export", "setenv", "setx", "env", "arg", " set", " -x", " -gx", " -ux", " -lx")
 _SQL = re.compile(r"(?:[Pp]ass(?:word|wd|phrase)|[Cc]redentials?|[Ss]ecret|pwd|[A-Z_]+)$")
 _SPACE_AND_QUOTE = re.compile(r"[ \t]{1,16}(?=\\{0,63}[\"'])")
 _SPACE_AND_VALUE = re.compile(r"(?:[ \t]|\\\r?\n|%20)+(?=[^\s=:|>])")
@@ -87,6 +91,9 @@ class Assignments:
             return
         if self._neighbours.read(start, end, after, name):
             return
+        if invalid := _INVALID.match(text, end):
+            self.operands.read(invalid.end(), "", prose=False)
+            return
         self._spaced(start, end, after, name)
 
     def read_masked_name(self, end: int) -> None:
@@ -119,7 +126,7 @@ class Assignments:
             return False
         if separator["prompt"] and not _ASKED_FOR.search(name):
             return False
-        sign = separator["sign"]
+        sign = _SIGNS.get(separator["sign"], separator["sign"])
         before = text[after : separator.start("sign")]
         if sign == "->" and before.startswith("("):  # what a function gives
             return True
@@ -138,8 +145,26 @@ class Assignments:
             self._below(start, position, sign, name)
             return True
         compared = sign == "==" and position > separator.end() and text[position] not in "'\""
+        if sign == "=" and not close and self._shell_word(start, position):
+            return True
         if not (self._header(position, name, close) or self._block(start, position, sign) or compared):
             self._tagged(position, name, sign)
+        return True
+
+    def _shell_word(self, start: int, position: int) -> bool:
+        """Mask the value of `-e "NAME=a value"` up to the quote that ends the word of the shell."""
+        text = self.scan.text
+        if text[start - 1 : start] not in ("'", '"') or not _OPTION_BEFORE.search(text, max(0, start - 48), start - 1):
+            return False
+        string = self.scan.values.quoted(start - 1)
+        if (
+            string is None
+            or string.end <= position
+            or string.after == string.end
+            or "\n" in text[position : string.end]
+        ):
+            return False
+        self.scan.mask(position, string.end)
         return True
 
     def _value_start(self, position: int, sign: str) -> int | None:
@@ -206,6 +231,9 @@ class Assignments:
         if sign in (":", "=", "=>") and text[value] in "\"'([{" and self._quoted_before(start):
             self.operands.read(value, name)
             return
+        if sign == "=" and value - text.rfind("\n", position, value) - 1 > self._indent(start):  # of an INI file
+            self.operands.read(value, name)
+            return
         line = text[text.rfind("\n", max(0, start - 256), start) + 1 : start]
         first = text.rfind("\n", position, value) + 1
         if sign == ":" and not _STATEMENT.match(line) and _ITEM.match(text, first):
@@ -248,5 +276,5 @@ class Assignments:
         value = _NEXT_CELL.match(text, after) or _LAST_IN_LINE.match(text, after)
         if value is None:
             return None
-        before = _CELL if "|" in value[0] else _FIRST_IN_LINE
+        before = _CELL if value[0].strip() else _FIRST_IN_LINE
         return value.end() if before.search(text[max(0, start - 160) : start]) else None

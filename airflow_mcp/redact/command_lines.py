@@ -19,7 +19,7 @@ class Option(NamedTuple):
 _GLUED_P = Option(("-p",), glued=True)
 _AFTER_P = Option(("-p",))
 _LOGIN_P = Option(("-p",), only_with="login")
-_AFTER_CAPITAL_P = Option(("-P",))
+_CAPITAL_P = Option(("-P",), glued=True)
 _USER = Option(("-u", "--user", "-U", "--proxy-user"), glued=True, user=":")
 
 # By the documentation of each command; `-p` of any other is a port, a path or a project.
@@ -30,11 +30,10 @@ COMMANDS: dict[str, Option] = {
     **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport"), _AFTER_P),
     **dict.fromkeys(("cqlsh", "beeline", "tabcmd", "rabbitmqadmin", "rabbitmqctl", "osql"), _AFTER_P),
     **dict.fromkeys(("docker", "podman", "nerdctl", "buildah", "skopeo", "helm", "oras"), _LOGIN_P),
-    **dict.fromkeys(("sqlcmd", "bcp", "tsql", "mosquitto_pub", "mosquitto_sub"), _AFTER_CAPITAL_P),
+    **dict.fromkeys(("sqlcmd", "bcp", "tsql", "mosquitto_pub", "mosquitto_sub", "zip", "unzip"), _CAPITAL_P),
     **dict.fromkeys(("ldapsearch", "ldapadd", "ldapmodify", "ldappasswd", "vsql"), Option(("-w",))),
     **dict.fromkeys(("plink", "pscp", "psftp", "nzsql"), Option(("-pw",))),
     **dict.fromkeys(("curl",), _USER),
-    "zip": Option(("-P",)),
     "7z": Option(("-p",), glued=True),
     "redis-cli": Option(("-a", "--pass")),
     "smbclient": Option(("-U", "--user"), user="%"),

@@ -13,6 +13,7 @@ _ABOUT = re.compile(r"(?i)auth|cred|token|scheme|header|method|realm|error|scope
 _SCHEME_NAME = re.compile(r"[A-Za-z][\w-]{0,63}[ \t]+(?=[^\s\"'\\,;]|\\\S)")
 _PARAMETER = re.compile(r"""[\w-]{1,64}\s?=\s?(?:\\*"[^"\n]*+"?|[^\s,"'\\]+)""")
 _NEXT_PARAMETER = re.compile(r"[ \t]*,[ \t]*(?=[\w-]{1,64}\s?=)")
+_QUOTED_COOKIE = re.compile(r"""[^\s=;,"']{1,128}=(?=")"[^"\n]{0,4096}+\"""")
 _NEXT_COOKIE = re.compile(r";[ \t]*(?=[^\s;,\"'])")
 _DIGEST = re.compile(r"(?i)[ \t]+(?=(?:username|response)\s?=)")
 
@@ -62,12 +63,17 @@ def authorization_end(values: Values, position: int) -> int:
 def cookie_end(values: Values, position: int) -> int:
     """Find the end of a Cookie header's value that is in no quotes: pairs with `;` between them."""
     text = values.text
-    end = values.unquoted(position)
+    end = _one_cookie_end(values, position)
     while following := _NEXT_COOKIE.match(text, end):
-        end = values.unquoted(following.end())
+        end = _one_cookie_end(values, following.end())
         if end == following.end():
             break
     return end
+
+
+def _one_cookie_end(values: Values, position: int) -> int:
+    quoted = _QUOTED_COOKIE.match(values.text, position)
+    return values.unquoted(quoted.end() if quoted else position)
 
 
 def _parameters_end(text: str, position: int) -> int:

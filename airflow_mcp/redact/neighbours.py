@@ -26,6 +26,7 @@ _VALUE_AHEAD = re.compile(rf"(?i)(?<![\w-]){_VALUE_KEY}{_SIGN}(?=\S)")
 _OBJECT_END = re.compile(r"[{}]|\n\s*-\s|>(?!-)|\n\s*\n")
 _PATH_BEFORE = re.compile(r"[\"'][\w./: -]{1,120}$")
 _FIRST_OF_PAIR = re.compile(r"""([\w.]?)([(\[{])\s*[rbuRBU]{0,2}$""")
+_SECOND_OF_CALL = re.compile(r"""set[a-z_]{0,16}\(\s{0,16}(?:[\w.]{1,64}|["'][\w./-]{1,64}["'])\s{0,9},\s{0,16}$""")
 _PAIR_COMMA = re.compile(r"""\s{0,16},\s{0,64}(?=[rbfuRBFU]{0,2}\\{0,63}["']|[\d({\[])""")
 _PAIR_END = re.compile(r"\s{0,16},?\s{0,16}[)\]}]")
 _ATTRIBUTE = r"""\s[\w:-]{1,64}\s?=\s?(?:"[^"<>\n]{0,99}"|'[^'<>\n]{0,99}')"""
@@ -83,8 +84,9 @@ class Neighbours:
             first = limit.end()
         for value in _VALUE_AHEAD.finditer(text, first, key):
             string = self.scan.values.quoted(value.end())
-            if string and string.end < key:
-                self.scan.mask(string.start, string.end)
+            start, end = (string.start, string.end) if string else (value.end(), self.scan.values.unquoted(value.end()))
+            if start < end < key and (string or "\n" in text[end:key]):
+                self.scan.mask(start, end)
                 return True
         return False
 
@@ -97,9 +99,12 @@ class Neighbours:
         while opening > 0 and text[opening - 1] == "\\":
             opening -= 1
         first = _FIRST_OF_PAIR.search(text, max(0, opening - 8), opening)
+        called = (first and first[1] and first[2] == "(") or _SECOND_OF_CALL.search(
+            text, max(0, opening - 160), opening
+        )
         comma = _PAIR_COMMA.match(text, after)
         option = text[start : start + 1] == "-"
-        if comma is None or not (option or first):
+        if comma is None or not (option or first or called):
             return False
         if not option and text[comma.end()] not in "0123456789({[":
             quote = re.compile(r"[rbfuRBFU]{0,2}").match(text, comma.end())
@@ -107,7 +112,6 @@ class Neighbours:
             if string is None:
                 return False
             content = text[string.start : min(string.end, string.start + 64)]
-            called = first and first[1] and first[2] == "("
             if not called and not _PAIR_END.match(text, string.after):
                 return False
             if content.replace("_", "").isalpha() and is_sensitive(content):

@@ -22,6 +22,8 @@ _OPTION = re.compile(r"--?[A-Za-z][\w.-]{0,99}")
 _SHORT_OPTION = re.compile(r"--.*|-\w?")
 _NAME = re.compile(r"[\w./:-]{1,120}(?: [\w.-]{1,32}){0,2}")
 _FRAGMENT = re.compile(r"""\{\s{0,99}"|\[\s{0,99}["{\[]""")
+_KEY_TYPES = ("RSA", "EC", "OKP", "oct")  # of JSON Web Keys, whose parts that are private follow (RFC 7518, 6)
+_PRIVATE_PARTS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 _MOST_READ = 8  # times the length of a text that is read in search of JSON in it
 # A mask as redaction leaves it: alone, or as a value in running text, an address or a connection string.
 _MASKED = re.compile(r"(?:^|[=:/\"'\s])\*{3}(?=$|[@\s\"',;&)\]}])")
@@ -46,6 +48,8 @@ def _redact(value: Any, name: str, depth: int) -> Any:
     if isinstance(value, dict):
         if value.get("kind") == "Secret":  # of Kubernetes, whatever the keys are called
             value = {key: mask_values(item) if key in ("data", "stringData") else item for key, item in value.items()}
+        if value.get("kty") in _KEY_TYPES:
+            value = {key: mask_values(item) if key in _PRIVATE_PARTS else item for key, item in value.items()}
         beside = _named_secret(value)
         masked: dict[str, Any] = {}
         for key, item in value.items():

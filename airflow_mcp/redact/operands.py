@@ -51,6 +51,7 @@ _JOIN = re.compile(
     r"(?:[ \t]|\\\n)*(?P<operator>\+|->|\bor\b|\|\||\?\?|\.(?=\s?[\"'])|&|\bif\b[^\n\"']{0,99}\belse\b)?\s{0,99}"
     r"(?=[rbfuRBFU]{0,2}(?P<token>\\{0,63}[\"']))"
 )
+_SHELL_STRING = re.compile(r"(?:\"\w[^\"\n]{0,256}\"|'\w[^'\n]{0,256}')(?=[\s;&|)]|$)")
 _TYPE = re.compile(
     r"(?:(?:typing|t)\.)?(?:str|bytes|int|bool|float|dict|list|tuple|set|Any|Optional|Union|Literal|Annotated|SecretStr|String|string"
     r"|Sequence|Iterable|Mapping|Callable|ArgNotSet|object|type)(?![\w-])(?:\[[^\n=]{0,160}?\](?=[\s,)=|]|$))?"
@@ -62,6 +63,7 @@ _PROSE = re.compile(
     r"[,.:;]?(?=\s|$)"
 )
 _SECURE_STRING = re.compile(r"(?i)ConvertTo-SecureString\s{1,9}(?:-String\s{1,9})?(?=[\"'])")  # of PowerShell
+_HERE_DOCUMENT = re.compile(r"<<[-~]?[\"']?([A-Za-z_]{1,16})[\"']?[^\n]{0,99}\n")
 _VISIBLE = re.compile(r"[^\s\\]")
 
 
@@ -83,16 +85,26 @@ class Operands:
         while True:
             self.scan.position = max(self.scan.position, end)
             join = _JOIN.match(text, end)
-            if join is None or (join["operator"] is None and (join["token"] != token or join.end() == end)):
+            if join is None or (join["operator"] is None and not self._goes_on(join, token, end)):
                 return True
             following, token = self._operand(join.end(), name, prose)
             if following is None:
                 return True
             end = following
 
+    def _goes_on(self, join: re.Match[str], token: str, end: int) -> bool:
+        """Decide whether a string follows that belongs to the value: behind a blank, or as in a shell `'a'"b"`."""
+        if join.end() > end:
+            return join["token"] == token
+        return join["token"] != token and _SHELL_STRING.match(self.scan.text, join.end()) is not None
+
     def _operand(self, position: int, name: str, prose: bool) -> tuple[int | None, str]:
         """Mask one operand; give its end (None where there is none) and the quotes that it stands in."""
         scan, values, text = self.scan, self.scan.values, self.scan.text
+        document = _HERE_DOCUMENT.match(text, position)
+        if document and (end := values.here_document(document[1], document.end())) is not None:
+            scan.mask(document.end(), end)
+            return end, ""
         if command := _SECURE_STRING.match(text, position):
             position = command.end()
         prefix = _PREFIX.match(text, position)

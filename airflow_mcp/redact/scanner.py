@@ -13,6 +13,7 @@ import re2
 from airflow_mcp.redact.assignments import Assignments
 from airflow_mcp.redact.command_lines import COMMANDS, find_passwords
 from airflow_mcp.redact.headers import scheme_token
+from airflow_mcp.redact.kubernetes import KUBERNETES_KIND, Manifests
 from airflow_mcp.redact.names import ANCHORS, MASK, fold_case
 from airflow_mcp.redact.operands import Operands
 from airflow_mcp.redact.scan import Scan
@@ -20,8 +21,10 @@ from airflow_mcp.redact.token_forms import TOKEN_FORMS
 from airflow_mcp.redact.userinfo import Userinfo
 
 _SCHEMES = ("bearer", "basic", "negotiate", "digest", "ntlm")
-_ADDRESS, _ENCODED_ADDRESS = "://", "%3a%2f%2f"
-_KEY_BLOCKS = ("---begin ", "--- begin ")
+_ADDRESS = "://"
+_ESCAPED_ADDRESS = r":\\{1,16}/\\{1,16}/"  # in JSON whose writer escapes slashes, and JSON in it
+_ENCODED_ADDRESSES = ("%3a%2f%2f", "%3a//")
+_KEY_BLOCKS = ("---begin ", "--- begin ", "---begin%20", "---begin+")
 _PUTTY = "private-lines:"
 _IDENTIFIED = "identified "
 # Literals of what takes a secret by its place, and what stands between each and the secret.
@@ -29,15 +32,20 @@ _BY_PLACE = {
     "to-securestring ": re.compile(r"(?i)(?:-string\s{1,9})?(?=[\"'])"),
     "from-literal=": re.compile(r"[\"']?[\w.-]{1,128}="),
     "oracle:thin:": re.compile(r"[\w$#]{1,64}/(?=[^\s/@]{1,128}@)"),
+    "<cookie ": re.compile(r"[\w.-]{1,64}="),  # as Python's cookie jars print one
+    "connect ": re.compile(r"[\w$#]{1,64}/(?=[^\s/@]{1,128}@)"),
     "sqlplus ": re.compile(r"(?:-\w+\s{1,9}){0,3}[\w$#]{1,64}/(?=[^\s/@]{1,128}@)"),
 }
+_LITERALS = (_ADDRESS, *_ENCODED_ADDRESSES, MASK, *_KEY_BLOCKS, _PUTTY, _IDENTIFIED, KUBERNETES_KIND, *_BY_PLACE)
 _PLACES = "|".join(
-    [re.escape(one) for one in (_ADDRESS, _ENCODED_ADDRESS, MASK, *_KEY_BLOCKS, _PUTTY, _IDENTIFIED, *_BY_PLACE)]
+    [re.escape(one) for one in _LITERALS]
     + [re.escape(one) for one in sorted((*_SCHEMES, *COMMANDS, *TOKEN_FORMS), key=len, reverse=True)]
-    + list(ANCHORS)
+    + [_ESCAPED_ADDRESS, *ANCHORS]
 )
-_BEGIN = re.compile(r"-* ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{0,5}")
-_END = re.compile(r"-{3,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{0,5}")
+_SPACE = "(?:[ +]|%20)"
+_KEY = f"{_SPACE}(?:[A-Z0-9 +]|%20){{0,40}}PRIVATE{_SPACE}KEY(?:{_SPACE}BLOCK)?{_SPACE}?-{{0,5}}"
+_BEGIN = re.compile(f"-*{_SPACE}?BEGIN{_KEY}")
+_END = re.compile(f"-{{3,5}}{_SPACE}?END{_KEY}")
 _PUTTY_END = re.compile(r"Private-MAC:[^\n\\\"]*")
 _IDENTIFIED_BY = re.compile(r"(?i)(?:with\s+[\w'\"]{1,64}\s+)?(?:by|as)\s+(?:(?:password|values)\s+)?")
 _ROUNDS = 4  # what stands behind a mask is masked in the first call as in the second
@@ -78,6 +86,7 @@ class _Scanner:
         self.scan = Scan(text)
         self._assignments = Assignments(self.scan)
         self._userinfo = Userinfo(self.scan, mask_text)
+        self._manifests = Manifests(self.scan)
         self._command_end = 0
         self._failed: dict[int, int] = {}  # by form of token: up to here no word is one
 
@@ -91,14 +100,16 @@ class _Scanner:
 
     def _read(self, start: int, end: int, literal: str) -> None:
         scan = self.scan
-        if literal == _ADDRESS:
+        if literal == _ADDRESS or literal.startswith(":\\"):
             self._userinfo.read(start, end)
-        elif literal == _ENCODED_ADDRESS:
+        elif literal in _ENCODED_ADDRESSES:
             self._userinfo.read_encoded(end)
         elif literal == MASK:
             self._assignments.read_masked_name(end)
         elif literal in _KEY_BLOCKS or literal == _PUTTY:
             self._key_block(start)
+        elif literal == KUBERNETES_KIND:
+            self._manifests.read(start)
         elif literal == _IDENTIFIED:
             if match := _IDENTIFIED_BY.match(scan.text, end):
                 Operands(scan).read(match.end(), "", prose=False)

@@ -17,6 +17,7 @@ _NO_SECRET_USER = frozenset(("git", "hdfs"))
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}$")
 _PORT = re.compile(r"\d{1,5}[/?#]")
 _DELIMITER = re.compile(r"[:/?#]")
+_NO_PASSWORD = frozenset(("", "x-oauth-basic"))  # behind a token that stands where a user does
 _SPACE = re.compile(r"\s|$")
 _PLACEHOLDER = re.compile(r"\$?\{[A-Za-z_][\w.]*\}|\{\{[^{}\"']{1,99}\}\}|<[a-z _-]{1,40}>|%\(\w+\)s")
 _ENCODED = re.compile(r"(?i)[\w.+-]{0,128}%3a([^\s\"'&]{1,256})%40")
@@ -49,7 +50,7 @@ class Userinfo:
             if kind in _HOST_FIRST and _PORT.match(text, colon + 1):
                 return
             user = text[end:colon]
-            if self._mask_text(user) != user:
+            if _is_token(user, text[colon + 1 : at], kind) or self._mask_text(user) != user:
                 self.scan.mask(end, colon)
             self._mask(colon + 1, at)
         elif kind not in _CONTAINER_FIRST:
@@ -85,3 +86,8 @@ class Userinfo:
         at = text.rfind("@", position, limit)
         self._limits[quote] = limit, at
         return at
+
+
+def _is_token(user: str, password: str, kind: str) -> bool:
+    """Decide whether an address of HTTP has a token alone, with nothing to be told by as its password."""
+    return kind in ("http", "https") and password in _NO_PASSWORD and user not in _NO_SECRET_USER

@@ -226,6 +226,15 @@ class Values:
                 break
         return end
 
+    def here_document(self, word: str, position: int) -> int | None:
+        """Find the line that ends a document of a shell; None where there is none, or too many have none."""
+        if self._unclosed > _MOST_UNCLOSED:
+            return None
+        end = self.text.find(f"\n{word}", position - 1)
+        if end < 0:
+            self._unclosed += 1
+        return None if end < 0 else max(end, position)
+
     def find(self, literal: str, position: int) -> int:
         """Find a literal from here on, and search for it no more once it does not come."""
         if literal in self._absent:

@@ -127,7 +127,8 @@ async def _dates(door: InnerDoor, arguments: Json) -> list[Json]:
 async def _start_backfill(door: InnerDoor, arguments: Json) -> Json:
     made = await door.one("post_backfill", **_backfill(arguments))
     shows = next_call("list_dag_runs", "shows its runs, named backfill__<date>", dag_id=made["dag_id"])
-    return {"done": True, "affected": len(door.granted), "backfill_id": made.get("id"), "next": [shows]}
+    waits = [next_call("wait_for_backfill", "waits until they end", backfill_id=made["id"])] if made.get("id") else []
+    return {"done": True, "affected": len(door.granted), "backfill_id": made.get("id"), "next": [*waits, shows]}
 
 
 def _backfill(arguments: Json) -> Json:

@@ -164,6 +164,15 @@ def create_backfill(site: Site) -> None:
         assert (held["dag_id"], held["max_active_runs"], held["is_paused"]) == ("grouped", 1, False)
         assert list(backfilled(site).values()) == ["queued", "queued"]
         assert "(409)" in site.admin.refusal("create_backfill", **wanted, dry_run=False)
+        again = site.admin.ask("create_backfill", **wanted, reprocess_behavior="completed")
+        assert again["rows"] == []
+        assert "Dates whose runs stay as they are: 2" in again["hint"]
+        assert "never one in flight" in again["hint"]
+        site.change("PUT", f"/backfills/{answer['id']}/cancel")  # which fails the runs that are queued
+        assert site.admin.rows("create_backfill", **wanted) == []
+        shown = site.admin.rows("create_backfill", **wanted, reprocess_behavior="failed")
+        assert {(row["state"], row["then"]) for row in shown} == {("failed", "cleared, runs again")}
+        assert {row["dag_run_id"] for row in shown} == backfilled(site).keys()
     finally:
         end_backfill(site, answer["id"])
 

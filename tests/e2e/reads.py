@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .harness import ODD_RUNS, OK_RUNS, Json, Row, Site, calls_of, lacks, rows_of
+from .passing import made
 
 UNICODE = {"city": "Zürich", "rocket": "🚀", "amount": 12.5, "nested": {"ключ": [1, None, True]}}
 PRODUCED: Json = {"dag_id": "ok", "dag_run_id": "ok-1", "task_id": "produce"}
@@ -20,6 +21,13 @@ def list_dags(site: Site) -> None:
     resting = {row["dag_id"] for row in site.admin.rows("list_dags", paused=True)}
     assert {"still", "params"} <= resting
     assert "ok" not in resting
+    with_runs = {row["dag_id"]: row for row in site.admin.rows("list_dags", latest_run=True)}
+    order = "-execution_date" if site.is_old else "-run_after"
+    held = site.held(f"/dags/ok/dagRuns?limit=1&order_by={order}")["dag_runs"][0]
+    assert with_runs["ok"]["latest_run_state"] == held["state"]
+    assert with_runs["ok"]["latest_run_at"][:19] == held["start_date"][:19]
+    assert (with_runs["ok"].get("latest_run_seconds") is None) == (held["end_date"] is None)
+    assert with_runs["rows_quiet_a"].get("latest_run_state") is None
 
 
 def get_dag(site: Site) -> None:
@@ -58,6 +66,12 @@ def get_dag_overview(site: Site) -> None:
     ok = site.admin.ask("get_dag_overview", dag_id="ok")
     assert (ok["owners"], sorted(ok["tags"]), ok["is_paused"]) == (["bakery"], ["e2e", "good"], False)
     assert "not_seen" not in ok
+    made(site)
+    source = site.admin.ask("get_dag_overview", dag_id="rows_source")
+    ways = {tuple(link.get(key) for key in ("from", "asset", "dag")): link for link in source["downstream"]}
+    assert ways[None, "x-rows://loaf", None]["starts"] == ["rows_eater"]
+    assert ways["rows_eater", "x-rows://crumbs", None]["starts"] == ["rows_bird"]
+    assert ways[None, None, "grouped"]["by_task"] == "tell"
 
 
 def resolve_url(site: Site) -> None:
@@ -207,6 +221,16 @@ def list_event_logs(site: Site) -> None:
     assert {row["owner"] for row in logs} == {"admin"}
     fine = site.admin.rows("list_event_logs", included_events=[event, "no_such_event"], excluded_events=["running"])
     assert {row["event"] for row in fine} == {event}
+    for pausing in (False, True):
+        site.change("PATCH", "/dags/rows_quiet_a", {"is_paused": pausing})
+    told = [row["change"] for row in site.admin.rows("list_event_logs", dag_id="rows_quiet_a", limit=2)]
+    assert told == ["is_paused: false -> true", "is_paused: false"]
+    site.change("POST", "/pools", {"name": "briefly", "slots": 1, "include_deferred": False})
+    site.change("PATCH", "/pools/briefly?update_mask=slots", {"slots": 2, "name": "briefly", "include_deferred": False})
+    site.change("DELETE", "/pools/briefly")
+    event = "api.patch_pool" if site.is_old else "patch_pool"
+    told = site.admin.rows("list_event_logs", event=event, limit=1)[0]["change"]
+    assert told == "pool_name: briefly, slots: 2"
 
 
 def list_import_errors(site: Site) -> None:

@@ -139,6 +139,21 @@ def list_backfills(site: Site) -> None:
 
 
 @newer("3.0", backfill_id=1)
+def wait_for_backfill(site: Site) -> None:
+    with passing_backfill(site, "2026-03-08T00:00:00Z") as backfill_id:
+        answer = site.admin.ask("wait_for_backfill", backfill_id=backfill_id)
+        assert (answer["finished"], answer["runs"]) == (False, {"queued": 1})
+        assert "The DAG is paused" in answer["hint"]
+        site.change("PUT", f"/backfills/{backfill_id}/pause")
+        assert "The backfill is paused" in site.admin.ask("wait_for_backfill", backfill_id=backfill_id)["hint"]
+        site.change("PUT", f"/backfills/{backfill_id}/cancel")
+        answer = site.admin.ask("wait_for_backfill", backfill_id=backfill_id)
+        assert (answer["finished"], answer["runs"]) == (True, {"failed": 1})
+        assert answer["failed_runs"] == ["backfill__2026-03-08T00:00:00+00:00"]
+    assert "(404)" in site.admin.refusal("wait_for_backfill", backfill_id=2_000_000_000)
+
+
+@newer("3.0", backfill_id=1)
 def get_backfill(site: Site) -> None:
     with passing_backfill(site, "2026-03-02T00:00:00Z") as backfill_id:
         backfill = site.admin.ask("get_backfill", backfill_id=backfill_id)
@@ -195,6 +210,7 @@ READS: dict[str, Row] = {
         list_extra_links,
         list_backfills,
         get_backfill,
+        wait_for_backfill,
         list_hitl_details,
         get_hitl_detail,
         get_hitl_detail_try,

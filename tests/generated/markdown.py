@@ -125,7 +125,7 @@ def _tool(tool: Tool, catalog: Catalog, official: str) -> str:
     if entry.record:
         record = catalog.records[entry.record]
         shown = "fields" in schema["properties"]
-        record = widen(record, HANDLERS[entry.after]) if entry.after else record
+        record = widen(record, HANDLERS[entry.after]) if entry.after and entry.rows else record
         parts.append(_answer(entry.record, record, is_list=entry.rows is not None, takes_fields=shown))
     return "\n\n".join(parts) + "\n"
 

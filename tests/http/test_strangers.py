@@ -35,6 +35,11 @@ def test_a_page_from_elsewhere_is_refused_in_words(server: Served, origin: str) 
     assert "AIRFLOW_MCP_HTTP_ALLOWED_ORIGINS" in answer.json()["error"]
 
 
+def test_of_several_origins_each_must_be_one_that_is_accepted(server: Served) -> None:
+    origins = [*ACCEPT.items(), ("Origin", "http://localhost"), ("Origin", "https://evil.example")]
+    assert server.request("POST", "/mcp", json=PING, headers=origins).status_code == 403
+
+
 def test_the_operator_is_told_of_each_kind_of_refusal_once_a_minute(airflow: FakeAirflow, tmp_path: Path) -> None:
     with serving(airflow, tmp_path) as served:
         for _ in range(3):

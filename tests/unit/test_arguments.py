@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 import pytest
 
 from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.errors import InvalidArgumentsError
 from tests.unit.assistant import ERAS, GENERATIONS, assistant
 from tests.unit.fake_airflow import FakeAirflow
 
@@ -153,3 +157,50 @@ async def test_a_map_index_makes_the_path_of_a_mapped_task_instance(version: str
 @pytest.mark.parametrize("tool", [tool.name for tool in READS])
 async def test_no_read_takes_an_argument_nobody_described(tool: str) -> None:
     assert "unknown argument 'qqqqqq'" in await refusal(tool, {"qqqqqq": True})
+
+
+UNSENDABLE = {
+    "NaN": (math.nan, "NaN, a number that JSON does not have"),
+    "infinity": ({"a": [math.inf]}, "Infinity, a number that JSON does not have"),
+    "minus infinity": ([-math.inf], "-Infinity, a number that JSON does not have"),
+    "depth of objects": (json.loads('{"a":' * 900 + "1" + "}" * 900), "more than 200 lists and objects in each other"),
+    "depth of lists": (json.loads("[" * 900 + "]" * 900), "more than 200 lists and objects in each other"),
+    "half of a pair in a key": ({"a": {"\ud800": 1}}, "\\u{D800}, a character that cannot be sent"),
+    "NUL": ({"a": ["x\x00"]}, "\\u{0}, a character that cannot be sent"),
+}
+
+
+@pytest.mark.parametrize("what", UNSENDABLE)
+@pytest.mark.parametrize(
+    ("tool", "around"),
+    [
+        ("trigger_dag_run", lambda value: {"dag_id": "etl", "conf": {"x": value}}),
+        ("create_variable", lambda value: {"variable_key": "k", "value": value}),
+        ("bulk_variables", lambda value: {"create": [{"variable_key": "k", "value": value}]}),
+        ("create_connection", lambda value: {"connection_id": "c", "conn_type": "http", "extra": {"x": value}}),
+        ("get_dag", lambda value: {"dag_id": value}),
+        ("get_dag", lambda value: {"dag_id": "etl", "fields": value}),
+        ("call_changing_tool", lambda one: {"tool": "trigger_dag_run", "arguments": {"dag_id": "etl", "conf": one}}),
+        ("explain_permission", lambda value: {"tool": "trigger_dag_run", "arguments": {"conf": value}}),
+    ],
+)  # fmt: skip
+async def test_what_no_request_can_carry_is_refused_in_a_sentence(what: str, tool: str, around: Any) -> None:
+    """Straight into the server: a client in Python cannot send what parsers of JSON elsewhere let through."""
+    value, words = UNSENDABLE[what]
+    airflow = FakeAirflow()
+    async with assistant(airflow, allow=("*",)) as someone:
+        assert someone.instances is not None
+        with pytest.raises(InvalidArgumentsError) as caught:
+            await someone.instances.call(tool, around(value), Caller())
+    assert words in str(caught.value)
+    assert airflow.seen == []
+
+
+async def test_calls_about_each_other_without_end_are_refused_in_a_sentence() -> None:
+    call: Any = {"tool": "get_dag", "arguments": {}}
+    for _ in range(400):
+        call = {"tool": "explain_permission", "arguments": call}
+    async with assistant(FakeAirflow()) as someone:
+        assert someone.instances is not None
+        with pytest.raises(InvalidArgumentsError, match="lists and objects in each other"):
+            await someone.instances.call("explain_permission", call, Caller())

@@ -51,6 +51,8 @@ WRITTEN: list[tuple[str, Any, str]] = [
     ("paused", "[('dag_id', 'etl'), ('is_paused', True)]", "is_paused: true"),
     ("patch_pool", {"pool_name": "small", "update_mask": "slots", "slots": 5, "description": "as it was", **PATCH},
      "pool_name: small, slots: 5"),
+    ("patch_pool", {"pool_name": "small", "pool": "small", "name": "small", "slots": 5, **PATCH},
+     "pool_name: small, pool: small, slots: 5"),
     ("patch_variable", {"key": "region", "value": "***", "description": None, **PATCH}, "key: region, value: ***"),
     ("api.variable.edit", {"key": "region", "value": "eu"}, "key: region, value: eu"),
     ("patch_task_instance", {"new_state": "failed", "include_upstream": False, "include_future": True, **PATCH},
@@ -73,6 +75,12 @@ WRITTEN: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("name", "extra", "change"), WRITTEN, ids=[name for name, _, _ in WRITTEN])
 async def test_a_row_says_what_was_changed(version: str, name: str, extra: Any, change: str) -> None:
     assert await changes(event(name, extra), version=version) == [change]
+
+
+async def test_that_a_task_begins_is_no_change_whatever_process_began_it() -> None:
+    extra = {"host_name": "box", "full_command": "['/opt/airflow/__main__.py', 'scheduler']"}
+    rows = [event("cli_task_run", extra, 1, dag_id="etl"), event("cli_scheduler", extra, 2)]
+    assert await changes(*rows, version="2.11.2") == [None, "command: airflow scheduler"]
 
 
 @pytest.mark.parametrize("extra", [None, "", "{}", {"method": "DELETE"}, {"host_name": "box"}])

@@ -26,6 +26,7 @@ STEPS = {
     "trigger_dag_run": ["get_dag", "get_dag_details", "post_dag_run"],
     "trigger_and_wait": ["get_dag", "get_dag_details", "post_dag_run"],
     "wait_for_dag_run": ["get_dag_run", "list_task_instances"],
+    "wait_for_backfill": ["get_backfill"],
     "read_task_log": ["get_task_instance", "get_task_log"],
     "get_dag_overview": ["get_dag_details"],
     "resolve_url": [],

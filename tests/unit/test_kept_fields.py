@@ -29,6 +29,7 @@ CALLS: dict[str, Json] = {
     "resolve_url": {"url": "http://airflow.example:8080/dags/etl/runs/r"},
     "trigger_and_wait": {"dag_id": "etl"},
     "trigger_dag_run": {"dag_id": "etl"},
+    "wait_for_backfill": {"backfill_id": 5},
     "wait_for_dag_run": IDS,
     "why_not_running": {"dag_id": "etl"},
 }
@@ -47,6 +48,7 @@ def airflow() -> FakeAirflow:
         "/dags/etl/details": dag(is_paused=False),
         "/dags/etl/dagRuns/r": run,
         "/dags/etl/tasks": {"tasks": [{"task_id": "load", "downstream_task_ids": []}], "total_entries": 1},
+        "/backfills/5": {"id": 5, "dag_id": "etl", "is_paused": False, "completed_at": None},
         "/pools": page("pools", [pool()]),
         "/monitor/health": {},
         "/dags/etl/dagRuns/r/taskInstances/load": failed,

@@ -19,7 +19,7 @@ from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from airflow_mcp.dispatch.safety.masked_arguments import MOST_SHOWN, shown
 from airflow_mcp.server.app import AirflowServer
-from tests.unit.assistant import Json, open_door, text_of
+from tests.unit.assistant import Json, assistant, open_door, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.samples import dag, dag_run, page, task_instance
 
@@ -173,3 +173,34 @@ def test_masking_arguments_costs_what_is_shown_of_them(tool: str) -> None:
     few, many = seconds(4_000), seconds(400_000)
     print(f"{tool}: {few:.4f} s and {many:.4f} s")
     assert many <= 4 * few + 0.02
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("tool", "many"),
+    [
+        ("get_dag", lambda count: {f"k{at}": 1 for at in range(count)}),
+        ("get_dag", lambda count: {"dag_id": "etl", "fields": [f"field_{at}" for at in range(count)]}),
+        ("clear_task_instances", lambda count: CLEAR | {"task_ids": [f"task_{at}" for at in range(count)]}),
+        ("bulk_pools", lambda count: {"create": [{f"k{at}": 1} for at in range(count)]}),
+        ("call_tool", lambda count: {"tool": "get_dag", "arguments": {f"k{at}": 1 for at in range(count)}}),
+    ],
+)  # fmt: skip
+async def test_refusing_many_wrong_arguments_costs_little_beside_reading_them(
+    tool: str, many: Callable[[int], Json]
+) -> None:
+    """What is wrong is told of the first few; the rest is not looked at. Beside it: the JSON of the call read once."""
+    arguments = many(60_000)
+    async with assistant(FakeAirflow(), catalog=CATALOG, allow=("@write", "@destructive", "create_pool")) as someone:
+        await someone.client.call_tool(tool, many(1))
+        began = time.process_time()
+        sentence = await someone.refused(tool, **arguments)
+        seconds = time.process_time() - began
+    began = time.process_time()
+    written = json.dumps(arguments)
+    for _ in range(10):
+        json.loads(written)
+    reading = time.process_time() - began
+    print(f"{tool}: {seconds:.3f} s, its JSON read ten times {reading:.3f} s")
+    assert len(sentence) < 1_000
+    assert seconds < 4 * reading + 0.1

@@ -35,6 +35,10 @@ WORKFLOWS: dict[str, list[Json]] = {
     "read_task_log": [TASK, {**TASK, "from": "start"}],
     "resolve_url": [{"url": UI}, {"url": "http://airflow.example:8080/assets/7"}, {"url": UI.partition("/tasks")[0]}],
     "wait_for_dag_run": [{**IDS, "timeout_seconds": 1}],
+    "wait_for_backfill": [{"backfill_id": 5, "timeout_seconds": 1}],
+    "list_dags": [{"latest_run": True}],
+    "list_event_logs": [{}],
+    "create_backfill": [{"dag_id": "etl", "from_date": "2026-11-21T00:00:00Z", "to_date": "2026-11-22T00:00:00Z"}],
     "trigger_and_wait": [{"dag_id": "etl", "conf": {"rows": 1}, "timeout_seconds": 1}],
     "trigger_dag_run": [{"dag_id": "etl", "conf": {"rows": 1}}, IDS],
     "plan_recovery": [

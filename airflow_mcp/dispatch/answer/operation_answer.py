@@ -13,7 +13,7 @@ def operation_answer(
     tool: Tool, arguments: Json, reply: Reply, fields: tuple[str, ...], room: Room, extra: Json
 ) -> Json:
     """One operation's reply as it is answered; `extra` stands around it."""
-    said = " ".join(filter(None, (reply.hint, reply.note)))
+    said = " ".join(filter(None, (reply.note, extra.get("hint"), reply.hint)))
     extra = extra | ({"was": reply.was} if reply.was else {}) | ({"hint": said} if said else {})
     if reply.rows is not None and reply.total is None:
         extra["hint"] = " ".join(filter(None, ("Policy hides rows here, so there is no total.", said)))

@@ -25,6 +25,7 @@ _FRAME = frozenset({
 })  # fmt: skip
 _FLAGS = ("include_", "only_", "reset_", "run_on_", "dry_run", "prevent_")  # options that say nothing where false
 _NAMES = ("pool_name", "variable_key", "connection_id", "name", "key", "dag_run_id", "task_id")  # of what is no DAG's
+_STARTS = "cli_task_run"  # of 2.x: a task begins, with the command of whatever process began it
 _LITERAL = 4_000  # characters of Python's notation that are read
 
 
@@ -100,23 +101,26 @@ def _pairs(value: Any) -> Json:
 
 
 def _words(value: Any) -> str:
-    """A command line without the folder of its program."""
-    program, *rest = map(str, value)
-    return " ".join([program.rpartition("/")[2], *rest])
+    """A command line of Airflow's, wherever its program lies."""
+    _, *rest = map(str, value)
+    return " ".join(["airflow", *rest])
 
 
 def _changed(row: Json, fields: Json) -> Json:
     """The fields that say what was asked for: no ids of the row, no options left off, and of a patch what it writes."""
     if command := fields.get("full_command"):
+        if row.get("event") == _STARTS:
+            return {}
         return {"command": _literal(str(command), _words) or command}
     mask = fields.get("update_mask")
-    written = set(mask if isinstance(mask, list) else str(mask or "").split(",")) & fields.keys()
+    written = {*map(str, mask if isinstance(mask, list) else str(mask or "").split(","))} & fields.keys()
     changed: Json = {}
     for name, value in fields.items():
         is_off = value is False and name.startswith(_FLAGS)
         is_empty = value in (None, "", [], {}) and not (_sets(row) and name in (written or fields))
         unwritten = written and name not in written and name not in _NAMES
-        if name not in _FRAME and not (is_off or is_empty or unwritten):
+        is_repeated = name in _NAMES and value in [changed.get(other) for other in _NAMES]
+        if name not in _FRAME and not (is_off or is_empty or unwritten or is_repeated):
             changed[name] = value
     if _sets(row):
         return {name: value for name, value in changed.items() if value is not None or name in written}

@@ -23,6 +23,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "pool": ("name",),
     "import_error": ("import_error_id",),
     "dag_warning": ("dag_id",),
+    "backfill": ("dag_id",),
 }
 
 
@@ -81,8 +82,8 @@ _TYPES: dict[str, Callable[[Any], Any]] = {
         (
             _moment,
             "start_date end_date queued_at queued_when logical_date run_after created_at created_date timestamp when "
-            "completed_at next_dagrun_run_after next_dagrun_logical_date last_parsed_time latest_scheduler_heartbeat "
-            "latest_triggerer_heartbeat latest_dag_processor_heartbeat",
+            "completed_at from_date to_date next_dagrun_run_after next_dagrun_logical_date last_parsed_time "
+            "latest_scheduler_heartbeat latest_triggerer_heartbeat latest_dag_processor_heartbeat",
         ),
         (
             _whole,

@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.load import Tool
 from airflow_mcp.dispatch.caller import Caller
+from airflow_mcp.dispatch.operations.backfill_dates import compare_dates
 from airflow_mcp.dispatch.operations.event_changes import describe_changes
 from airflow_mcp.dispatch.operations.executor import PAGE, Operations
+from airflow_mcp.dispatch.operations.field_types import conform
 from airflow_mcp.dispatch.operations.result import Reply
 from airflow_mcp.errors import AirflowMcpError
 from airflow_mcp.policy.decide import Within, decide
 from airflow_mcp.policy.effects import Effect
 
 _MOST_REQUESTS = 8  # for the latest runs of one page of DAGs
+_MOST_PAGES = 5  # of the runs that a backfill's dates have
 _MOST_NAMES = 5
 _SOME_EVENTS = (
     "event",
@@ -50,7 +53,9 @@ class Handler:
 async def add_changes(read: Read, reply: Reply) -> Reply:
     """Say in each row of the audit log what was changed."""
     rows = reply.rows or []
-    changes = describe_changes(rows, is_gapless=not any(read.arguments.get(name) for name in _SOME_EVENTS))
+    changes = describe_changes(
+        [conform(row) for row in rows], is_gapless=not any(read.arguments.get(name) for name in _SOME_EVENTS)
+    )
     return replace(reply, rows=[row | {"change": change} for row, change in zip(rows, changes, strict=True)])
 
 
@@ -62,7 +67,7 @@ async def add_latest_runs(read: Read, reply: Reply) -> Reply:
     """
     if not read.arguments.get("latest_run") or not reply.rows:
         return reply
-    dag_ids = [str(row["dag_id"]) for row in reply.rows]
+    dag_ids = [str(row["dag_id"]) for row in map(conform, reply.rows) if row.get("dag_id")]
     left = [dag_id for dag_id in dag_ids if _may_list_runs(read, dag_id)]
     hidden = len(dag_ids) - len(left)
     notes = [f"The latest runs of {hidden} DAGs are not shown: policy hides them."] if hidden else []
@@ -75,8 +80,8 @@ async def add_latest_runs(read: Read, reply: Reply) -> Reply:
             asked = {"dag_ids": left, "limit": PAGE}
             found = await read.door.operate(listing, asked, read.caller, (), look_up=False)
             rows = found.rows or []
-            for run in rows:
-                runs.setdefault(str(run["dag_id"]), run)
+            for run in map(conform, rows):
+                runs.setdefault(str(run.get("dag_id")), run)
             is_whole = not rows or (found.total or 0) <= len(rows)  # the others have no run
             left = [] if is_whole else [dag_id for dag_id in left if dag_id not in runs]
     except AirflowMcpError as error:
@@ -87,8 +92,47 @@ async def add_latest_runs(read: Read, reply: Reply) -> Reply:
                 f"The latest runs of {len(left)} DAGs are not among the newest of this page's, and were not looked for "
                 f"after {_MOST_REQUESTS} requests: {_names(left)}. A smaller page reaches them."
             )
-    added = [row | _summary(runs.get(str(row["dag_id"]), {})) for row in reply.rows]
+    added = [row | _summary(runs.get(str(row.get("dag_id")), {})) for row in reply.rows]
     return replace(reply, rows=added, note=" ".join([*filter(None, [reply.note]), *notes]))
+
+
+async def add_existing_runs(read: Read, reply: Reply) -> Reply:
+    """Add to each date of a backfill the run it has, and what becomes of that; the note has those left as they are.
+
+    Airflow's dry run names the dates that would run, without those whose run `reprocess_behavior` leaves alone, and
+    does not say which of them have a run that is cleared (models/backfill.py of 3.3.2).
+    """
+    rows = reply.rows or []
+    if not _may_list_runs(read, read.arguments["dag_id"]):
+        return replace(reply, note="Which of these dates have runs is not shown: policy hides the DAG's runs.")
+    try:
+        runs, total = await _runs_of_range(read, any(row.get("logical_date") for row in rows) or not rows)
+    except AirflowMcpError as error:
+        return replace(reply, note=f"Which of these dates have runs was not read: {error}")
+    behavior = read.arguments.get("reprocess_behavior", "none")
+    dates, notes = compare_dates([conform(row) for row in rows], [conform(run) for run in runs], behavior)
+    if total > len(runs):
+        notes.append(f"Only the newest {len(runs)} of {total} runs were compared.")
+    return replace(reply, rows=dates, note=" ".join([*filter(None, [reply.note]), *notes]))
+
+
+async def _runs_of_range(read: Read, is_dated: bool) -> tuple[list[Json], int]:
+    """The newest runs of the backfill's dates, and how many there are; runs of partitions have no date to filter by."""
+    asked: Json = {"dag_id": read.arguments["dag_id"], "limit": PAGE}
+    if is_dated:
+        asked |= {"logical_date_gte": read.arguments["from_date"], "logical_date_lte": read.arguments["to_date"]}
+    listing = read.door.catalog.operations["list_dag_runs"]
+    runs: list[Json] = []
+    total = 1
+    for _ in range(_MOST_PAGES):
+        if len(runs) >= total:
+            break
+        page = await read.door.operate(
+            listing, asked | {"offset": len(runs)}, read.caller, ("partition_key",), look_up=False
+        )
+        runs += page.rows or []
+        total = (page.total or 0) if page.rows else len(runs)
+    return runs, total
 
 
 def _may_list_runs(read: Read, dag_id: str) -> bool:
@@ -111,8 +155,18 @@ def _names(ids: list[str]) -> str:
 
 HANDLERS: Mapping[str, Handler] = {
     "add_changes": Handler(add_changes, ("change",), ("extra",)),
+    "add_existing_runs": Handler(add_existing_runs, ("dag_run_id", "state", "then")),
     "add_latest_runs": Handler(add_latest_runs, ("latest_run_state", "latest_run_at", "latest_run_seconds")),
 }
+
+
+async def add_to_rows(read: Read, reply: Reply) -> Reply:
+    """Give a list what its entry's handler adds."""
+    handler = HANDLERS.get(read.tool.entry.after or "")
+    if handler is None or reply.rows is None:
+        return reply
+    reply = await handler.function(read, reply)
+    return replace(reply, record=widen(reply.record, handler))
 
 
 def widen(record: Record, handler: Handler) -> Record:

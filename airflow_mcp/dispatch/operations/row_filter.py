@@ -10,7 +10,7 @@ from airflow_mcp.dispatch.answer.normalize import WHOLE, texts_at
 from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.operations.dag_files import dags_by_file
 from airflow_mcp.dispatch.operations.executor import PAGE, Operations
-from airflow_mcp.dispatch.operations.handlers import HANDLERS, Read, widen
+from airflow_mcp.dispatch.operations.handlers import HANDLERS, Read, add_to_rows
 from airflow_mcp.dispatch.operations.result import Reply
 from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
 from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal
@@ -38,10 +38,7 @@ async def read_allowed(
     handler = HANDLERS.get(tool.entry.after or "")
     fields = (*fields, *handler.needs) if handler else fields
     reply = await _read_allowed(door, tool, arguments, caller, decision, fields, look_up=look_up, size=size)
-    if handler is None:
-        return reply
-    reply = await handler.function(Read(door, tool, arguments, caller, decision.within), reply)
-    return replace(reply, record=widen(reply.record, handler))
+    return await add_to_rows(Read(door, tool, arguments, caller, decision.within), reply)
 
 
 async def _read_allowed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.catalog.ids import id_arguments
+from airflow_mcp.catalog.ids import MOST_WITHIN, id_arguments
 from airflow_mcp.catalog.load import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.operations.bulk import WORDS
@@ -17,16 +17,18 @@ from airflow_mcp.text import clean, in_strings
 MOST_SHOWN = 32_000  # characters of one call's arguments
 
 
-def shown(tool: Tool | None, arguments: Json, catalog: Catalog, room: Room | None = None) -> Json:
+def shown(tool: Tool | None, arguments: Json, catalog: Catalog, room: Room | None = None, within: int = 0) -> Json:
     """Without the plan, without secrets and unseen characters; those of an unknown tool, or of a wrong kind, too.
 
     Only what fits into `room` (by default 32,000 characters for the whole call) is made safe and shown, however much a
-    caller sends.
+    caller sends. `within` counts the calls around it.
     """
     room = room or Room(MOST_SHOWN)
     described = {use.name: use.described for use in tool.entry.params} if tool else {}
     ids = id_arguments(tool, catalog) if tool else frozenset[str]()
-    inner = arguments.get("arguments") if "tool" in arguments else None  # of a call about another, or that is to run it
+    inner = (
+        arguments.get("arguments") if "tool" in arguments and within < MOST_WITHIN else None
+    )  # of a call about another, or that is to run it
     masked: Json = {}
     for key, value in arguments.items():
         if key == "plan":
@@ -38,7 +40,7 @@ def shown(tool: Tool | None, arguments: Json, catalog: Catalog, room: Room | Non
         name = key if key in described else redact_text(clean(excerpt(key, room)))
         if inner is not None and key == "arguments":
             other = catalog.tools.get(named) if isinstance(named := arguments["tool"], str) else None
-            masked[name] = shown(other, inner, catalog, room) if isinstance(inner, dict) else MASK
+            masked[name] = shown(other, inner, catalog, room, within + 1) if isinstance(inner, dict) else MASK
         elif _is_secret(described.get(key, key), catalog) and isinstance(value, str) and len(value) > room.left:
             masked[name] = MASK
         else:

@@ -12,6 +12,7 @@ from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.dispatch.operations.bulk import find_targets
 from airflow_mcp.dispatch.operations.dag_filters import is_by_row, shared_arguments
 from airflow_mcp.dispatch.operations.executor import Operations
+from airflow_mcp.dispatch.operations.handlers import Read, add_to_rows
 from airflow_mcp.dispatch.operations.result import NAME_FIELDS, Reply, dags_of, name_of
 from airflow_mcp.dispatch.safety.masked_arguments import shown
 from airflow_mcp.dispatch.workflow_context import InnerDoor, Room
@@ -43,6 +44,8 @@ async def work_out(door: Operations, tool: Tool, arguments: Json, caller: Caller
                 reply, facts = await _of_composite(door, tool, arguments, caller)
             else:
                 reply = await door.operate(tool, {**arguments, "dry_run": True}, caller, NAME_FIELDS, size=4 * CELL)
+                reply = await add_to_rows(Read(door, tool, arguments, caller, None), reply)
+                facts = {"note": reply.note} if reply.note else {}
             if tool.entry.counts:
                 numbers = {name: (reply.one or {}).get(name) or 0 for name in tool.entry.counts}
                 ids = tuple(f"{name}: {number}" for name, number in numbers.items())

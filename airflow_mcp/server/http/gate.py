@@ -93,7 +93,7 @@ class Gate:
 
     def _stranger(self, headers: Headers, path: str) -> Refusal | None:
         """The refusal of a Host or Origin that the operator did not name: a page in a browser must not reach us."""
-        host, origin = headers.get("host", ""), headers.get("origin", "")
+        host, origins = headers.get("host", ""), headers.getlist("origin")
         if path not in self._by_any_name | OPEN and not _is_among(host, self._limits.hosts):
             return Refusal(
                 "host",
@@ -101,7 +101,7 @@ class Gate:
                 f"{_quoted('Host', host)} is not accepted here. If clients reach this server by that name, as behind a "
                 "proxy, its operator adds it to AIRFLOW_MCP_HTTP_ALLOWED_HOSTS (--allowed-host).",
             )
-        if origin and not _is_among(origin, self._limits.origins):
+        if origin := next((one for one in origins if one and not _is_among(one, self._limits.origins)), ""):
             return Refusal(
                 "origin",
                 403,

@@ -1,4 +1,4 @@
-"""A DAG at a glance, in at most eight requests: when it runs, how that went, what it takes, does and is tied to."""
+"""A DAG at a glance, in at most eighteen requests: when it runs, how that went, what it takes, does and is tied to."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from airflow_mcp.errors import NotFoundError
 from airflow_mcp.text import shorten
 from airflow_mcp.workflows.get_dag_overview.dag_graph import tasks_part
 from airflow_mcp.workflows.get_dag_overview.dag_links import asset_links, dag_links, expression_text, pointing
+from airflow_mcp.workflows.get_dag_overview.downstream import Downstream, filters_assets, read_instances
 from airflow_mcp.workflows.shared.params import brief
 
 _RUNS = 10
 _POINTERS = 3  # task instances read to learn which DAG a task triggers or waits for
 _DESCRIPTION = 200  # characters
 _SLACK = 300  # characters of what says that something was left out, and how to get it
-_FILTERS_DATASETS = (2, 9)
+_SENSORS = "DAGs whose sensors wait for this one: Airflow's API does not say."
 _SHOWS = {"params": "get_dag_details", "runs": "list_dag_runs", "tasks": "list_tasks"}  # what has each part whole
 _GROWS = 4  # times the size, to ask for what no other tool shows
 _PLAIN = ("dag_id", "is_paused", "is_stale", "has_import_errors")
@@ -46,12 +47,16 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     before, after, unknown = dag_links(found, tasks, door.may_see)
     sources, products = asset_links(dag_id, assets, door.may_see)
     answer = _facts(details | {"owners": seen.get("dag", details).get("owners")})
-    answer["not_seen"] = _not_seen(seen, unknown, runs) or None
+    behind = Downstream(door, None if filters_assets(door) else assets)
+    await behind.follow(dag_id, products + after)
+    downstream = products + after + behind.links
+    sensors = [_SENSORS] if downstream else []
+    answer["not_seen"] = [*_not_seen(seen, unknown, runs), *behind.notes, *sensors] or None
     answer["next"] = _next(answer, runs)
     parts = _Parts(answer, door, dag_id)
     answer["params"] = dict(parts.some("params", _params(details), 0.3)) or None
     answer["upstream"] = parts.some("upstream", sources + before, 0.25) or None
-    answer["downstream"] = parts.some("downstream", products + after, 0.25) or None
+    answer["downstream"] = parts.some("downstream", downstream, 0.25) or None
     if "runs" not in seen.unseen:
         answer["runs"] = _runs(runs, total, parts.some("runs", [_run_row(row) for row in runs], 0.5))
     if "tasks" not in seen.unseen:
@@ -103,9 +108,9 @@ class _Parts:
 async def _assets(door: InnerDoor, dag_id: str) -> tuple[list[Json], int]:
     """The DAG's assets and their number; before 2.9, which cannot filter them, the first ones of every DAG."""
     if door.version.generation == "v2":
-        return await door.rows("find_assets", dag_id=dag_id)
-    if door.version >= _FILTERS_DATASETS:
-        rows, _ = await door.rows("find_datasets", dag_id=dag_id)
+        return await door.rows("find_assets", dag_ids=[dag_id])
+    if filters_assets(door):
+        rows, _ = await door.rows("find_datasets", dag_ids=[dag_id])
         return rows, len(rows)  # 2.x counts those of every DAG, whatever the filter
     return await door.rows("find_datasets")
 
@@ -116,12 +121,7 @@ async def _instances(door: InnerDoor, dag_id: str, tasks: list[Json], runs: list
     chosen = next((row for row in started if row.get("end_date")), started[0] if started else None)
     if chosen is None:
         return {}
-    ids = {"dag_id": dag_id, "dag_run_id": chosen["dag_run_id"]}
-    reads: Json = {}
-    for task in {task["task_id"]: task for task in tasks}.values():
-        mapped = {"map_index": 0} if task.get("is_mapped") else {}
-        reads[task["task_id"]] = door.one("get_task_instance", **ids, task_id=task["task_id"], **mapped)
-    return (await look(**reads)).values
+    return await read_instances(door, {**chosen, "dag_id": dag_id}, tasks)
 
 
 def _facts(dag: Json) -> Json:

@@ -27,6 +27,7 @@ from airflow_mcp.workflows.health_report.slow_runs import RULE, slow_runs
 from airflow_mcp.workflows.shared.components import read_components
 from airflow_mcp.workflows.shared.evidence import ExecutorEvents
 from airflow_mcp.workflows.shared.findings import ago, count, some
+from airflow_mcp.workflows.shared.scheduler_work import settle_scheduler
 
 _EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}
 _NEARLY_FULL = 0.9  # of a pool's slots
@@ -69,7 +70,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     events = ExecutorEvents(door, after=window.since)
     failed, reading = await _failures(seen, door, window, events)
     sections = {
-        "processes": _processes(seen, door, now),
+        "processes": await _processes(seen, door, now),
         "failures": failed,
         "import_errors": _import_errors(seen, now),
         "slow_runs": slow,
@@ -94,10 +95,10 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     return fit_sections(answer, ("window", "attention", "more"), door.budget, door.ceiling)
 
 
-def _processes(seen: Seen, door: InnerDoor, now: datetime) -> Json | None:
+async def _processes(seen: Seen, door: InnerDoor, now: datetime) -> Json | None:
     if "components" not in seen.values:
         return None
-    components = read_components(seen.values["components"], door.version).values()
+    components = (await settle_scheduler(door, read_components(seen.values["components"], door.version))).values()
     dead = [component for component in components if not component.alive]
     told: Json = {"state": "; ".join(component.words(now) for component in components)}
     if dead:

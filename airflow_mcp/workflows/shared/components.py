@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Version
@@ -26,6 +27,10 @@ class Component:
     status: str | None  # healthy, unhealthy, or None: never seen
     heartbeat: str | None
     needed: bool  # whether this Airflow has it as a process of its own
+    # Of a scheduler that does not report: the task instance that it runs itself meanwhile, and its executor's name
+    # where that could be read.
+    work: Json = field(default_factory=dict[str, Any])
+    executor: str = ""
 
     @property
     def title(self) -> str:
@@ -35,18 +40,41 @@ class Component:
     @property
     def alive(self) -> bool:
         """Whether it does its work; where it is no process of its own, whether nothing says it does not."""
-        return self.status == "healthy" or not self.needed
+        return self.status == "healthy" or not self.needed or bool(self.work)
 
     def words(self, now: datetime) -> str:
         """ "scheduler healthy", "triggerer unhealthy, last heartbeat 12 min ago"."""
         name = self.name.replace("_", " ")
         if self.status == "healthy":
             return f"{name} healthy"
+        if self.work:
+            return f"{name} silent since {ago(self.heartbeat, now)} while it runs a task itself"
         if not self.needed:
             return f"{name} runs inside the scheduler" if self.name == "dag_processor" else f"no {name}"
         if self.status is None:
             return f"no {name} has ever reported"
         return f"{name} {self.status}, last heartbeat {ago(self.heartbeat, now)}"
+
+    def work_finding(self, now: datetime) -> Finding:
+        """Say that one task instance keeps the scheduler from starting others."""
+        row = self.work
+        place = f"{row['dag_id']} / {row['dag_run_id']} / {row['task_id']}"
+        since = ago(row.get("start_date"), now)
+        shows = next_call(
+            "read_task_log",
+            "shows what it does",
+            **{name: row.get(name) for name in ("dag_id", "dag_run_id", "task_id", "map_index")},
+        )
+        if self.executor:
+            what = f"Airflow runs one task at a time, and now {place}, since {since}."
+            evidence = f"The scheduler's {self.executor} runs tasks inside it: it last reported "
+            evidence += f"{ago(self.heartbeat, now)}, and starts nothing else meanwhile."
+            return Finding("waits", what, evidence, "Another executor runs several tasks at once.", (shows,))
+        what = f"Airflow most likely runs one task at a time, and now {place}, since {since}."
+        evidence = f"The scheduler last reported {ago(self.heartbeat, now)}, and that task started since: a "
+        evidence += "SequentialExecutor runs tasks inside the scheduler, which does not report meanwhile."
+        hint = "Which executor it has could not be read ([core] executor): with any other, start the scheduler again."
+        return Finding("waits", what, evidence, hint, (shows,))
 
     def finding(self, now: datetime, *, blocks: bool) -> Finding:
         """Why it matters that this one is not alive."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -11,7 +12,7 @@ from airflow_mcp.dispatch.gather import together
 from airflow_mcp.dispatch.next_calls import NextCall, next_call
 from airflow_mcp.dispatch.workflow_context import InnerDoor
 
-_ENDED = ("success", "failed")  # Airflow's terminal run states; upstream_failed is a task's, never a run's
+ENDED = ("success", "failed")  # Airflow's terminal run states; upstream_failed is a task's, never a run's
 SECONDS = 600  # to wait by default
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between looks
 _DONE_STATES = ("success", "failed", "upstream_failed", "skipped", "removed")
@@ -28,24 +29,40 @@ _OTHER_STATES = (
 _NAMED = 10  # failed task instances listed by name
 
 
-async def until_ended(door: InnerDoor, ids: Json, seconds: int) -> Json:
-    """State, task counts and failed task instances; `finished` is false when paused or out of time (`hint`, `next`)."""
+async def poll(look: Callable[[], Awaitable[Json]], seconds: int, noun: str, going_on: NextCall) -> Json:
+    """Look again and again until what is seen is `finished`, or has a `hint` why it will not be; at least once.
+
+    After `seconds` the answer says so of the `noun`, and advises the call that goes on waiting.
+    """
     deadline = anyio.current_time() + seconds
     pause = _FIRST_PAUSE
-    while True:  # at least one look, however little time there is
-        seen = await _look(door, ids)
-        if seen["finished"]:
+    while True:
+        seen = await look()
+        if seen["finished"] or seen.get("hint"):
             return seen
-        if (await door.one("get_dag", dag_id=ids["dag_id"])).get("is_paused"):
-            unpause = next_call("unpause_dag", "starts its tasks, and any other run that is due", dag_id=ids["dag_id"])
-            hint = "The DAG is paused: its tasks are not scheduled."
-            return seen | {"hint": hint, "next": [unpause, wait_on(ids)]}
         left = deadline - anyio.current_time()
         if left <= 0:
-            hint = f"Not finished after {seconds} seconds; the run goes on."
-            return seen | {"hint": hint, "next": [wait_on(ids)]}
+            hint = f"Not finished after {seconds} seconds; the {noun} goes on."
+            return seen | {"hint": hint, "next": [going_on]}
         await anyio.sleep(min(pause, left))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+async def until_ended(door: InnerDoor, ids: Json, seconds: int) -> Json:
+    """State, task counts and failed task instances; `finished` is false when paused or out of time (`hint`, `next`)."""
+
+    async def look() -> Json:
+        seen = await _look(door, ids)
+        if seen["finished"] or not (await door.one("get_dag", dag_id=ids["dag_id"])).get("is_paused"):
+            return seen
+        return seen | {"hint": "The DAG is paused: its tasks are not scheduled.", "next": [unpause(ids), wait_on(ids)]}
+
+    return await poll(look, seconds, "run", wait_on(ids))
+
+
+def unpause(ids: Json) -> NextCall:
+    """The call that lets a paused DAG's tasks start."""
+    return next_call("unpause_dag", "starts its tasks, and any other run that is due", dag_id=ids["dag_id"])
 
 
 def wait_on(ids: Json) -> NextCall:
@@ -62,7 +79,7 @@ async def _look(door: InnerDoor, ids: Json) -> Json:
     return {
         **ids,
         "state": dag_run["state"],
-        "finished": dag_run["state"] in _ENDED,
+        "finished": dag_run["state"] in ENDED,
         "tasks": tasks,
         "failed_tasks": failed or None,
     }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.gather import look
 from airflow_mcp.dispatch.next_calls import next_call
 from airflow_mcp.dispatch.workflow_context import InnerDoor
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotFoundError
 from airflow_mcp.workflows.shared.components import read_components
 from airflow_mcp.workflows.shared.findings import Finding
 from airflow_mcp.workflows.shared.paging import all_rows
+from airflow_mcp.workflows.shared.scheduler_work import settle_scheduler
 from airflow_mcp.workflows.why_not_running.dag_causes import (
     asset_finding,
     assets_of,
@@ -23,12 +23,12 @@ from airflow_mcp.workflows.why_not_running.queued_run import ended_finding, othe
 from airflow_mcp.workflows.why_not_running.running_run import judge_ended_task, judge_tasks
 
 _SECONDS = 60  # for the whole answer
-_MOST_REQUESTS = 12
+_MOST_REQUESTS = 8
 _MOST_RUNS = 200  # queued and running ones of the DAG that are read: 2 requests
 
 
 async def run(door: InnerDoor, arguments: Json) -> Json:
-    """Verdict, cause, evidence, next call, and what else was found; 4 to 12 requests.
+    """Verdict, cause, evidence, next call, and what else was found; 3 to 8 requests.
 
     Raises NotFoundError for a DAG, run or task that does not exist, unless a file that does not import explains it.
     """
@@ -38,22 +38,24 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         error = InvalidArgumentsError("why_not_running: name one DAG (and run).")
         raise error.advise(next_call("health_report", "looks at all of them"))
     ids = {"dag_id": question.dag_id}
-    asked_for = {**ids, "state": ["queued", "running"], "order_by": "run_after"}
     seen = await question.look(
         dag=or_error(_dag(question)),
         health=door.one("get_health"),
-        active_runs=none_if_missing(all_rows(door, "list_dag_runs", _MOST_RUNS, **asked_for)),
+        **({"asked": or_error(_asked_run(question))} if question.run_id else {"active_runs": _active_runs(question)}),
     )
-    _judge_components(question, seen.get("health"))
+    await _judge_components(question, seen.get("health"))
     dag = seen.get("dag")
     if isinstance(dag, AirflowMcpError):
         raise dag
     if dag is None:
         return await _missing_dag(question)
+    asked = seen.get("asked")
+    if isinstance(asked, AirflowMcpError):
+        raise asked
     runs, total = seen.get("active_runs") or ([], 0)
-    asked = next((row for row in runs if row["dag_run_id"] == question.run_id), None)
-    if question.run_id and asked is None:
-        asked = await door.one("get_dag_run", **ids, dag_run_id=question.run_id)
+    if asked and asked.get("state") == "queued":  # then it counts which others are running
+        seen = await question.look(active_runs=_active_runs(question))
+        runs, total = seen.get("active_runs") or ([asked], 1)
     about = asked or next((row for row in runs if row.get("state") == "queued"), runs[0] if runs else None)
     if about and not asked and len(runs) > 1:
         if about.get("state") == "running":
@@ -67,7 +69,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         await _judge_schedule(question, dag)
     elif about.get("state") == "queued":
         backfill = await _backfill(question) if about.get("run_type") == "backfill" else None
-        waits = queued_findings(dag, about, runs, total, backfill, question.now, explained=question.is_blocked)
+        waits = queued_findings(dag, about, runs, total, backfill, question.now, explained=question.is_explained)
         question.findings += waits
     elif about.get("state") == "running":
         await judge_tasks(question, dag, about)
@@ -79,36 +81,40 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     return question.told(about)
 
 
-async def _dag(question: Question) -> Json | None:
-    """The DAG with its details, or None where there is none.
+async def _active_runs(question: Question) -> tuple[list[Json], int] | None:
+    """The DAG's queued and running runs, oldest first, and how many there are; None for no such DAG."""
+    asked = {"dag_id": question.dag_id, "state": ["queued", "running"], "order_by": "run_after"}
+    return await none_if_missing(all_rows(question.door, "list_dag_runs", _MOST_RUNS, **asked))
 
-    2.x tells the next run and the file's state in one place, limits and dates in the other; a DAG that 3.x knows only
-    from its history has no details.
+
+async def _asked_run(question: Question) -> Json:
+    return await question.door.one("get_dag_run", dag_id=question.dag_id, dag_run_id=question.run_id)
+
+
+async def _dag(question: Question) -> Json | None:
+    """The DAG with its limits, or None where there is none.
+
+    2.x tells the limits, the next run and the file's state with the DAG, 3.x some of it in its details only; a DAG that
+    3.x knows only from its history has no details.
     """
     ids = {"dag_id": question.dag_id}
-    if not question.is_old:
-        details = await none_if_missing(question.door.one("get_dag_details", **ids))
-        return details or await none_if_missing(question.door.one("get_dag", **ids))
-    both = await look(
-        dag=or_error(none_if_missing(question.door.one("get_dag", **ids))),
-        details=question.door.one("get_dag_details", **ids),
-    )
-    dag = both.values["dag"]
-    if isinstance(dag, AirflowMcpError):
-        raise dag
-    known = {name: value for name, value in (dag or {}).items() if value is not None}
-    return {**both.get("details", {}), **known} if dag else None
+    if question.is_old:
+        return await none_if_missing(question.door.one("get_dag", **ids))
+    details = await none_if_missing(question.door.one("get_dag_details", **ids))
+    return details or await none_if_missing(question.door.one("get_dag", **ids))
 
 
-def _judge_components(question: Question, health: Json | None) -> None:
+async def _judge_components(question: Question, health: Json | None) -> None:
     if health is None:
         return
-    question.components = read_components(health, question.door.version)
+    question.components = await settle_scheduler(question.door, read_components(health, question.door.version))
     for component in question.components.values():
         if component.alive:
             question.checked.append(component.words(question.now))
         elif component.name in ("metadatabase", "scheduler"):
             question.findings.append(component.finding(question.now, blocks=True))
+    if scheduler := question.one_at_a_time:
+        question.findings.append(scheduler.work_finding(question.now))
 
 
 async def _import_errors(question: Question, dag: Json | None = None) -> list[Json] | None:
@@ -146,11 +152,13 @@ async def _judge_schedule(question: Question, dag: Json) -> None:
     door, ids = question.door, {"dag_id": question.dag_id}
     summary = f"{dag.get('timetable_summary')} {dag.get('timetable_description')}".lower()
     if not (dag.get("asset_expression") or "asset" in summary or "dataset" in summary):
-        seen = await question.look(latest_run=door.rows("list_dag_runs", **ids, limit=1))
+        dates = {"details": none_if_missing(door.one("get_dag_details", **ids))} if question.is_old else {}
+        seen = await question.look(latest_run=door.rows("list_dag_runs", **ids, limit=1), **dates)
+        dag = {**(seen.get("details") or {}), **{name: value for name, value in dag.items() if value is not None}}
         last = next(iter(seen.get("latest_run", ([], 0))[0]), None)
-        question.findings.append(schedule_finding(dag, last, question.now, explained=question.is_blocked))
+        question.findings.append(schedule_finding(dag, last, question.now, explained=question.is_explained))
         return
-    mine = ids if door.version >= (2, 9) else {}
+    mine = {"dag_ids": [question.dag_id]} if door.version >= (2, 9) else {}
     seen = await question.look(
         assets=door.rows("find_datasets" if question.is_old else "find_assets", **mine),
         asset_events=none_if_missing(door.rows("list_queued_asset_events", **ids)),  # 2.x: 404 for none

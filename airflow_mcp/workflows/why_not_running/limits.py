@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.next_calls import next_call
-from airflow_mcp.workflows.shared.findings import Finding, ago, count, verb
-from airflow_mcp.workflows.why_not_running.task_waits import busy_everywhere, they
+from airflow_mcp.dispatch.operations.event_changes import describe_changes
+from airflow_mcp.text import shorten
+from airflow_mcp.workflows.shared.findings import Finding, ago, count, seconds_since, verb
+from airflow_mcp.workflows.why_not_running.task_waits import PATIENCE, busy_everywhere, they
 
 _SHOWN = 3  # occupants named
-_PARALLELISM = 32  # [core] parallelism as Airflow ships it, 2.x and 3.x
+CHANGED_DAYS = 30  # of the event log that are read for who changed a pool
+# Events about pools: of 3.x, of 2.x by its API and its UI, and of the command line.
+POOL_EVENTS = (
+    "patch_pool",
+    "post_pool",
+    "bulk_pools",
+    "api.patch_pool",
+    "api.post_pool",
+    "ui.patch_pool",
+    "ui.post_pool",
+    "cli_pool_set",
+    "cli_pool_import",
+)
 
 
 def pools_of(rows: list[Json]) -> dict[str, list[Json]]:
@@ -80,11 +95,15 @@ def pool_finding(pool: Json, rows: list[Json], occupants: list[Json], total: int
     )
 
 
-def active_tasks_finding(dag: Json, rows: list[Json], active: int, *, each_run: bool) -> Finding | None:
-    """max_active_tasks: of the whole DAG on 2.x, of each run on 3.x (`each_run`). `active` are running or queued."""
+def active_tasks_finding(dag: Json, rows: list[Json], active: int | None, *, each_run: bool) -> Finding | None:
+    """max_active_tasks: of the whole DAG on 2.x, of each run on 3.x (`each_run`).
+
+    `active` are running or queued; None where Airflow says that they are as many as may be.
+    """
     limit = dag.get("max_active_tasks")
-    if not limit or active < limit:
+    if not limit or (active is not None and active < limit):
         return None
+    active = limit if active is None else active
     where = "of this run" if each_run else "of the DAG, over all its runs"
     return Finding(
         "blocks",
@@ -98,17 +117,47 @@ def active_tasks_finding(dag: Json, rows: list[Json], active: int, *, each_run: 
     )
 
 
-def full_executor(rows: list[Json], busy: int) -> Finding | None:
-    """Beyond [core] parallelism (for each scheduler; 32 by default) tasks stay scheduled.
+def taken_slots(pools: list[Json]) -> int:
+    """How many slots of these pools running and queued task instances take: as many as the executor has in hand."""
+    return sum((pool.get("running_slots") or 0) + (pool.get("queued_slots") or 0) for pool in pools)
 
-    Its value is not read: a tool that reads configuration could read secrets.
+
+def full_executor(rows: list[Json], busy: int, parallelism: int | None, now: datetime) -> Finding | None:
+    """Say that these stay scheduled because a scheduler has handed out as many tasks as it may; None where it has not.
+
+    `busy` are those it has handed out; `parallelism` is [core] parallelism, of each scheduler: None where it could not
+    be read, and 0 for no limit.
     """
-    if busy < _PARALLELISM:
+    taken = f"{count(busy, 'task slot')} of all DAGs {verb(busy, 'is', 'are')} running or queued"
+    what = f"The executor may be full, so {they(rows, 'stays', 'stay')} scheduled."
+    calls = (busy_everywhere("shows who takes it"),)
+    if parallelism is not None:
+        if not 0 < parallelism <= busy:
+            return None
+        return Finding("blocks", what, f"{taken}; [core] parallelism is {parallelism} for each scheduler.", calls=calls)
+    waited = [seconds_since(row.get("scheduled_when"), now) for row in rows]
+    if not busy or any(seconds is not None and seconds < PATIENCE for seconds in waited):
         return None
-    return Finding(
-        "blocks",
-        f"The executor may be full, so {they(rows, 'stays', 'stay')} scheduled.",
-        f"{busy} task instances of all DAGs are running or queued; [core] parallelism is {_PARALLELISM} for each "
-        "scheduler unless it is set.",
-        calls=(busy_everywhere("shows who takes it"),),
-    )
+    evidence = f"{taken}; how many one scheduler hands out ([core] parallelism) could not be read."
+    return Finding("note", what, evidence, calls=calls)
+
+
+def describe_pool(pool: Json, changes: list[Json] | None, now: datetime) -> str:
+    """Say what a pool is for and who changed it last; `changes` are events about pools, None where they are unread."""
+    words = [f"It is described as {shorten(pool['description'], 160)!r}."] if pool.get("description") else []
+    if changes is not None:
+        latest = next((event for event in changes if _names(event, pool["name"])), None)
+        change = describe_changes([latest], is_gapless=False)[0] if latest else None
+        words.append(
+            f"Last changed by {latest.get('owner') or 'an unknown user'} {ago(latest.get('when'), now)} "
+            f"({latest.get('event')}{f': {change}' if change else ''})."
+            if latest
+            else f"The event log shows no change of it in the last {CHANGED_DAYS} days."
+        )
+    return " ".join(words)
+
+
+def _names(event: Json, name: str) -> bool:
+    """Whether an event is about the pool of that name: a whole value of its extra, or a word of its command line."""
+    text = str(event.get("extra") or "")
+    return json.dumps(name) in text or repr(name) in text

@@ -30,6 +30,7 @@ class Question:
     checked: list[str] = field(default_factory=list[str])  # what was looked at and is well
     unseen: dict[str, str] = field(default_factory=dict[str, str])
     components: dict[str, Component] = field(default_factory=dict[str, Component])
+    busy: int | None = None  # slots of all pools that running and queued task instances take; None: not read
     others: Finding | None = None  # what there is to say of runs that were not asked about
 
     @property
@@ -41,6 +42,17 @@ class Question:
     def is_blocked(self) -> bool:
         """Whether something was found that needs a hand."""
         return any(finding.kind == "blocks" for finding in self.findings)
+
+    @property
+    def one_at_a_time(self) -> Component | None:
+        """The scheduler, where it runs a task itself and starts nothing else meanwhile."""
+        scheduler = self.components.get("scheduler")
+        return scheduler if scheduler and scheduler.work else None
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether something was found that needs a hand, or the scheduler has its hands full."""
+        return self.is_blocked or self.one_at_a_time is not None
 
     async def look(self, /, **reads: Awaitable[Any]) -> Seen:
         """Read at once; what could not be read is told in the answer. "_" in a name is shown as a space."""

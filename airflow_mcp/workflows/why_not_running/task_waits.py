@@ -241,6 +241,11 @@ def waits_for_past(reasons: list[Json]) -> bool:
     return any(reason.get("name") == "Previous Dagrun State" for reason in reasons)
 
 
+def reaches_active_tasks(reasons: list[Json]) -> bool:
+    """Whether Airflow says that max_active_tasks is reached: it counts the DAG's task instances, as 2.x schedules."""
+    return any(reason.get("name") == "Task Instance Slots Available" for reason in reasons)
+
+
 def past_finding(row: Json, before: Json | None, state: str | None) -> Finding:
     """The same task in the run before, and what became of it."""
     task, ids = row["task_id"], {"dag_id": row["dag_id"]}

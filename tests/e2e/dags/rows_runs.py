@@ -17,7 +17,7 @@ except ImportError:  # Airflow 2
     from airflow.decorators import dag, task, task_group
     from airflow.operators.trigger_dagrun import TriggerDagRunOperator
 
-LOAF = Asset("x-rows://loaf")
+LOAF, CRUMBS = Asset("x-rows://loaf"), Asset("x-rows://crumbs")
 START = datetime(2026, 1, 1, tzinfo=UTC)  # needed by Airflow 2 where there is a schedule
 
 
@@ -76,11 +76,20 @@ def making():
 
 @dag(dag_id="rows_eater", schedule=[LOAF], start_date=START, is_paused_upon_creation=False, tags=["e2e"])
 def taking():
-    @task
+    @task(outlets=[CRUMBS])
     def eat() -> None:
         print("eaten")
 
     eat()
+
+
+@dag(dag_id="rows_bird", schedule=[CRUMBS], start_date=START, is_paused_upon_creation=True, tags=["e2e"])
+def picking():
+    @task
+    def pick() -> None:
+        print("picked")
+
+    pick()
 
 
 grouped()
@@ -88,6 +97,7 @@ quiet("rows_quiet_a")
 quiet("rows_quiet_b")
 making()
 taking()
+picking()
 
 try:
     from airflow.providers.standard.operators.hitl import HITLOperator

@@ -1,0 +1,71 @@
+"""Pure: which dates of a backfill have a run already, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json
+
+_MOST_DATES = 10  # named in a note
+_ENDED = ("success", "failed")
+_TAKES = {
+    "none": "only dates without a run",
+    "failed": "dates without a run and those whose run failed",
+    "completed": "dates without a run and those whose run ended",
+}
+_OF_SCHEDULE = ("scheduled", "backfill")  # kinds of runs whose dates are those of the schedule
+
+
+def compare_dates(rows: list[Json], runs: list[Json], behavior: str) -> tuple[list[Json], list[str]]:
+    """Return the dates that would run, each with its run and what becomes of that, and sentences about the others."""
+    by_date: dict[Any, Json] = {}
+    for run in sorted(runs, key=lambda run: str(run.get("start_date") or "")):
+        by_date[_date_of(run)] = run  # the one that began last is the one that Airflow looks at
+    by_date.pop(None, None)
+    dates = [row | _outcome(row, by_date.pop(_date_of(row), None)) for row in rows]
+    if rows and not any(row.get("dag_run_id") for row in dates):
+        dates = rows
+        notes = ["None of these dates has a run."]
+    else:
+        notes = []
+    kinds = Counter("schedule" if run.get("run_type") in _OF_SCHEDULE else "other" for run in by_date.values())
+    if kinds["schedule"]:
+        kept = [run for run in by_date.values() if run.get("run_type") in _OF_SCHEDULE]
+        named = ", ".join(map(_words, sorted(kept, key=lambda run: str(_date_of(run)))[:_MOST_DATES]))
+        more = f" and {len(kept) - _MOST_DATES} more" if len(kept) > _MOST_DATES else ""
+        notes.append(
+            f"Dates whose runs stay as they are: {len(kept)} ({named}{more}); reprocess_behavior "
+            f"{behavior!r} takes {_TAKES.get(behavior, 'others')}{_waiting(kept)}."
+        )
+    if kinds["other"]:
+        notes.append(f"Other runs between these dates, started by hand or by assets: {kinds['other']}.")
+    return dates, notes
+
+
+def _outcome(row: Json, run: Json | None) -> Json:
+    if run is None:
+        return {"then": "a new run"}
+    then = "cleared, runs again" if row.get("logical_date") else "stays, a new run beside it"
+    return {"dag_run_id": run.get("dag_run_id"), "state": run.get("state"), "then": then}
+
+
+def _waiting(kept: list[Json]) -> str:
+    return ", and never one in flight" if any(run.get("state") not in _ENDED for run in kept) else ""
+
+
+def _words(run: Json) -> str:
+    """2026-11-21T00:00:00Z success."""
+    return f"{run.get('logical_date') or run.get('partition_key')} {run.get('state')}"
+
+
+def _date_of(record: Json) -> Any:
+    """What one date of a backfill is known by; None for a run that is of no date."""
+    moment = record.get("logical_date")
+    if not isinstance(moment, str):
+        return record.get("partition_key")
+    try:
+        return datetime.fromisoformat(moment)
+    except ValueError:
+        return moment

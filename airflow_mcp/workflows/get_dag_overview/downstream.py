@@ -1,0 +1,142 @@
+"""What runs because of a DAG beyond the next one: over assets that DAGs write, and over DAGs that tasks trigger.
+
+A bounded walk: the assets of all DAGs of one hop are one request; which DAGs the tasks of one trigger takes one request
+for the tasks, and where there are such, one for the latest run and one for each of them. What is left out is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.gather import list_unseen, look
+from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.workflows.get_dag_overview.dag_links import TRIGGERS, asset_links, dag_links, operator_of
+
+_MOST_HOPS = 5  # from DAG to DAG, the first one included
+_MOST_REQUESTS = 10  # beyond those about the DAG itself
+_POINTERS = 2  # task instances of one DAG that are read to learn which DAG they trigger
+_NAMED = 5
+_FILTERS_DATASETS = (2, 9)
+
+
+@dataclass
+class Downstream:
+    """The links found so far, each with the DAG it starts `from`, and what was not followed."""
+
+    door: InnerDoor
+    assets: list[Json] | None  # every DAG's, where Airflow cannot filter them: no request is needed then
+    links: list[Json] = field(default_factory=list[Json])
+    notes: list[str] = field(default_factory=list[str])
+    requests: int = 0
+    _unread: list[str] = field(default_factory=list[str])  # DAGs whose triggers were not looked for
+    _unknown: list[str] = field(default_factory=list[str])  # tasks that trigger a DAG which no run names
+
+    async def follow(self, dag_id: str, first: Iterable[Json]) -> None:
+        """Walk on from the links of the DAG itself."""
+        visited = {dag_id}
+        frontier = targets_of(first) - visited
+        for _ in range(_MOST_HOPS - 1):
+            if not frontier:
+                break
+            visited |= frontier
+            links = await self._links_of(sorted(frontier))
+            if links is None:
+                break
+            self.links += links
+            frontier = targets_of(links) - visited
+        if frontier:
+            self.notes.append(f"Downstream of {_names(frontier)}: not followed any further.")
+        if self._unread:
+            self.notes.append(f"Which DAGs the tasks of {_names(self._unread)} trigger: not looked at.")
+        if self._unknown:
+            self.notes.append(f"Which DAG {_names(self._unknown)} triggers: no run tells yet.")
+
+    async def _links_of(self, dag_ids: list[str]) -> list[Json] | None:
+        """The links that start from these DAGs; None where their assets may not be asked for any more."""
+        assets = self.assets
+        if assets is None:
+            if not self._take():
+                return None
+            assets = await self._assets(dag_ids)
+        links: list[Json] = []
+        for dag_id in dag_ids:
+            _, after = asset_links(dag_id, assets, self.door.may_see)
+            links += [{"from": dag_id, **link} for link in after]
+        return links + await self._triggers(dag_ids)
+
+    async def _assets(self, dag_ids: list[str]) -> list[Json]:
+        name = "find_assets" if self.door.version.generation == "v2" else "find_datasets"
+        seen = await look(assets=self.door.rows(name, dag_ids=dag_ids))
+        self.notes += [f"Assets of {_names(dag_ids)}: {reason}" for reason in seen.unseen.values()]
+        rows, total = seen.get("assets", ([], 0))
+        if self.door.version.generation == "v2" and total > len(rows):  # 2.x counts those of every DAG
+            self.notes.append(f"Assets of {_names(dag_ids)}: only {len(rows)} of {total} were looked at.")
+        return rows
+
+    async def _triggers(self, dag_ids: list[str]) -> list[Json]:
+        """The DAGs that tasks of these trigger; one request is kept for the assets of the next hop."""
+        read = [dag_id for dag_id in dag_ids if self._take(keep=1)]
+        seen = await look(**{dag_id: self.door.rows("list_tasks", dag_id=dag_id) for dag_id in read})
+        self._unread += [dag_id for dag_id in dag_ids if dag_id not in read]
+        self.notes += [f"Tasks of {line}" for line in list_unseen(seen.unseen)]
+        links: list[Json] = []
+        for dag_id, (tasks, _) in seen.values.items():
+            triggers = [task for task in tasks if operator_of(task) in TRIGGERS]
+            if not triggers:
+                continue
+            found = await self._instances(dag_id, triggers)
+            if found is None:
+                self._unread.append(dag_id)
+                continue
+            _, after, unknown = dag_links(found, triggers, self.door.may_see)
+            links += [{"from": dag_id, **link} for link in after]
+            self._unknown += [f"{dag_id}.{task_id}" for task_id in unknown]
+        return links
+
+    async def _instances(self, dag_id: str, tasks: list[Json]) -> dict[str, Json] | None:
+        """By task id, its instance in the latest run; None where too few requests are left."""
+        if not self._take(1 + min(len(tasks), _POINTERS), keep=1):
+            return None
+        seen = await look(runs=self.door.rows("list_dag_runs", dag_id=dag_id, limit=1, state=["success", "failed"]))
+        runs, _ = seen.get("runs", ([], 0))
+        if not runs:
+            return {}
+        return await read_instances(self.door, runs[0], tasks[:_POINTERS])
+
+    def _take(self, requests: int = 1, *, keep: int = 0) -> bool:
+        """Whether so many requests may still be made, with some kept; they count as made then."""
+        may = self.requests + requests + keep <= _MOST_REQUESTS
+        self.requests += requests if may else 0
+        return may
+
+
+async def read_instances(door: InnerDoor, dag_run: Json, tasks: list[Json]) -> dict[str, Json]:
+    """By task id, its instance in this run, of a mapped task the first; without those that cannot be read."""
+    ids = {"dag_id": dag_run["dag_id"], "dag_run_id": dag_run["dag_run_id"]}
+    reads: dict[str, Any] = {}
+    for task in {task["task_id"]: task for task in tasks}.values():
+        mapped = {"map_index": 0} if task.get("is_mapped") else {}
+        reads[task["task_id"]] = door.one("get_task_instance", **ids, task_id=task["task_id"], **mapped)
+    return (await look(**reads)).values
+
+
+def filters_assets(door: InnerDoor) -> bool:
+    """Whether this Airflow gives the assets of some DAGs alone."""
+    return door.version.generation == "v2" or door.version >= _FILTERS_DATASETS
+
+
+def targets_of(links: Iterable[Json]) -> set[str]:
+    """The DAGs that links lead to."""
+    found: set[str] = set()
+    for link in links:
+        found |= {*link.get("starts", ()), *link.get("read_by", ()), *([link["dag"]] if "dag" in link else ())}
+    return found
+
+
+def _names(ids: Iterable[str]) -> str:
+    listed = sorted(ids)
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more
