@@ -31,6 +31,12 @@ _MISMATCHES = {
         "its work."
     ),
 }
+# As a deferral whose trigger fires at once does: the report on the first part meets the second, queued by then.
+_WELL_BUT_QUEUED = (
+    "The executor says that it ended well while Airflow had it queued: most likely it had just deferred or been "
+    "rescheduled, and the report came late, a race of Airflow's own; a new try may succeed."
+)
+_EARLY = (("success", "queued"), ("success", "scheduled"))
 _OTHER = "The executor says that it ended ({0}) while Airflow had it {1}."
 _STUCK = "It stayed queued until Airflow gave it up, because no worker took it"
 _MISMATCH = re.compile(
@@ -55,5 +61,6 @@ def sentence_of_event(event: str, words: str) -> str:
     why = telling_text(words_of(extra[1])) if extra else ""
     ended = found["ended"] if found else "state unknown"
     state = ((found["state"] or found["other"]) if found else "") or ""
-    sentence = _MISMATCHES.get(state, _OTHER).format(ended, state or "in another state")
+    sentence = _WELL_BUT_QUEUED if (ended, state) in _EARLY else _MISMATCHES.get(state, _OTHER)
+    sentence = sentence.format(ended, state or "in another state")
     return f"{sentence} The executor adds: {why}" if why and why not in ("None", "") else sentence

@@ -22,7 +22,7 @@ _WORDS = frozenset(
     invocation kubernetes yarn java python something went wrong sorry oops bye goodbye true false none null
     result results message reason giving up gave retry retries retrying attempts attempt tries try again now
     partial successes warnings passed skipped total seconds second minutes ms line lines near page pages printed
-    compile compiling compilation compiler essential
+    plan plans test tests suite suites compile compiling compilation compiler essential
     """.split()  # noqa: SIM905 - read as prose
 )
 _GENERIC = frozenset(
@@ -45,10 +45,9 @@ _COUNT = re.compile(
     r"(?:errors?|problems?|issues?|failures?|exceptions?|violations?)\b[^:]{0,60}:?\W*",
     re.IGNORECASE,
 )
-# What goes on in the next line. The last is dbt's.
-_LEAVES_OPEN = re.compile(
-    r".*:(?: \[)?|.* (?:in|at|for|by|with|to|from|of|because)|.*\bError in \w+ \S+ \([^()]*\)", re.DOTALL
-)
+_ENDS_OPEN = re.compile(r".*:(?: \[)?", re.DOTALL)
+# A line that goes on in the next one, where there is one. The second is dbt's.
+_GOES_ON = re.compile(r".* (?:in|at|for|by|with|to|from|of|because)|.*\bError in \w+ \S+ \([^()]*\)", re.DOTALL)
 _CODE = re.compile(r"\W*(?:[A-Za-z_]+_?)?[\d.]+\W*|\W*")
 # What stands beside an error in a message and never says what it is.
 _ABOUT = re.compile(
@@ -65,7 +64,7 @@ _ABOUT = re.compile(
 def is_hollow(text: str) -> bool:
     """Whether a line says no more than that something failed, or leaves the rest to the next line."""
     text = text.strip()
-    if not text or any(pattern.fullmatch(text) for pattern in (_LEAVES_OPEN, _COUNT, _CODE)):
+    if not text or any(pattern.fullmatch(text) for pattern in (_ENDS_OPEN, _COUNT, _CODE)):
         return True
     words = re.findall(r"[A-Za-z]+", _DATA.sub(_said, text[:400]))
     return len(text) <= 400 and all(word.lower() in _WORDS for word in words)
@@ -75,6 +74,11 @@ def _said(data: re.Match[str]) -> str:
     """Return what a value says: a quoted sentence is no value."""
     words = re.findall(r"[A-Za-z]{2,}", data[0])
     return f" {' '.join(words)} " if len(words) > 2 and data[0][0] in "'\"`" else " "
+
+
+def goes_on(text: str) -> bool:
+    """Whether a line leaves what it says to the next line, where there is one."""
+    return is_hollow(text) or _GOES_ON.fullmatch(text.strip()) is not None
 
 
 def is_about(text: str) -> bool:

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from airflow_mcp.task_logs.exception_chain import LoggedException, unwrap_groups
-from airflow_mcp.task_logs.hollow import is_about, is_hollow
+from airflow_mcp.task_logs.hollow import goes_on, is_about, is_hollow
 from airflow_mcp.task_logs.output_errors import Tier, find_output_error
 from airflow_mcp.task_logs.output_lines import OutputLine, bare_line
 from airflow_mcp.task_logs.python_traceback import TRACEBACK, traceback_in
@@ -92,7 +92,7 @@ def telling_text(message: str, size: int = _LONGEST) -> str:
     filled = [line for line in lines if line]
     if not filled:
         return ""
-    if not is_hollow(filled[0]) and not is_about(filled[0]):
+    if len(filled) == 1 or (not goes_on(filled[0]) and not is_about(filled[0])):
         return _short("; ".join(_first_lines(filled)), size)
     head = filled[0].rstrip(": ")
     rest = lines[lines.index(filled[0]) + 1 :]

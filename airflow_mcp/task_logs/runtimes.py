@@ -19,7 +19,7 @@ _TYPE = r"(?:[\w$]+\.)*[A-Z][\w$]*(?:Error|Exception|Throwable|Fault|Failure|Rej
 _HEAD = re.compile(
     r"\s*(?P<thread>Exception in thread \"[^\"]*\" |Exception in thread \S+ |Uncaught |Unhandled exception[.:] "
     r"|Unhandled Exception: |\[cause\]: |Caused by: |---> |Suppressed: |Unhandled promise rejection.*?: )?"
-    rf"(?P<what>(?P<kind>{_TYPE})(?: \[\w+\]| \(\d+\))?(?:: (?P<message>.*))?)$"
+    rf"(?P<what>(?P<kind>{_TYPE})(?: \[\w+\]| \(\d+\))?(?::(?: (?P<message>.*))?)?)$"
 )
 _AT = re.compile(r"\s+at (?:async |new )?[\w$.<>\[\]#@/`~ -]+[(:].*|\s+at [^\s]+:\d+(?::\d+)?|\s+at [\w.<>`]+\(.*")
 _MORE = re.compile(

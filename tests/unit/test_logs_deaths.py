@@ -258,20 +258,21 @@ async def test_a_task_that_never_started_because_of_another_names_that_one(versi
 
 @every_version
 @pytest.mark.parametrize(
-    ("state", "meaning"),
+    ("ended", "state", "meaning"),
     [
-        ("queued", "it never started, or could not reach Airflow's API"),
-        ("running", "the worker ended, or lost Airflow's API server"),
-        ("success", "a race of Airflow's own"),
+        ("failed", "queued", "it never started, or could not reach Airflow's API"),
+        ("success", "queued", "it had just deferred or been rescheduled"),
+        ("failed", "running", "the worker ended, or lost Airflow's API server"),
+        ("failed", "success", "a race of Airflow's own"),
     ],
 )
 async def test_what_the_executor_reported_is_told_by_the_state_that_airflow_had(
-    version: str, state: str, meaning: str
+    version: str, ended: str, state: str, meaning: str
 ) -> None:
     why = 'Traceback (most recent call last):\n  File "worker.py", line 3, in run\nOSError: node wk-3 is gone'
     words = (
         f"Executor CeleryExecutor(parallelism=8) reported that the task instance <TaskInstance: etl.load r [{state}]> "
-        f"finished with state failed, but the task instance's state attribute is {state}. Learn more: {HELP}#x "
+        f"finished with state {ended}, but the task instance's state attribute is {state}. Learn more: {HELP}#x "
         f"Extra info: {why}"
     )
     airflow = airflow_with(version, FORMS[version].say("begin"))

@@ -229,7 +229,9 @@ async def _pool_changes(question: Question) -> list[Json] | None:
     since = f"{question.now - timedelta(days=CHANGED_DAYS):%Y-%m-%dT%H:%M:%SZ}"
     asked = {"included_events": list(POOL_EVENTS), "after": since, "limit": _MOST_CHANGES}
     seen = await look(changes=question.door.rows("list_event_logs", **asked))
-    return seen.get("changes", (None, 0))[0]
+    changes, total = seen.get("changes", (None, 0))
+    is_whole = changes is not None and total <= len(changes) and not question.door.hides
+    return changes if is_whole else None  # of a part it cannot be said that there is no change
 
 
 async def _judge_queued(question: Question, queued: list[Json]) -> None:

@@ -1,0 +1,1 @@
+"""A large Airflow, played back in this process from generated rows."""
