@@ -30,7 +30,7 @@ def is_sheltered(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
-def peer_of(host: str) -> str:
+def derive_peer(host: str) -> str:
     """The peer that a client's address stands for: itself, or of IPv6 its /64, since one machine has a whole one.
 
     What is no IP address, as what a proxy may pass on unread, is one peer: "unknown".

@@ -138,6 +138,6 @@ class UnusableAnswerError(AirflowError):
     """What answered does not say what became of the request: a proxy's page, cut JSON, a redirect, 429, 5xx."""
 
 
-def chief(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+def choose_error(errors: Sequence[ErrorDetails]) -> ErrorDetails:
     """Of all that a model refuses what to tell first: a key that it does not know, as a missing one may be meant."""
     return next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])

@@ -9,7 +9,7 @@ _NEAR = 0.7  # of difflib's ratio: "poll" for "pool" is 0.75, "nope" for "h_nois
 _SHORTEST_PART = 4  # characters of a name that stands inside another one
 
 
-def near_names(name: str, names: Iterable[str], most: int = 3) -> list[str]:
+def find_near_names(name: str, names: Iterable[str], most: int = 3) -> list[str]:
     """The names nearest to this one, best first, whatever their case; at most `most`.
 
     A name is near that differs in few characters or in their order, or that holds this one whole (or is held by it).

@@ -42,7 +42,7 @@ def clean(text: str) -> str:
     return _UNSEEN.sub("", _ANSI.sub("", text))
 
 
-class Escaped(str):
+class EscapedId(str):
     """An id as it is shown: it is not escaped once more."""
 
     __slots__ = ()
@@ -50,50 +50,50 @@ class Escaped(str):
 
 def escape(text: str) -> str:
     """Write an id so that each character of it is seen; a backslash before `u{` is written as `\\u{5C}`."""
-    return text if isinstance(text, Escaped) else Escaped(_UNSEEN_IN_ID.sub(_escaped, text))
+    return text if isinstance(text, EscapedId) else EscapedId(_UNSEEN_IN_ID.sub(_escape_match, text))
 
 
 def escape_in_sentence(text: str) -> str:
     """The same for a text that holds ids among words of this server: its newlines and spaces stay."""
-    return text if isinstance(text, Escaped) else _UNSEEN_IN_SENTENCE.sub(_escaped, text)
+    return text if isinstance(text, EscapedId) else _UNSEEN_IN_SENTENCE.sub(_escape_match, text)
 
 
 def escape_unseen(text: str) -> str:
     """The same for a text that holds ids among words of others, whose backslashes stay too: nothing reads it back."""
-    return _UNSEEN.sub(_escaped, text)
+    return _UNSEEN.sub(_escape_match, text)
 
 
 def unescape(text: str) -> str:
     """Read an id as `escape` wrote it. What is no such escape stays as it is."""
-    return _ESCAPED.sub(_unescaped, text) if "\\u{" in text else text
+    return _ESCAPED.sub(_unescape_match, text) if "\\u{" in text else text
 
 
-def unsendable(text: str) -> str:
+def find_unsendable(text: str) -> str:
     """The first character that no request can carry, written as in `escape`, or "": NUL, or half a surrogate pair.
 
     UTF-8 has no halves of surrogate pairs (RFC 3629, 3), and PostgreSQL, where Airflow stores texts, no NUL.
     """
     found = _UNSENDABLE.search(text)
-    return _escaped(found) if found else ""
+    return _escape_match(found) if found else ""
 
 
-def _escaped(match: re.Match[str]) -> str:
+def _escape_match(match: re.Match[str]) -> str:
     return f"\\u{{{ord(match[0]):X}}}"
 
 
-def _unescaped(match: re.Match[str]) -> str:
+def _unescape_match(match: re.Match[str]) -> str:
     code = int(match[1], 16)
     return chr(code) if code <= 0x10FFFF else match[0]
 
 
-def in_strings(value: Any, change: Callable[[str], str]) -> Any:
+def map_strings(value: Any, change: Callable[[str], str]) -> Any:
     """The same JSON value with `change` applied to every string in it, keys included."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list):
-        return [in_strings(item, change) for item in value]
+        return [map_strings(item, change) for item in value]
     if isinstance(value, dict):
-        return {change(key): in_strings(item, change) for key, item in value.items()}
+        return {change(key): map_strings(item, change) for key, item in value.items()}
     return value
 
 

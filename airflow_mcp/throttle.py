@@ -9,7 +9,7 @@ from collections.abc import Callable
 _MOST = 1000  # kinds that are remembered
 
 
-class Sometimes:
+class Throttle:
     """Warns of each kind of trouble once in so many seconds."""
 
     def __init__(self, log: logging.Logger, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:

@@ -16,23 +16,23 @@ _TOKEN = re.compile(
     r"|[\[\]{},=.\n]",
     re.DOTALL,
 )
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 
 
-def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
+def find_line(text: str, path: tuple[str | int, ...]) -> int | None:
     """The 1-based line where `path` (keys, and indexes of arrays) is set, or the nearest table or array around it.
 
     `text` is TOML that was parsed before.
     """
     wanted = tuple(map(str, path))
     best: tuple[int, int | None] = (0, None)
-    for found, line in _Reader(text).places():
+    for found, line in _Reader(text).iterate_places():
         if len(found) > best[0] and wanted[: len(found)] == found:
             best = len(found), line
     return best[1]
 
 
-def name_of_rule(path: tuple[str | int, ...]) -> str:
+def name_rule(path: tuple[str | int, ...]) -> str:
     """What people call the permission rule at a path: ("policy", "deny", 0) is "deny rule 1"; else the dotted path."""
     match path:
         case ("policy", "allow" | "deny" as kind, int(index), *_):
@@ -55,10 +55,10 @@ class _Reader:
                 self._tokens.append((match[0], line, match.start()))
         self._next = 0
 
-    def places(self) -> Iterator[tuple[Path, int]]:
+    def iterate_places(self) -> Iterator[tuple[KeyPath, int]]:
         """Each table, key and element of an array, in the file's order."""
-        counts: dict[Path, int] = {}
-        table: Path = ()
+        counts: dict[KeyPath, int] = {}
+        table: KeyPath = ()
         while self._peek():
             _, line, offset = self._tokens[self._next]
             if self._skip("\n"):
@@ -75,14 +75,14 @@ class _Reader:
             else:
                 yield from self._pair(table)
 
-    def _pair(self, table: Path) -> Iterator[tuple[Path, int]]:
+    def _pair(self, table: KeyPath) -> Iterator[tuple[KeyPath, int]]:
         line = self._tokens[self._next][1]
         path = (*table, *self._key({}))
         self._next += 1  # the "="
         yield path, line
         yield from self._value(path)
 
-    def _value(self, path: Path) -> Iterator[tuple[Path, int]]:
+    def _value(self, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
         if self._skip("["):
             index = 0
             while not self._skip("]"):
@@ -101,9 +101,9 @@ class _Reader:
             while self._peek() not in ("", "\n", ",", "]", "}"):
                 self._next += 1
 
-    def _key(self, counts: dict[Path, int]) -> Path:
+    def _key(self, counts: dict[KeyPath, int]) -> KeyPath:
         """A dotted key; of an array of tables, the part behind it is about its latest table."""
-        parts: Path = ()
+        parts: KeyPath = ()
         while self._peek() not in ("", "=", "]"):
             if not self._skip("."):
                 part = self._tokens[self._next][0]

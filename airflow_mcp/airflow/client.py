@@ -12,25 +12,25 @@ import anyio
 import httpx2
 
 from airflow_mcp.addresses import is_sheltered
+from airflow_mcp.airflow.auth.auth_method import SINGLE_USE, AuthHeaders, AuthMethod, describe_ambiguity
 from airflow_mcp.airflow.auth.backoff import Clock
-from airflow_mcp.airflow.auth.method import ONCE, Proof, Way, or_blind
-from airflow_mcp.airflow.callers import Presented
+from airflow_mcp.airflow.caller_credentials import CallerCredentials
+from airflow_mcp.airflow.concurrency_limit import ConcurrencyLimit
+from airflow_mcp.airflow.connection_errors import CONNECTION_ERRORS, UNSENT_ERRORS, build_unreachable_error
 from airflow_mcp.airflow.credentials import Authenticator, Credentials
-from airflow_mcp.airflow.generation import Detection, Get
-from airflow_mcp.airflow.messages import Response, build, read, unless_redirected
-from airflow_mcp.airflow.naming import Naming
+from airflow_mcp.airflow.error_wording import ErrorWording
+from airflow_mcp.airflow.generation import Get, VersionDetection
+from airflow_mcp.airflow.messages import Response, build, read, require_no_redirect
 from airflow_mcp.airflow.network import Connections, Network
-from airflow_mcp.airflow.places import Places
-from airflow_mcp.airflow.unreachable import BROKEN, NEVER_SENT, unreachable
-from airflow_mcp.airflow.watched import watched
+from airflow_mcp.airflow.request_span import trace_request
 from airflow_mcp.airflow.wire import Request, is_own_error
 from airflow_mcp.catalog.versions import Generation, Version
 from airflow_mcp.errors import (
     AirflowUnreachableError,
     VersionChangedError,
 )
-from airflow_mcp.observe import NOBODY, Observer
-from airflow_mcp.shares import ALONE
+from airflow_mcp.fair_share import SOLE_HOLDER
+from airflow_mcp.observer import NULL_OBSERVER, Observer
 
 _ATTEMPTS = 3
 _RETRY_STATUSES = frozenset({500, 502, 503, 504})  # 500: a locked SQLite answers so for a moment
@@ -38,7 +38,7 @@ _UNKNOWN_ROUTE = frozenset({404, 405})
 _JSON = "application/json"
 
 
-Take = Callable[[httpx2.Response], Awaitable[Response]]  # reads an answer
+ReadResponse = Callable[[httpx2.Response], Awaitable[Response]]  # reads an answer
 
 
 class AirflowClient:
@@ -47,21 +47,21 @@ class AirflowClient:
     def __init__(
         self,
         url: str,
-        identity: Credentials | Way,
+        identity: Credentials | AuthMethod,
         *,
         timeout: float = 30.0,
         network: Network | None = None,
         backoff: float = 0.3,
         transport: httpx2.AsyncBaseTransport | None = None,
         instance: str = "default",
-        observer: Observer = NOBODY,
+        observer: Observer = NULL_OBSERVER,
         clock: Clock = time.monotonic,
-        naming: Naming | None = None,
+        wording: ErrorWording | None = None,
     ) -> None:
         """`url` has no /api/vN and no credentials; `timeout` is seconds per request, `backoff` before a retry.
 
         `instance` is what the observer, and traces, call this Airflow. `clock` gives seconds that never go back, for
-        how long a version is believed and a refused login is not repeated. `naming` is how errors call this Airflow.
+        how long a version is believed and a refused login is not repeated. `wording` is how errors call this Airflow.
         """
         self.url = url.rstrip("/")
         self.timeout = timeout
@@ -71,29 +71,31 @@ class AirflowClient:
         self._instance = instance
         self._observer = observer
         self._clock = clock
-        self._naming = naming or Naming()
-        self._auth = self._authenticator(identity.way if isinstance(identity, Credentials) else identity)
-        self._detection = Detection(instance, clock)
-        self._places = Places(self.url, timeout)
-        self._share = ALONE  # whose share of the places the requests take
+        self._wording = wording or ErrorWording()
+        self._auth = self._make_authenticator(identity.method if isinstance(identity, Credentials) else identity)
+        self._detection = VersionDetection(instance, clock)
+        self._limit = ConcurrencyLimit(self.url, timeout)
+        self._share = SOLE_HOLDER  # whose share of the places the requests take
 
-    def sibling(self, way: Way) -> AirflowClient:
+    def make_sibling(self, method: AuthMethod) -> AirflowClient:
         """A client of the same Airflow for somebody else: the login is its own, and only that needs to be closed."""
         other = copy(self)
-        other._auth = other._authenticator(way)
+        other._auth = other._make_authenticator(method)
         other._is_sibling = True
         return other
 
-    def _authenticator(self, way: Way) -> Authenticator:
-        return Authenticator(way, self._plain, partial(self._observer.login_renewed, self._instance), self._clock)
+    def _make_authenticator(self, method: AuthMethod) -> Authenticator:
+        return Authenticator(
+            method, self._send_plain, partial(self._observer.login_renewed, self._instance), self._clock
+        )
 
     @asynccontextmanager
-    async def of(self, name: str, presented: Presented) -> AsyncGenerator[AirflowClient, None]:
+    async def borrow(self, name: str, credentials: CallerCredentials) -> AsyncGenerator[AirflowClient, None]:
         """The client for what this caller asks: this one, whoever it is, within the caller's share of the places."""
         del name
-        yield self.within(presented.share)
+        yield self.with_share(credentials.share)
 
-    def within(self, share: str) -> AirflowClient:
+    def with_share(self, share: str) -> AirflowClient:
         """The same client, whose requests take places of this share."""
         if share == self._share:
             return self
@@ -103,20 +105,20 @@ class AirflowClient:
 
     def describe(self) -> str:
         """Who this client says it is, for a person."""
-        return self._auth.way.describe()
+        return self._auth.method.describe()
 
     async def aclose(self) -> None:
         """Forget the login, and close every connection that is not a sibling's too."""
         if not self._is_sibling:
             await self.connections.aclose()
-        await self._auth.way.aclose()
+        await self._auth.method.aclose()
 
     async def version(self) -> Version:
         """The connected Airflow's version, as it said it within ten minutes; see Detection.
 
         Raises AirflowUnreachableError, NotSupportedError (older than 2.7), LoginError and AirflowError.
         """
-        with self._naming.applied():
+        with self._wording.apply():
             return await self._detection.version(self._get_version, self._auth)
 
     @property
@@ -124,14 +126,14 @@ class AirflowClient:
         """The version if it was ever asked successfully."""
         return self._detection.known
 
-    async def reach(self) -> Version:
+    async def refresh_version(self) -> Version:
         """The version as Airflow says it now, known before or not. Raises what `version` raises."""
-        with self._naming.applied():
+        with self._wording.apply():
             return await self._detection.ask(self._get_version, self._auth)
 
-    def watched(self, listener: Callable[[], None]) -> AbstractContextManager[None]:
+    def subscribe(self, listener: Callable[[], None]) -> AbstractContextManager[None]:
         """Call `listener` in the block whenever this Airflow turns out to be another version than before."""
-        return self._detection.watched(listener)
+        return self._detection.subscribe(listener)
 
     def retry_login(self) -> None:
         """Let a login that was refused be tried again with the next call."""
@@ -146,8 +148,8 @@ class AirflowClient:
         than Airflow is by now (a read that was answered, a change before it is sent); other statuses are the caller's.
         """
         async with AsyncExitStack() as turn:
-            with self._naming.applied():
-                return await self._through(request, read, turn)
+            with self._wording.apply():
+                return await self._send_with_retries(request, read, turn)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[tuple[int, AsyncIterator[bytes]], None]:
@@ -161,15 +163,17 @@ class AirflowClient:
             return Response(raw.status_code, b"")
 
         async with AsyncExitStack() as turn:
-            with self._naming.applied():
-                response = await self._through(request, leave_open, turn, stream=True)
+            with self._wording.apply():
+                response = await self._send_with_retries(request, leave_open, turn, stream=True)
             try:
-                yield response.status, self._pieces(opened[0] if opened else response.content, request)
+                yield response.status, self._read_pieces(opened[0] if opened else response.content, request)
             finally:
                 for raw in opened:
                     await raw.aclose()
 
-    async def _through(self, request: Request, take: Take, turn: AsyncExitStack, *, stream: bool = False) -> Response:
+    async def _send_with_retries(
+        self, request: Request, take: ReadResponse, turn: AsyncExitStack, *, stream: bool = False
+    ) -> Response:
         """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout.
 
         `turn` takes a place at this Airflow, and has none while a login is waited for.
@@ -177,19 +181,19 @@ class AirflowClient:
         began = anyio.current_time()
         generation = (await self.version()).generation
         self._require_same(request)
-        proof = await self._auth.proof(generation, began)
-        await turn.enter_async_context(self._places.one(self._share, stream=stream))
-        proof, renewed = self._auth.latest(proof), False
+        headers = await self._auth.get_headers(generation, began)
+        await turn.enter_async_context(self._limit.acquire(self._share, stream=stream))
+        headers, renewed = self._auth.get_latest(headers), False
         for attempt in range(1, _ATTEMPTS + 2):  # one more than the retries: a new login uses one up
             again = request.repeatable and attempt < _ATTEMPTS
             try:
-                response = await self._attempt(request, proof.headers, take)
-            except (*BROKEN, TimeoutError) as error:
-                if not again and not (isinstance(error, NEVER_SENT) and attempt < _ATTEMPTS):
-                    raise self._unreachable(error, request) from None
+                response = await self._attempt(request, headers.headers, take)
+            except (*CONNECTION_ERRORS, TimeoutError) as error:
+                if not again and not (isinstance(error, UNSENT_ERRORS) and attempt < _ATTEMPTS):
+                    raise self._build_unreachable_error(error, request) from None
             else:
                 foreign = not request.repeatable and not is_own_error(response.content)
-                if foreign or not await self._is_refused(response, generation, proof):
+                if foreign or not await self._is_refused(response, generation, headers):
                     if response.status not in _RETRY_STATUSES or not again:
                         if response.status != 401:
                             self._auth.accept()
@@ -199,15 +203,15 @@ class AirflowClient:
                     break
                 else:
                     await turn.aclose()
-                    proof = await self._auth.renew(proof, generation, began)
-                    await turn.enter_async_context(self._places.one(self._share, stream=stream))
-                    proof, renewed = self._auth.latest(proof), True
+                    headers = await self._auth.renew(headers, generation, began)
+                    await turn.enter_async_context(self._limit.acquire(self._share, stream=stream))
+                    headers, renewed = self._auth.get_latest(headers), True
                     continue
             await anyio.sleep(self._backoff * attempt)
-            proof = await self._auth.proof(generation, began)  # one that is good for one request was used up
-        advice = f"{self._auth.way.advice}{or_blind(generation)}"
+            headers = await self._auth.get_headers(generation, began)  # one that is good for one request was used up
+        advice = f"{self._auth.method.advice}{describe_ambiguity(generation)}"
         sentence = f"Airflow keeps refusing {self.describe()}, after a new login too. {advice}"
-        raise self._auth.refuse(proof, sentence)
+        raise self._auth.refuse(headers, sentence)
 
     async def _doubt(self, request: Request, response: Response) -> None:
         """Ask for the version after an answer that Airflow does not give to its own routes.
@@ -227,21 +231,21 @@ class AirflowClient:
                 "more was done: call again."
             )
 
-    async def _attempt(self, request: Request, proof: Mapping[str, str], take: Take) -> Response:
+    async def _attempt(self, request: Request, proof: Mapping[str, str], take: ReadResponse) -> Response:
         """One request and its answer, in time. Raises TimeoutError and what httpx2 and `take` raise.
 
         A change that has begun is not broken off when its caller leaves: what came of it can be audited.
         """
         built = build(self.connections.http, self.url, request, proof)
         with (
-            watched(built, request.route, self._instance, self._observer) as seen,
+            trace_request(built, request.route, self._instance, self._observer) as seen,
             anyio.fail_after(self.timeout, shield=not request.repeatable),
         ):
             response = await take(await self.connections.http.send(built, stream=True, follow_redirects=False))
             seen.status = response.status
         return response
 
-    async def _is_refused(self, response: Response, generation: Generation, proof: Proof) -> bool:
+    async def _is_refused(self, response: Response, generation: Generation, headers: AuthHeaders) -> bool:
         """Whether another login may help.
 
         Airflow 3 says so. 2.8 and newer answer a login that ended like a missing permission (403, since FAB has a
@@ -251,21 +255,21 @@ class AirflowClient:
             return response.status == 401
         if generation == "v2":
             return b"Invalid JWT token" in response.content
-        if proof.until == ONCE:
-            proof = await self._auth.proof(generation, anyio.current_time())
-        status, _ = await self._plain("GET", "/api/v1/dags?limit=1", headers=proof.headers)
+        if headers.expires_at == SINGLE_USE:
+            headers = await self._auth.get_headers(generation, anyio.current_time())
+        status, _ = await self._send_plain("GET", "/api/v1/dags?limit=1", headers=headers.headers)
         return status in (401, 403)
 
-    async def _pieces(self, body: httpx2.Response | bytes, request: Request) -> AsyncIterator[bytes]:
+    async def _read_pieces(self, body: httpx2.Response | bytes, request: Request) -> AsyncIterator[bytes]:
         if isinstance(body, bytes):
             yield body
             return
         try:
             async for piece in body.aiter_bytes():
                 yield piece
-        except BROKEN as error:
-            with self._naming.applied():
-                raise self._unreachable(error, request) from None
+        except CONNECTION_ERRORS as error:
+            with self._wording.apply():
+                raise self._build_unreachable_error(error, request) from None
 
     @property
     def _get_version(self) -> Get:
@@ -274,31 +278,31 @@ class AirflowClient:
         It may say so by the way to its sign-in page; so does an address that is not quite right, and nothing that
         others on the way could read is sent there. A login that is refused is presented once.
         """
-        refused: list[Proof] = []
+        refused: list[AuthHeaders] = []
 
         async def get(path: str) -> tuple[int, bytes]:
             answer = await self._ask("GET", path)
             signs_in = 300 <= answer.status < 400 and is_sheltered(self.url)
             if (signs_in or answer.status in (401, 403)) and not refused:
-                proof = await self._auth.proof(None, anyio.current_time())
-                if proof.headers:
-                    answer = await self._ask("GET", path, headers=proof.headers)
-                    refused.extend([proof] if answer.status == 401 else [])
+                headers = await self._auth.get_headers(None, anyio.current_time())
+                if headers.headers:
+                    answer = await self._ask("GET", path, headers=headers.headers)
+                    refused.extend([headers] if answer.status == 401 else [])
             elif answer.status == 401:
                 raise self._auth.refuse(
                     refused[0],
                     "What answers at AIRFLOW_MCP_URL wants a login before it says anything, and does not accept "
-                    f"{self.describe()} (401). {self._auth.way.advice}",
+                    f"{self.describe()} (401). {self._auth.method.advice}",
                 )
-            return unless_redirected(answer)
+            return require_no_redirect(answer)
 
         return get
 
-    async def _plain(
+    async def _send_plain(
         self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
         """One request outside the API proper: to log in, and to find out whether that was good."""
-        return unless_redirected(await self._ask(method, path, body, headers))
+        return require_no_redirect(await self._ask(method, path, body, headers))
 
     async def _ask(
         self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
@@ -306,11 +310,11 @@ class AirflowClient:
         request = Request(method, path, (), body, _JSON, True, route=path.partition("?")[0])
         try:
             return await self._attempt(request, headers or {}, read)
-        except (*BROKEN, TimeoutError) as error:
-            raise self._unreachable(error, request) from None
+        except (*CONNECTION_ERRORS, TimeoutError) as error:
+            raise self._build_unreachable_error(error, request) from None
 
-    def _unreachable(self, error: Exception, request: Request) -> AirflowUnreachableError:
-        return unreachable(
+    def _build_unreachable_error(self, error: Exception, request: Request) -> AirflowUnreachableError:
+        return build_unreachable_error(
             error,
             self.url,
             self.timeout,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from airflow_mcp.airflow.auth.auth_method import SINGLE_USE, AuthHeaders, AuthMethod, AuthRequest, SendPlain
 from airflow_mcp.airflow.auth.backoff import Backoff, Clock
-from airflow_mcp.airflow.auth.method import ONCE, Asked, Plain, Proof, Way
+from airflow_mcp.airflow.auth.bearer_token import CommandToken, StaticToken
 from airflow_mcp.airflow.auth.password import Password
-from airflow_mcp.airflow.auth.tokens import GivenToken, PrintedToken
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import AirflowMcpError, LoginOnHoldError, LoginRefusedError
 
@@ -26,12 +26,12 @@ class Credentials:
     token_command: tuple[str, ...] = ()
 
     @property
-    def way(self) -> Way:
+    def method(self) -> AuthMethod:
         """How these prove who is asking."""
         if self.token:
-            return GivenToken(self.token)
+            return StaticToken(self.token)
         if self.token_command:
-            return PrintedToken(self.token_command)
+            return CommandToken(self.token_command)
         return Password(self.username, self.password)
 
 
@@ -39,88 +39,94 @@ class Authenticator:
     """The current proof of one identity at one Airflow, and the rest of a login that was refused."""
 
     def __init__(
-        self, way: Way, plain: Plain, renewing: Callable[[], None] = lambda: None, clock: Clock = time.monotonic
+        self,
+        method: AuthMethod,
+        send_plain: SendPlain,
+        on_renewal: Callable[[], None] = lambda: None,
+        clock: Clock = time.monotonic,
     ) -> None:
-        """`renewing` is told whenever Airflow has refused a proof and another is about to be made."""
-        self.way = way
-        self._plain = plain
-        self._renewing = renewing
-        self._proof: Proof | None = None
+        """`on_renewal` is told whenever Airflow has refused a proof and another is about to be made."""
+        self.method = method
+        self._send_plain = send_plain
+        self._on_renewal = on_renewal
+        self._headers: AuthHeaders | None = None
         self._made_at = 0.0
         self._lock = anyio.Lock()
         self._failure: AirflowMcpError | None = None
         self._failed_at = 0.0
         self._backoff = Backoff(clock)
-        self._refused: Proof | None = None  # what Airflow refused last
+        self._refused: AuthHeaders | None = None  # what Airflow refused last
 
-    async def proof(self, generation: Generation | None, since: float) -> Proof:
+    async def get_headers(self, generation: Generation | None, since: float) -> AuthHeaders:
         """The proof to send with a call that began at `since` (the event loop's clock, seconds).
 
         Raises LoginError, or another AirflowMcpError, when none can be had.
         """
-        return self._fresh() or await self._renew(None, generation, since)
+        return self._get_valid() or await self._renew(None, generation, since)
 
-    async def renew(self, stale: Proof, generation: Generation, since: float) -> Proof:
-        """Another proof than the one Airflow just refused. Raises what `proof` raises when there is none.
+    async def renew(self, stale: AuthHeaders, generation: Generation, since: float) -> AuthHeaders:
+        """Another proof than the one Airflow just refused. Raises what `get_headers` raises when there is none.
 
         Calls that wait for a login share it, and its failure.
         """
         return await self._renew(stale, generation, since)
 
-    def latest(self, proof: Proof) -> Proof:
+    def get_latest(self, headers: AuthHeaders) -> AuthHeaders:
         """The proof that is in use by now, where this one was waiting: it may have been refused to others meanwhile."""
-        return proof if proof.until == ONCE or self._proof is None else self._proof
+        return headers if headers.expires_at == SINGLE_USE or self._headers is None else self._headers
 
     def accept(self) -> None:
         """Airflow has taken a proof: what was refused before counts no more."""
         self._backoff.reset()
 
-    def refuse(self, proof: Proof, sentence: str) -> LoginOnHoldError:
+    def refuse(self, headers: AuthHeaders, sentence: str) -> LoginOnHoldError:
         """Airflow has refused a new proof too: the error to raise, and nothing is presented again for a while."""
-        self._proof, self._refused = None, proof
+        self._headers, self._refused = None, headers
         return self._backoff.refuse(LoginRefusedError(sentence))
 
     def retry(self) -> None:
         """Let a login that was refused be tried again with the next call."""
         self._failure = None
         self._backoff.reset()
-        self.way.retry()
+        self.method.retry()
 
-    def _fresh(self) -> Proof | None:
-        return self._proof if self._proof and self._proof.until > anyio.current_time() else None
+    def _get_valid(self) -> AuthHeaders | None:
+        return self._headers if self._headers and self._headers.expires_at > anyio.current_time() else None
 
-    async def _renew(self, stale: Proof | None, generation: Generation | None, since: float) -> Proof:
+    async def _renew(self, stale: AuthHeaders | None, generation: Generation | None, since: float) -> AuthHeaders:
         async with self._lock:
             # Made since this call began is fresh enough, even where it lasts for a moment only.
-            shared = self._fresh() or (self._proof if self._made_at >= since else None)
-            if shared and shared is not stale and shared.until != ONCE:
+            shared = self._get_valid() or (self._headers if self._made_at >= since else None)
+            if shared and shared is not stale and shared.expires_at != SINGLE_USE:
                 return shared
             if self._failure and since <= self._failed_at:  # many wrong logins in a row may lock the account
                 raise self._failure.with_traceback(None)
-            if not self.way.changes_by_itself:
+            if not self.method.rotates:
                 self._backoff.require_open()
             if stale is not None:
-                self._renewing()
+                self._on_renewal()
             try:
-                self._proof = await self._another(stale, Asked(generation, stale is not None, self._plain))
+                self._headers = await self._request_another(
+                    stale, AuthRequest(generation, stale is not None, self._send_plain)
+                )
                 self._made_at = anyio.current_time()
             except AirflowMcpError as failure:
-                self._proof, self._refused = None, stale or self._refused
+                self._headers, self._refused = None, stale or self._refused
                 self._failure = self._backoff.refuse(failure) if isinstance(failure, LoginRefusedError) else failure
                 self._failed_at = anyio.current_time()
                 raise self._failure from None
             self._failure = None
-            return self._proof
+            return self._headers
 
-    async def _another(self, stale: Proof | None, asked: Asked) -> Proof:
+    async def _request_another(self, stale: AuthHeaders | None, request: AuthRequest) -> AuthHeaders:
         """A new proof. Where its secret changes by itself, one that was just refused is not presented again."""
-        proof = await self.way.prove(asked)
-        if not self.way.changes_by_itself:
-            return proof
-        if stale is not None and proof == stale:
-            raise LoginRefusedError(f"Airflow refuses {self.way.describe()}. {self.way.advice}")
-        if proof == self._refused:
+        headers = await self.method.authenticate(request)
+        if not self.method.rotates:
+            return headers
+        if stale is not None and headers == stale:
+            raise LoginRefusedError(f"Airflow refuses {self.method.describe()}. {self.method.advice}")
+        if headers == self._refused:
             self._backoff.require_open()
         else:
             self._backoff.reset()
-        return proof
+        return headers

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from airflow_mcp.excerpt import excerpt_text
 from airflow_mcp.text import shorten
+from airflow_mcp.value_excerpt import excerpt_text
 
 _SHOWN = 300  # characters of them
 _LARGEST = 256 * 1024  # bytes of a body that are read for them
 
 
-def detail_of(content: bytes) -> str:
+def extract_detail(content: bytes) -> str:
     """Airflow's own words, whichever of its error forms they come in; HTML has none worth showing, nor has a flood."""
     if len(content) > _LARGEST:
         return ""
@@ -29,7 +29,7 @@ def detail_of(content: bytes) -> str:
             detail = "an object with this id or logical date already exists"
     if isinstance(detail, list):  # FastAPI's validation errors
         detail = "; ".join(
-            f"{'.'.join(str(part) for part in _path(item) if part not in ('body', 'query'))}: {item.get('msg')}"
+            f"{'.'.join(str(part) for part in _read_path(item) if part not in ('body', 'query'))}: {item.get('msg')}"
             for item in detail
             if isinstance(item, dict)
         )
@@ -37,7 +37,7 @@ def detail_of(content: bytes) -> str:
     return shorten(" ".join(excerpt_text(str(detail), 2 * _SHOWN).split()), _SHOWN)
 
 
-def _path(item: dict[str, Any]) -> list[Any]:
+def _read_path(item: dict[str, Any]) -> list[Any]:
     """Where in a request FastAPI found something wrong."""
     path = item.get("loc")
     return path if isinstance(path, list) else []

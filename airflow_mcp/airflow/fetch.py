@@ -11,8 +11,8 @@ import anyio
 import httpx2
 
 from airflow_mcp.addresses import is_sheltered
-from airflow_mcp.airflow.bodies import read_whole
-from airflow_mcp.airflow.unreachable import BROKEN
+from airflow_mcp.airflow.connection_errors import CONNECTION_ERRORS
+from airflow_mcp.airflow.response_body import read_body
 from airflow_mcp.errors import FetchError
 from airflow_mcp.text import clean, shorten
 
@@ -26,47 +26,49 @@ _LARGEST = 1024 * 1024  # bytes
 Fetch = Callable[[str], Awaitable["Json | None"]]
 
 
-def fetcher(ca_file: str = "", transport: httpx2.AsyncBaseTransport | None = None) -> Fetch:
+def make_fetcher(ca_file: str = "", transport: httpx2.AsyncBaseTransport | None = None) -> Fetch:
     """A fetch that trusts this CA file, or else what the system trusts. It keeps no connection, and follows nobody."""
 
     async def fetch(url: str) -> Json | None:
         if not is_sheltered(url):
-            raise FetchError(f"{_shown(url)} is neither https nor on loopback, so it is not asked.")
+            raise FetchError(f"{_make_safe(url)} is neither https nor on loopback, so it is not asked.")
         verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
         try:
             with anyio.fail_after(_SECONDS):
                 async with httpx2.AsyncClient(verify=verify, timeout=_SECONDS, transport=transport) as http:
                     status, body = await _read(http, url)
         except TimeoutError:
-            raise FetchError(f"{_shown(url)} gave no answer within {_SECONDS:g} seconds.") from None
-        except (*BROKEN, httpx2.InvalidURL) as error:
-            raise FetchError(f"{_shown(url)} cannot be read: {_shown(str(error)) or type(error).__name__}.") from None
+            raise FetchError(f"{_make_safe(url)} gave no answer within {_SECONDS:g} seconds.") from None
+        except (*CONNECTION_ERRORS, httpx2.InvalidURL) as error:
+            raise FetchError(
+                f"{_make_safe(url)} cannot be read: {_make_safe(str(error)) or type(error).__name__}."
+            ) from None
         if 300 <= status < 500:
             return None
         if status != 200:
-            raise FetchError(f"{_shown(url)} answers with HTTP {status} instead of a document.")
-        return _parsed(body, url)
+            raise FetchError(f"{_make_safe(url)} answers with HTTP {status} instead of a document.")
+        return _parse_document(body, url)
 
     return fetch
 
 
 async def _read(http: httpx2.AsyncClient, url: str) -> tuple[int, bytes]:
     async with http.stream("GET", url, headers={"Accept": "application/json"}) as response:
-        body = await read_whole(response, _LARGEST)
+        body = await read_body(response, _LARGEST)
     if body is None:
-        raise FetchError(f"{_shown(url)} holds more than {_LARGEST // 1024} KiB, and was not read.")
+        raise FetchError(f"{_make_safe(url)} holds more than {_LARGEST // 1024} KiB, and was not read.")
     return response.status_code, body
 
 
-def _parsed(body: bytes, url: str) -> Any:
+def _parse_document(body: bytes, url: str) -> Any:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        raise FetchError(f"{_shown(url)} holds no JSON.") from None
+        raise FetchError(f"{_make_safe(url)} holds no JSON.") from None
     if not isinstance(document, dict):
-        raise FetchError(f"{_shown(url)} holds no JSON object.")
+        raise FetchError(f"{_make_safe(url)} holds no JSON object.")
     return document
 
 
-def _shown(text: str) -> str:
+def _make_safe(text: str) -> str:
     return shorten(clean(text), 200).rstrip(".")

@@ -20,7 +20,7 @@ _LASTS = 600.0  # seconds that a version is taken for the present one
 _PAUSE = 60.0  # seconds between two questions because of doubt, or after one that failed
 
 
-class Detection:
+class VersionDetection:
     """The version of one Airflow, for all the clients of it: asked when it is needed, old, or in doubt."""
 
     def __init__(self, instance: str = "default", clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +38,7 @@ class Detection:
         self._listeners: list[Callable[[], None]] = []
 
     @contextmanager
-    def watched(self, listener: Callable[[], None]) -> Generator[None]:
+    def subscribe(self, listener: Callable[[], None]) -> Generator[None]:
         """Call `listener` in the block whenever this Airflow turns out to be another version than before."""
         self._listeners.append(listener)
         try:
@@ -46,7 +46,7 @@ class Detection:
         finally:
             self._listeners.remove(listener)
 
-    async def version(self, get: Get, asker: object) -> Version:
+    async def version(self, get: Get, requester: object) -> Version:
         """The version, asked for if none is known or the last answer is ten minutes old. Raises what `detect` raises.
 
         Calls that wait for the first answer share its failure, but for a login that is another asker's. When a later
@@ -57,40 +57,40 @@ class Detection:
             async with self._asking:
                 if self.known is not None:
                     break
-                theirs = isinstance(self._failure, LoginError) and self._failed_for is not asker
+                theirs = isinstance(self._failure, LoginError) and self._failed_for is not requester
                 if self._failure and began <= self._failed_at and not theirs:
                     raise self._failure.with_traceback(None)
-                return await self._ask(get, asker)
-        if self._is_due(asker):
+                return await self._ask(get, requester)
+        if self._is_due(requester):
             async with self._asking:
-                if self._is_due(asker):
+                if self._is_due(requester):
                     with suppress(AirflowMcpError):
-                        await self._ask(get, asker)
+                        await self._ask(get, requester)
         return self.known
 
-    async def doubt(self, get: Get, asker: object) -> None:
+    async def doubt(self, get: Get, requester: object) -> None:
         """Ask now, since an answer did not look like one of this version's; at most once a minute."""
         async with self._asking:
             if self._clock() >= self._next_doubt:
                 self._next_doubt = self._clock() + _PAUSE
                 with suppress(AirflowMcpError):
-                    await self._ask(get, asker)
+                    await self._ask(get, requester)
 
-    async def ask(self, get: Get, asker: object) -> Version:
+    async def ask(self, get: Get, requester: object) -> Version:
         """Ask now in any case. Raises what `detect` raises."""
         async with self._asking:
-            return await self._ask(get, asker)
+            return await self._ask(get, requester)
 
-    def _is_due(self, asker: object) -> bool:
+    def _is_due(self, requester: object) -> bool:
         now = self._clock()
-        return now >= self._next and (self._failed_for is not asker or now >= self._login_rests_until)
+        return now >= self._next and (self._failed_for is not requester or now >= self._login_rests_until)
 
-    async def _ask(self, get: Get, asker: object) -> Version:
+    async def _ask(self, get: Get, requester: object) -> Version:
         due, self._next = self._next, self._clock() + _PAUSE  # whoever asks may leave before the answer
         try:
             version = await detect(get)
         except AirflowMcpError as error:
-            self._failure, self._failed_at, self._failed_for = error, anyio.current_time(), asker
+            self._failure, self._failed_at, self._failed_for = error, anyio.current_time(), requester
             if isinstance(error, LoginError):  # another asker's login may be good enough
                 self._next, self._login_rests_until = due, self._next
             raise

@@ -10,14 +10,14 @@ import json
 import re
 from typing import Any
 
-from airflow_mcp.pace import Pace
+from airflow_mcp.time_slice import TimeSlice
 
 _AT_ONCE = 64 * 1024  # characters that are parsed in one go, some milliseconds
 _EDGE = 32  # characters before a window's end: a number that ends there may go on behind it
 _DEEPEST = 400  # containers around what is parsed in one go
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BEHIND = {"{": "},", "[": "],", '"': '",'}  # a value's first character: what most likely stands before the next value
-_BEGUN = object()  # instead of a value: a container has begun whose elements are read one by one
+_OPENED = object()  # instead of a value: a container has begun whose elements are read one by one
 _DECODER = json.JSONDecoder(parse_constant=str)
 _scan = _DECODER.raw_decode  # the value that begins at a place, and where it ends
 
@@ -40,23 +40,23 @@ class _Parser:
         self._singly_until = 0  # up to there elements are read one by one
 
     async def parse(self) -> Any:
-        pace = Pace()
+        time_slice = TimeSlice()
         self._skip(0)
         while True:
-            await pace.rest()
+            await time_slice.yield_when_due()
             if self._take_many():
                 continue
             value = self._value()
-            if value is _BEGUN:
+            if value is _OPENED:
                 continue
             while self._open:
                 self._add(value)
-                if self._goes_on():
+                if self._has_next():
                     break
                 value = self._close()
             else:
                 if self._at < len(self._text):
-                    raise self._wrong("extra data")
+                    raise self._build_error("extra data")
                 return value
 
     def _take_many(self) -> bool:
@@ -81,10 +81,10 @@ class _Parser:
         else:
             container.update(several)
         self._at = comma
-        return self._goes_on()
+        return self._has_next()
 
     def _value(self) -> Any:
-        """The value that begins here, or `_BEGUN`; only a text or number is larger than one go."""
+        """The value that begins here, or `_OPENED`; only a text or number is larger than one go."""
         while True:
             try:
                 value, stop = _scan(self._window, self._at - self._base)
@@ -115,7 +115,7 @@ class _Parser:
         if self._text[self._at : self._at + 1] == self._closing:
             return self._close()
         self._read_key()
-        return _BEGUN
+        return _OPENED
 
     def _add(self, value: Any) -> None:
         container = self._open[-1]
@@ -124,12 +124,12 @@ class _Parser:
         else:
             container[self._keys[-1]] = value
 
-    def _goes_on(self) -> bool:
+    def _has_next(self) -> bool:
         """Whether another element follows; its key is read. Raises ValueError where neither it nor the end does."""
         sign = self._text[self._at : self._at + 1]
         if sign != ",":
             if sign != self._closing:
-                raise self._wrong(f"expecting ',' or '{self._closing}'")
+                raise self._build_error(f"expecting ',' or '{self._closing}'")
             return False
         self._skip(1)
         self._read_key()
@@ -148,16 +148,16 @@ class _Parser:
         if isinstance(self._open[-1], list):
             return
         if self._text[self._at : self._at + 1] != '"':
-            raise self._wrong("expecting a key")
+            raise self._build_error("expecting a key")
         self._keys[-1], self._at = _scan(self._text, self._at)
         self._skip(0)
         if self._text[self._at : self._at + 1] != ":":
-            raise self._wrong("expecting ':'")
+            raise self._build_error("expecting ':'")
         self._skip(1)
 
     def _skip(self, signs: int) -> None:
         match = _SPACE.match(self._text, self._at + signs)
         self._at = match.end() if match else len(self._text)
 
-    def _wrong(self, what: str) -> ValueError:
+    def _build_error(self, what: str) -> ValueError:
         return ValueError(f"{what} at character {self._at}")

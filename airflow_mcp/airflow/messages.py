@@ -8,8 +8,8 @@ from urllib.parse import quote, urlencode
 
 import httpx2
 
-from airflow_mcp.airflow.bodies import read_whole
-from airflow_mcp.airflow.wire import Request, redirected
+from airflow_mcp.airflow.response_body import read_body
+from airflow_mcp.airflow.wire import Request, build_redirect_error
 from airflow_mcp.errors import InvalidArgumentsError, UnusableAnswerError
 
 _LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is streamed
@@ -40,7 +40,7 @@ def build(http: httpx2.AsyncClient, url: str, request: Request, proof: Mapping[s
 async def read(raw: httpx2.Response) -> Response:
     """The whole response, closed. Raises UnusableAnswerError beyond 32 MiB."""
     try:
-        body = await read_whole(raw, _LARGEST_BODY)
+        body = await read_body(raw, _LARGEST_BODY)
     finally:
         await raw.aclose()
     if body is None:
@@ -52,8 +52,8 @@ async def read(raw: httpx2.Response) -> Response:
     return Response(raw.status_code, body, raw.headers.get("location", ""))
 
 
-def unless_redirected(response: Response) -> tuple[int, bytes]:
+def require_no_redirect(response: Response) -> tuple[int, bytes]:
     """Status and body. Raises AirflowError for a redirect, which is never followed."""
     if 300 <= response.status < 400:
-        raise redirected(response.status, response.location)
+        raise build_redirect_error(response.status, response.location)
     return response.status, response.content

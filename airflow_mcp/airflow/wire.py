@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from airflow_mcp.airflow.error_detail import detail_of
+from airflow_mcp.airflow.error_detail import extract_detail
 from airflow_mcp.airflow.json_body import parse_json
 from airflow_mcp.catalog.grammar import Parameter
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from airflow_mcp.catalog.versions import Generation, Version
 from airflow_mcp.errors import (
     AirflowError,
@@ -22,8 +22,8 @@ from airflow_mcp.errors import (
     NotSupportedError,
     UnusableAnswerError,
 )
-from airflow_mcp.excerpt import excerpt_text
 from airflow_mcp.text import shorten
+from airflow_mcp.value_excerpt import excerpt_text
 
 _OPTIONAL_SEGMENT = re.compile(r"\[/\{(\w+)\}\]")
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -46,11 +46,11 @@ class Request:
 
 
 def build(
-    tool: Tool, arguments: dict[str, Any], catalog: Catalog, version: Version, whole: dict[str, Any] | None = None
+    tool: Tool, arguments: dict[str, Any], catalog: Catalog, version: Version, full_body: dict[str, Any] | None = None
 ) -> Request:
     """The request of one call. Arguments that this version's route has no place for must not be here.
 
-    `whole` is a body made elsewhere, in Airflow's words; the arguments are then the path's and the query's.
+    `full_body` is a body made elsewhere, in Airflow's words; the arguments are then the path's and the query's.
     Raises NotSupportedError without a route in this generation, InvalidArgumentsError for an id that cannot be sent.
     """
     entry, generation = tool.entry, version.generation
@@ -58,9 +58,9 @@ def build(
     if route is None:
         raise NotSupportedError(f"{tool.name} needs {entry.since}; this is Airflow {version}.")
     local = {use.name for use in entry.params if not use.since.has(version)}
-    given = entry.default.at(version) | arguments
-    values = {name: value for name, value in given.items() if name not in local} | entry.const.at(version)
-    described = {use.name: use.described for use in entry.params}
+    given = entry.default.select_values(version) | arguments
+    values = {name: value for name, value in given.items() if name not in local} | entry.const.select_values(version)
+    described = {use.name: use.table for use in entry.params}
     path, used = _fill(route.path, values, described, catalog, generation)
     query: list[tuple[str, str]] = []
     headers: list[tuple[str, str]] = []
@@ -71,7 +71,7 @@ def build(
         parameter = catalog.parameters.get(described.get(name, name), Parameter())
         wire_name = entry.alias.get(name) or parameter.wire_name(name, generation)
         place = parameter.place or ("query" if route.method in ("GET", "DELETE") else "body")
-        value = spell(value, parameter, generation, in_body=place == "body")
+        value = write_value(value, parameter, generation, in_body=place == "body")
         if place == "query":
             if generation in parameter.comma and isinstance(value, list) and any("," in str(item) for item in value):
                 # Airflow would read two names out of it, and policy has decided on one.
@@ -83,12 +83,12 @@ def build(
             headers.append((wire_name, str(value)))
         else:
             body[wire_name] = value
-    base = "" if route.of_auth_manager else f"/api/{generation}"
+    base = "" if route.is_auth_manager_route else f"/api/{generation}"
     return Request(
         method=route.method,
         path=f"{base}{path}",
         query=tuple(query),
-        body=(body | (whole or {}) or None) if route.method in ("POST", "PATCH", "PUT") else None,
+        body=(body | (full_body or {}) or None) if route.method in ("POST", "PATCH", "PUT") else None,
         accept=entry.accept.get(generation, "application/json"),
         repeatable=entry.access == "read",
         headers=tuple(headers),
@@ -99,7 +99,7 @@ def build(
 
 def check_ids(tool: Tool, arguments: dict[str, Any], catalog: Catalog, generation: Generation) -> None:
     """Refuse ids that no step of a workflow could send, before the first. Raises InvalidArgumentsError."""
-    described = {use.name: use.described for use in tool.entry.params}
+    described = {use.name: use.table for use in tool.entry.params}
     routes = (catalog.operations[name].entry.route(generation) for name in tool.entry.steps)
     for name in {slot for route in routes if route for slot in route.slots} & described.keys() & arguments.keys():
         parameter = catalog.parameters[described[name]]
@@ -150,7 +150,7 @@ def _fill(
     return _SLOT.sub(slot, _OPTIONAL_SEGMENT.sub(optional, path)), used
 
 
-def spell(value: Any, parameter: Parameter, generation: Generation, *, in_body: bool) -> Any:
+def write_value(value: Any, parameter: Parameter, generation: Generation, *, in_body: bool) -> Any:
     """A value as this generation writes it."""
     if generation == "v1" and parameter.values_v1 and isinstance(value, str):
         sign, name = ("-", value[1:]) if value.startswith("-") else ("", value)
@@ -160,14 +160,14 @@ def spell(value: Any, parameter: Parameter, generation: Generation, *, in_body: 
     if generation in parameter.json_text and value is not None and not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if parameter.each and isinstance(value, list):
-        return [_held_under(parameter.each, item) for item in value]
+        return [_nest_under(parameter.each, item) for item in value]
     return value
 
 
-def _held_under(key: str, item: Any) -> Any:
+def _nest_under(key: str, item: Any) -> Any:
     """ "Viewer" -> {"name": "Viewer"}; {"action": "can_read"} -> {"action": {"name": "can_read"}}."""
     if isinstance(item, dict):
-        return {name: _held_under(key, value) for name, value in item.items()}
+        return {name: _nest_under(key, value) for name, value in item.items()}
     return {key: item}
 
 
@@ -181,7 +181,7 @@ def _query_values(value: Any, comma: bool) -> list[str]:
 
 
 async def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
-    """The JSON value of a response (None for an empty one). Raises what `failure` gives for anything but 2xx."""
+    """The JSON value of a response (None for an empty one). Raises what `build_failure` gives for anything but 2xx."""
     if 200 <= status < 300:
         if not content or content.isspace():
             return None
@@ -193,13 +193,13 @@ async def read(tool: Tool, status: int, content: bytes, *, location: str = "") -
         except ValueError:
             # Airflow 3 shows its login page at any path of an auth manager that it has not.
             if _is_of_fab(tool) and tool.entry.access == "read":
-                raise _without_fab(tool.name) from None
+                raise _build_fab_error(tool.name) from None
             raise UnusableAnswerError(
                 f"Airflow answered {tool.name} with something that is not JSON. Is AIRFLOW_MCP_URL the address of "
                 "Airflow itself, and not of a login page or a proxy?",
                 status,
             ) from None
-    raise failure(tool, status, content, location=location)
+    raise build_failure(tool, status, content, location=location)
 
 
 def is_own_error(content: bytes) -> bool:
@@ -221,18 +221,18 @@ def is_refusal(status: int, content: bytes) -> bool:
     return status in _REFUSALS and is_own_error(content)
 
 
-def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> AirflowMcpError:
+def build_failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> AirflowMcpError:
     """The error for a response that is not 2xx, in words that say what to do next.
 
     Of a change it is UnusableAnswerError unless Airflow itself refuses it: then nothing tells whether it happened.
     """
     name = tool.entry.part_of or tool.name
-    detail = detail_of(content)
+    detail = extract_detail(content)
     said = f" Airflow says: {detail.rstrip('.')}." if detail else ""
     if tool.entry.access != "read" and not is_refusal(status, content):
-        return _unusable(name, status, said, location)
+        return _build_unusable_error(name, status, said, location)
     if 300 <= status < 400:
-        return redirected(status, location)
+        return build_redirect_error(status, location)
     match status:
         case 403:
             return ForbiddenError(
@@ -240,10 +240,13 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
                 "that permission, or use another login.",
                 status,
             )
-        case 404 if _is_of_fab(tool) and detail_of(content) in ("", "Not Found"):  # FAB's own names what is missing
-            return _without_fab(name)
+        case 404 if _is_of_fab(tool) and extract_detail(content) in (
+            "",
+            "Not Found",
+        ):  # FAB's own names what is missing
+            return _build_fab_error(name)
         case 405 if _is_of_fab(tool):
-            return _without_fab(name)
+            return _build_fab_error(name)
         case 404 if content and not is_own_error(content):
             return AirflowError(
                 f"What answers {name} with 404 is not Airflow itself, so it does not tell whether that exists. Is "
@@ -270,29 +273,29 @@ def failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> A
             return AirflowError(f"Airflow answered {name} with status {status}.{said}", status)
 
 
-def _unusable(name: str, status: int, said: str, location: str) -> UnusableAnswerError:
+def _build_unusable_error(name: str, status: int, detail: str, location: str) -> UnusableAnswerError:
     if 300 <= status < 400:
-        return UnusableAnswerError(str(redirected(status, location)), status)
+        return UnusableAnswerError(str(build_redirect_error(status, location)), status)
     if status == 429:
-        return UnusableAnswerError(f"Airflow asks to slow down (429).{said}", status)
+        return UnusableAnswerError(f"Airflow asks to slow down (429).{detail}", status)
     if status >= 500:
-        return UnusableAnswerError(f"Airflow failed to answer {name} ({status}).{said}", status)
-    what = "" if said else " without words of Airflow's own, as a proxy does"
-    return UnusableAnswerError(f"{name} was answered with status {status}{what}.{said}", status)
+        return UnusableAnswerError(f"Airflow failed to answer {name} ({status}).{detail}", status)
+    what = "" if detail else " without words of Airflow's own, as a proxy does"
+    return UnusableAnswerError(f"{name} was answered with status {status}{what}.{detail}", status)
 
 
 def _is_of_fab(tool: Tool) -> bool:
-    return tool.entry.v2 is not None and tool.entry.v2.of_auth_manager
+    return tool.entry.v2 is not None and tool.entry.v2.is_auth_manager_route
 
 
-def _without_fab(name: str) -> NotSupportedError:
+def _build_fab_error(name: str) -> NotSupportedError:
     return NotSupportedError(
         f"{name} needs the auth manager FAB, which alone keeps users, roles and permissions in Airflow; this Airflow "
         "has another one, or an older FAB without it."
     )
 
 
-def redirected(status: int, location: str) -> AirflowError:
+def build_redirect_error(status: int, location: str) -> AirflowError:
     """The error for a redirect, which could lead credentials anywhere."""
     place = shorten(excerpt_text(location, 120), 120) or "nowhere"
     return AirflowError(

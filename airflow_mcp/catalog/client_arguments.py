@@ -13,8 +13,8 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.ids import MOST_WITHIN
-from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.catalog.schema import validated_schema
+from airflow_mcp.catalog.loader import Catalog, Tool
+from airflow_mcp.catalog.schema import build_validation_schema
 
 _WHOLE_NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.0+)?", re.ASCII)
 _SCALARS = frozenset({"string", "integer", "number", "boolean"})
@@ -28,12 +28,12 @@ def read_arguments(tool: Tool, arguments: Json, catalog: Catalog, within: int = 
     What cannot be read stays as it was given. `within` counts the calls around it.
     """
     given = {name: value for name, value in arguments.items() if not (value is None and name in _ADDED)}
-    values = read_value(validated_schema(tool, catalog), given)
+    values = read_value(build_validation_schema(tool, catalog), given)
     other = catalog.tools.get(named) if isinstance(named := values.get("tool"), str) else None
     if other is None or within == MOST_WITHIN:
         return values
     for use in tool.entry.params:
-        if use.described in _OF_ANOTHER_TOOL and isinstance(values.get(use.name), dict):
+        if use.table in _OF_ANOTHER_TOOL and isinstance(values.get(use.name), dict):
             values[use.name] = read_arguments(other, values[use.name], catalog, within + 1)
     return values
 
@@ -42,13 +42,13 @@ def read_value(schema: Json, value: Any) -> Any:
     """One value by its JSON Schema (draft 2020-12, the keywords type, anyOf, enum, items, properties, required)."""
     if not schema:
         return value
-    kinds = _kinds(schema)
+    kinds = _list_kinds(schema)
     if isinstance(value, str):
         return _read_text(schema, kinds, value)
     if isinstance(value, list):
-        return _read_list(_alternative("array", schema), value)
+        return _read_list(_find_alternative("array", schema), value)
     if isinstance(value, dict):
-        return _read_object(_alternative("object", schema), value)
+        return _read_object(_find_alternative("object", schema), value)
     if "array" in kinds and _is_scalar(value) and _takes_scalars(schema):
         return [read_value(schema["items"], value)]
     return value
@@ -56,7 +56,7 @@ def read_value(schema: Json, value: Any) -> Any:
 
 def _read_text(schema: Json, kinds: frozenset[str], text: str) -> Any:
     if "enum" in schema:
-        return _near_value(schema["enum"], text)
+        return _find_near_value(schema["enum"], text)
     if "string" in kinds or not kinds:
         return text
     readings: list[Any] = []
@@ -75,7 +75,7 @@ def _read_text(schema: Json, kinds: frozenset[str], text: str) -> Any:
 
 def _read_items(items: Json, text: str) -> list[Any]:
     """A list written as one text: of one value, or of names of an enum with commas between them."""
-    parts = [_near_value(items["enum"], part) for part in text.split(",")] if "enum" in items else []
+    parts = [_find_near_value(items["enum"], part) for part in text.split(",")] if "enum" in items else []
     if len(parts) > 1 and all(part in items["enum"] for part in parts):
         return parts
     return [read_value(items, text)]
@@ -102,7 +102,7 @@ def _read_object(schema: Json, value: Json) -> Json:
     }
 
 
-def _near_value(values: list[Any], text: str) -> Any:
+def _find_near_value(values: list[Any], text: str) -> Any:
     """The enum's own spelling of a text that differs from it in case or outer spaces alone."""
     if text in values:
         return text
@@ -110,31 +110,31 @@ def _near_value(values: list[Any], text: str) -> Any:
     return near[0] if len(near) == 1 else text
 
 
-def _alternatives(schema: Json) -> list[Json]:
+def _list_alternatives(schema: Json) -> list[Json]:
     return schema.get("anyOf") or [schema]
 
 
-def _kinds(schema: Json) -> frozenset[str]:
+def _list_kinds(schema: Json) -> frozenset[str]:
     """The JSON types that a schema takes; empty where it takes any."""
     kinds: set[str] = set()
-    for alternative in _alternatives(schema):
+    for alternative in _list_alternatives(schema):
         kind = alternative.get("type", ())
         kinds.update([kind] if isinstance(kind, str) else kind)
     return frozenset(kinds)
 
 
 def _takes_null(schema: Json) -> bool:
-    return not _kinds(schema) or "null" in _kinds(schema) or None in schema.get("enum", ())
+    return not _list_kinds(schema) or "null" in _list_kinds(schema) or None in schema.get("enum", ())
 
 
 def _takes_scalars(schema: Json) -> bool:
     items = schema.get("items")
-    return isinstance(items, dict) and bool(_kinds(items) & _SCALARS)
+    return isinstance(items, dict) and bool(_list_kinds(items) & _SCALARS)
 
 
-def _alternative(kind: str, schema: Json) -> Json:
+def _find_alternative(kind: str, schema: Json) -> Json:
     """The alternative that describes values of this JSON type, where there is just one."""
-    fitting = [alternative for alternative in _alternatives(schema) if alternative.get("type") == kind]
+    fitting = [alternative for alternative in _list_alternatives(schema) if alternative.get("type") == kind]
     return fitting[0] if len(fitting) == 1 else {}
 
 
@@ -145,12 +145,12 @@ def _is_scalar(value: Any) -> bool:
 def _parse_json(text: str) -> Any:
     """The JSON value that a text holds; None for a text that is none, or that names a key twice."""
     try:
-        return json.loads(text, object_pairs_hook=_pairs, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_read_pairs, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return None
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> Json:
+def _read_pairs(pairs: list[tuple[str, Any]]) -> Json:
     values = dict(pairs)
     if len(values) != len(pairs):
         raise ValueError("a key stands twice: which value is meant is not known")

@@ -14,22 +14,22 @@ from airflow_mcp.catalog.grammar import Json
 _ANY_ITEM: Json = {"anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "object")]}
 
 
-def for_clients(schema: Json) -> Json:
+def simplify_schema(schema: Json) -> Json:
     """The same schema where every array has `items` and none is a tuple."""
-    portable = {key: _portable(key, value) for key, value in schema.items() if key != "prefixItems"}
+    portable = {key: _simplify_value(key, value) for key, value in schema.items() if key != "prefixItems"}
     if schema.get("type") == "array" and "items" not in portable:
-        places = [for_clients(place) for place in schema.get("prefixItems", ())]
+        places = [simplify_schema(place) for place in schema.get("prefixItems", ())]
         portable["items"] = {"anyOf": places} if places else _ANY_ITEM
     return portable
 
 
-def _portable(key: str, value: Any) -> Any:
+def _simplify_value(key: str, value: Any) -> Any:
     match key, value:
         case "properties", dict():
-            return {name: for_clients(each) for name, each in value.items()}
+            return {name: simplify_schema(each) for name, each in value.items()}
         case "anyOf", list():
-            return [for_clients(each) for each in value]
+            return [simplify_schema(each) for each in value]
         case "items", dict():
-            return for_clients(value)
+            return simplify_schema(value)
         case _:
             return value

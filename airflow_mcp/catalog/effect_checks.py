@@ -30,7 +30,7 @@ def check_effects(name: str, file: str, entry: Entry, entries: dict[str, Entry])
     arguments = {use.name for use in entry.params}
     for use in entry.effects:
         other = entries.get(use.name)
-        require(other is not None, "effects", f"{use.name!r} is no tool.{_near(use.name, entries)}")
+        require(other is not None, "effects", f"{use.name!r} is no tool.{_suggest_near(use.name, entries)}")
         assert other is not None
         does = [one.name for one in other.effects]
         require(use.name in does, "effects", f"{use.name} is only a way to {', '.join(does) or 'reads'}: name these.")
@@ -49,7 +49,7 @@ def check_effects(name: str, file: str, entry: Entry, entries: dict[str, Entry])
         require(
             not use.each or use.each in arguments or listed,
             "effects",
-            f"{use.each!r} is neither an argument nor a list.{_near(use.each, arguments)}",
+            f"{use.each!r} is neither an argument nor a list.{_suggest_near(use.each, arguments)}",
         )
     own = name in {use.name for use in entry.effects}
     require(own or not entry.kinds, "kinds", "those of its effects hold; it has none of its own.")
@@ -61,20 +61,20 @@ def check_effects(name: str, file: str, entry: Entry, entries: dict[str, Entry])
 
 def check_conditions(name: str, file: str, entry: Entry, parameters: dict[str, Parameter]) -> None:
     """Raises ManifestError for an `if` about an argument that is not there, or a value that it never has."""
-    described = {use.name: use.described for use in entry.params}
+    described = {use.name: use.table for use in entry.params}
     for key, uses in (("effects", entry.effects), ("kinds", entry.kinds)):
         for when in (use.when for use in uses if use.when):
             parameter = parameters.get(described.get(when.argument, ""))
             if parameter is None:
-                near = _near(when.argument, described)
+                near = _suggest_near(when.argument, described)
                 raise ManifestError(f"{file}: [{name}] {key}: {when.argument!r} is no argument of it.{near}")
             schema = parameter.json_schema
             values = ["true", "false"] if schema.get("type") == "boolean" else schema.get("enum", [when.value])
             if when.value not in values:
-                near = _near(when.value, values)
+                near = _suggest_near(when.value, values)
                 raise ManifestError(f"{file}: [{name}] {key}: {when.argument} is never {when.value!r}.{near}")
 
 
-def _near(word: str, words: Iterable[str]) -> str:
+def _suggest_near(word: str, words: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f" Did you mean {near[0]}?" if near else ""

@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
-from airflow_mcp.catalog.notation import Effects, Kind, Kinds, PerGeneration, Route, Use, Word, parse_use
+from airflow_mcp.catalog.manifest_syntax import (
+    Effects,
+    Kind,
+    Kinds,
+    ManifestModel,
+    ParameterUse,
+    PerGeneration,
+    Route,
+    parse_use,
+)
 from airflow_mcp.catalog.read_back import ReadBack
 from airflow_mcp.catalog.versions import EVERYWHERE, Generation, Since
 
@@ -20,7 +29,7 @@ Json = dict[str, Any]
 SMALLEST_ANSWER = 400  # characters; below this an answer could not say what it left out
 
 
-class Resolve(Word):
+class Resolve(ManifestModel):
     """An argument of a request that callers need not give: read `operation` first and take `field` of its answer.
 
     It is asked with the call's own ids, or with `asks` (its argument -> the call's); of a list, the one row is taken
@@ -33,7 +42,7 @@ class Resolve(Word):
     match: str | None = None
 
 
-class Patch(Word):
+class Patch(ManifestModel):
     """A PATCH that Airflow validates whole: read the object, send what is named with what must be there, compare."""
 
     read: str
@@ -44,7 +53,7 @@ class Patch(Word):
     mask: dict[Generation, str] = {}  # the parameter that names what is written; default update_mask, "" for none
 
     @property
-    def filled(self) -> tuple[str, ...]:
+    def required_fields(self) -> tuple[str, ...]:
         """Fields that every request holds."""
         return self.fill or self.body
 
@@ -52,12 +61,12 @@ class Patch(Word):
         """Every field of the body with its name on the wire."""
         return {field: self.rename_v2.get(field, field) if generation == "v2" else field for field in self.body}
 
-    def mask_of(self, generation: Generation) -> str:
+    def mask_parameter(self, generation: Generation) -> str:
         """The parameter that names the fields to write, or nothing where this generation takes none."""
         return self.mask.get(generation, "update_mask")
 
 
-class Instead(Word):
+class AlternativeOperation(ManifestModel):
     """Where one of `when` is given, `operation` answers: a list by POST has filters that its GET lacks.
 
     An id of the path goes there as a list of one (`lists`: the path's argument -> the list's name), "~" not at all.
@@ -68,14 +77,14 @@ class Instead(Word):
     lists: dict[str, str] = {}
 
 
-class LookUp(Word):
+class LookUp(ManifestModel):
     """What a call touches is not among its arguments: read `operation` and take the DAG ids at the dotted paths."""
 
     operation: str
     paths: tuple[str, ...]
 
 
-class Bulk(Word):
+class Bulk(ManifestModel):
     """The arguments create, update and delete become Airflow's list of actions on entities."""
 
     read: str  # what shows one entity before it is changed or deleted
@@ -87,7 +96,7 @@ class Bulk(Word):
     along: str | None = None  # the list of what changes or goes with one entity, and is counted with it
 
 
-class Scope(Word):
+class Scope(ManifestModel):
     """What a call touches, by noun, and where that is found; all None means it touches none of them."""
 
     dag: Where | None = None
@@ -122,7 +131,7 @@ def _parse_params(value: Any) -> Any:
     return tuple(use for text in texts for use in parse_use(text))
 
 
-class Entry(Word):
+class Entry(ManifestModel):
     """One tool (or, with `part_of`, a request that only workflows make) as its manifest states it."""
 
     title: str = ""
@@ -139,7 +148,7 @@ class Entry(Word):
     forwards: Literal["reads", "changes"] | None = None  # it only hands on: runs any tool of that kind by name
     part_of: str | None = None  # only a step of workflows, never listed; what denies this tool denies it everywhere
     only: Annotated[Since | None, BeforeValidator(_parse_since)] = None  # with python: where not every Airflow has it
-    params: Annotated[tuple[Use, ...], BeforeValidator(_parse_params)] = ()
+    params: Annotated[tuple[ParameterUse, ...], BeforeValidator(_parse_params)] = ()
     alias: dict[str, str] = {}  # argument -> its name on the wire, where this operation differs from others
     any_of: tuple[str, ...] = ()  # at least one of these optional arguments must be given
     default: PerGeneration = PerGeneration()  # sent unless the caller says otherwise
@@ -155,7 +164,7 @@ class Entry(Word):
     parent: tuple[str, ...] = ()  # where an empty list may mean "no such DAG or run": look the first fitting one up
     patch: Patch | None = None
     bulk: Bulk | None = None
-    instead: Instead | None = None
+    instead: AlternativeOperation | None = None
     unless: dict[Generation, str] = {}  # a read that must find nothing first: that generation would overwrite
     look_up: LookUp | None = None  # with scope.dag = "look_up"
     read_back: ReadBack | str | None = None  # of a change; patch and bulk have theirs; a text says why nothing shows it
@@ -213,7 +222,7 @@ class Entry(Word):
             raise ValueError("scope.dag = 'look_up' and look_up go together")
         return self
 
-    def kinds_of(self, arguments: Json) -> frozenset[Kind]:
+    def list_kinds(self, arguments: Json) -> frozenset[Kind]:
         """What kinds of effect its own is in a call with these arguments."""
         return frozenset(use.name for use in self.kinds if not use.when or use.when.holds(arguments))
 
@@ -253,7 +262,7 @@ class Entry(Word):
 SinceMark = Annotated[Since, BeforeValidator(_parse_since)]
 
 
-class Parameter(Word):
+class Parameter(ManifestModel):
     """One argument, described once for every entry that uses it."""
 
     about: str = ""
@@ -277,7 +286,7 @@ class Parameter(Word):
         return (self.v1 if generation == "v1" else self.v2) or name
 
 
-class Record(Word):
+class Record(ManifestModel):
     """One kind of result: what a model sees of it by default and how 2.x spells it."""
 
     keep: tuple[str, ...]  # fields of one record, in order
@@ -307,7 +316,7 @@ class Record(Word):
         return self.row or self.keep
 
 
-class Toolsets(Word):
+class Toolsets(ManifestModel):
     """Which toolsets, and which tools beside them, are listed unless the operator says otherwise."""
 
     default: tuple[str, ...] = ()

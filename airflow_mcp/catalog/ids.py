@@ -11,11 +11,11 @@ from math import isfinite
 from typing import Any, cast
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.excerpt import show_id
 from airflow_mcp.redact import MASK, is_masked
-from airflow_mcp.text import escape, in_strings, unescape, unsendable
+from airflow_mcp.text import escape, find_unsendable, map_strings, unescape
+from airflow_mcp.value_excerpt import show_id
 
 MOST_WITHIN = 3  # calls about each other that are read
 _DEEPEST = 200  # lists and objects in each other, as in redact
@@ -31,7 +31,7 @@ def read_ids(tool: Tool, arguments: Json, catalog: Catalog, within: int = 0) -> 
     read = {name: _read_id(value) if name in names else value for name, value in arguments.items()}
     if tool.entry.bulk:
         for word in BULK_WORDS & read.keys():
-            read[word] = _of_entities(read[word], names)
+            read[word] = _read_entities(read[word], names)
     inner = catalog.tools.get(read["tool"]) if isinstance(read.get("tool"), str) else None
     if inner and within < MOST_WITHIN and isinstance(read.get("arguments"), dict):
         read["arguments"] = read_ids(inner, read["arguments"], catalog, within + 1)
@@ -41,7 +41,7 @@ def read_ids(tool: Tool, arguments: Json, catalog: Catalog, within: int = 0) -> 
 def write_ids(tool: Tool, arguments: Json, catalog: Catalog) -> Json:
     """The arguments of a call that an answer advises, with their ids as `read_ids` reads them."""
     names = id_arguments(tool, catalog)
-    written = {name: in_strings(value, escape) if name in names else value for name, value in arguments.items()}
+    written = {name: map_strings(value, escape) if name in names else value for name, value in arguments.items()}
     inner = catalog.tools.get(written["tool"]) if isinstance(written.get("tool"), str) else None
     if inner and isinstance(written.get("arguments"), dict):
         written["arguments"] = write_ids(inner, written["arguments"], catalog)
@@ -50,7 +50,7 @@ def write_ids(tool: Tool, arguments: Json, catalog: Catalog) -> Json:
 
 def id_arguments(tool: Tool, catalog: Catalog) -> frozenset[str]:
     """The arguments of a tool that are ids, or parts of some, and the fields of its entities that are."""
-    names = (use.name for use in tool.entry.params if catalog.parameters[use.described].id)
+    names = (use.name for use in tool.entry.params if catalog.parameters[use.table].id)
     return frozenset((*names, *(tool.entry.bulk.ids if tool.entry.bulk else ())))
 
 
@@ -81,7 +81,7 @@ def _find_unsendable(value: Any) -> str:
         inner: list[Any] = []
         for item in level:
             if isinstance(item, str):
-                if sign := unsendable(item):
+                if sign := find_unsendable(item):
                     return f"{sign}, a character that cannot be sent to Airflow"
             elif isinstance(item, float):
                 if not isfinite(item):
@@ -102,7 +102,7 @@ def _read_id(value: Any) -> Any:
     return unescape(value) if isinstance(value, str) else value
 
 
-def _of_entities(value: Any, names: frozenset[str]) -> Any:
+def _read_entities(value: Any, names: frozenset[str]) -> Any:
     """The entities of a bulk call with their ids read."""
     if isinstance(value, list):
         return [_of_entity(item, names) for item in cast("list[Any]", value)]

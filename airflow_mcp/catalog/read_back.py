@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_mcp.catalog.notation import Word
+from airflow_mcp.catalog.manifest_syntax import ManifestModel
 
 
-class ReadBack(Word):
+class ReadBack(ManifestModel):
     """What shows whether a change happened whose answer cannot be used: `operation`, read with the call's own ids.
 
     It happened where the record, or every row, holds what was asked for: each argument that is a field of it, those of

@@ -11,7 +11,7 @@ from airflow_mcp.catalog.read_back import ReadBack
 from airflow_mcp.errors import ManifestError
 
 if TYPE_CHECKING:
-    from airflow_mcp.catalog.load import Catalog
+    from airflow_mcp.catalog.loader import Catalog
 
 Reference = tuple[str, Collection[str], Collection[str]]  # the key, the names in it, and those that there are
 
@@ -19,14 +19,14 @@ Reference = tuple[str, Collection[str], Collection[str]]  # the key, the names i
 def check_entries(catalog: Catalog) -> None:
     """Hold every name in an entry against what it names. Raises ManifestError."""
     for tool in catalog.operations.values():
-        for key, names, known in _of_entry(tool.entry, catalog):
+        for key, names, known in _list_references(tool.entry, catalog):
             _require(f"{tool.toolset}.toml: [{tool.name}] {key}", names, known)
 
 
 def check_parameters(catalog: Catalog) -> None:
     """Hold every value that a parameter spells or dates against its schema. Raises ManifestError."""
     for name, parameter in catalog.parameters.items():
-        values = _enum(parameter)
+        values = _read_enum(parameter)
         where = f"parameters.toml: [{name}]"
         _require_types(f"{where} schema", parameter.json_schema)
         if values is not None:
@@ -39,7 +39,7 @@ def check_default(catalog: Catalog) -> None:
     _require("toolsets.toml: default", catalog.default, [*catalog.toolsets, *catalog.tools])
 
 
-def near(name: str, known: Collection[str]) -> str:
+def describe_near(name: str, known: Collection[str]) -> str:
     """A sentence with the name that looks like it, or with those there are where they are few."""
     if close := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
         return f" Did you mean {close[0]}?"
@@ -49,44 +49,44 @@ def near(name: str, known: Collection[str]) -> str:
 def _require(where: str, names: Collection[str], known: Collection[str]) -> None:
     for name in sorted(names):
         if name not in known:
-            raise ManifestError(f"{where}: {name!r} is unknown.{near(name, known)}")
+            raise ManifestError(f"{where}: {name!r} is unknown.{describe_near(name, known)}")
 
 
-def _of_entry(entry: Entry, catalog: Catalog) -> Iterator[Reference]:
+def _list_references(entry: Entry, catalog: Catalog) -> Iterator[Reference]:
     arguments = {use.name for use in entry.params}
     operations = catalog.operations
     record = catalog.records.get(entry.record or "")
-    yield "params", [use.described for use in entry.params], catalog.parameters
-    yield "record", _given(entry.record), catalog.records
-    yield "single", _given(entry.single), catalog.records
+    yield "params", [use.table for use in entry.params], catalog.parameters
+    yield "record", _as_list(entry.record), catalog.records
+    yield "single", _as_list(entry.single), catalog.records
     for key in ("any_of", "picks"):
         yield key, getattr(entry, key), arguments
     yield "alias", entry.alias, arguments
     for key in ("then", "dry"):
-        yield key, _given(getattr(entry, key)), operations
+        yield key, _as_list(getattr(entry, key)), operations
     for key in ("parent", "shows", "steps"):
         yield key, getattr(entry, key), operations
-    yield "part_of", _given(entry.part_of), catalog.tools
+    yield "part_of", _as_list(entry.part_of), catalog.tools
     yield "unless", entry.unless.values(), operations
     if record is not None:
-        fields = _fields(record)
-        yield "newest", _given(entry.newest), fields
+        fields = _list_fields(record)
+        yield "newest", _as_list(entry.newest), fields
         yield "counts", entry.counts, fields
     routes = [route for route in (entry.v1, entry.v2) if route]
     slots = [slot for route in routes for slot in route.slots]
     yield "path", slots, {*arguments, *entry.resolve}
-    yield from _of_nested(entry, arguments, catalog)
+    yield from _list_nested(entry, arguments, catalog)
 
 
-def _of_nested(entry: Entry, arguments: set[str], catalog: Catalog) -> Iterator[Reference]:
+def _list_nested(entry: Entry, arguments: set[str], catalog: Catalog) -> Iterator[Reference]:
     operations = catalog.operations
 
-    def of(operation: str) -> set[str]:
+    def list_arguments(operation: str) -> set[str]:
         return {use.name for use in operations[operation].entry.params}
 
     for name, resolve in entry.resolve.items():
         yield f"resolve.{name}.operation", [resolve.operation], operations
-        yield f"resolve.{name}.asks", resolve.asks, of(resolve.operation)
+        yield f"resolve.{name}.asks", resolve.asks, list_arguments(resolve.operation)
     if patch := entry.patch:
         yield "patch.read", [patch.read], operations
         yield "patch.fill", patch.fill, patch.body
@@ -94,24 +94,24 @@ def _of_nested(entry: Entry, arguments: set[str], catalog: Catalog) -> Iterator[
         yield "patch.grows", [field for fields in patch.grows.values() for field in fields], patch.body
     if bulk := entry.bulk:
         yield "bulk.read", [bulk.read], operations
-        yield "bulk.along", _given(bulk.along), operations
-        yield "bulk.ids", bulk.ids.values(), of(bulk.read)
+        yield "bulk.along", _as_list(bulk.along), operations
+        yield "bulk.ids", bulk.ids.values(), list_arguments(bulk.read)
     if instead := entry.instead:
         yield "instead.operation", [instead.operation], operations
         yield "instead.when", instead.when, arguments
         yield "instead.lists", instead.lists, arguments
-        yield "instead.lists", instead.lists.values(), of(instead.operation)
+        yield "instead.lists", instead.lists.values(), list_arguments(instead.operation)
     if isinstance(entry.read_back, ReadBack):
         yield "read_back.operation", [entry.read_back.operation], operations
     if look_up := entry.look_up:
         yield "look_up.operation", [look_up.operation], operations
 
 
-def _given(name: str | None) -> list[str]:
+def _as_list(name: str | None) -> list[str]:
     return [] if name is None else [name]
 
 
-def _fields(record: Record) -> set[str]:
+def _list_fields(record: Record) -> set[str]:
     """Every field that a record's own words name."""
     lists = (record.keep, record.row, record.ids, record.text, record.tail, record.plain, record.secret)
     tables = (record.rename, record.rename_v1)
@@ -122,7 +122,7 @@ def _fields(record: Record) -> set[str]:
         *record.invert_v1,
         *record.elapsed,
         *record.named,
-        *_given(record.scalar),
+        *_as_list(record.scalar),
     }
 
 
@@ -132,7 +132,7 @@ _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")  
 def _require_types(where: str, schema: Json) -> None:
     """Hold the types in a schema, at any depth, against those there are."""
     kind = schema.get("type")
-    kinds = kind if isinstance(kind, list) else _given(kind)
+    kinds = kind if isinstance(kind, list) else _as_list(kind)
     _require(f"{where}.type", [str(one) for one in kinds], _TYPES)
     properties = schema.get("properties")
     inner = [*properties.values()] if isinstance(properties, dict) else []
@@ -144,7 +144,7 @@ def _require_types(where: str, schema: Json) -> None:
             _require_types(where, part)
 
 
-def _enum(parameter: Parameter) -> list[str] | None:
+def _read_enum(parameter: Parameter) -> list[str] | None:
     """The values that a parameter may have, or None where its schema does not list them."""
     schema = parameter.json_schema
     values = (schema.get("items") or schema).get("enum")

@@ -14,10 +14,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_mcp.catalog.grammar import SMALLEST_ANSWER, Json, Parameter
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import InvalidArgumentsError, NotSupportedError
-from airflow_mcp.near_names import near_names
+from airflow_mcp.near_names import find_near_names
 from airflow_mcp.redact import MASK, is_masked
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _MOST_PROBLEMS = 3  # that a refusal of arguments tells
 _ZONED = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)")
 
 
-def input_schema(tool: Tool, catalog: Catalog, version: Version | None = None) -> Json:
+def build_input_schema(tool: Tool, catalog: Catalog, version: Version | None = None) -> Json:
     """The JSON Schema (draft 2020-12) of a tool's arguments.
 
     With a version, only what that Airflow has; without, everything any version has.
@@ -42,8 +42,8 @@ def input_schema(tool: Tool, catalog: Catalog, version: Version | None = None) -
     for use in entry.params:
         if not use.in_schema(version):
             continue
-        parameter = catalog.parameters[use.described]
-        properties[use.name] = parameter_schema(parameter, version)
+        parameter = catalog.parameters[use.table]
+        properties[use.name] = build_parameter_schema(parameter, version)
         if parameter.about:
             properties[use.name]["description"] = parameter.about
         if use.name in defaults and not isinstance(defaults[use.name], str):
@@ -60,16 +60,16 @@ def input_schema(tool: Tool, catalog: Catalog, version: Version | None = None) -
     return schema
 
 
-def parameter_schema(parameter: Parameter, version: Version | None) -> Json:
+def build_parameter_schema(parameter: Parameter, version: Version | None) -> Json:
     """One argument's JSON Schema, without the values that this version does not know."""
     schema = dict(parameter.json_schema)
     new = {name for name, since in parameter.values_since.items() if version and not since.has(version)}
     if new and "items" in schema:
-        return {**schema, "items": _without(schema["items"], new)}
-    return _without(schema, new) if new else schema
+        return {**schema, "items": _remove_values(schema["items"], new)}
+    return _remove_values(schema, new) if new else schema
 
 
-def _without(schema: Json, values: set[str]) -> Json:
+def _remove_values(schema: Json, values: set[str]) -> Json:
     return (
         schema
         if "enum" not in schema
@@ -77,8 +77,8 @@ def _without(schema: Json, values: set[str]) -> Json:
     )
 
 
-def validate(tool: Tool, arguments: Json, catalog: Catalog, *, whole: bool = True) -> None:
-    """Check a call's arguments, whatever the version; unless it is `whole`, some may be missing.
+def validate(tool: Tool, arguments: Json, catalog: Catalog, *, complete: bool = True) -> None:
+    """Check a call's arguments, whatever the version; unless it is `complete`, some may be missing.
 
     Raises InvalidArgumentsError with what to change.
     """
@@ -87,14 +87,14 @@ def validate(tool: Tool, arguments: Json, catalog: Catalog, *, whole: bool = Tru
     if long := [name for name, value in arguments.items() if isinstance(value, list) and len(value) > _MOST_ITEMS]:
         raise InvalidArgumentsError(f"{tool.name}: {long[0][:60]} must have at most {_MOST_ITEMS} items.")
     problems: list[str] = []
-    for error in _validator(tool, catalog).iter_errors(arguments):
-        if whole or error.validator != "required":
-            problems.append(_sentence(error, tool, catalog))
+    for error in _build_validator(tool, catalog).iter_errors(arguments):
+        if complete or error.validator != "required":
+            problems.append(_describe_error(error, tool, catalog))
         if len(problems) == _MOST_PROBLEMS:  # looking for more would cost what a caller decides
             break
-    problems += _naive_dates(tool, arguments, catalog)
+    problems += _find_naive_dates(tool, arguments, catalog)
     any_of = tool.entry.any_of
-    if whole and any_of and not any(arguments.get(name) is not None for name in any_of):
+    if complete and any_of and not any(arguments.get(name) is not None for name in any_of):
         problems.append(f"give at least one of {', '.join(any_of)}")
     if problems:
         raise InvalidArgumentsError(f"{tool.name}: {'; '.join(list(dict.fromkeys(problems))[:_MOST_PROBLEMS])}.")
@@ -113,9 +113,9 @@ def refuse_masks(tool: Tool, arguments: Json) -> None:
         )
 
 
-def whole_numbers(tool: Tool, arguments: Json, catalog: Catalog) -> Json:
+def convert_integers(tool: Tool, arguments: Json, catalog: Catalog) -> Json:
     """The arguments with 3.0 as 3 where a whole number is due: JSON Schema takes either, Airflow does not."""
-    kinds = {use.name: catalog.parameters[use.described].json_schema.get("type") for use in tool.entry.params}
+    kinds = {use.name: catalog.parameters[use.table].json_schema.get("type") for use in tool.entry.params}
     return {
         name: int(value) if isinstance(value, float) and kinds.get(name, "integer") == "integer" else value
         for name, value in arguments.items()
@@ -135,26 +135,26 @@ def check_version(tool: Tool, arguments: Json, catalog: Catalog, version: Versio
                 f"{tool.name}: the argument {use.name} needs {use.since}; this is Airflow {version}. Call without it."
             )
         given = arguments.get(use.name)
-        for value, since in catalog.parameters[use.described].values_since.items():
+        for value, since in catalog.parameters[use.table].values_since.items():
             items = given if isinstance(given, list) else [given]
             if value in map(str, items) and not since.has(version):
                 raise NotSupportedError(f"{tool.name}: {use.name} {value!r} needs {since}; this is Airflow {version}.")
 
 
-def validated_schema(tool: Tool, catalog: Catalog) -> Json:
+def build_validation_schema(tool: Tool, catalog: Catalog) -> Json:
     """The schema that `validate` holds a tool's arguments to: whatever the version, made once."""
-    return cast(Json, _validator(tool, catalog).schema)
+    return cast(Json, _build_validator(tool, catalog).schema)
 
 
-def _validator(tool: Tool, catalog: Catalog) -> Draft202012Validator:
+def _build_validator(tool: Tool, catalog: Catalog) -> Draft202012Validator:
     if (validator := catalog.validators.get(tool.name)) is None:
         from jsonschema import Draft202012Validator  # 0.1 s to import: not on the way to the first list
 
-        validator = catalog.validators[tool.name] = Draft202012Validator(input_schema(tool, catalog))
+        validator = catalog.validators[tool.name] = Draft202012Validator(build_input_schema(tool, catalog))
     return validator
 
 
-def _sentence(error: ValidationError, tool: Tool, catalog: Catalog) -> str:
+def _describe_error(error: ValidationError, tool: Tool, catalog: Catalog) -> str:
     where = ".".join(str(part) for part in error.absolute_path) or "the arguments"
     given = json.dumps(error.instance, ensure_ascii=False, default=str)
     given = given if len(given) <= 60 else f"{given[:57]}..."
@@ -168,9 +168,9 @@ def _sentence(error: ValidationError, tool: Tool, catalog: Catalog) -> str:
         case "additionalProperties":
             known = list(cast(Json, error.schema)["properties"])
             unknown = (name for name in cast(Json, error.instance) if name not in known)
-            return "; ".join(_unknown_argument(name, known) for name in islice(unknown, _MOST_PROBLEMS))
+            return "; ".join(_describe_unknown(name, known) for name in islice(unknown, _MOST_PROBLEMS))
         case "type":
-            return f"{where} must be {_type_words(rule)}, not {given}"
+            return f"{where} must be {_describe_type(rule)}, not {given}"
         case "enum":
             return f"{where} must be one of {', '.join(map(str, rule))}, not {given}"
         case "minimum" | "maximum":
@@ -190,30 +190,30 @@ def _is_secret(path: list[str], tool: Tool, catalog: Catalog) -> bool:
     """Whether what stands there is a secret, or may hold one: an error is written down too."""
     if not path:
         return False
-    described = {use.name: use.described for use in tool.entry.params}
+    described = {use.name: use.table for use in tool.entry.params}
     names = (described.get(path[0], path[0]), *path[1:])
     whole = tool.entry.bulk is not None and path[0] in ("create", "update") and all(map(str.isdigit, path[1:]))
     return whole or any(name in catalog.parameters and catalog.parameters[name].secret for name in names)
 
 
-def _unknown_argument(name: str, known: list[str]) -> str:
-    near = near_names(name, known, 1)
+def _describe_unknown(name: str, known: list[str]) -> str:
+    near = find_near_names(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'no arguments'}"
     return f"unknown argument {name[:60]!r}: {hint}"
 
 
-def _type_words(kind: str | list[str]) -> str:
+def _describe_type(kind: str | list[str]) -> str:
     words = {"array": "a list", "object": "an object", "integer": "a whole number", "boolean": "true or false"}
     kinds = [kind] if isinstance(kind, str) else kind
     return " or ".join(words.get(one, f"a {one}") for one in kinds)
 
 
-def _naive_dates(tool: Tool, arguments: Json, catalog: Catalog) -> list[str]:
+def _find_naive_dates(tool: Tool, arguments: Json, catalog: Catalog) -> list[str]:
     """Airflow answers a date without a timezone with 400 (2.x) or 500 (3.x): refuse it with the corrected value."""
     problems: list[str] = []
     for use in tool.entry.params:
         value = arguments.get(use.name)
-        schema = catalog.parameters[use.described].json_schema
+        schema = catalog.parameters[use.table].json_schema
         if schema.get("format") != "date-time" or not isinstance(value, str):
             continue
         try:

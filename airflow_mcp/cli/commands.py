@@ -62,7 +62,7 @@ def serve(
 ) -> None:
     """Serve MCP clients, over stdio or Streamable HTTP. Each option is a setting too: docs/settings.md."""
     from airflow_mcp.server.transports import serve as run
-    from airflow_mcp.settings.read import read_settings
+    from airflow_mcp.settings.settings import read_settings
 
     read = partial(
         read_settings,
@@ -83,7 +83,7 @@ def health(
 ) -> None:
     """Ask the HTTP server of this machine whether it is alive (/healthz); exit code 1 when it is not."""
     from airflow_mcp.cli.probe import require_alive
-    from airflow_mcp.settings.read import read_settings
+    from airflow_mcp.settings.settings import read_settings
 
     settings = read_settings(http_host=host, http_port=port)
     require_alive(settings.http_host, settings.http_port, tls=bool(settings.http_tls_cert))
@@ -93,7 +93,7 @@ def health(
 def tools() -> None:
     """Print every tool with its class, and whether it is listed, allowed or refused."""
     from airflow_mcp.cli.console import print_tools
-    from airflow_mcp.settings.read import read_settings
+    from airflow_mcp.settings.settings import read_settings
 
     print_tools(read_settings())
 
@@ -108,16 +108,16 @@ def call(
 ) -> None:
     """Run one tool, under the same policy as any client, and print its answer."""
     from airflow_mcp.cli.console import call_tool
-    from airflow_mcp.settings.read import read_settings
+    from airflow_mcp.settings.settings import read_settings
 
-    call_tool(read_settings(), tool, parse_arguments(arguments or [], kinds_of(tool)), yes=yes)
+    call_tool(read_settings(), tool, parse_arguments(arguments or [], read_argument_kinds(tool)), yes=yes)
 
 
 @app.command()
 def doctor() -> None:
     """Say what works and what to do about the rest: address, version, login, rights, policy."""
     from airflow_mcp.cli.console import run_doctor
-    from airflow_mcp.settings.read import read_settings
+    from airflow_mcp.settings.settings import read_settings
 
     raise typer.Exit(0 if run_doctor(read_settings()) else 1)
 
@@ -129,7 +129,7 @@ def demo(
     clean: Annotated[bool, typer.Option("--clean", help="Remove what the demo installed, and end.")] = False,
 ) -> None:
     """Install and start a real Airflow on this machine and play an on-call story on it."""
-    from airflow_mcp.demo.run import demo as run
+    from airflow_mcp.demo.command import demo as run
 
     raise typer.Exit(run(airflow_version=airflow_version, once=once, clean=clean))
 
@@ -153,7 +153,7 @@ def explain(
     The exit code is 1 where it is denied.
     """
     from airflow_mcp.cli.console import explain_policy
-    from airflow_mcp.settings.read import read_settings
+    from airflow_mcp.settings.settings import read_settings
 
     ids = {"dag_id": dag, "pool_name": pool, "variable_key": variable, "connection_id": connection}
     about = {name: value for name, value in ids.items() if value}
@@ -165,7 +165,7 @@ def check(file: Annotated[str, typer.Argument(help="The TOML file to check.")]) 
     """Read a configuration file as a start would, and say what its rules allow."""
     from airflow_mcp.cli.console import check_policy
     from airflow_mcp.settings.connection import PREFIX
-    from airflow_mcp.settings.read import read_settings
+    from airflow_mcp.settings.settings import read_settings
 
     if not Path(file).is_file():
         raise SettingsError(f"There is no file {file}.")
@@ -188,13 +188,13 @@ def new(
     print_new_token(name, role or [])
 
 
-def kinds_of(tool: str) -> dict[str, str]:
+def read_argument_kinds(tool: str) -> dict[str, str]:
     """The JSON type of each argument of a tool; empty for a tool that does not exist."""
-    from airflow_mcp.catalog.load import load_catalog
+    from airflow_mcp.catalog.loader import load_catalog
 
     catalog = load_catalog()
     uses = catalog.tools[tool].entry.params if tool in catalog.tools else ()
-    return {use.name: catalog.parameters[use.described].json_schema.get("type", "") for use in uses}
+    return {use.name: catalog.parameters[use.table].json_schema.get("type", "") for use in uses}
 
 
 def parse_arguments(pairs: list[str], kinds: dict[str, str]) -> dict[str, Any]:

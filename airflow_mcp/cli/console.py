@@ -15,24 +15,24 @@ from rich.markup import escape
 from rich.prompt import Confirm
 from rich.table import Table
 
-from airflow_mcp.airflow.clients import OwnClients
-from airflow_mcp.catalog.load import unknown_tool
+from airflow_mcp.airflow.caller_clients import CallerClients
+from airflow_mcp.catalog.loader import build_unknown_tool_error
 from airflow_mcp.dispatch.answer.render import dumps
-from airflow_mcp.dispatch.caller import Answer, Caller, Question, nobody
-from airflow_mcp.dispatch.dispatcher import Door, present
+from airflow_mcp.dispatch.caller import ApprovalAnswer, ApprovalQuestion, Caller, refuse_to_ask
+from airflow_mcp.dispatch.dispatcher import Dispatcher, describe_error
 from airflow_mcp.dispatch.registry.assembly import open_instances
 from airflow_mcp.dispatch.registry.instances import Instances
-from airflow_mcp.dispatch.registry.listing import listed, parse_toolsets
+from airflow_mcp.dispatch.registry.listing import parse_toolsets, select_tools
 from airflow_mcp.dispatch.safety import safeguards
 from airflow_mcp.errors import AirflowMcpError, ForbiddenError, InvalidArgumentsError, NotAllowedError
-from airflow_mcp.policy.decide import NO_NAMES, Asker, offers, reveals_secrets
-from airflow_mcp.policy.explain import explain
-from airflow_mcp.policy.warnings import Callers, find_warnings
-from airflow_mcp.tokens import LOCAL, NAME, digest, new_token
+from airflow_mcp.http_tokens import LOCAL, NAME, hash_token, make_token
+from airflow_mcp.policy.decision import NO_NAMES, Principal, offers, reveals_secrets
+from airflow_mcp.policy.explanation import explain_decision
+from airflow_mcp.policy.rule_warnings import CallerNames, find_warnings
 from airflow_mcp.workflows import load_workflows
 
 if TYPE_CHECKING:
-    from airflow_mcp.settings.read import Settings
+    from airflow_mcp.settings.settings import Settings
 
 _WIDE = 200  # characters a table may take: squeezed into a narrow terminal's width, its words break apart
 # One cheap read for each kind of right that roles of Airflow differ in.
@@ -44,18 +44,18 @@ def print_tools(settings: Settings) -> None:
     instances = open_instances(settings, load_workflows)
     catalog, policy = instances.catalog, instances.policy
     toolsets = parse_toolsets(settings.toolsets, catalog)
-    for door in instances.doors.values():
-        asker = door.asker(Caller())
-        shown = {tool.name for tool in listed(catalog, policy, toolsets, None, asker)}
+    for dispatcher in instances.dispatchers.values():
+        principal = dispatcher.identify_principal(Caller())
+        shown = {tool.name for tool in select_tools(catalog, policy, toolsets, None, principal)}
         table = Table("tool", "class", "standing", "toolset", "Airflow", box=None, pad_edge=False)
         for tool in catalog.tools.values():
-            allowed = offers(policy, tool, asker)
+            allowed = offers(policy, tool, principal)
             standing = "listed" if tool.name in shown else ("allowed, not listed" if allowed else "refused")
             since = str(tool.entry.since).removeprefix("Airflow ")
             table.add_row(tool.name, tool.entry.access, standing, tool.toolset, since)
-        where = "" if len(instances.doors) == 1 else f" on {door.instance}"
+        where = "" if len(instances.dispatchers) == 1 else f" on {dispatcher.instance}"
         Console(width=_WIDE).print(table)
-        _console().print(f"{len(shown)} of {len(catalog.tools)} listed{where}. Allow more with AIRFLOW_MCP_ALLOW.")
+        _make_console().print(f"{len(shown)} of {len(catalog.tools)} listed{where}. Allow more with AIRFLOW_MCP_ALLOW.")
 
 
 def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: bool = False) -> None:
@@ -70,33 +70,33 @@ def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: 
     async def show(done: float, total: float | None, message: str) -> None:
         side.print(f"{done:g}{f'/{total:g}' if total else ''} {message}", markup=False, highlight=False)
 
-    async def agreed(question: str) -> bool:
+    async def ask_person(question: str) -> bool:
         side.print(question, markup=False, highlight=False)
         return await anyio.to_thread.run_sync(lambda: Confirm.ask("Do it?", console=side, default=False))
 
-    async def ask(question: Question) -> Answer:
+    async def ask(question: ApprovalQuestion) -> ApprovalAnswer:
         if not sys.stdin.isatty():
-            return await nobody(question)
-        agrees = await agreed(question.text)
-        return Answer(agrees, "accept" if agrees else "decline")
+            return await refuse_to_ask(question)
+        agrees = await ask_person(question.text)
+        return ApprovalAnswer(agrees, "accept" if agrees else "decline")
 
-    async def job() -> Any:
+    async def run_call() -> Any:
         caller = Caller(progress=show, ask=ask)
         answer = await instances.call(name, arguments, caller)
         if "preview" not in answer or not (yes or sys.stdin.isatty()):  # a dry run was only to be shown
             return answer
-        if not (yes or await agreed(dumps(answer["preview"]))):
+        if not (yes or await ask_person(dumps(answer["preview"]))):
             return None
-        return await instances.call(name, _with_plan(name, arguments, answer["plan"], instances), caller)
+        return await instances.call(name, _add_plan(name, arguments, answer["plan"], instances), caller)
 
-    answer = _run(instances, job)
+    answer = _run(instances, run_call)
     if answer is None:
         side.print("Nothing was done.")
         return
     sys.stdout.write(f"{dumps(answer)}\n")  # not through rich, which replaces :words: between colons
 
 
-def _with_plan(name: str, arguments: dict[str, Any], plan: str, instances: Instances) -> dict[str, Any]:
+def _add_plan(name: str, arguments: dict[str, Any], plan: str, instances: Instances) -> dict[str, Any]:
     """The same call with its plan, which stands among the arguments of the tool that is run."""
     if instances.catalog.tools[name].entry.forwards:
         return {**arguments, "arguments": {**arguments.get("arguments", {}), "plan": plan}}
@@ -111,21 +111,21 @@ def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller:
     instances = open_instances(settings, load_workflows)
     tool = instances.catalog.tools.get(name)
     if tool is None:
-        raise unknown_tool(name, instances.catalog)
-    if instance and instance not in instances.doors:
-        raise InvalidArgumentsError(f"{instance!r} is no instance; there are {', '.join(instances.doors)}.")
-    where = instance or next(iter(instances.doors))
-    asker = Asker(caller, _roles_of(caller, settings), where)
+        raise build_unknown_tool_error(name, instances.catalog)
+    if instance and instance not in instances.dispatchers:
+        raise InvalidArgumentsError(f"{instance!r} is no instance; there are {', '.join(instances.dispatchers)}.")
+    where = instance or next(iter(instances.dispatchers))
+    principal = Principal(caller, _find_roles(caller, settings), where)
     if "dag_id" in about and {"dag_ids"} == {use.name for use in tool.entry.params} & {"dag_id", "dag_ids"}:
         about = {"dag_ids": [about["dag_id"]]} | {name: value for name, value in about.items() if name != "dag_id"}
-    explained = explain(instances.policy, instances.catalog, tool, about, asker)
+    explained = explain_decision(instances.policy, instances.catalog, tool, about, principal)
     for key, value in explained.items():
         text = ", ".join(value) if isinstance(value, list) else value
-        _console().print(f"{key:<12} {text}", markup=False, highlight=False, soft_wrap=True)
+        _make_console().print(f"{key:<12} {text}", markup=False, highlight=False, soft_wrap=True)
     return explained["verdict"] != "denied"
 
 
-def _roles_of(caller: str, settings: Settings) -> tuple[str, ...]:
+def _find_roles(caller: str, settings: Settings) -> tuple[str, ...]:
     """What the rules may call this caller beside its name. Raises InvalidArgumentsError for a name that nobody has."""
     if caller in settings.tokens:
         return tuple(f"role:{role}" for role in settings.tokens[caller].roles)
@@ -143,7 +143,9 @@ def check_policy(settings: Settings) -> None:
     """
     instances = open_instances(settings, load_workflows)
     policy = instances.policy
-    _console().print(f"default      {'reads need no rule' if policy.default == 'read' else 'nothing without a rule'}")
+    _make_console().print(
+        f"default      {'reads need no rule' if policy.default == 'read' else 'nothing without a rule'}"
+    )
     for kind, rules in (("allow", policy.allow), ("deny", policy.deny)):
         for rule in rules:
             tools = [
@@ -151,12 +153,12 @@ def check_policy(settings: Settings) -> None:
                 for tool in instances.catalog.tools.values()
                 if rule.reaches(tool, every=kind == "deny") and rule.fits(tool)
             ]
-            _console().print(f"{rule.name}  {rule.words()}", markup=False, highlight=False, soft_wrap=True)
-            _console().print(f"         {len(tools)} tools: {', '.join(tools)}", highlight=False, soft_wrap=True)
+            _make_console().print(f"{rule.name}  {rule.describe()}", markup=False, highlight=False, soft_wrap=True)
+            _make_console().print(f"         {len(tools)} tools: {', '.join(tools)}", highlight=False, soft_wrap=True)
     roles = frozenset(f"role:{role}" for token in settings.tokens.values() for role in token.roles)
-    callers = Callers(frozenset({LOCAL, *settings.tokens}), roles, has_issuer=settings.oauth is not None)
-    for sentence in find_warnings(policy, instances.catalog, callers, instances.doors):
-        _console().print(f"warning      {sentence}", markup=False, highlight=False, soft_wrap=True)
+    callers = CallerNames(frozenset({LOCAL, *settings.tokens}), roles, has_issuer=settings.oauth is not None)
+    for sentence in find_warnings(policy, instances.catalog, callers, instances.dispatchers):
+        _make_console().print(f"warning      {sentence}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_new_token(name: str, roles: list[str]) -> None:
@@ -166,8 +168,8 @@ def print_new_token(name: str, roles: list[str]) -> None:
             raise InvalidArgumentsError(f"{word!r}: a name has letters, digits and . _ @ - and at most 64 of them.")
     if name == LOCAL:
         raise InvalidArgumentsError("'local' is the name of who calls without any token. Choose another one.")
-    token = new_token()
-    lines = [f"[tokens.{dumps(name)}]", f"sha256 = {dumps(digest(token))}"]
+    token = make_token()
+    lines = [f"[tokens.{dumps(name)}]", f"sha256 = {dumps(hash_token(token))}"]
     lines += [f"roles = {dumps(roles)}"] if roles else []
     side = Console(stderr=True, soft_wrap=True)
     side.print(
@@ -182,84 +184,88 @@ def run_doctor(settings: Settings) -> bool:
     """Print one line per finding, each with what to do about it; True when every Airflow can be worked with."""
     instances = open_instances(settings, load_workflows)
 
-    async def job() -> bool:
+    async def examine_all() -> bool:
         well = True
-        for door in instances.doors.values():
-            if len(instances.doors) > 1:
-                _console().print(f"[bold]{escape(door.instance)}[/]")
-            well = await _examine(door) and well
+        for dispatcher in instances.dispatchers.values():
+            if len(instances.dispatchers) > 1:
+                _make_console().print(f"[bold]{escape(dispatcher.instance)}[/]")
+            well = await _examine(dispatcher) and well
         return well
 
-    return _run(instances, job)
+    return _run(instances, examine_all)
 
 
-async def _examine(door: Door) -> bool:
-    console = _console()
+async def _examine(dispatcher: Dispatcher) -> bool:
+    console = _make_console()
 
     def say(well: bool, what: str, words: str) -> None:
         mark = "[green]ok[/]  " if well else "[red]bad[/] "
         console.print(f"{mark} {what:<9} {escape(words)}", highlight=False, soft_wrap=True)
 
     try:
-        version = await door.client.version()
+        version = await dispatcher.client.version()
     except AirflowMcpError as error:
-        say(False, "address", present(error))
+        say(False, "address", describe_error(error))
         return False
-    say(True, "address", f"{door.client.url} answers")
+    say(True, "address", f"{dispatcher.client.url} answers")
     say(True, "version", f"Airflow {version}, REST API /api/{version.generation}")
-    if isinstance(door.client, OwnClients):
+    if isinstance(dispatcher.client, CallerClients):
         say(True, "login", "each caller logs in as itself, which is not tried here")
-        _say_policy(door, say)
+        _say_policy(dispatcher, say)
         return True
     may: list[str] = []
     may_not: list[str] = []
     for what, tool in _READS.items():
         arguments = {"limit": 1} | ({"dag_id": "~"} if tool == "list_dag_runs" else {})
         try:
-            await door.call(tool, arguments, Caller())
+            await dispatcher.call(tool, arguments, Caller())
             may.append(what)
         except NotAllowedError:
             may_not.append(f"{what} (by policy)")
         except ForbiddenError:
             may_not.append(what)
         except AirflowMcpError as error:
-            say(False, "login", present(error))
+            say(False, "login", describe_error(error))
             return False
-    say(True, "login", f"Airflow accepts {door.client.describe()}")
+    say(True, "login", f"Airflow accepts {dispatcher.client.describe()}")
     refused = f"; not {', '.join(may_not)}: ask Airflow's administrator for a role that may" if may_not else ""
     say(
         bool(may),
         "rights",
         f"may read {', '.join(may) or 'nothing'}{refused}. What it may change cannot be tried without a change",
     )
-    _say_policy(door, say)
+    _say_policy(dispatcher, say)
     return bool(may)
 
 
-def _say_policy(door: Door, say: Callable[[bool, str, str], None]) -> None:
-    asker = door.asker(Caller())
+def _say_policy(dispatcher: Dispatcher, say: Callable[[bool, str, str], None]) -> None:
+    principal = dispatcher.identify_principal(Caller())
     changing = [
         tool.name
-        for tool in door.catalog.tools.values()
-        if tool.entry.access != "read" and not tool.entry.forwards and offers(door.policy, tool, asker)
+        for tool in dispatcher.catalog.tools.values()
+        if tool.entry.access != "read" and not tool.entry.forwards and offers(dispatcher.policy, tool, principal)
     ]
     allowed = f"allows {', '.join(changing)}" if changing else "allows reads only; AIRFLOW_MCP_ALLOW allows more"
-    if any(rule.callers for rule in (*door.policy.allow, *door.policy.deny)):
+    if any(rule.callers for rule in (*dispatcher.policy.allow, *dispatcher.policy.deny)):
         allowed += " to who calls as 'local'; of others `airflow-mcp policy explain TOOL --caller NAME` tells"
-    say(True, "policy", allowed + ("; secrets are shown (@secret)" if reveals_secrets(door.policy, asker) else ""))
+    say(
+        True,
+        "policy",
+        allowed + ("; secrets are shown (@secret)" if reveals_secrets(dispatcher.policy, principal) else ""),
+    )
 
 
 def _run(instances: Instances, job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     logging.getLogger(safeguards.__name__).addHandler(logging.NullHandler())  # why a call failed is told by the command
 
-    async def whole() -> Any:
+    async def run_and_close() -> Any:
         try:
             return await job()
         finally:
             await instances.aclose()
 
-    return anyio.run(whole)
+    return anyio.run(run_and_close)
 
 
-def _console() -> Console:
+def _make_console() -> Console:
     return Console()

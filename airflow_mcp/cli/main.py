@@ -13,7 +13,7 @@ def main() -> None:
     try:
         if sys.argv[1:] in ([], ["serve"]):  # how every client starts it: the command line's library costs 0.06 s
             from airflow_mcp.server.transports import serve
-            from airflow_mcp.settings.read import read_settings
+            from airflow_mcp.settings.settings import read_settings
 
             serve(read_settings(), "stdio", read_settings)
         else:
@@ -21,9 +21,9 @@ def main() -> None:
 
             app()
     except AirflowMcpError as error:
-        from airflow_mcp.dispatch.dispatcher import present
+        from airflow_mcp.dispatch.dispatcher import describe_error
 
-        sys.stderr.write(f"airflow-mcp: {present(error)}\n")
+        sys.stderr.write(f"airflow-mcp: {describe_error(error)}\n")
         for call in error.next_calls:
             sys.stderr.write(f"  {call['tool']} {json.dumps(call['arguments'])} {call['why']}\n")
         sys.exit(1)

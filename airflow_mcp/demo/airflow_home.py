@@ -16,15 +16,15 @@ from airflow_mcp.demo.processes import MARK
 LOOPBACK = "127.0.0.1"
 
 
-def _secret() -> str:
+def _make_secret() -> str:
     return secrets.token_urlsafe(24)
 
 
 @dataclass
-class Memory:
+class HomeMemory:
     """What a home remembers, readable by its owner only: one file, `memory.json`."""
 
-    mark: str = field(default_factory=_secret)
+    mark: str = field(default_factory=_make_secret)
     port: int = 0
     task_port: int = 0
     fernet_key: str = field(default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
@@ -34,14 +34,14 @@ class Memory:
     """Users that FAB has in its database, as "name:role"."""
 
     @classmethod
-    def of(cls, home: Path) -> Memory:
+    def load(cls, home: Path) -> HomeMemory:
         """What `home` remembers, or a fresh memory."""
         file = home / "memory.json"
         return cls(**json.loads(file.read_text())) if file.exists() else cls()
 
     def password(self, user: str) -> str:
         """The user's password, made at random the first time."""
-        return self.passwords.setdefault(user, _secret())
+        return self.passwords.setdefault(user, _make_secret())
 
     def save(self, home: Path) -> None:
         """Write it to `home`, whole or not at all."""
@@ -57,17 +57,17 @@ def write_private(file: Path, text: str) -> None:
     partial.replace(file)
 
 
-def free_ports(*preferred: int) -> list[int]:
+def find_free_ports(*preferred: int) -> list[int]:
     """As many loopback ports nobody listens on; the preferred ones where possible, so that clients find us again.
 
     Raises:
         OSError: there are none left.
     """
     with ExitStack() as probes:
-        return [_bind_one(probes, port) for port in preferred]
+        return [_bind_port(probes, port) for port in preferred]
 
 
-def _bind_one(probes: ExitStack, preferred: int) -> int:
+def _bind_port(probes: ExitStack, preferred: int) -> int:
     probe = probes.enter_context(socket.socket())
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -78,42 +78,42 @@ def _bind_one(probes: ExitStack, preferred: int) -> int:
 
 
 @dataclass(frozen=True)
-class Component:
+class AirflowProcess:
     """One process of an Airflow: the words after `airflow`, and how many seconds it waits for the database's lock."""
 
     words: list[str]
     lock_wait: int = 60
 
 
-def components(version: str, memory: Memory) -> dict[str, Component]:
+def list_processes(version: str, memory: HomeMemory) -> dict[str, AirflowProcess]:
     """The processes that make an Airflow of this version, by name.
 
     Started one by one rather than by `airflow standalone`, which cannot keep the log servers of scheduler and triggerer
     off 0.0.0.0 and makes up Airflow 2's password. The logs lie on this disk, so the log servers are not needed.
     """
-    scheduler = Component(["scheduler", "--skip-serve-logs"])
-    triggerer = Component(["triggerer", "--skip-serve-logs"])
+    scheduler = AirflowProcess(["scheduler", "--skip-serve-logs"])
+    triggerer = AirflowProcess(["triggerer", "--skip-serve-logs"])
     if version.startswith("2."):
-        return {"webserver": Component(["webserver"]), "scheduler": scheduler, "triggerer": triggerer}
+        return {"webserver": AirflowProcess(["webserver"]), "scheduler": scheduler, "triggerer": triggerer}
     # Airflow 3's API server writes its audit log on the event loop. Waiting there for SQLite's lock stops the very loop
     # that a request holding the lock needs to finish, so tasks report to an API server of their own, and the other one
     # does not wait long.
     return {
-        "api-server": Component(["api-server", "--apps", "core"], lock_wait=10),
-        "task-api-server": Component(["api-server", "--apps", "execution", "--port", str(memory.task_port)]),
+        "api-server": AirflowProcess(["api-server", "--apps", "core"], lock_wait=10),
+        "task-api-server": AirflowProcess(["api-server", "--apps", "execution", "--port", str(memory.task_port)]),
         "scheduler": scheduler,
-        "dag-processor": Component(["dag-processor"]),
+        "dag-processor": AirflowProcess(["dag-processor"]),
         "triggerer": triggerer,
     }
 
 
-def database_url(file: Path, lock_wait: int) -> dict[str, str]:
+def build_database_url(file: Path, lock_wait: int) -> dict[str, str]:
     """The environment variable that names the SQLite `file`, whose users wait `lock_wait` seconds for its lock."""
     return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{file}?timeout={lock_wait}"}
 
 
-def environment(
-    version: str, home: Path, dags_folder: Path, memory: Memory, python: Path, users: dict[str, str]
+def build_environment(
+    version: str, home: Path, dags_folder: Path, memory: HomeMemory, python: Path, users: dict[str, str]
 ) -> dict[str, str]:
     """The environment variables of every process but for the database; `users` are name -> role, like admin."""
     url = f"http://{LOOPBACK}:{memory.port}"
@@ -144,7 +144,9 @@ def environment(
         "logging.worker_log_server_port": 1,  # nobody listens there; 8793 may be another Airflow's
         "logging.trigger_log_server_port": 1,
     }
-    options |= _options_of_2(memory) if version.startswith("2.") else _options_of_3(memory, url, users)
+    options |= (
+        _list_airflow2_options(memory) if version.startswith("2.") else _list_airflow3_options(memory, url, users)
+    )
     for name, value in options.items():
         section, option = name.split(".")
         env[f"AIRFLOW__{section.upper()}__{option.upper()}"] = str(value)
@@ -155,7 +157,7 @@ def environment(
     return env
 
 
-def _options_of_2(memory: Memory) -> dict[str, object]:
+def _list_airflow2_options(memory: HomeMemory) -> dict[str, object]:
     backends = "airflow.providers.fab.auth_manager.api.auth.backend"
     return {
         "core.auth_manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
@@ -171,7 +173,7 @@ def _options_of_2(memory: Memory) -> dict[str, object]:
     }
 
 
-def _options_of_3(memory: Memory, url: str, users: dict[str, str]) -> dict[str, object]:
+def _list_airflow3_options(memory: HomeMemory, url: str, users: dict[str, str]) -> dict[str, object]:
     return {
         "core.simple_auth_manager_users": ",".join(f"{name}:{role}" for name, role in users.items()),
         # A task that is not answered in this time fails before it starts; on a busy machine the default of 5 is short.

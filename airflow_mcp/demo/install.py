@@ -13,7 +13,7 @@ from pathlib import Path
 
 import platformdirs
 
-from airflow_mcp.demo.processes import DemoError, Report, held, run_to_end
+from airflow_mcp.demo.processes import DemoError, Report, hold_lock, run_to_end
 
 LOCKS = Path(__file__).parent / "locks"
 
@@ -60,13 +60,13 @@ class Build:
     """A file descriptor the builder's children keep open, so that the lock outlives us while they still write."""
 
 
-def cache_folder() -> Path:
+def find_cache_folder() -> Path:
     """Where environments and homes are kept: AIRFLOW_MCP_DEMO_HOME, or else the user's cache folder."""
     chosen = os.environ.get("AIRFLOW_MCP_DEMO_HOME")
     return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("airflow-mcp")
 
 
-def release_of(version: str) -> Release:
+def find_release(version: str) -> Release:
     """The offered release of this version.
 
     Raises:
@@ -85,16 +85,17 @@ def choose_python(release: Release, *, running: Path = Path(sys.executable), pat
     """
     found = [running, *(Path(at) for v in release.pythons if (at := shutil.which(f"python{v}", path=path)))]
     for python in found:
-        if _python_version(python) in release.pythons:
+        if _read_python_version(python) in release.pythons:
             return python
     wanted = " or ".join(sorted(release.pythons, key=lambda v: int(v.split(".")[1])))
     raise DemoError(
-        f"Airflow {release.version} needs Python {wanted}, and neither this Python ({_python_version(running)}) nor "
+        f"Airflow {release.version} needs Python {wanted}, and neither this Python ({_read_python_version(running)}) "
+        "nor "
         f"the PATH offers one; install one (for example `uv python install {release.pythons[0]}`) and start again."
     )
 
 
-def _python_version(python: Path) -> str:
+def _read_python_version(python: Path) -> str:
     """What an interpreter says it is, like "3.12"; "unknown" for one that does not run, as a version manager's shim."""
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
@@ -158,11 +159,11 @@ def install(
     Raises:
         DemoError: the version is not offered, no Python fits, or a step of the installation failed.
     """
-    release = release_of(wanted) if isinstance(wanted, str) else wanted
+    release = find_release(wanted) if isinstance(wanted, str) else wanted
     folder = cache / "environments" / f"airflow-{release.name}"
     python, finished = folder / "bin" / "python", folder / "installed-from"
     content = hashlib.sha256(release.lock.read_bytes()).hexdigest()
-    with held(folder.with_name(f"{folder.name}.lock"), lambda: report("waiting for another installation")) as keep:
+    with hold_lock(folder.with_name(f"{folder.name}.lock"), lambda: report("waiting for another installation")) as keep:
         if python.exists() and finished.exists() and finished.read_text() == content:
             return python
         interpreter = choose_python(release)

@@ -13,14 +13,14 @@ from types import TracebackType
 from typing import Self
 
 from airflow_mcp.demo import airflow_home
-from airflow_mcp.demo.airflow_home import LOOPBACK, Component, Memory, database_url
-from airflow_mcp.demo.install import Release, cache_folder, install, release_of
-from airflow_mcp.demo.prepare import prepare
-from airflow_mcp.demo.processes import DemoError, FolderBusyError, Report, end_marked, held, tail
-from airflow_mcp.demo.readiness import Api, dag_files
+from airflow_mcp.demo.airflow_home import LOOPBACK, AirflowProcess, HomeMemory, build_database_url
+from airflow_mcp.demo.install import Release, find_cache_folder, find_release, install
+from airflow_mcp.demo.metadata_database import prepare_home
+from airflow_mcp.demo.processes import DemoError, FolderBusyError, Report, end_marked, hold_lock, read_tail
+from airflow_mcp.demo.readiness import ReadinessApi, find_dag_files
 
 
-def quiet(_: str) -> None:
+def ignore_report(_: str) -> None:
     """A report that tells nobody."""
 
 
@@ -33,13 +33,13 @@ class LocalAirflow:
 
     username = "admin"
 
-    def __init__(self, version: str, home: Path, memory: Memory, held_by_us: ExitStack) -> None:
+    def __init__(self, version: str, home: Path, memory: HomeMemory, lock: ExitStack) -> None:
         self.version = version
         self.home = home
         self.url = f"http://{LOOPBACK}:{memory.port}"
         self.passwords = dict(memory.passwords)
         self._mark = memory.mark
-        self._held_by_us = held_by_us
+        self._lock = lock
         self._components: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -53,7 +53,7 @@ class LocalAirflow:
         wanted: str | Release,
         home: Path,
         dags_folder: Path,
-        report: Report = quiet,
+        report: Report = ignore_report,
         *,
         cache: Path | None = None,
         users: Mapping[str, str] | None = None,
@@ -74,27 +74,29 @@ class LocalAirflow:
             FolderBusyError: an Airflow runs in this home already.
             DemoError: installing or starting failed; the sentence names the log file and quotes its end.
         """
-        home, dags_folder, cache = home.absolute(), dags_folder.absolute(), cache or cache_folder()
+        home, dags_folder, cache = home.absolute(), dags_folder.absolute(), cache or find_cache_folder()
         everyone = {cls.username: "admin", **(users or {})}
-        release = release_of(wanted) if isinstance(wanted, str) else wanted
+        release = find_release(wanted) if isinstance(wanted, str) else wanted
         version = release.version
         python = install(release, cache, report)
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with ExitStack() as undo:
-            undo.enter_context(held(home / "lock", lambda: _refuse_busy(home)))
-            memory = Memory.of(home)
+            undo.enter_context(hold_lock(home / "lock", lambda: _refuse_busy(home)))
+            memory = HomeMemory.load(home)
             end_marked(memory.mark)
-            memory.port, memory.task_port = airflow_home.free_ports(memory.port, memory.task_port)
+            memory.port, memory.task_port = airflow_home.find_free_ports(memory.port, memory.task_port)
             for user in everyone:
                 memory.password(user)
             memory.save(home)  # before the first process, so that its mark is known whatever happens
             undo.callback(end_marked, memory.mark)
-            env = airflow_home.environment(version, home, dags_folder, memory, python, everyone) | dict(options or {})
-            prepare(release.name, home, cache, memory, python, everyone, env, report)
+            env = airflow_home.build_environment(version, home, dags_folder, memory, python, everyone) | dict(
+                options or {}
+            )
+            prepare_home(release.name, home, cache, memory, python, everyone, env, report)
             airflow = cls(version, home, memory, undo.pop_all())
         try:
             report(f"starting Airflow {version} on {airflow.url}")
-            airflow._start_components(python, env, airflow_home.components(version, memory))
+            airflow._start_components(python, env, airflow_home.list_processes(version, memory))
             airflow._wait_until_ready(dags_folder, report, timeout)
         except BaseException:
             airflow.stop()
@@ -108,7 +110,7 @@ class LocalAirflow:
             DemoError: a process does not end even when killed.
         """
         try:
-            self._held_by_us.close()
+            self._lock.close()
         except KeyboardInterrupt:  # asked again: no more patience, but still nothing left behind
             end_marked(self._mark, grace=0)
             raise
@@ -124,10 +126,11 @@ class LocalAirflow:
         for name, process in self._components.items():
             if process.poll() is not None:
                 raise DemoError(
-                    f"The {name} of the local Airflow ended with exit code {process.returncode}. {self._log_end(name)}"
+                    f"The {name} of the local Airflow ended with exit code {process.returncode}. "
+                    f"{self._read_log_end(name)}"
                 )
 
-    def log_file(self, component: str) -> Path:
+    def find_log_file(self, component: str) -> Path:
         """Where a component writes its own log: scheduler, triggerer, api-server (webserver on Airflow 2) and so on."""
         return self.home / "logs" / f"{component}.log"
 
@@ -139,14 +142,14 @@ class LocalAirflow:
     ) -> None:
         self.stop()
 
-    def _start_components(self, python: Path, env: dict[str, str], components: dict[str, Component]) -> None:
-        self.log_file("any").parent.mkdir(exist_ok=True)
+    def _start_components(self, python: Path, env: dict[str, str], components: dict[str, AirflowProcess]) -> None:
+        self.find_log_file("any").parent.mkdir(exist_ok=True)
         for name, component in components.items():
-            with self.log_file(name).open("wb") as log:
+            with self.find_log_file(name).open("wb") as log:
                 self._components[name] = subprocess.Popen(  # noqa: S603 - the commands are ours
                     [python, "-m", "airflow", *component.words],
                     cwd=self.home,
-                    env=database_url(self.home / "airflow.db", component.lock_wait) | env,
+                    env=build_database_url(self.home / "airflow.db", component.lock_wait) | env,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -155,7 +158,7 @@ class LocalAirflow:
 
     def _wait_until_ready(self, dags_folder: Path, report: Report, timeout: float) -> None:
         started, deadline = datetime.now(UTC), time.monotonic() + timeout
-        api = Api(self.version, self.url, self.username, self.password)
+        api = ReadinessApi(self.version, self.url, self.username, self.password)
         missing = "the health endpoint"
         waiting_for_dags = False
         while time.monotonic() < deadline:
@@ -167,7 +170,7 @@ class LocalAirflow:
                     if not waiting_for_dags:
                         report("waiting until every DAG is listed")
                         waiting_for_dags = True
-                    left = dag_files(dags_folder) - api.known_files(dags_folder)
+                    left = find_dag_files(dags_folder) - api.list_files(dags_folder)
                     if not left:
                         return
                     missing = "the DAGs of " + ", ".join(sorted(file.name for file in left))
@@ -177,12 +180,12 @@ class LocalAirflow:
         component = "scheduler" if self.version.startswith("2.") or "DAGs" not in missing else "dag-processor"
         raise DemoError(
             f"The local Airflow was not ready after {timeout:.0f} seconds, still waiting for {missing}. "
-            f"{self._log_end(component)}"
+            f"{self._read_log_end(component)}"
         )
 
-    def _log_end(self, component: str) -> str:
-        log = self.log_file(component)
-        return f"Its log {log} ends:\n{tail(log.read_text(errors='replace'))}"
+    def _read_log_end(self, component: str) -> str:
+        log = self.find_log_file(component)
+        return f"Its log {log} ends:\n{read_tail(log.read_text(errors='replace'))}"
 
 
 def _refuse_busy(home: Path) -> None:

@@ -27,7 +27,7 @@ class FolderBusyError(DemoError):
     """Another process holds the folder."""
 
 
-def marked(mark: str) -> set[int]:
+def find_marked(mark: str) -> set[int]:
     """The process ids of every running process of ours that carries `mark`, whoever its parent is.
 
     Process groups do not find them all, since Airflow moves its tasks and parsers to groups of their own, and a
@@ -58,14 +58,14 @@ def end_marked(mark: str, grace: float = 5.0) -> None:
         DemoError: some are still there 10 seconds after being killed.
     """
     asked_until = time.monotonic() + grace
-    _signal(marked(mark), signal.SIGTERM)
-    while (left := marked(mark)) and time.monotonic() < asked_until:
+    _signal(find_marked(mark), signal.SIGTERM)
+    while (left := find_marked(mark)) and time.monotonic() < asked_until:
         time.sleep(0.1)
     killed_until = time.monotonic() + 10
     while left and time.monotonic() < killed_until:
         _signal(left, signal.SIGKILL)
         time.sleep(0.05)
-        left = marked(mark)
+        left = find_marked(mark)
     if left:
         raise DemoError(f"Processes {sorted(left)} of the local Airflow do not end; end them with `kill -9`.")
 
@@ -79,10 +79,10 @@ def _signal(processes: set[int], number: signal.Signals) -> None:
 
 
 @contextmanager
-def held(lock_file: Path, busy: Callable[[], None]) -> Generator[int]:
+def hold_lock(lock_file: Path, on_busy: Callable[[], None]) -> Generator[int]:
     """Hold `lock_file` for the block and give its file descriptor; a process killed with -9 gives it up too.
 
-    `busy` is called when another process holds it: it may raise to give up, or return to wait.
+    `on_busy` is called when another process holds it: it may raise to give up, or return to wait.
     """
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
@@ -90,7 +90,7 @@ def held(lock_file: Path, busy: Callable[[], None]) -> Generator[int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            busy()
+            on_busy()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:
@@ -135,11 +135,11 @@ def run_to_end(
         process.wait()
         raise
     if process.returncode:
-        raise DemoError(f"{doing} failed with exit code {process.returncode}; its output ends:\n{tail(output)}")
+        raise DemoError(f"{doing} failed with exit code {process.returncode}; its output ends:\n{read_tail(output)}")
     return output
 
 
-def tail(text: str, lines: int = 12) -> str:
+def read_tail(text: str, lines: int = 12) -> str:
     """The last lines of `text` that are not blank, indented."""
     kept = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
     return "\n".join(f"    {line}" for line in kept) or "    (nothing)"

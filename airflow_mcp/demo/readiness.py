@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 
-def dag_files(folder: Path) -> set[Path]:
+def find_dag_files(folder: Path) -> set[Path]:
     """The files Airflow takes for DAG files: those that mention both words."""
     texts = ((file, file.read_bytes().lower()) for file in folder.rglob("*.py"))
     return {file.resolve() for file, text in texts if b"dag" in text and b"airflow" in text}
 
 
-class Api:
+class ReadinessApi:
     """The few questions readiness needs. While Airflow starts they raise OSError, ValueError or HTTPException."""
 
     def __init__(self, version: str, url: str, username: str, password: str) -> None:
@@ -32,14 +32,16 @@ class Api:
         beat = scheduler["latest_scheduler_heartbeat"]
         return scheduler["status"] == "healthy" and beat is not None and datetime.fromisoformat(beat) >= start
 
-    def known_files(self, dags_folder: Path) -> set[Path]:
+    def list_files(self, dags_folder: Path) -> set[Path]:
         """The DAG files that are listed or have an import error."""
-        listed = {Path(dag["fileloc"]).resolve() for dag in self._pages("dags", "dags")}
+        listed = {Path(dag["fileloc"]).resolve() for dag in self._read_pages("dags", "dags")}
         # Airflow 3 gives them relative to the folder, Airflow 2 absolute; joining suits both.
-        failed = {(dags_folder / error["filename"]).resolve() for error in self._pages("importErrors", "import_errors")}
+        failed = {
+            (dags_folder / error["filename"]).resolve() for error in self._read_pages("importErrors", "import_errors")
+        }
         return listed | failed
 
-    def _pages(self, path: str, key: str) -> Iterator[dict[str, Any]]:
+    def _read_pages(self, path: str, key: str) -> Iterator[dict[str, Any]]:
         offset, total = 0, 1
         while offset < total:
             page = self._ask(f"{path}?limit=100&offset={offset}", self._login())

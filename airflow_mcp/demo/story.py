@@ -18,25 +18,25 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestPara
 from rich.console import Console
 from rich.markup import escape
 
-from airflow_mcp.demo.processes import DemoError, tail
+from airflow_mcp.demo.processes import DemoError, read_tail
 
 ALLOWED = "trigger_dag_run,clear_task_instances,clear_dag_run"
 DAG = "load_orders"
 CAUSE = "order 1003: amount is negative"
 FAILED = "check_order[3]"
-SHOWN = 700
+LONGEST_ANSWER = 700
 """Characters of an answer that are printed."""
 
 
 @dataclass(frozen=True)
-class Connection:
+class DemoConnection:
     """How the server reaches an Airflow."""
 
     url: str
     username: str
     password: str
 
-    def server(self) -> StdioServerParameters:
+    def build_server(self) -> StdioServerParameters:
         """The command and environment an MCP client starts the server with."""
         env = {
             "AIRFLOW_MCP_URL": self.url,
@@ -46,13 +46,13 @@ class Connection:
         }
         return StdioServerParameters(command=sys.executable, args=["-m", "airflow_mcp", "serve"], env=env)
 
-    def client_config(self) -> str:
+    def write_client_config(self) -> str:
         """The JSON an IDE's MCP settings want."""
-        server = self.server().model_dump(include={"command", "args", "env"})
+        server = self.build_server().model_dump(include={"command", "args", "env"})
         return json.dumps({"mcpServers": {"airflow": server}}, indent=2)
 
 
-def play(connection: Connection, console: Console, log_file: Path) -> None:
+def play(connection: DemoConnection, console: Console, log_file: Path) -> None:
     """Start the server, play the story to its end, and stop the server; its own log goes to `log_file`.
 
     Raises:
@@ -60,19 +60,21 @@ def play(connection: Connection, console: Console, log_file: Path) -> None:
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("w") as log:
-        server = stdio_client(connection.server(), errlog=log)
-        failure = anyio.run(tell, Client(server, elicitation_callback=_say_yes(console)), console)
+        server = stdio_client(connection.build_server(), errlog=log)
+        failure = anyio.run(play_with, Client(server, elicitation_callback=_make_approver(console)), console)
     if failure:
-        raise DemoError(f"{failure}\nThe server's log {log_file} ends:\n{tail(log_file.read_text(errors='replace'))}")
+        raise DemoError(
+            f"{failure}\nThe server's log {log_file} ends:\n{read_tail(log_file.read_text(errors='replace'))}"
+        )
 
 
-async def tell(client: Client, console: Console) -> str | None:
+async def play_with(client: Client, console: Console) -> str | None:
     """Connect `client`, play the story and give what went wrong, if anything: raised, the client would wrap it."""
     problem: str | None = None
     try:
         async with client:
             try:
-                await Story(client, console).tell()
+                await Story(client, console).play()
             except MCPError as error:
                 problem = f"The server answered with a protocol error: {error}."
             except DemoError as error:
@@ -82,7 +84,7 @@ async def tell(client: Client, console: Console) -> str | None:
     return problem
 
 
-def _say_yes(console: Console) -> ElicitationFnT:
+def _make_approver(console: Console) -> ElicitationFnT:
     """The human of the story: prints what the server asks, and agrees."""
 
     async def answer(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG001
@@ -103,40 +105,40 @@ class Story:
         self._client = client
         self._console = console
 
-    async def tell(self) -> None:
+    async def play(self) -> None:
         """Play every step in order.
 
         Raises:
             DemoError: a step did not go as the story says.
         """
-        for title, step in self._steps():
+        for title, step in self._list_steps():
             self._console.print(f"\n[bold]{title}[/]")
             await step()
 
-    def _steps(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+    def _list_steps(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         return [
-            ("Which DAG files are broken?", self.import_errors),
-            ("Which DAGs are there?", self.dags),
-            ("Start one and wait for it.", self.run),
+            ("Which DAG files are broken?", self.read_import_errors),
+            ("Which DAGs are there?", self.list_dags),
+            ("Start one and wait for it.", self.trigger_run),
             ("Why did it fail?", self.diagnose),
-            ("What would be run again?", self.preview),
+            ("What would be run again?", self.preview_clear),
             ("Run it again: the first call gives a plan, the second carries it out.", self.clear),
-            ("Delete the DAG? The policy allows triggering and clearing only.", self.refused_delete),
+            ("Delete the DAG? The policy allows triggering and clearing only.", self.refuse_delete),
         ]
 
-    async def import_errors(self) -> None:
+    async def read_import_errors(self) -> None:
         """One DAG file does not import, and the answer says why."""
         answer = await self._call("list_import_errors", {})
         self._expect(
             "warehouse_client" in answer.text, "list_import_errors to name the missing module warehouse_client"
         )
 
-    async def dags(self) -> None:
+    async def list_dags(self) -> None:
         """The sample DAGs are listed."""
         answer = await self._call("list_dags", {})
-        self._expect(DAG in {row.get("dag_id") for row in answer.rows()}, f"list_dags to list {DAG}")
+        self._expect(DAG in {row.get("dag_id") for row in answer.read_rows()}, f"list_dags to list {DAG}")
 
-    async def run(self) -> None:
+    async def trigger_run(self) -> None:
         """A run is triggered, watched, and fails as it should."""
         triggered = await self._call("trigger_dag_run", {"dag_id": DAG, "conf": {"region": "south"}})
         run_id = triggered.find("dag_run_id")
@@ -151,7 +153,7 @@ class Story:
         self._expect(CAUSE in answer.text, f"the diagnosis to say {CAUSE!r}")
         self._expect(FAILED in answer.text, f"the diagnosis to name {FAILED}")
 
-    async def preview(self) -> None:
+    async def preview_clear(self) -> None:
         """Clearing shows first what it would clear."""
         answer = await self._call("clear_task_instances", {**self._run, "dry_run": True})
         self._expect("check_order" in answer.text, "the dry run to name check_order")
@@ -164,17 +166,19 @@ class Story:
         answer = await self._call("clear_task_instances", {**sure, "plan": plan})
         self._expect(answer.find("done") is True, "the clear to be done")
 
-    async def refused_delete(self) -> None:
+    async def refuse_delete(self) -> None:
         """What the operator did not allow is refused, and the refusal names the setting that would allow it."""
         answer = await self._call("delete_dag", {"dag_id": DAG}, refused=True)
         self._expect("ALLOW" in answer.text.upper(), "the refusal to name the setting that would allow it")
 
-    async def _call(self, tool: str, arguments: dict[str, Any], *, around: str = "", refused: bool = False) -> Answer:
+    async def _call(
+        self, tool: str, arguments: dict[str, Any], *, around: str = "", refused: bool = False
+    ) -> ToolAnswer:
         self._console.print(f"[cyan]{tool}[/] {escape(json.dumps(arguments))}", soft_wrap=True, highlight=False)
         result = await self._client.call_tool(tool, arguments, progress_callback=self._progress)
-        answer = Answer(result)
+        answer = ToolAnswer(result)
         self._console.print(
-            f"  {escape(answer.short(around))}",
+            f"  {escape(answer.shorten(around))}",
             style="red" if result.is_error else "dim",
             soft_wrap=True,
             highlight=False,
@@ -192,14 +196,14 @@ class Story:
             raise DemoError(f"The story expected {what}, and it was not so.")
 
 
-class Answer:
+class ToolAnswer:
     """A tool's answer: its text, and its JSON looked into."""
 
     def __init__(self, result: CallToolResult) -> None:
         self.text = "\n".join(part.text for part in result.content if isinstance(part, TextContent))
         self._data: dict[str, Any] = result.structured_content or {}
 
-    def rows(self) -> list[dict[str, Any]]:
+    def read_rows(self) -> list[dict[str, Any]]:
         """A list answer's rows, by column name."""
         return [dict(zip(self._data.get("columns", []), row, strict=True)) for row in self._data.get("rows", [])]
 
@@ -208,11 +212,11 @@ class Answer:
         places = [self._data, *(value for value in self._data.values() if isinstance(value, dict))]
         return next((place[key] for place in places if key in place), None)
 
-    def short(self, around: str = "") -> str:
+    def shorten(self, around: str = "") -> str:
         """The text cut to what a person reads, starting a little before `around` where that occurs."""
         at = self.text.find(around) if around else 0
-        start = max(0, at - SHOWN // 2)
-        cut = self.text[start : start + SHOWN]
+        start = max(0, at - LONGEST_ANSWER // 2)
+        cut = self.text[start : start + LONGEST_ANSWER]
         left = len(self.text) - start - len(cut)
         head = f"(… {start:,} characters) " if start else ""
         return head + cut.strip().replace("\n", "\n  ") + (f" (… {left:,} characters more)" if left else "")

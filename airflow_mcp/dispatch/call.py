@@ -7,16 +7,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.loader import Tool
 from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.policy.decide import Asker, Within, reveals_secrets
+from airflow_mcp.policy.decision import ParentCall, Principal, reveals_secrets
 from airflow_mcp.policy.effects import Effect
 from airflow_mcp.policy.rules import Policy
 
 if TYPE_CHECKING:
-    from airflow_mcp.dispatch.safety.audit import Entry
+    from airflow_mcp.dispatch.safety.audit import AuditRecord
 
-EVERY_FIELD = ("*",)
+ALL_FIELDS = ("*",)
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Call:
     policy: Policy
     instance: str
     # The line of the audit trail that tells of the whole call.
-    record: Entry
+    record: AuditRecord
     limits: SizeLimits
     # Fields to show beside the record's own; "*" for all of them.
-    fields: tuple[str, ...] = EVERY_FIELD
+    fields: tuple[str, ...] = ALL_FIELDS
     # Whether to add links to Airflow's pages.
     links: bool = False
     # The plan that confirms it; empty for none.
@@ -52,12 +52,12 @@ class Call:
     # What it does, as policy decides on it; empty for a step.
     effects: tuple[Effect, ...] = ()
     # The workflow that a step belongs to; None for a call of a client, and for a read in the caller's own name.
-    parent: Within | None = None
+    parent: ParentCall | None = None
 
     @cached_property
-    def principal(self) -> Asker:
+    def principal(self) -> Principal:
         """Who policy decides about."""
-        return Asker(self.caller.name, self.caller.roles, self.instance, self.caller.narrowing)
+        return Principal(self.caller.name, self.caller.roles, self.instance, self.caller.narrowing)
 
     @cached_property
     def reveals_secrets(self) -> bool:
@@ -75,11 +75,11 @@ class Call:
         return self.tool.entry.is_dry(self.arguments)
 
     @property
-    def acts(self) -> bool:
+    def is_action(self) -> bool:
         """Whether it changes something once it is sent."""
         return self.changes and not self.is_dry
 
-    def step(self, tool: Tool, arguments: Json, fields: tuple[str, ...] = EVERY_FIELD) -> Call:
+    def step(self, tool: Tool, arguments: Json, fields: tuple[str, ...] = ALL_FIELDS) -> Call:
         """Return the call of another operation that this one needs."""
         return replace(self, tool=tool, arguments=arguments, fields=fields, effects=(), plan="", links=False)
 

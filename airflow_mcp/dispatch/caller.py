@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from airflow_mcp.airflow.callers import Presented
-from airflow_mcp.catalog.load import Tool
-from airflow_mcp.dispatch.registry.search import Found
+from airflow_mcp.airflow.caller_credentials import CallerCredentials
+from airflow_mcp.catalog.loader import Tool
+from airflow_mcp.dispatch.registry.search import SearchResult
 from airflow_mcp.errors import NotAllowedError
-from airflow_mcp.policy.narrow import WHOLE, Narrowing
-from airflow_mcp.tokens import LOCAL
+from airflow_mcp.http_tokens import LOCAL
+from airflow_mcp.policy.narrowing import UNRESTRICTED, Narrowing
 
 # (done, total or None, message): shown to whoever asked for progress.
 Progress = Callable[[float, float | None, str], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a human answered. `once` names the answer, so that it is used once; empty where it cannot come twice."""
+class ApprovalAnswer:
+    """What a human answered. `claim_id` names the answer, so that it is used once; empty where it cannot come twice."""
 
     yes: bool
     words: str  # accept, decline, cancel
-    once: str = ""
+    claim_id: str = ""
 
 
 @dataclass(frozen=True)
-class Question:
+class ApprovalQuestion:
     """What a human is asked, and the digest of the call and targets that an answer to it is good for."""
 
     text: str
@@ -34,18 +34,18 @@ class Question:
 
 
 # Asks the caller's human one question. Raises NotAllowedError where the client cannot show one.
-Ask = Callable[[Question], Awaitable[Answer]]
+Ask = Callable[[ApprovalQuestion], Awaitable[ApprovalAnswer]]
 
 
 # Finds tools for a question in plain words, among those that this caller may use.
-Find = Callable[[str], Awaitable[Found]]
+SearchTools = Callable[[str], Awaitable[SearchResult]]
 
 
-async def _unheard(done: float, total: float | None, message: str) -> None:
+async def _ignore_progress(done: float, total: float | None, message: str) -> None:
     """Nobody asked for progress."""
 
 
-async def nobody(question: Question) -> Answer:
+async def refuse_to_ask(question: ApprovalQuestion) -> ApprovalAnswer:
     """Ask where no human can be asked. Raises NotAllowedError."""
     del question
     raise NotAllowedError(
@@ -54,9 +54,9 @@ async def nobody(question: Question) -> Answer:
     )
 
 
-async def _nothing(query: str) -> Found:
+async def _find_nothing(query: str) -> SearchResult:
     del query
-    return Found()
+    return SearchResult()
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,16 @@ class Caller:
 
     name: str = LOCAL
     roles: tuple[str, ...] = ()
-    narrowing: Narrowing = WHOLE
+    narrowing: Narrowing = UNRESTRICTED
     instances: frozenset[str] | None = None
     request_id: str = ""
     http_request_id: str = ""  # of the HTTP request that brought the call; empty over stdio
     trace_id: str = ""  # of the trace that the call belongs to, 32 hexadecimal digits (W3C Trace Context)
-    progress: Progress = _unheard
-    ask: Ask = nobody
-    find: Find = _nothing
-    through: Tool | None = None  # the tool by which it runs this one
+    progress: Progress = _ignore_progress
+    ask: Ask = refuse_to_ask
+    find: SearchTools = _find_nothing
+    forwarder: Tool | None = None  # the tool by which it runs this one
     names_instance: bool = False  # whether there are several Airflows, so that a call to make next must name its own
-    presented: Presented = field(default_factory=Presented, repr=False)  # what it brings to be itself at Airflow
+    credentials: CallerCredentials = field(
+        default_factory=CallerCredentials, repr=False
+    )  # what it brings to be itself at Airflow

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.loader import Tool
 from airflow_mcp.errors import InvalidArgumentsError, NotFoundError
-from airflow_mcp.excerpt import show_id
+from airflow_mcp.value_excerpt import show_id
 
 if TYPE_CHECKING:
-    from airflow_mcp.dispatch.workflow_context import InnerDoor
+    from airflow_mcp.dispatch.workflow_context import WorkflowContext
 
 
-async def find_run(door: InnerDoor, tool: Tool, arguments: Json) -> str:
+async def find_run(context: WorkflowContext, tool: Tool, arguments: Json) -> str:
     """The run that a read means without naming it, in one request; empty where it names one, or is about no one run.
 
     The latest is the first row of the list of runs: by run_after on 3.x, by logical date on 2.x. Raises
@@ -31,7 +31,7 @@ async def find_run(door: InnerDoor, tool: Tool, arguments: Json) -> str:
     dag_id: str = arguments["dag_id"]
     if dag_id == "~":
         raise InvalidArgumentsError(f"{tool.name}: dag_run_id is required where dag_id is '~'; '~' means every run.")
-    runs, _ = await door.rows("list_dag_runs", dag_id=dag_id, limit=1, **({"state": [state]} if state else {}))
+    runs, _ = await context.read_rows("list_dag_runs", dag_id=dag_id, limit=1, **({"state": [state]} if state else {}))
     if not runs:
         ended = f" that ended as {state}" if state else ""
         raise NotFoundError(f"DAG {dag_id!r} has no run{ended}.", 404)

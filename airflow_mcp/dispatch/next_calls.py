@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.ids import write_ids
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from airflow_mcp.catalog.schema import check_version
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.answer.normalize import dumps
-from airflow_mcp.dispatch.safety.masked_arguments import shown
+from airflow_mcp.dispatch.safety.masked_arguments import mask_call_arguments
 from airflow_mcp.errors import NotSupportedError
 from airflow_mcp.text import escape_in_sentence
 
@@ -38,7 +38,9 @@ def next_call(tool: str, why: str, /, **arguments: Any) -> NextCall:
 def is_repeatable(tool: Tool, arguments: Json, catalog: Catalog) -> bool:
     """Whether an answer may repeat these arguments: they hold no secret and nothing unseen, and are short."""
     plain = {name: value for name, value in arguments.items() if name != "plan"}
-    return len(dumps(plain)) <= _LONGEST and shown(tool, plain, catalog) == write_ids(tool, plain, catalog)
+    return len(dumps(plain)) <= _LONGEST and mask_call_arguments(tool, plain, catalog) == write_ids(
+        tool, plain, catalog
+    )
 
 
 def adapt(answer: Any, catalog: Catalog, version: Version | None, instance: str) -> Any:

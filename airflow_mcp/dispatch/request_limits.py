@@ -21,7 +21,7 @@ _QUICK = 1.0  # seconds: one more at once
 _SLOW = 2.0  # seconds: half as many at once
 
 
-class ConcurrencyLimiter:
+class AdaptiveLimit:
     """Bound the requests of one call that are under way, by how long Airflow takes to answer.
 
     Additive increase, multiplicative decrease (RFC 5681 names the pair): at most four, at least one.
@@ -33,12 +33,12 @@ class ConcurrencyLimiter:
         self._places = anyio.CapacityLimiter(_FIRST_AT_ONCE)
 
     @property
-    def at_once(self) -> int:
+    def size(self) -> int:
         """How many may be under way now."""
         return int(self._places.total_tokens)
 
     @asynccontextmanager
-    async def place(self) -> AsyncGenerator[Callable[[], None]]:
+    async def acquire(self) -> AsyncGenerator[Callable[[], None]]:
         """Wait for a place and keep it; the function handed over is called once Airflow has answered."""
         async with self._places:
             begun = self._clock()
@@ -57,9 +57,9 @@ class ConcurrencyLimiter:
 
     def _adapt(self, seconds: float) -> None:
         if seconds > _SLOW:
-            self._places.total_tokens = max(1, self.at_once // 2)
+            self._places.total_tokens = max(1, self.size // 2)
         elif seconds < _QUICK:
-            self._places.total_tokens = min(MOST_AT_ONCE, self.at_once + 1)
+            self._places.total_tokens = min(MOST_AT_ONCE, self.size + 1)
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class AnswerLimits:
     def check(self, sent: int, now: float) -> None:
         """Raise AnswerLimitError where one more read would be too many or too late."""
         if now >= self.deadline:
-            raise self.too_late()
+            raise self.build_deadline_error()
         if sent >= self.requests:
             raise AnswerLimitError(f"not read: this answer asks Airflow for at most {self.requests:.0f} things.")
 
-    def too_late(self) -> AnswerLimitError:
+    def build_deadline_error(self) -> AnswerLimitError:
         """Return the error of a read that the deadline left out or cut short."""
         return AnswerLimitError(
             f"not read: Airflow was too slow for the {self.seconds:.0f} s of this answer; a larger timeout_seconds "

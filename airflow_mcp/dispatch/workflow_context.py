@@ -11,29 +11,31 @@ from typing import Any
 import anyio
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.catalog.load import Tool, unknown_tool
+from airflow_mcp.catalog.loader import Tool, build_unknown_tool_error
 from airflow_mcp.catalog.schema import validate
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.call import Call
-from airflow_mcp.dispatch.operations.executor import Operations
-from airflow_mcp.dispatch.operations.field_types import conform, lacking
-from airflow_mcp.dispatch.operations.result import Reply, dags_of, key_of, name_of
+from airflow_mcp.dispatch.operations.executor import OperationExecutor
+from airflow_mcp.dispatch.operations.field_types import conform, find_missing_keys
+from airflow_mcp.dispatch.operations.result import OperationResult, collect_dag_ids, identify_target, name_target
 from airflow_mcp.dispatch.operations.row_filter import read_allowed
 from airflow_mcp.dispatch.operations.settlement import READ_BACK
-from airflow_mcp.dispatch.registry.search import Found
-from airflow_mcp.dispatch.request_limits import AnswerLimits, ConcurrencyLimiter
+from airflow_mcp.dispatch.registry.search import SearchResult
+from airflow_mcp.dispatch.request_limits import AdaptiveLimit, AnswerLimits
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError, NotAllowedError, UnusableAnswerError
-from airflow_mcp.policy.decide import Decision, decide, refusal
-from airflow_mcp.policy.effects import Effect, effect_names, effects_of, reaching
-from airflow_mcp.policy.explain import explain
+from airflow_mcp.policy.decision import Decision, build_refusal, decide
+from airflow_mcp.policy.effects import Effect, derive_effects, extend_to_dags, list_effect_names
+from airflow_mcp.policy.explanation import explain_decision
 
 _LOGS = 2  # read at once by one call: each keeps a place at Airflow for as long as it streams
 
 
-class InnerDoor:
+class WorkflowContext:
     """Handed to every workflow: all that it may do. A call without a `parent` reads in the caller's own name."""
 
-    def __init__(self, executor: Operations, call: Call, version: Version, granted: tuple[Json, ...] = ()) -> None:
+    def __init__(
+        self, executor: OperationExecutor, call: Call, version: Version, confirmed_rows: tuple[Json, ...] = ()
+    ) -> None:
         self.reveals = call.reveals_secrets
         self.budget = call.limits.budget  # characters the workflow's answer may have
         self.ceiling = call.limits.ceiling  # and the most any answer may have
@@ -41,10 +43,10 @@ class InnerDoor:
         self.instance = call.instance
         self.url = executor.client.url  # Airflow's address, for links
         self.progress = call.caller.progress
-        self.granted = granted  # the targets that were confirmed, in the workflow's order
+        self.confirmed_rows = confirmed_rows  # the targets that were confirmed, in the workflow's order
         self.hides = False  # whether policy has hidden rows from a list, so that its count is of the shown ones only
         self.status: int | None = None  # of its changes' own, the highest
-        self.outcome = ""  # of a change whose answer could not be used (operation/settlement.py)
+        self.outcome = ""  # of a change whose answer could not be used (operations/settlement.py)
         self.hints: list[str] = []  # what reading such a change back showed
         self.cut = False  # whether behind such a list more rows may follow, which its count leaves out
         self.logs = anyio.CapacityLimiter(_LOGS)  # that this call reads at once
@@ -52,19 +54,19 @@ class InnerDoor:
         self._answers = 0
         self._clock = executor.clock
         self._limits = AnswerLimits()
-        self._places = ConcurrencyLimiter(executor.clock)
+        self._concurrency = AdaptiveLimit(executor.clock)
         self._version = version
         self._executor = executor
         self._call = call
         self._parent = call.parent
-        self._found: set[tuple[str | None, str | None]] = set()  # DAGs and runs that exist: no need to look them up
+        self._existing: set[tuple[str | None, str | None]] = set()  # DAGs and runs that exist: no need to look them up
 
     @property
     def version(self) -> Version:
         """Airflow's, also where it was upgraded since the call began."""
         return self._executor.client.known_version or self._version
 
-    def bound(self, *, seconds: float, requests: float = math.inf) -> None:
+    def limit_requests(self, *, seconds: float, requests: float = math.inf) -> None:
         """Bound the whole answer: reads beyond it raise AnswerLimitError, and the answer says that they are missing."""
         self._limits = AnswerLimits(requests, self._clock() + seconds, seconds)
 
@@ -74,65 +76,67 @@ class InnerDoor:
         return not math.isinf(self._limits.deadline)
 
     @property
-    def requests_left(self) -> float:
+    def remaining_requests(self) -> float:
         """Steps that the answer may still take; none after its deadline, infinite where nothing bounds it."""
         return 0 if self._clock() >= self._limits.deadline else max(self._limits.requests - self.requests, 0)
 
-    async def one(self, name: str, /, **arguments: Any) -> Json:
+    async def read_record(self, name: str, /, **arguments: Any) -> Json:
         """The full record of an operation; empty where Airflow answers nothing.
 
         An id that the answer lacks is the one that was asked for. Raises UnusableAnswerError where there is none, and
         values of a wrong type are None: see operations/field_types.py.
         """
-        return (await self._take(name, arguments)).one or {}
+        return (await self._operate(name, arguments)).single or {}
 
-    async def rows(self, name: str, /, **arguments: Any) -> tuple[list[Json], int]:
-        """The full records of one page of a list, and how many there are in all; each is read like that of `one`."""
-        reply = await self._take(name, arguments)
+    async def read_rows(self, name: str, /, **arguments: Any) -> tuple[list[Json], int]:
+        """The full records of one page of a list, and how many there are in all; each is read like that of
+        `read_record`.
+        """
+        reply = await self._operate(name, arguments)
         rows = reply.rows or []
         self.hides = self.hides or (reply.rows is not None and reply.total is None)
         self.cut = self.cut or len(reply.after) > len(rows)
         return rows, len(rows) if reply.total is None else reply.total
 
     @asynccontextmanager
-    async def stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[AsyncIterator[bytes], None]:
+    async def open_stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[AsyncIterator[bytes], None]:
         """The body of an operation, piece by piece."""
-        step, decision = self._step(name, arguments)
+        step, decision = self._decide_step(name, arguments)
         if decision.by_row:
             raise NotAllowedError(f"{name}: policy depends on the DAG here, so '~' will not do; name it.")
         async with (
-            self._request() as answered,
+            self._acquire_request() as answered,
             self._executor.open_stream(self._call.step(step, arguments)) as pieces,
         ):
             answered()
             yield pieces
 
     @asynccontextmanager
-    async def _request(self) -> AsyncGenerator[Callable[[], None]]:
+    async def _acquire_request(self) -> AsyncGenerator[Callable[[], None]]:
         """One step's place at Airflow, within the limits of the answer. Raises AnswerLimitError."""
         self._limits.check(self.requests, self._clock())
         self.requests += 1
         with anyio.move_on_after(self._limits.deadline - self._clock()) as scope:
-            async with self._places.place() as answered:
+            async with self._concurrency.acquire() as answered:
                 if self._clock() >= self._limits.deadline:  # it passed while this waited for its place
-                    raise self._limits.too_late()
+                    raise self._limits.build_deadline_error()
                 yield answered
         if scope.cancelled_caught:
-            raise self._limits.too_late()
+            raise self._limits.build_deadline_error()
         self._answers += 1
         if self.is_bounded:
             await self.progress(self._answers, None, f"{self._answers} requests answered by Airflow")
 
-    async def _take(self, name: str, arguments: Json) -> Reply:
-        step, decision = self._step(name, arguments)
+    async def _operate(self, name: str, arguments: Json) -> OperationResult:
+        step, decision = self._decide_step(name, arguments)
         if step.entry.preview == "flag" and not step.entry.is_dry(arguments):
-            await self._require_granted(step, arguments)
+            await self._require_confirmed(step, arguments)
         dag_run_id = arguments.get("dag_run_id")
         place = arguments.get("dag_id"), None if dag_run_id == "~" else dag_run_id
-        look_up = place not in self._found
+        look_up = place not in self._existing
         changes = step.entry.access != "read" and not step.entry.is_dry(arguments)
         try:
-            async with self._request():
+            async with self._acquire_request():
                 reply = await read_allowed(self._executor, self._call.step(step, arguments), decision, look_up=look_up)
         except AirflowMcpError as error:
             if changes:
@@ -142,15 +146,15 @@ class InnerDoor:
             self._remember(reply.status, READ_BACK if reply.hint else "")
         if reply.hint:
             self.hints.append(reply.hint)
-        one = self._read(name, reply.one, arguments) if reply.one else None
+        one = self._read(name, reply.single, arguments) if reply.single else None
         named = {key: value for key, value in arguments.items() if value != "~"}  # of a list "~" means any
         rows = None if reply.rows is None else [self._read(name, row, named) for row in reply.rows]
-        reply = replace(reply, one=one, rows=rows)
-        if reply.one or reply.rows:
-            self._found |= {place, (place[0], None)}
-            self._found |= {(row.get("dag_id"), row.get("dag_run_id")) for row in reply.rows or []}
+        reply = replace(reply, single=one, rows=rows)
+        if reply.single or reply.rows:
+            self._existing |= {place, (place[0], None)}
+            self._existing |= {(row.get("dag_id"), row.get("dag_run_id")) for row in reply.rows or []}
         if step.entry.is_dry(arguments):
-            self._decided(step, reaching(effects_of(step, arguments), dags_of(reply.rows)))
+            self._decide(step, extend_to_dags(derive_effects(step, arguments), collect_dag_ids(reply.rows)))
         return reply
 
     def _read(self, name: str, fields: Json, arguments: Json) -> Json:
@@ -160,7 +164,7 @@ class InnerDoor:
         for key in record.ids:
             if typed.get(key) is None and isinstance(arguments.get(key), str):
                 typed[key] = arguments[key]
-        if missing := lacking(entry.record, typed):
+        if missing := find_missing_keys(entry.record, typed):
             raise UnusableAnswerError(f"Airflow {self.version} answered {name} without {' and '.join(missing)}.", 200)
         return typed
 
@@ -168,33 +172,33 @@ class InnerDoor:
         self.status = max((one for one in (self.status, status) if one is not None), default=None)
         self.outcome = outcome or self.outcome
 
-    async def _require_granted(self, step: Tool, arguments: Json) -> None:
+    async def _require_confirmed(self, step: Tool, arguments: Json) -> None:
         """A change under a grant reaches what was confirmed and nothing else. Raises NotAllowedError."""
         reply = await self._executor.operate(self._call.step(step, {**arguments, "dry_run": True}))
-        granted = {key_of(row) for row in self.granted}
-        strangers = {name_of(row) for row in reply.rows or [] if key_of(row) not in granted}
+        granted = {identify_target(row) for row in self.confirmed_rows}
+        strangers = {name_target(row) for row in reply.rows or [] if identify_target(row) not in granted}
         if strangers:
             raise NotAllowedError(
                 f"{step.name} would now also touch {', '.join(sorted(strangers)[:3])}, which was not confirmed. It was "
                 "not done; call again for a new preview."
             )
 
-    def _step(self, name: str, arguments: Json) -> tuple[Tool, Decision]:
+    def _decide_step(self, name: str, arguments: Json) -> tuple[Tool, Decision]:
         """An operation that the workflow's entry names, as policy decides on it now. Raises NotAllowedError."""
         step = self._executor.catalog.operations[name]
         own = name in self._parent.tool.entry.steps if self._parent else step.entry.access == "read"
         if not own:
             raise NotAllowedError(f"The step {name} is not one of this workflow's own.")
-        return step, self._decided(step, effects_of(step, arguments))
+        return step, self._decide(step, derive_effects(step, arguments))
 
-    def _decided(self, step: Tool, effects: tuple[Effect, ...]) -> Decision:
+    def _decide(self, step: Tool, effects: tuple[Effect, ...]) -> Decision:
         (effect,) = effects  # of a vehicle no workflow makes a step
-        if effect.changes and self._parent and effect.tool.name not in effect_names(self._parent.effects):
+        if effect.changes and self._parent and effect.tool.name not in list_effect_names(self._parent.effects):
             raise NotAllowedError(f"{step.name} is no effect of this call of {self._parent.tool.name}.")
         policy, principal = self._call.policy, self._call.principal
         decision = decide(policy, effect, principal, self._parent)
         if not decision.allowed:
-            raise refusal(policy, step, decision, principal)
+            raise build_refusal(policy, step, decision, principal)
         return decision
 
     def may_see(self, dag_id: str) -> bool:
@@ -202,19 +206,19 @@ class InnerDoor:
         read = Effect(self.catalog.operations["get_dag"], {"dag": frozenset({dag_id})})
         return decide(self._call.policy, read, self._call.principal, self._parent).allowed
 
-    async def find(self, query: str) -> Found:
+    async def find_tools(self, query: str) -> SearchResult:
         """The tools that this caller may use for a question, best first."""
         return await self._call.caller.find(query)
 
-    def explain(self, name: str, arguments: Json) -> Json:
+    def explain_call(self, name: str, arguments: Json) -> Json:
         """What policy says about every call of this caller with these arguments. Raises InvalidArgumentsError."""
         catalog = self.catalog
         tool = catalog.tools.get(name)
         if tool is None:
-            raise InvalidArgumentsError(str(unknown_tool(name, catalog)))
+            raise InvalidArgumentsError(str(build_unknown_tool_error(name, catalog)))
         arguments = {key: value for key, value in arguments.items() if key != "instance"}
-        validate(tool, arguments, catalog, whole=False)
-        return explain(self._call.policy, catalog, tool, arguments, self._call.principal)
+        validate(tool, arguments, catalog, complete=False)
+        return explain_decision(self._call.policy, catalog, tool, arguments, self._call.principal)
 
 
 @dataclass(frozen=True)
@@ -222,9 +226,9 @@ class Workflow:
     """A tool that is Python: what it answers and, for one with a dry run, what it would touch and how that is shown."""
 
     # Answers a call, by its context and its arguments.
-    run: Callable[[InnerDoor, Json], Awaitable[Json]]
+    run: Callable[[WorkflowContext, Json], Awaitable[Json]]
     # The rows that it would touch, and facts to show with them.
-    targets: Callable[[InnerDoor, Json], Awaitable[tuple[list[Json], Json]]] | None = None
+    targets: Callable[[WorkflowContext, Json], Awaitable[tuple[list[Json], Json]]] | None = None
     # The answer of its dry run, from its arguments, those rows and those facts.
     preview: Callable[[Json, list[Json], Json], Json] | None = None
 

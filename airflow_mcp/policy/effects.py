@@ -12,11 +12,11 @@ from typing import Any
 
 from airflow_mcp.catalog.effect_checks import CLASSES
 from airflow_mcp.catalog.grammar import Access, Json, Noun
-from airflow_mcp.catalog.load import Tool
-from airflow_mcp.catalog.notation import EffectUse, Kind
+from airflow_mcp.catalog.loader import Tool
+from airflow_mcp.catalog.manifest_syntax import EffectUse, Kind
 from airflow_mcp.policy.rules import NOUNS
 
-Touched = dict[Noun, frozenset[str] | None]  # ids, or None for everything of that noun
+TargetIds = dict[Noun, frozenset[str] | None]  # ids, or None for everything of that noun
 ARGUMENTS: dict[Noun, tuple[str, ...]] = {  # where the ids of a noun stand, in a call or in an entity of a bulk call
     "dag": ("dag_id", "dag_ids"),
     "pool": ("pool_name",),
@@ -30,7 +30,7 @@ class Effect:
     """One effect of a call."""
 
     tool: Tool  # the tool that does only that, by which rules know it
-    touched: Touched
+    target_ids: TargetIds
     kinds: frozenset[Kind] = frozenset()
     arguments: Json = field(default_factory=dict[str, Any], compare=False)  # as that tool would be called
 
@@ -40,19 +40,19 @@ class Effect:
         return self.tool.entry.access != "read"
 
 
-def touched_by(tool: Tool, arguments: Json) -> Touched:
+def find_target_ids(tool: Tool, arguments: Json) -> TargetIds:
     """What the parsed call touches of each noun in its entry's scope."""
-    touched: Touched = {}
+    target_ids: TargetIds = {}
     for noun in NOUNS:
         where = getattr(tool.entry.scope, noun)
         if where is None:
             continue
-        ids = _ids(tool, noun, arguments) if where != "every_row" else None
-        touched[noun] = ids or None
-    return touched
+        ids = _read_ids(tool, noun, arguments) if where != "every_row" else None
+        target_ids[noun] = ids or None
+    return target_ids
 
 
-def _ids(tool: Tool, noun: Noun, arguments: Json) -> frozenset[str] | None:
+def _read_ids(tool: Tool, noun: Noun, arguments: Json) -> frozenset[str] | None:
     """The ids of a noun that a call names; None where it may touch others."""
     singly, several = set[str](), set[str]()
     for name in ARGUMENTS[noun]:
@@ -67,31 +67,31 @@ def _ids(tool: Tool, noun: Noun, arguments: Json) -> frozenset[str] | None:
     return None if "~" in ids else frozenset(ids)
 
 
-def effects_of(tool: Tool, arguments: Json) -> tuple[Effect, ...]:
+def derive_effects(tool: Tool, arguments: Json) -> tuple[Effect, ...]:
     """The effects of a call, or of a read that alone. Arguments of any kind give some effect, and the wider one.
 
     Where the arguments do not say which of its effects a tool would have, it could have each of them on everything.
     """
     entry = tool.entry
     if not entry.effects:
-        return (Effect(tool, touched_by(tool, arguments), arguments=arguments),)
+        return (Effect(tool, find_target_ids(tool, arguments), arguments=arguments),)
     known = {name: gated.value for name, gated in entry.default.both.items()} | arguments
     by_name = {one.name: one for one in tool.effects}
     named = [use for use in entry.effects if use.when is None or use.when.holds(known)]
-    found = [effect for use in named for effect in _effects(tool, by_name[use.name], use, known)]
-    return tuple(found) or tuple(_on_everything(one) for one in tool.effects)
+    found = [effect for use in named for effect in _derive_each(tool, by_name[use.name], use, known)]
+    return tuple(found) or tuple(_build_unbounded(one) for one in tool.effects)
 
 
-def _effects(tool: Tool, operation: Tool, use: EffectUse, arguments: Json) -> list[Effect]:
+def _derive_each(tool: Tool, operation: Tool, use: EffectUse, arguments: Json) -> list[Effect]:
     """One effect of an entry: on the call's own ids, or on those of each item of a list."""
     if all(use.each != parameter.name for parameter in tool.entry.params):
-        kinds = operation.entry.kinds_of(arguments)
-        return [Effect(operation, touched_by(operation, arguments), kinds, arguments)]
+        kinds = operation.entry.list_kinds(arguments)
+        return [Effect(operation, find_target_ids(operation, arguments), kinds, arguments)]
     items = arguments.get(use.each)
     if items is None or items == []:  # some clients write a list of none for what they leave out
         return []
     if not isinstance(items, list):
-        return [_on_everything(operation)]
+        return [_build_unbounded(operation)]
     lists = {one.each for one in tool.entry.effects}
     rest = {name: value for name, value in arguments.items() if name not in lists}
     fields = {one.field for one in tool.entry.effects if one.each == use.each}
@@ -101,13 +101,15 @@ def _effects(tool: Tool, operation: Tool, use: EffectUse, arguments: Json) -> li
     for item in items:  # pyright: ignore[reportUnknownVariableType]
         entity: Json = item if isinstance(item, dict) else {key: str(item)}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         if not use.field or use.field in entity or not fields & entity.keys():
-            touched: Touched = {noun: _of_entity(noun, rest, entity) for noun in touched_by(operation, {})}
-            named = _as_arguments(operation, rest | entity, bulk.ids if bulk else {})
-            effects.append(Effect(operation, touched, operation.entry.kinds_of(named), named))
+            target_ids: TargetIds = {
+                noun: _read_entity_ids(noun, rest, entity) for noun in find_target_ids(operation, {})
+            }
+            named = _rename_fields(operation, rest | entity, bulk.ids if bulk else {})
+            effects.append(Effect(operation, target_ids, operation.entry.list_kinds(named), named))
     return effects
 
 
-def _of_entity(noun: Noun, arguments: Json, entity: Json) -> frozenset[str] | None:
+def _read_entity_ids(noun: Noun, arguments: Json, entity: Json) -> frozenset[str] | None:
     """The ids of a noun that an entity names and that the call around it names; "~" there leaves it to the entity."""
     own = next((str(entity[name]) for name in ARGUMENTS[noun] if entity.get(name)), "")
     around = {str(arguments[name]) for name in ARGUMENTS[noun] if arguments.get(name) is not None}
@@ -115,41 +117,43 @@ def _of_entity(noun: Noun, arguments: Json, entity: Json) -> frozenset[str] | No
     return None if "~" in ids or not ids else frozenset(ids)
 
 
-def _as_arguments(operation: Tool, fields: Json, ids: dict[str, str]) -> Json:
+def _rename_fields(operation: Tool, fields: Json, ids: dict[str, str]) -> Json:
     """An entity's fields under the names that the operation has for them."""
     taken = {use.name for use in operation.entry.params}
     return {ids[name] if ids.get(name, name) in taken and name in ids else name: one for name, one in fields.items()}
 
 
-def _on_everything(operation: Tool) -> Effect:
-    return Effect(operation, dict.fromkeys(touched_by(operation, {}), None), operation.entry.possible_kinds)
+def _build_unbounded(operation: Tool) -> Effect:
+    return Effect(operation, dict.fromkeys(find_target_ids(operation, {}), None), operation.entry.possible_kinds)
 
 
-def reaching(effects: tuple[Effect, ...], dag_ids: Iterable[str]) -> tuple[Effect, ...]:
+def extend_to_dags(effects: tuple[Effect, ...], dag_ids: Iterable[str]) -> tuple[Effect, ...]:
     """The effects with the DAGs that a dry run found: dependent tasks stand in other DAGs too."""
     found = frozenset(dag_ids)
     if not found:
         return effects
     first = effects[0]
     if len(effects) == 1:
-        return (replace(first, touched=first.touched | {"dag": found | (first.touched.get("dag") or frozenset())}),)
-    named = frozenset[str]().union(*(effect.touched.get("dag") or () for effect in effects))
-    return (*effects, *(replace(first, touched={"dag": frozenset({one})}) for one in sorted(found - named)))
+        return (
+            replace(first, target_ids=first.target_ids | {"dag": found | (first.target_ids.get("dag") or frozenset())}),
+        )
+    named = frozenset[str]().union(*(effect.target_ids.get("dag") or () for effect in effects))
+    return (*effects, *(replace(first, target_ids={"dag": frozenset({one})}) for one in sorted(found - named)))
 
 
-def names_in(effects: Iterable[Effect]) -> tuple[str, ...]:
+def list_target_names(effects: Iterable[Effect]) -> tuple[str, ...]:
     """What a call names, as "dag etl"; "dag ~" where it names none and so could mean any."""
-    touched = [(noun, ids) for effect in effects for noun, ids in effect.touched.items()]
-    named = {(noun, one) for noun, ids in touched for one in ids or ("~",)}
+    target_ids = [(noun, ids) for effect in effects for noun, ids in effect.target_ids.items()]
+    named = {(noun, one) for noun, ids in target_ids for one in ids or ("~",)}
     return tuple(f"{noun} {one}" for noun, one in sorted(named))
 
 
-def effect_names(effects: Iterable[Effect]) -> tuple[str, ...]:
+def list_effect_names(effects: Iterable[Effect]) -> tuple[str, ...]:
     """The names of those that change something, each once."""
     return tuple(dict.fromkeys(effect.tool.name for effect in effects if effect.changes))
 
 
-def strictest_class(effects: Iterable[Effect]) -> Access:
+def choose_strictest_class(effects: Iterable[Effect]) -> Access:
     """The class of the strictest of these."""
     classes: list[Access] = [effect.tool.entry.access for effect in effects]
     return max(classes, key=CLASSES.index)

@@ -27,11 +27,11 @@ from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
 from airflow_mcp.catalog.effect_checks import CLASSES
-from airflow_mcp.catalog.grammar import Access, Noun, Word
-from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.catalog.notation import Kind
-from airflow_mcp.errors import SettingsError, chief
-from airflow_mcp.toml_lines import name_of_rule
+from airflow_mcp.catalog.grammar import Access, ManifestModel, Noun
+from airflow_mcp.catalog.loader import Catalog, Tool
+from airflow_mcp.catalog.manifest_syntax import Kind
+from airflow_mcp.errors import SettingsError, choose_error
+from airflow_mcp.toml_lines import name_rule
 
 Confirm = Literal["never", "plan", "human"]
 SECRET = "@secret"  # noqa: S105 - a word of the policy: shows secret fields, permits no call
@@ -40,12 +40,12 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _WORDS = (*(f"@{name}" for name in CLASSES), *(f"@{kind}" for kind in KINDS))
 
 
-Path = tuple[str | int, ...]  # to a rule, or to a key of one, in the whole policy
-SHORT: Path = ("AIRFLOW_MCP_ALLOW",)  # the place of the rule that this setting is
+RulePath = tuple[str | int, ...]  # to a rule, or to a key of one, in the whole policy
+SHORT: RulePath = ("AIRFLOW_MCP_ALLOW",)  # the place of the rule that this setting is
 Patterns = Annotated[tuple[str, ...], Field(min_length=1)]  # an empty list would allow what nobody named
 
 
-class Rule(Word):
+class Rule(ManifestModel):
     """What a rule is about; a missing key means every one."""
 
     tools: tuple[str, ...] = Field(min_length=1)
@@ -68,7 +68,7 @@ class Rule(Word):
         rule._name = name
         return rule
 
-    def patterns(self, noun: Noun) -> tuple[str, ...]:
+    def list_patterns(self, noun: Noun) -> tuple[str, ...]:
         """The patterns this rule has for a noun's ids; empty when it has none."""
         return {"dag": self.dags, "pool": self.pools, "variable": self.variables, "connection": self.connections}[noun]
 
@@ -77,13 +77,13 @@ class Rule(Word):
 
         Of an effect, `kinds` are those that it is of; without them, those that it may be of.
         """
-        return any(names(pattern, tool, every=every, kinds=kinds) for pattern in self.tools)
+        return any(matches_tool(pattern, tool, every=every, kinds=kinds) for pattern in self.tools)
 
     def fits(self, tool: Tool) -> bool:
         """A rule about a noun's ids never matches a tool that does not say it touches that noun."""
-        return all(getattr(tool.entry.scope, noun) is not None for noun in NOUNS if self.patterns(noun))
+        return all(getattr(tool.entry.scope, noun) is not None for noun in NOUNS if self.list_patterns(noun))
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """The rule as an operator wrote it, for an operator: a caller may not know what it names."""
         keys = ("tools", "instances", "callers", *NOUNS.values())
         return "; ".join(f"{key} {', '.join(getattr(self, key))}" for key in keys if getattr(self, key))
@@ -100,7 +100,7 @@ class Deny(Rule):
     """A refusal, which no permission lifts."""
 
 
-class PerMinute(Word):
+class PerMinute(ManifestModel):
     """Calls a caller may make in a minute, by class; unset means any number."""
 
     read: int | None = Field(default=None, ge=1)
@@ -109,7 +109,7 @@ class PerMinute(Word):
     admin: int | None = Field(default=None, ge=1)
 
 
-class Policy(Word):
+class Policy(ManifestModel):
     """The operator's decision, made at start."""
 
     default: Literal["read", "none"] = "read"
@@ -117,7 +117,7 @@ class Policy(Word):
     deny: tuple[Deny, ...] = ()
     per_minute: PerMinute = PerMinute()
 
-    def names(self, tool: Tool) -> bool:
+    def names_tool(self, tool: Tool) -> bool:
         """Whether an allow rule names this tool literally."""
         return any(tool.name in rule.tools for rule in self.allow)
 
@@ -128,7 +128,7 @@ def parse_policy(
     *,
     table: dict[str, Any] | None = None,
     instances: Iterable[str] = ("default",),
-    name_of: Callable[[Path], str] = name_of_rule,
+    name_of: Callable[[RulePath], str] = name_rule,
 ) -> Policy:
     """The entries of AIRFLOW_MCP_ALLOW and the `[policy]` table as one policy; `name_of` says what a rule is called.
 
@@ -138,9 +138,9 @@ def parse_policy(
     try:
         policy = Policy.model_validate(table or {})
     except ValidationError as error:
-        first = chief(error.errors())
+        first = choose_error(error.errors())
         path = ("policy", *first["loc"])
-        raise SettingsError(f"{name_of_rule(path)}: {_complaint(first)}", path) from None
+        raise SettingsError(f"{name_rule(path)}: {_describe_error(first)}", path) from None
     known = tuple(instances)
     named: dict[str, tuple[Rule, ...]] = {}
     for kind, rules in (("allow", policy.allow), ("deny", policy.deny)):
@@ -156,7 +156,7 @@ def parse_policy(
     return policy.model_copy(update={"allow": (*policy.allow, short.with_name(name_of(SHORT)))})
 
 
-def _complaint(error: ErrorDetails) -> str:
+def _describe_error(error: ErrorDetails) -> str:
     """What pydantic found, as a sentence; of a key that does not exist, which one may have been meant."""
     if error["type"] != "extra_forbidden":
         within = ".".join(map(str, error["loc"][2:] if error["loc"][0] in ("allow", "deny") else ()))
@@ -178,10 +178,10 @@ def _complaint(error: ErrorDetails) -> str:
 
 
 def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances: tuple[str, ...]) -> None:
-    where = name_of_rule(path)
+    where = name_rule(path)
     for number, pattern in enumerate(rule.tools):
         if pattern == SECRET and isinstance(rule, Allow):
-            if any(map(rule.patterns, NOUNS)):
+            if any(map(rule.list_patterns, NOUNS)):
                 sentence = f"{where}: @secret goes with instances and callers, not with {', '.join(NOUNS.values())}."
                 raise SettingsError(sentence, (*path, "tools"))
             continue
@@ -193,9 +193,11 @@ def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances:
             effects = " and ".join(tool.name for tool in catalog.tools[pattern].effects)
             sentence = f"{where}: {pattern} has no permission of its own: allow what it does, {effects}."
             raise SettingsError(sentence, (*path, "tools", number))
-        if pattern in _WORDS or any(names(pattern, tool, every=every) for tool in catalog.tools.values()):
+        if pattern in _WORDS or any(matches_tool(pattern, tool, every=every) for tool in catalog.tools.values()):
             continue
-        if ways := [tool for tool in catalog.tools.values() if tool.is_vehicle and names(pattern, tool, every=True)]:
+        if ways := [
+            tool for tool in catalog.tools.values() if tool.is_vehicle and matches_tool(pattern, tool, every=True)
+        ]:
             effects = ", ".join(dict.fromkeys(one.name for tool in ways for one in tool.effects))
             sentence = f"{where}: {pattern!r} matches only tools without a permission of their own: allow {effects}."
             raise SettingsError(sentence, (*path, "tools", number))
@@ -209,7 +211,7 @@ def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances:
             raise SettingsError(sentence, (*path, "instances"))
 
 
-def names(pattern: str, tool: Tool, *, every: bool = False, kinds: frozenset[Kind] | None = None) -> bool:
+def matches_tool(pattern: str, tool: Tool, *, every: bool = False, kinds: frozenset[Kind] | None = None) -> bool:
     """Whether a rule's word names a tool: its name, a glob, its class, a kind or its toolset; or what it is part of.
 
     No glob, no toolset and of the kinds only @access reaches an admin tool, since whoever may create a user may create
@@ -227,6 +229,6 @@ def names(pattern: str, tool: Tool, *, every: bool = False, kinds: frozenset[Kin
     return within_reach and (fnmatchcase(tool.entry.part_of or tool.name, pattern) or pattern == tool.toolset)
 
 
-def default_confirm(access: Access) -> Confirm:
+def choose_default_confirm(access: Access) -> Confirm:
     """What a rule that says nothing about it asks for."""
     return "plan" if access in ("destructive", "admin") else "never"

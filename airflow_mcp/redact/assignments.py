@@ -12,8 +12,8 @@ from airflow_mcp.redact import headers
 from airflow_mcp.redact.elements import Elements
 from airflow_mcp.redact.names import is_sensitive
 from airflow_mcp.redact.neighbours import Neighbours
-from airflow_mcp.redact.operands import Operands, type_end
-from airflow_mcp.redact.scan import Scan
+from airflow_mcp.redact.operands import Operands, find_type_end
+from airflow_mcp.redact.scan_state import ScanState
 from airflow_mcp.redact.schemas import find_values
 
 _NAME_REST = re.compile(r"[\w.-]*")
@@ -60,25 +60,25 @@ _SETTER = re.compile(
     r"(?i)(?:set|with|use|change|reset|update|new)?_?(?:password|passwd|passphrase|pwd|secret_?str|secret)$"
 )
 _CALL = re.compile(r"[A-Za-z_][\w.]{0,99}\(")
-_CALLED = re.compile(r"""\(\s{0,9}(?=[rbfuRBFU]{0,2}\\{0,63}["'])""")
+_CALL_START = re.compile(r"""\(\s{0,9}(?=[rbfuRBFU]{0,2}\\{0,63}["'])""")
 _ITEM = re.compile(r"""[ \t]*(?:-[ \t]+|[\w."'-]{1,64}\s?:(?:\s|$)|["']|\S+[ \t\r]*(?:\n|$))""")
 
 
 class Assignments:
     """Reader of the values of telling names."""
 
-    def __init__(self, scan: Scan) -> None:
-        self.scan = scan
-        self.operands = Operands(scan)
-        self._neighbours = Neighbours(scan, self.operands)
-        self._elements = Elements(scan, self.operands)
+    def __init__(self, state: ScanState) -> None:
+        self.scan = state
+        self.operands = Operands(state)
+        self._neighbours = Neighbours(state, self.operands)
+        self._elements = Elements(state, self.operands)
         self._name_end = 0  # names before it have been read
 
     def read(self, start: int, end: int) -> None:
         """Mask the value of the name around a telling word, if it is one and has one."""
         if start < self._name_end:
             return
-        start, end = self._name(start, end)
+        start, end = self._widen_name(start, end)
         self._name_end = end
         text = self.scan.text
         name = text[max(start, end - _LONGEST) : end].strip(".-")
@@ -87,14 +87,14 @@ class Assignments:
         name = name.lower() if text[start - 1 : start] == ";" else name  # the PWD of a connection, and no folder
         close = _CLOSE.match(text, end)
         after = close.end() if close else end
-        if self._elements.read(start, end) or self._separated(start, after, name, close):
+        if self._elements.read(start, end) or self._mask_separated(start, after, name, close):
             return
         if self._neighbours.read(start, end, after, name):
             return
         if invalid := _INVALID.match(text, end):
             self.operands.read(invalid.end(), "", prose=False)
             return
-        self._spaced(start, end, after, name)
+        self._mask_spaced(start, end, after, name)
 
     def read_masked_name(self, end: int) -> None:
         """Mask the value behind a name in which Airflow has masked a word: `db_***: x`."""
@@ -106,7 +106,7 @@ class Assignments:
         end += 1
         self.operands.read(end + (text[end : end + 1] in (" ", "\t")), "", prose=False)
 
-    def _name(self, start: int, end: int) -> tuple[int, int]:
+    def _widen_name(self, start: int, end: int) -> tuple[int, int]:
         """Widen a telling word to the name that it stands in."""
         text = self.scan.text
         rest = _NAME_REST.match(text, end)
@@ -118,7 +118,7 @@ class Assignments:
             start = escaped.end()
         return start, end
 
-    def _separated(self, start: int, after: int, name: str, close: re.Match[str] | None) -> bool:
+    def _mask_separated(self, start: int, after: int, name: str, close: re.Match[str] | None) -> bool:
         """Mask the value behind a separator; say whether there is one."""
         text = self.scan.text
         separator = _SEPARATOR.match(text, after)
@@ -138,17 +138,17 @@ class Assignments:
             return True
         if sign == ":" and not close and _DOCUMENTED.search(text, max(0, start - 80), start):
             return True
-        position = self._value_start(separator.end(), sign)
+        position = self._find_value_start(separator.end(), sign)
         if position is None:
             return True
         if text.startswith(("\n", "\r\n"), position) or position >= len(text):
-            self._below(start, position, sign, name)
+            self._mask_below(start, position, sign, name)
             return True
         compared = sign == "==" and position > separator.end() and text[position] not in "'\""
         if sign == "=" and not close and self._shell_word(start, position):
             return True
-        if not (self._header(position, name, close) or self._block(start, position, sign) or compared):
-            self._tagged(position, name, sign)
+        if not (self._mask_header(position, name, close) or self._mask_block(start, position, sign) or compared):
+            self._mask_tagged(position, name, sign)
         return True
 
     def _shell_word(self, start: int, position: int) -> bool:
@@ -156,7 +156,7 @@ class Assignments:
         text = self.scan.text
         if text[start - 1 : start] not in ("'", '"') or not _OPTION_BEFORE.search(text, max(0, start - 48), start - 1):
             return False
-        string = self.scan.values.quoted(start - 1)
+        string = self.scan.values.read_string(start - 1)
         if (
             string is None
             or string.end <= position
@@ -167,7 +167,7 @@ class Assignments:
         self.scan.mask(position, string.end)
         return True
 
-    def _value_start(self, position: int, sign: str) -> int | None:
+    def _find_value_start(self, position: int, sign: str) -> int | None:
         """Step over blanks, emphasis and a type annotation; None where the annotation is all there is."""
         text = self.scan.text
         if blank := _BLANK.match(text, position):
@@ -176,38 +176,38 @@ class Assignments:
             position = dumped.end()
         if emphasis := _EMPHASIS.match(text, position):
             position = emphasis.end()
-        if sign == ":" and (annotated := type_end(text, position)) is not None:
+        if sign == ":" and (annotated := find_type_end(text, position)) is not None:
             if assigned := _ASSIGNED.match(text, annotated):
                 return assigned.end()
             if _DECLARED.match(text, annotated):
                 return None
         return position
 
-    def _header(self, position: int, name: str, close: re.Match[str] | None) -> bool:
+    def _mask_header(self, position: int, name: str, close: re.Match[str] | None) -> bool:
         if (close and close["quote"]) or self.scan.text[position] in "'\"\\{[" or _CALL.match(self.scan.text, position):
             return False
         if headers.is_authorization(name.lower()):
-            self.scan.mask(position, headers.authorization_end(self.scan.values, position))
+            self.scan.mask(position, headers.find_authorization_end(self.scan.values, position))
         elif headers.is_cookie(name.lower()):
-            self.scan.mask(position, headers.cookie_end(self.scan.values, position))
+            self.scan.mask(position, headers.find_cookie_end(self.scan.values, position))
         else:
             return False
         return True
 
-    def _block(self, start: int, position: int, sign: str) -> bool:
+    def _mask_block(self, start: int, position: int, sign: str) -> bool:
         """Mask a YAML block scalar, also in a string of one line, where its newlines are escaped."""
         if sign not in (":", "="):
             return False
         if tag := _TAG.match(self.scan.text, position):
             position = tag.end()
-        end = self.scan.values.block(position, self._indent(start))
+        end = self.scan.values.find_block_end(position, self._count_indent(start))
         if end is None and (escaped := _ESCAPED_BLOCK.match(self.scan.text, position)):
             end = escaped.end()
         if end is not None:
             self.scan.mask(position, end)
         return end is not None
 
-    def _tagged(self, position: int, name: str, sign: str) -> None:
+    def _mask_tagged(self, position: int, name: str, sign: str) -> None:
         """Mask a value, and a YAML tag or anchor before it, which may be the start of the value."""
         tag = _TAG.match(self.scan.text, position) if sign == ":" else None
         masks = len(self.scan.spans)
@@ -215,37 +215,39 @@ class Assignments:
         if tag and len(self.scan.spans) > masks:
             self.scan.mask(position, tag.end())
 
-    def _indent(self, start: int) -> int:
+    def _count_indent(self, start: int) -> int:
         """Count the blanks before the key that stands here."""
         text = self.scan.text
         line = text[text.rfind("\n", max(0, start - 256), start) + 1 : start]
         return len(line) - len(line.lstrip(" \t"))
 
-    def _below(self, start: int, position: int, sign: str, name: str) -> None:
+    def _mask_below(self, start: int, position: int, sign: str, name: str) -> None:
         """Mask a value that stands on the next lines: a string, a YAML list or a block of items and single words."""
         text = self.scan.text
         space = _SPACE.match(text, position)
         value = space.end() if space else position
         if value >= len(text):
             return
-        if sign in (":", "=", "=>") and text[value] in "\"'([{" and self._quoted_before(start):
+        if sign in (":", "=", "=>") and text[value] in "\"'([{" and self._has_quote_before(start):
             self.operands.read(value, name)
             return
-        if sign == "=" and value - text.rfind("\n", position, value) - 1 > self._indent(start):  # of an INI file
+        if sign == "=" and value - text.rfind("\n", position, value) - 1 > self._count_indent(start):  # of an INI file
             self.operands.read(value, name)
             return
         line = text[text.rfind("\n", max(0, start - 256), start) + 1 : start]
         first = text.rfind("\n", position, value) + 1
         if sign == ":" and not _STATEMENT.match(line) and _ITEM.match(text, first):
-            self._lines(value, first, self.scan.values.deeper_lines(first, self._indent(start), items=True))
+            self._mask_lines(
+                value, first, self.scan.values.find_deeper_end(first, self._count_indent(start), items=True)
+            )
 
-    def _lines(self, value: int, first: int, end: int) -> None:
+    def _mask_lines(self, value: int, first: int, end: int) -> None:
         """Mask a block of lines, or only the values in it where it describes the secret."""
         values = find_values(self.scan.text[first:end])
         for start, stop in [(value - first, end - first)] if values is None else values:
             self.scan.mask(first + start, first + stop)
 
-    def _quoted_before(self, start: int) -> bool:
+    def _has_quote_before(self, start: int) -> bool:
         return self.scan.text[start - 1 : start] in ('"', "'")
 
     def _is_set(self, start: int) -> bool:
@@ -256,7 +258,7 @@ class Assignments:
             return False
         return _SET.search(text, max(0, start - 64), start) is not None
 
-    def _spaced(self, start: int, end: int, after: int, name: str) -> None:
+    def _mask_spaced(self, start: int, end: int, after: int, name: str) -> None:
         """Mask a value behind white space: of an option, of SQL, of `setenv`; and the string given to a setter."""
         text = self.scan.text
         if text[start : start + 1] == "-" or self._is_set(start):
@@ -264,13 +266,13 @@ class Assignments:
             if value and not _SHORT_OPTION.match(text, value.end()):
                 self.operands.read(value.end(), name)
         elif (_SQL.search(name) and (value := _SPACE_AND_QUOTE.match(text, end))) or (
-            _SETTER.search(name) and (value := _CALLED.match(text, end))
+            _SETTER.search(name) and (value := _CALL_START.match(text, end))
         ):
             self.operands.read(value.end(), name)
-        elif (value := self._beside_in_line(start, after)) and (word := _NO_WORD.match(text, value)):
+        elif (value := self._find_beside(start, after)) and (word := _NO_WORD.match(text, value)):
             self.scan.mask(value, word.end())
 
-    def _beside_in_line(self, start: int, after: int) -> int | None:
+    def _find_beside(self, start: int, after: int) -> int | None:
         """Find the one word behind a name that starts its line (`requirepass x`), or in the next cell of a table."""
         text = self.scan.text
         value = _NEXT_CELL.match(text, after) or _LAST_IN_LINE.match(text, after)

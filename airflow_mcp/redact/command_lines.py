@@ -61,25 +61,25 @@ def find_passwords(text: str, position: int) -> tuple[list[tuple[int, int]], int
             last -= 1
         spans.append((start, last))
     words = [text[start:last] for start, last in spans]
-    return [(spans[number][0] + offset, spans[number][1]) for number, offset in _passwords(words)], end
+    return [(spans[number][0] + offset, spans[number][1]) for number, offset in _find_words(words)], end
 
 
 def mask_arguments(arguments: list[str], mask: str) -> list[str]:
     """Mask the passwords in a command that is given as a list of its arguments."""
     masked = list(arguments)
-    for number, offset in _passwords(arguments):
+    for number, offset in _find_words(arguments):
         masked[number] = arguments[number][:offset] + mask
     return masked
 
 
-def _passwords(words: list[str]) -> Iterator[tuple[int, int]]:
+def _find_words(words: list[str]) -> Iterator[tuple[int, int]]:
     """Find the number of each word that holds a password, and where in the word it begins."""
     option: Option | None = None
     seen: set[str] = set()
     expected = False
     for number, word in enumerate(words):
         if expected and option and not (word.startswith("-") and len(word) < 3):
-            yield from _password(number, word, 0, option)
+            yield from _find_password(number, word, 0, option)
             expected = False
         elif (name := word[-_LONGEST_COMMAND:].rsplit("/", 1)[-1]) in COMMANDS:
             option, seen = COMMANDS[name], set()
@@ -88,14 +88,14 @@ def _passwords(words: list[str]) -> Iterator[tuple[int, int]]:
             if word in option.names:
                 expected = True
             elif given in option.names and equals:
-                yield from _password(number, word, len(given) + 1, option)
+                yield from _find_password(number, word, len(given) + 1, option)
             elif option.glued and word[:2] in option.names:
-                yield from _password(number, word, 2, option)
+                yield from _find_password(number, word, 2, option)
         elif len(word) <= _LONGEST_COMMAND:
             seen.add(word)
 
 
-def _password(number: int, word: str, offset: int, option: Option) -> Iterator[tuple[int, int]]:
+def _find_password(number: int, word: str, offset: int, option: Option) -> Iterator[tuple[int, int]]:
     offset += len(word[offset:]) - len(word[offset:].lstrip("'\""))
     if option.user:
         places = [place for separator in option.user if (place := word.find(separator, offset)) >= 0]

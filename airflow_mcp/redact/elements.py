@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from airflow_mcp.redact.operands import Operands
-from airflow_mcp.redact.scan import Scan
+from airflow_mcp.redact.scan_state import ScanState
 
 _OPENING = re.compile(r"<(?:[\w-]{1,64}:)?$")
 _ESCAPED_OPENING = re.compile(r"(?:\s[^<>;]{0,300})?&gt;")
@@ -17,7 +17,7 @@ _VALUE_ATTRIBUTE = re.compile(r"""\bvalue\s?=\s?(?=["'])""")
 class Elements:
     """Reader of elements whose name, or whose name element, tells of a secret."""
 
-    def __init__(self, scan: Scan, operands: Operands) -> None:
+    def __init__(self, scan: ScanState, operands: Operands) -> None:
         self.scan = scan
         self._operands = operands
         self._unclosed = False
@@ -27,7 +27,7 @@ class Elements:
         text = self.scan.text
         if escaped := _ESCAPED_OPENING.match(text, end) if text.endswith("&lt;", 0, start) else None:
             closing = self.scan.values.find("&lt;", escaped.end())
-            self.scan.mask(escaped.end(), closing if closing >= 0 else self.scan.values.line_end(escaped.end()))
+            self.scan.mask(escaped.end(), closing if closing >= 0 else self.scan.values.find_line_end(escaped.end()))
             return True
         inside = text[start - 1 : start] in ("<", ":")
         opening = _OPENING.search(text, max(0, start - 66), start) if inside else None
@@ -48,7 +48,7 @@ class Elements:
         return True
 
     def _mask(self, start: int, name: str) -> None:
-        end = self._content_end(start, name.lower())
+        end = self._find_content_end(start, name.lower())
         text = self.scan.text
         while start < end and text[start].isspace():
             start += 1
@@ -56,7 +56,7 @@ class Elements:
             end -= 1
         self.scan.mask(start, end)
 
-    def _content_end(self, start: int, name: str) -> int:
+    def _find_content_end(self, start: int, name: str) -> int:
         low = self.scan.low
         first = self.scan.values.find("</", start)
         if first < 0:
@@ -68,4 +68,4 @@ class Elements:
                     return closing
                 closing = low.find("</", closing + 2)
             self._unclosed = True
-        return first if first >= 0 else self.scan.values.line_end(start)
+        return first if first >= 0 else self.scan.values.find_line_end(start)

@@ -28,11 +28,11 @@ def is_cookie(name: str) -> bool:
     return name.strip("-_").endswith(("cookie", "cookie2"))
 
 
-def scheme_token(text: str, scheme: str, position: int) -> tuple[int, int] | None:
+def find_scheme_token(text: str, scheme: str, position: int) -> tuple[int, int] | None:
     """Find the credentials behind a scheme that stands alone, if they are no words of a sentence."""
     if scheme == "digest":
         match = _DIGEST.match(text, position)
-        return (match.end(), _parameters_end(text, match.end())) if match else None
+        return (match.end(), _find_parameters_end(text, match.end())) if match else None
     match = _TOKEN.match(text, position)
     if match is None:
         return None
@@ -47,20 +47,20 @@ def scheme_token(text: str, scheme: str, position: int) -> tuple[int, int] | Non
     return match.span(1)
 
 
-def authorization_end(values: Values, position: int) -> int:
+def find_authorization_end(values: Values, position: int) -> int:
     """Find the end of an Authorization header's value that is in no quotes: a scheme, credentials or parameters."""
     text = values.text
     scheme = _SCHEME_NAME.match(text, position)
     if scheme and not _PARAMETER.match(text, position):
         position = scheme.end()
     if _PARAMETER.match(text, position):
-        return _parameters_end(text, position)
-    end = values.unquoted(position)
+        return _find_parameters_end(text, position)
+    end = values.find_word_end(position)
     following = _NEXT_PARAMETER.match(text, end)
-    return _parameters_end(text, following.end()) if following else end
+    return _find_parameters_end(text, following.end()) if following else end
 
 
-def cookie_end(values: Values, position: int) -> int:
+def find_cookie_end(values: Values, position: int) -> int:
     """Find the end of a Cookie header's value that is in no quotes: pairs with `;` between them."""
     text = values.text
     end = _one_cookie_end(values, position)
@@ -73,10 +73,10 @@ def cookie_end(values: Values, position: int) -> int:
 
 def _one_cookie_end(values: Values, position: int) -> int:
     quoted = _QUOTED_COOKIE.match(values.text, position)
-    return values.unquoted(quoted.end() if quoted else position)
+    return values.find_word_end(quoted.end() if quoted else position)
 
 
-def _parameters_end(text: str, position: int) -> int:
+def _find_parameters_end(text: str, position: int) -> int:
     while match := _PARAMETER.match(text, position):
         position = match.end()
         following = _NEXT_PARAMETER.match(text, position)

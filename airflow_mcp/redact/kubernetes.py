@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from airflow_mcp.redact.scan import Scan
+from airflow_mcp.redact.scan_state import ScanState
 
 KUBERNETES_KIND = "kind: secret"
 _WHOLE_LINE = re.compile(r"[^\n]{12}[ \t\r]*(?:\n|$)")
@@ -15,7 +15,7 @@ _ENTRY = re.compile(r"""(?m)^([ \t]*)[\w."'-]{1,256}:[ \t]+(?=\S)""")
 class Manifests:
     """Reader of Secrets; each document of a stream is read once, so that many are read in linear time."""
 
-    def __init__(self, scan: Scan) -> None:
+    def __init__(self, scan: ScanState) -> None:
         self.scan = scan
         self._document_end = 0
 
@@ -28,7 +28,7 @@ class Manifests:
         end = text.find("\n---", start)
         self._document_end = end = len(text) if end < 0 else end
         for data in _DATA.finditer(text, first, end):
-            self._mask_entries(data.end(), min(self.scan.values.deeper_lines(data.end(), len(data[1])), end))
+            self._mask_entries(data.end(), min(self.scan.values.find_deeper_end(data.end(), len(data[1])), end))
 
     def _mask_entries(self, first: int, end: int) -> None:
         entries = list(_ENTRY.finditer(self.scan.text, first, end))

@@ -6,7 +6,7 @@ import re
 
 from airflow_mcp.redact.names import is_sensitive
 from airflow_mcp.redact.operands import Operands
-from airflow_mcp.redact.scan import Scan
+from airflow_mcp.redact.scan_state import ScanState
 
 NAME_KEYS = (
     "name", "key", "id", "option", "field", "parameter", "param", "variable", "var", "property", "prop", "header",
@@ -46,7 +46,7 @@ def is_value_key(key: str) -> bool:
 class Neighbours:
     """Reader of the values beside a telling name."""
 
-    def __init__(self, scan: Scan, operands: Operands) -> None:
+    def __init__(self, scan: ScanState, operands: Operands) -> None:
         self.scan = scan
         self._operands = operands
 
@@ -61,16 +61,16 @@ class Neighbours:
         if ":" in before or "=" in before:
             named = _NAMED_BEFORE.search(text, max(0, start - 64), start)
         if named:
-            return self._beside(named.start(), after, name)
+            return self._mask_beside(named.start(), after, name)
         if after > end and text[start - 1 : start] in ('"', "'"):
-            return self._behind_comma(start, after, name)
+            return self._mask_behind_comma(start, after, name)
         return False
 
-    def _beside(self, key: int, after: int, name: str) -> bool:
+    def _mask_beside(self, key: int, after: int, name: str) -> bool:
         text = self.scan.text
         if tag := _TAG_END.match(text, after - 1 if text[after - 1 : after] in "\"'" else after):
             closing = self.scan.values.find("<", tag.end())
-            self.scan.mask(tag.end(), closing if closing >= 0 else self.scan.values.line_end(tag.end()))
+            self.scan.mask(tag.end(), closing if closing >= 0 else self.scan.values.find_line_end(tag.end()))
             return True
         limit = _OBJECT_END.search(text, after, after + _WINDOW)
         last = limit.start() if limit else min(len(text), after + _WINDOW)
@@ -83,8 +83,10 @@ class Neighbours:
         for limit in _OBJECT_END.finditer(text, first, key):
             first = limit.end()
         for value in _VALUE_AHEAD.finditer(text, first, key):
-            string = self.scan.values.quoted(value.end())
-            start, end = (string.start, string.end) if string else (value.end(), self.scan.values.unquoted(value.end()))
+            string = self.scan.values.read_string(value.end())
+            start, end = (
+                (string.start, string.end) if string else (value.end(), self.scan.values.find_word_end(value.end()))
+            )
             if start < end < key and (string or "\n" in text[end:key]):
                 self.scan.mask(start, end)
                 return True
@@ -93,7 +95,7 @@ class Neighbours:
     def _has_value_key(self, start: int, end: int) -> bool:
         return any(self.scan.low.find(word, start, end) >= 0 for word in _IN_VALUE_KEYS)
 
-    def _behind_comma(self, start: int, after: int, name: str) -> bool:
+    def _mask_behind_comma(self, start: int, after: int, name: str) -> bool:
         text = self.scan.text
         opening = start - 1
         while opening > 0 and text[opening - 1] == "\\":
@@ -108,7 +110,7 @@ class Neighbours:
             return False
         if not option and text[comma.end()] not in "0123456789({[":
             quote = re.compile(r"[rbfuRBFU]{0,2}").match(text, comma.end())
-            string = self.scan.values.quoted(quote.end() if quote else comma.end())
+            string = self.scan.values.read_string(quote.end() if quote else comma.end())
             if string is None:
                 return False
             content = text[string.start : min(string.end, string.start + 64)]

@@ -13,7 +13,7 @@ from airflow_mcp.redact.neighbours import is_name_key, is_value_key
 from airflow_mcp.redact.operands import is_placeholder
 from airflow_mcp.redact.scanner import mask_text, may_hold_secret
 from airflow_mcp.redact.schemas import is_description, is_schema
-from airflow_mcp.text import clean, in_strings
+from airflow_mcp.text import clean, map_strings
 
 _LONGEST_KEY = 64  # characters of a key that is remembered
 _DECODER = json.JSONDecoder()
@@ -50,7 +50,7 @@ def _redact(value: Any, name: str, depth: int) -> Any:
             value = {key: mask_values(item) if key in ("data", "stringData") else item for key, item in value.items()}
         if value.get("kty") in _KEY_TYPES:
             value = {key: mask_values(item) if key in _PRIVATE_PARTS else item for key, item in value.items()}
-        beside = _named_secret(value)
+        beside = _find_named_secret(value)
         masked: dict[str, Any] = {}
         for key, item in value.items():
             safe = _redact_key(key) if len(key) <= _LONGEST_KEY else redact_text(key)
@@ -74,7 +74,7 @@ def _redact_schema(value: dict[str, Any], name: str, depth: int) -> dict[str, An
     return masked
 
 
-def _named_secret(value: dict[str, Any]) -> str:
+def _find_named_secret(value: dict[str, Any]) -> str:
     """Find a telling name among the values: {"name": "DB_PASSWORD", "value": ...}, as in a container's environment."""
     if not any(map(is_value_key, value)):
         return ""
@@ -104,7 +104,7 @@ def redact_text(text: str) -> str:
         try:
             parsed = json.loads(text)
             if isinstance(parsed, dict | list):
-                masked = redact(in_strings(parsed, clean))  # an escape may stand for a character that is not seen
+                masked = redact(map_strings(parsed, clean))  # an escape may stand for a character that is not seen
                 return text if masked == parsed else json.dumps(masked, ensure_ascii=False)
         except (ValueError, RecursionError):  # no JSON, or nested deeper than anything honest: read as text
             pass
@@ -123,7 +123,7 @@ def _redact_fragments(text: str) -> str:
         try:
             parsed, position = _DECODER.raw_decode(text, start)
             left -= position - start
-            if (masked := redact(in_strings(parsed, clean))) != parsed:
+            if (masked := redact(map_strings(parsed, clean))) != parsed:
                 parts += (text[written:start], json.dumps(masked, ensure_ascii=False))
                 written = position
         except (ValueError, RecursionError) as error:
@@ -158,7 +158,7 @@ def mask_values(value: Any) -> Any:
             parsed = None
         if not isinstance(parsed, dict | list):
             return MASK
-        return json.dumps(mask_values(in_strings(parsed, clean)), ensure_ascii=False)
+        return json.dumps(mask_values(map_strings(parsed, clean)), ensure_ascii=False)
     if isinstance(value, dict):
         return {key: mask_values(item) if isinstance(item, dict | list) else MASK for key, item in value.items()}
     if isinstance(value, list):

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from airflow_mcp.redact.names import is_harmless_word, is_own_name, is_sensitive
-from airflow_mcp.redact.scan import Scan
+from airflow_mcp.redact.scan_state import ScanState
 
 _PREFIX = re.compile(r"""[rbfuRBFU@$]{0,2}(?=\\{0,63}["'`“‘])""")
 _PLACEHOLDER = re.compile(
@@ -70,7 +70,7 @@ _VISIBLE = re.compile(r"[^\s\\]")
 class Operands:
     """Reader of one value after another, as `"a" + "b"` or `get() or "c"`."""
 
-    def __init__(self, scan: Scan) -> None:
+    def __init__(self, scan: ScanState) -> None:
         self.scan = scan
 
     def read(self, position: int, name: str, *, prose: bool = True) -> bool:
@@ -79,7 +79,7 @@ class Operands:
         `prose` lets the small words of a sentence pass, which stand behind `password:` in a document.
         """
         text = self.scan.text
-        end, token = self._operand(position, name, prose)
+        end, token = self._mask_operand(position, name, prose)
         if end is None:
             return False
         while True:
@@ -87,7 +87,7 @@ class Operands:
             join = _JOIN.match(text, end)
             if join is None or (join["operator"] is None and not self._goes_on(join, token, end)):
                 return True
-            following, token = self._operand(join.end(), name, prose)
+            following, token = self._mask_operand(join.end(), name, prose)
             if following is None:
                 return True
             end = following
@@ -98,7 +98,7 @@ class Operands:
             return join["token"] == token
         return join["token"] != token and _SHELL_STRING.match(self.scan.text, join.end()) is not None
 
-    def _operand(self, position: int, name: str, prose: bool) -> tuple[int | None, str]:
+    def _mask_operand(self, position: int, name: str, prose: bool) -> tuple[int | None, str]:
         """Mask one operand; give its end (None where there is none) and the quotes that it stands in."""
         scan, values, text = self.scan, self.scan.values, self.scan.text
         document = _HERE_DOCUMENT.match(text, position)
@@ -108,44 +108,44 @@ class Operands:
         if command := _SECURE_STRING.match(text, position):
             position = command.end()
         prefix = _PREFIX.match(text, position)
-        if prefix and (string := values.quoted(prefix.end())):
+        if prefix and (string := values.read_string(prefix.end())):
             if string.end > string.start:
                 self._mask_string(string.start, string.end, string.after, name)
-            return self._chained(max(string.after, scan.position)), text[prefix.end() : string.start]
+            return self._follow_chain(max(string.after, scan.position)), text[prefix.end() : string.start]
         nothing = _PLACEHOLDER.match(text, position) or _NOTHING.match(text, position)
-        if nothing and values.whole(end := nothing.end()) == end and not text.startswith(("{", "["), end):
+        if nothing and values.extend_word(end := nothing.end()) == end and not text.startswith(("{", "["), end):
             return end, ""
         if (template := _TEMPLATE.match(text, position)) and is_sensitive(template[1]):
             return template.end(), ""
         if expression := _EXPRESSION.match(text, position) or (prose and _REPLACED.match(text, position)):
             return expression.end(), ""
         if text.startswith(("{", "[", "("), position):
-            end = values.bracketed(position)
+            end = values.find_bracket_end(position)
             if not _is_blank(text, position, end):
                 scan.mask(position, end)
             return end, ""
         if match := _REFERENCE.match(text, position) or _OF_CODE.match(text, position):
             return match.end(), ""
-        if (call := _CALL.match(text, position)) and (end := self._call(call)):
+        if (call := _CALL.match(text, position)) and (end := self._mask_call(call)):
             return end, ""
-        return self._bare(position, name, prose), ""
+        return self._mask_bare(position, name, prose), ""
 
     def _mask_string(self, start: int, end: int, after: int, name: str) -> None:
         text = self.scan.text
-        whole = self.scan.values.whole(after)
+        whole = self.scan.values.extend_word(after)
         content = text[start:end] if end - start <= 300 else ""
         if whole > after:
             self.scan.mask(start, whole)
         elif not (content and (_is_harmless_text(content) or is_harmless_word(name, content))):
             self.scan.mask(start, end)
 
-    def _call(self, call: re.Match[str]) -> int | None:
+    def _mask_call(self, call: re.Match[str]) -> int | None:
         """Mask the strings that a call is given, except the name that a reader of secrets asks for."""
         scan, values, text = self.scan, self.scan.values, self.scan.text
-        closing = values.balanced(call.end() - 1)
-        if closing is None or values.whole(closing) != closing:
+        closing = values.find_balanced_end(call.end() - 1)
+        if closing is None or values.extend_word(closing) != closing:
             return None
-        literals = values.strings(call.end(), closing)
+        literals = values.read_strings(call.end(), closing)
         reader = _READERS.match(call[1]) is not None
         first = _PREFIX.match(text, call.end())
         if literals and first and literals[0].start > first.end() >= literals[0].start - 2 and reader:
@@ -153,7 +153,7 @@ class Operands:
         for string in literals:
             if string.end > string.start and not self._is_about(string.start, string.end, reader):
                 scan.mask(string.start, string.end)
-        return self._chained(closing)
+        return self._follow_chain(closing)
 
     def _is_about(self, start: int, end: int, reader: bool) -> bool:
         """Decide whether a string in a call says which secret is meant, or is told to a person, and is none itself."""
@@ -168,7 +168,7 @@ class Operands:
             or _ABOUT.search(text, max(0, start - 24), start)
         )
 
-    def _chained(self, end: int) -> int:
+    def _follow_chain(self, end: int) -> int:
         """Go on over `.strip("x")` and `["x"]`; a `"".join(...)` is given the secret in parts."""
         scan, values, text = self.scan, self.scan.values, self.scan.text
         for _ in range(9):
@@ -177,17 +177,17 @@ class Operands:
                 break
             end = chain.end()
             if text.startswith(("(", "["), end):
-                closing = values.balanced(end)
+                closing = values.find_balanced_end(end)
                 if closing is None:
                     break
-                for string in values.strings(end, closing) if chain[0].endswith("join") else ():
+                for string in values.read_strings(end, closing) if chain[0].endswith("join") else ():
                     scan.mask(string.start, string.end)
                 end = closing
         return end
 
-    def _bare(self, position: int, name: str, prose: bool) -> int | None:
+    def _mask_bare(self, position: int, name: str, prose: bool) -> int | None:
         scan, text = self.scan, self.scan.text
-        end = scan.values.unquoted(position)
+        end = scan.values.find_word_end(position)
         if end == position or text.startswith(("# ", "#\t"), position):
             return None
         word = text[position:end] if end - position <= 300 else ""
@@ -207,7 +207,7 @@ class Operands:
         return end
 
 
-def type_end(text: str, position: int) -> int | None:
+def find_type_end(text: str, position: int) -> int | None:
     """Find the end of a type annotation, which is no value."""
     match = _TYPE.match(text, position)
     return match.end() if match else None

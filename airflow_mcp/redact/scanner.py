@@ -12,11 +12,11 @@ import re2
 
 from airflow_mcp.redact.assignments import Assignments
 from airflow_mcp.redact.command_lines import COMMANDS, find_passwords
-from airflow_mcp.redact.headers import scheme_token
+from airflow_mcp.redact.headers import find_scheme_token
 from airflow_mcp.redact.kubernetes import KUBERNETES_KIND, Manifests
 from airflow_mcp.redact.names import ANCHORS, MASK, fold_case
 from airflow_mcp.redact.operands import Operands
-from airflow_mcp.redact.scan import Scan
+from airflow_mcp.redact.scan_state import ScanState
 from airflow_mcp.redact.token_forms import TOKEN_FORMS
 from airflow_mcp.redact.userinfo import Userinfo
 
@@ -61,14 +61,14 @@ def _compile(places: str) -> re2._Regexp:  # pyright: ignore[reportPrivateUsage]
 _PLACE = _compile(_PLACES)
 
 
-def _bytes(low: str) -> bytes:
+def _encode(low: str) -> bytes:
     """One byte a character, so that positions are the same; no literal has a question mark."""
     return low.encode("ascii", "replace")
 
 
 def may_hold_secret(text: str) -> bool:
     """Decide whether a secret may begin anywhere in the text."""
-    return _PLACE.search(_bytes(fold_case(text))) is not None
+    return _PLACE.search(_encode(fold_case(text))) is not None
 
 
 def mask_text(text: str) -> str:
@@ -83,7 +83,7 @@ def mask_text(text: str) -> str:
 
 class _Scanner:
     def __init__(self, text: str) -> None:
-        self.scan = Scan(text)
+        self.scan = ScanState(text)
         self._assignments = Assignments(self.scan)
         self._userinfo = Userinfo(self.scan, mask_text)
         self._manifests = Manifests(self.scan)
@@ -92,11 +92,11 @@ class _Scanner:
 
     def mask(self) -> str:
         scan = self.scan
-        for match in _PLACE.finditer(_bytes(scan.low)):
+        for match in _PLACE.finditer(_encode(scan.low)):
             start, end = match.span()
             if start >= scan.position:
                 self._read(start, end, scan.low[start:end])
-        return scan.masked()
+        return scan.write_masked()
 
     def _read(self, start: int, end: int, literal: str) -> None:
         scan = self.scan
@@ -107,25 +107,25 @@ class _Scanner:
         elif literal == MASK:
             self._assignments.read_masked_name(end)
         elif literal in _KEY_BLOCKS or literal == _PUTTY:
-            self._key_block(start)
+            self._mask_key_block(start)
         elif literal == KUBERNETES_KIND:
             self._manifests.read(start)
         elif literal == _IDENTIFIED:
             if match := _IDENTIFIED_BY.match(scan.text, end):
                 Operands(scan).read(match.end(), "", prose=False)
         elif literal in _BY_PLACE:
-            self._by_place(end, _BY_PLACE[literal], scan.text)
+            self._mask_by_place(end, _BY_PLACE[literal], scan.text)
         elif literal in TOKEN_FORMS:
-            self._token(start, literal)
+            self._mask_token(start, literal)
         else:
             if literal in _SCHEMES:
-                self._scheme(start, end, literal)
+                self._mask_scheme(start, end, literal)
             elif literal in COMMANDS:
-                self._command(start, end)
+                self._mask_command(start, end)
             if scan.position < end:
                 self._assignments.read(start, end)
 
-    def _by_place(self, end: int, between: re.Pattern[str], text: str) -> None:
+    def _mask_by_place(self, end: int, between: re.Pattern[str], text: str) -> None:
         if match := between.match(text, end):
             at = text.find("@", match.end()) if match[0].endswith("/") else -1
             if at > match.end():
@@ -133,23 +133,23 @@ class _Scanner:
             else:
                 Operands(self.scan).read(match.end(), "", prose=False)
 
-    def _scheme(self, start: int, end: int, scheme: str) -> None:
+    def _mask_scheme(self, start: int, end: int, scheme: str) -> None:
         text = self.scan.text
         if start and (text[start - 1].isalnum() or text[start - 1] == "_"):
             return
-        if span := scheme_token(text, scheme, end):
-            self.scan.mask(span[0], self.scan.values.whole(span[1]))
+        if span := find_scheme_token(text, scheme, end):
+            self.scan.mask(span[0], self.scan.values.extend_word(span[1]))
 
-    def _token(self, start: int, literal: str) -> None:
+    def _mask_token(self, start: int, literal: str) -> None:
         form = TOKEN_FORMS[literal]
         if start < self._failed.get(id(form), 0):
             return
-        if span := form.span(self.scan.text, start):
+        if span := form.find_span(self.scan.text, start):
             self.scan.mask(*span)
         else:  # a later start in the same word is shorter still
-            self._failed[id(form)] = form.word_end(self.scan.text, start + len(literal))
+            self._failed[id(form)] = form.find_word_end(self.scan.text, start + len(literal))
 
-    def _key_block(self, start: int) -> None:
+    def _mask_key_block(self, start: int) -> None:
         text = self.scan.text
         if self.scan.low.startswith(_PUTTY, start):
             end = _PUTTY_END.search(text, start)
@@ -161,7 +161,7 @@ class _Scanner:
             end = _END.search(text, begin.end())
         self.scan.mask(start, end.end() if end else len(text))
 
-    def _command(self, start: int, end: int) -> None:
+    def _mask_command(self, start: int, end: int) -> None:
         text = self.scan.text
         if start < self._command_end or (start and (text[start - 1].isalnum() or text[start - 1] in "_-.")):
             return

@@ -20,7 +20,7 @@ class TokenForm:
     before: int
     public: re.Pattern[str] | None
 
-    def span(self, text: str, position: int) -> tuple[int, int] | None:
+    def find_span(self, text: str, position: int) -> tuple[int, int] | None:
         """Find the secret part of a credential whose literal stands at `position`, up to the end of its word."""
         start = position - self.before
         if start < 0 or not _IN_WORD.fullmatch(text, start, position):
@@ -32,10 +32,10 @@ class TokenForm:
             return None
         if self.public and (readable := self.public.match(text, position)):
             start = readable.end()
-        return start, self.word_end(text, match.end())
+        return start, self.find_word_end(text, match.end())
 
     @staticmethod
-    def word_end(text: str, position: int) -> int:
+    def find_word_end(text: str, position: int) -> int:
         """Find the end of the word that goes on here."""
         end = _WORD.match(text, position)
         return end.end() if end else position

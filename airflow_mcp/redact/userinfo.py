@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from airflow_mcp.redact.scan import Scan
+from airflow_mcp.redact.scan_state import ScanState
 
 # Behind the host of these a port and a path may follow, with an "@" in the path: no user and password.
 _HOST_FIRST = frozenset(
@@ -26,7 +26,7 @@ _ENCODED = re.compile(r"(?i)[\w.+-]{0,128}%3a([^\s\"'&]{1,256})%40")
 class Userinfo:
     """Reader of addresses; what it looked for in a word is remembered for the other addresses in that word."""
 
-    def __init__(self, scan: Scan, mask_text: Callable[[str], str]) -> None:
+    def __init__(self, scan: ScanState, mask_text: Callable[[str], str]) -> None:
         self.scan = scan
         self._mask_text = mask_text
         self._limits: dict[str, tuple[int, int]] = {}  # by quote: the end of the address, and its last "@"
@@ -37,7 +37,7 @@ class Userinfo:
         scheme = _SCHEME.search(self.scan.low, max(0, start - 32), start)
         first = scheme.start() if scheme else start
         quote = text[first - 1] if first and text[first - 1] in "\"'`" else ""
-        at = self._last_at(end, quote)
+        at = self._find_last_at(end, quote)
         if at < end:
             return
         kind = scheme[0].rsplit("+", 1)[-1] if scheme else ""
@@ -67,7 +67,7 @@ class Userinfo:
         if not _PLACEHOLDER.fullmatch(self.scan.text, start, min(end, start + 128)):
             self.scan.mask(start, end)
 
-    def _last_at(self, position: int, quote: str) -> int:
+    def _find_last_at(self, position: int, quote: str) -> int:
         """Find the last "@" before the address ends, at white space or at the quote that it stands in."""
         limit, at = self._limits.get(quote, (0, -1))
         if position < limit:
@@ -76,7 +76,7 @@ class Userinfo:
         if quote:
             space, _ = self._limits.get("", (0, -1))
             if position >= space:
-                self._last_at(position, "")
+                self._find_last_at(position, "")
                 space, _ = self._limits[""]
             closing = text.find(quote, position, space)
             limit = space if closing < 0 else closing

@@ -29,7 +29,7 @@ _LIST_ITEM = re.compile(r"-[ \t]+")
 _DICT_START = re.compile(r"""\{\s{0,64}(?:\\*["'{\[]|[}\d]|[A-Za-z_][\w.-]{0,63}\s?[:=])""")
 
 
-class Quoted(NamedTuple):
+class QuotedString(NamedTuple):
     """Positions of a string: its content, and what comes behind its closing quote."""
 
     start: int
@@ -45,36 +45,36 @@ class Values:
         self._absent: set[str] = set()  # what does not come any more in the rest of the text
         self._unclosed = 0
 
-    def line_end(self, position: int) -> int:
+    def find_line_end(self, position: int) -> int:
         """Find the end of the line, without its newline."""
         end = self.text.find("\n", position)
         return len(self.text) if end < 0 else end
 
-    def quoted(self, position: int) -> Quoted | None:
+    def read_string(self, position: int) -> QuotedString | None:
         """Read a string: escaped, doubled and triple quotes, at any depth of JSON in JSON; a cut one ends its line."""
         opening = _OPEN_QUOTE.match(self.text, position)
         if opening is None:
             return None
         text, start, quote = self.text, opening.end(), opening[2]
-        depth = _trailing_ones(len(opening[1]))
-        token = "\\" * _escapes(depth) + quote
+        depth = _count_trailing_ones(len(opening[1]))
+        token = "\\" * _count_escapes(depth) + quote
         if text.startswith(token * 2, start):
             inside = start + 2 * len(token)
             end = self.find(token * 3, inside)
             if end >= 0:
-                return Quoted(inside, end, end + 3 * len(token))
+                return QuotedString(inside, end, end + 3 * len(token))
             if quote != "'":  # in SQL three may be an opening and a doubled quote
-                return Quoted(inside, len(text), len(text))
+                return QuotedString(inside, len(text), len(text))
         close = _CLOSES.get(quote, quote)
         if (missing := f"{depth}{close}") not in self._absent:
-            end = self._closing_quote(close, depth, start)
+            end = self._find_closing_quote(close, depth, start)
             if end is not None:
-                return Quoted(start, *end)
+                return QuotedString(start, *end)
             self._absent.add(missing)
-        end = self.line_end(start)
-        return Quoted(start, end, end)
+        end = self.find_line_end(start)
+        return QuotedString(start, end, end)
 
-    def _closing_quote(self, quote: str, depth: int, start: int) -> tuple[int, int] | None:
+    def _find_closing_quote(self, quote: str, depth: int, start: int) -> tuple[int, int] | None:
         """Find the end of the content and the end of the closing quote, at this depth or at one further out."""
         text, position, newline = self.text, start, -1
         while (found := text.find(quote, position)) >= 0:
@@ -82,11 +82,11 @@ class Values:
             while first > position and text[first - 1] == "\\":
                 first -= 1
             slashes = found - first
-            level = _trailing_ones(slashes)
+            level = _count_trailing_ones(slashes)
             position = found + 1
             if level > depth:
                 continue
-            token = "\\" * _escapes(level) + quote
+            token = "\\" * _count_escapes(level) + quote
             if text.startswith(token, position) and found > start:  # a doubled quote is a quote
                 position += len(token)
                 continue
@@ -94,21 +94,21 @@ class Values:
                 newline = text.find("\n", start, found) if newline < 0 else newline
                 if newline >= 0:  # an apostrophe on a later line
                     continue
-            return found - _escapes(level), position
+            return found - _count_escapes(level), position
         return None
 
-    def bracketed(self, position: int) -> int:
+    def find_bracket_end(self, position: int) -> int:
         """Find the end of a value in brackets: ODBC's braces with `}}` for `}`, else balanced and aware of strings."""
         text = self.text
         if text[position] == "{" and not _DICT_START.match(text, position):
-            end = self._braces(position + 1)
+            end = self._find_brace_end(position + 1)
             if end >= 0:
-                return self.whole(end, _AFTER_BRACKET)
-        if (end := self.balanced(position)) is not None:
-            return self.whole(end, _AFTER_BRACKET)
-        return len(text) if text[position] in "{[" or self._unclosed > _MOST_UNCLOSED else self.line_end(position)
+                return self.extend_word(end, _AFTER_BRACKET)
+        if (end := self.find_balanced_end(position)) is not None:
+            return self.extend_word(end, _AFTER_BRACKET)
+        return len(text) if text[position] in "{[" or self._unclosed > _MOST_UNCLOSED else self.find_line_end(position)
 
-    def balanced(self, position: int) -> int | None:
+    def find_balanced_end(self, position: int) -> int | None:
         """Find what closes the bracket here, past strings and inner brackets; None where nothing does."""
         if self._unclosed > _MOST_UNCLOSED:
             return None
@@ -123,28 +123,28 @@ class Values:
                 depth -= 1
                 if depth == 0:
                     return place
-            elif string := self._string(part.start()):
+            elif string := self._read_string(part.start()):
                 place = string.after
         self._unclosed += 1
         return None
 
-    def strings(self, position: int, end: int) -> list[Quoted]:
+    def read_strings(self, position: int, end: int) -> list[QuotedString]:
         """Read every string between two positions."""
-        found: list[Quoted] = []
+        found: list[QuotedString] = []
         while (part := _BRACKET_PART.search(self.text, position, end)) is not None:
             position = part.end()
-            if part[0][-1] in "\"'`" and (string := self._string(part.start())):
+            if part[0][-1] in "\"'`" and (string := self._read_string(part.start())):
                 found.append(string)
                 position = string.after
         return found
 
-    def _string(self, position: int) -> Quoted | None:
+    def _read_string(self, position: int) -> QuotedString | None:
         """Read a string, if the quote here is no apostrophe."""
         if _STRING_START.search(self.text, max(0, position - 3), position):
-            return self.quoted(position)
+            return self.read_string(position)
         return None
 
-    def _braces(self, position: int) -> int:
+    def _find_brace_end(self, position: int) -> int:
         if "even braces" in self._absent:
             return -1
         while (end := self.text.find("}", position)) >= 0:
@@ -154,7 +154,7 @@ class Values:
         self._absent.add("even braces")
         return -1
 
-    def unquoted(self, position: int) -> int:
+    def find_word_end(self, position: int) -> int:
         """Find the end of a bare word: white space, a comma, a bracket, or `;` and `&` where another pair begins."""
         text, size = self.text, len(self.text)
         start = position
@@ -164,7 +164,7 @@ class Values:
                 continue
             character = text[position]
             if character == "\\":
-                after = self._escape(position)
+                after = self._skip_escape(position)
                 if after is None:
                     break
                 position = after
@@ -182,7 +182,7 @@ class Values:
                 break
         return position
 
-    def _escape(self, position: int) -> int | None:
+    def _skip_escape(self, position: int) -> int | None:
         """Step over backslashes and what they escape; None where they belong to a closing quote."""
         text = self.text
         end = position
@@ -200,18 +200,18 @@ class Values:
             return end + 1
         return end
 
-    def whole(self, position: int, end: re.Pattern[str] = _AFTER_QUOTE) -> int:
+    def extend_word(self, position: int, end: re.Pattern[str] = _AFTER_QUOTE) -> int:
         """Go on to the end of the word, where a value that seemed to be over has more of it right behind."""
         if end.match(self.text, position):
             return position
-        return self.unquoted(position)
+        return self.find_word_end(position)
 
-    def block(self, position: int, indent: int) -> int | None:
+    def find_block_end(self, position: int, indent: int) -> int | None:
         """Find the end of a YAML block scalar (`|`, `>`): the lines that stand deeper than their key."""
         header = _BLOCK.match(self.text, position)
-        return None if header is None else self.deeper_lines(header.end(), indent)
+        return None if header is None else self.find_deeper_end(header.end(), indent)
 
-    def deeper_lines(self, position: int, indent: int, *, items: bool = False) -> int:
+    def find_deeper_end(self, position: int, indent: int, *, items: bool = False) -> int:
         """Find the end of the lines that stand deeper than `indent`; with `items` also of a list at that depth."""
         end = position
         while line := _LINE.match(self.text, position):
@@ -245,7 +245,7 @@ class Values:
         return found
 
 
-def _trailing_ones(number: int) -> int:
+def _count_trailing_ones(number: int) -> int:
     """Depth of a quote behind that many backslashes: each level of JSON in a string doubles them and adds one."""
     depth = 0
     while number & 1:
@@ -254,5 +254,5 @@ def _trailing_ones(number: int) -> int:
     return depth
 
 
-def _escapes(depth: int) -> int:
+def _count_escapes(depth: int) -> int:
     return (1 << depth) - 1

@@ -33,14 +33,14 @@ from mcp.types import (
 from mcp.types import Tool as ListedTool
 from pydantic import AnyUrl
 
-from airflow_mcp.catalog.load import Catalog, Tool, unknown_tool
+from airflow_mcp.catalog.loader import Catalog, Tool, build_unknown_tool_error
 from airflow_mcp.dispatch.answer.render import dumps
-from airflow_mcp.dispatch.dispatcher import error_answer, present
+from airflow_mcp.dispatch.dispatcher import build_error_answer, describe_error
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.errors import AirflowMcpError, UnknownToolError
-from airflow_mcp.server.auth.principal import current_caller
+from airflow_mcp.server.auth.principal import get_caller
 from airflow_mcp.server.completions import add_completions
-from airflow_mcp.server.elicitation import QuestionPending, asker
+from airflow_mcp.server.elicitation import QuestionPending, build_ask
 from airflow_mcp.server.list_changes import ListChanges
 from airflow_mcp.server.prompts import add_prompts, require_prompt
 from airflow_mcp.server.resources import Resources
@@ -48,7 +48,7 @@ from airflow_mcp.server.telemetry.tracing import flush
 
 if TYPE_CHECKING:
     from airflow_mcp.catalog.grammar import Json
-    from airflow_mcp.server.auth.access import Access  # which brings cryptography: not for stdio
+    from airflow_mcp.server.auth.access import HttpAccess  # which brings cryptography: not for stdio
 
 _log = logging.getLogger(__name__)
 _LIST_SECONDS = 60  # what a client may keep a list for; private, since policy shapes it
@@ -73,7 +73,7 @@ class AirflowServer(MCPServer[None]):
         self,
         instances: Instances,
         toolsets: frozenset[str],
-        access: Access | None = None,
+        access: HttpAccess | None = None,
         keys: tuple[str, ...] = (),
     ) -> None:
         self._instances = instances
@@ -83,14 +83,14 @@ class AirflowServer(MCPServer[None]):
             "airflow-mcp",
             title="Apache Airflow",
             version=distribution_version("airflow-mcp"),
-            instructions=instructions(instances.catalog),
-            tools=[_sdk_tool(tool, instances) for tool in instances.catalog.tools.values()],
-            lifespan=self._closing,
+            instructions=write_instructions(instances.catalog),
+            tools=[_build_sdk_tool(tool, instances) for tool in instances.catalog.tools.values()],
+            lifespan=self._close_instances,
             cache_hints={"tools/list": CacheHint(ttl_ms=_LIST_SECONDS * 1000, scope="private")},
             log_level="WARNING",
             token_verifier=access.verifier if access else None,
             auth=access.settings if access else None,
-            request_state_security=RequestStateSecurity(keys=[*map(_for_questions, keys)]) if keys else None,
+            request_state_security=RequestStateSecurity(keys=[*map(_derive_question_key, keys)]) if keys else None,
             subscriptions=self._list_changes.bus,
             middleware=[self._list_changes.middleware],
         )
@@ -99,16 +99,16 @@ class AirflowServer(MCPServer[None]):
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
         """Those whose tool this caller may use."""
-        with _without_its_cause("resource templates"):
-            caller = current_caller()
-            return Resources(self._instances.within(caller.instances)).templates(caller)
+        with _hide_cause("resource templates"):
+            caller = get_caller()
+            return Resources(self._instances.select(caller.instances)).list_templates(caller)
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[None, Any] | None = None
     ) -> Iterable[ReadResourceContents]:
         """Read a resource through the door. Raises ResourceError."""
-        caller = replace(current_caller(), request_id=str(context.request_id) if context else "")
-        text, mime_type = await Resources(self._instances.within(caller.instances)).read(str(uri), caller)
+        caller = replace(get_caller(), request_id=str(context.request_id) if context else "")
+        text, mime_type = await Resources(self._instances.select(caller.instances)).read(str(uri), caller)
         return [ReadResourceContents(content=text, mime_type=mime_type)]
 
     async def get_prompt(
@@ -120,24 +120,24 @@ class AirflowServer(MCPServer[None]):
 
     async def list_tools(self) -> list[ListedTool]:
         """What this caller may use on the connected Airflow; while that is unknown, on any."""
-        with _without_its_cause("tools"):
-            caller = current_caller()
-            shown = await self._instances.within(caller.instances).tools(self._toolsets, caller)
-            return [_listed_tool(tool, schema) for tool, schema in shown]
+        with _hide_cause("tools"):
+            caller = get_caller()
+            shown = await self._instances.select(caller.instances).list_tools(self._toolsets, caller)
+            return [_build_listed_tool(tool, schema) for tool, schema in shown]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Refuse an unknown name as the protocol asks (MCP 2026-07-28, tools: -32602), else go through the SDK."""
         if name not in self._instances.catalog.tools:
-            raise MCPError(INVALID_PARAMS, str(unknown_tool(name, self._instances.catalog)))
+            raise MCPError(INVALID_PARAMS, str(build_unknown_tool_error(name, self._instances.catalog)))
         return await super().call_tool(name, arguments, context)
 
     @asynccontextmanager
-    async def _closing(self, server: MCPServer[None]) -> AsyncGenerator[None, None]:
+    async def _close_instances(self, server: MCPServer[None]) -> AsyncGenerator[None, None]:
         del server
         try:
-            async with self._list_changes.following(self._instances):
+            async with self._list_changes.follow(self._instances):
                 yield
         finally:
             await self._instances.aclose()
@@ -145,7 +145,7 @@ class AirflowServer(MCPServer[None]):
 
 
 @contextmanager
-def _without_its_cause(listed: str) -> Generator[None]:
+def _hide_cause(listed: str) -> Generator[None]:
     """The SDK hides a crash from whoever calls a tool, and tells its text to whoever lists them."""
     try:
         yield
@@ -156,7 +156,7 @@ def _without_its_cause(listed: str) -> Generator[None]:
         raise MCPError(INTERNAL_ERROR, f"Listing {listed} failed; the server's log (stderr) has the cause.") from error
 
 
-def instructions(catalog: Catalog) -> str:
+def write_instructions(catalog: Catalog) -> str:
     """What a client's model is told about every answer of this server."""
     texts = sorted({name for record in catalog.records.values() for name in record.text})
     return (
@@ -170,26 +170,26 @@ def instructions(catalog: Catalog) -> str:
     )
 
 
-def _sdk_tool(tool: Tool, instances: Instances) -> SdkTool:
+def _build_sdk_tool(tool: Tool, instances: Instances) -> SdkTool:
     async def call(arguments: dict[str, Any], ctx: Context[None, Any]) -> CallToolResult | InputRequiredResult:
         async def progress(done: float, total: float | None, message: str) -> None:
             await ctx.report_progress(done, total, message)
 
         try:
-            caller = replace(current_caller(), request_id=str(ctx.request_id), progress=progress, ask=asker(ctx))
-            answer = await instances.within(caller.instances).call(tool.name, arguments, caller)
+            caller = replace(get_caller(), request_id=str(ctx.request_id), progress=progress, ask=build_ask(ctx))
+            answer = await instances.select(caller.instances).call(tool.name, arguments, caller)
         except QuestionPending as pending:
             return pending.result
         except UnknownToolError as error:
-            raise MCPError(INVALID_PARAMS, present(error)) from None
+            raise MCPError(INVALID_PARAMS, describe_error(error)) from None
         except AirflowMcpError as error:
-            return _refused(error)
+            return _build_refusal(error)
         except MCPError:
             raise
         except Exception:  # noqa: BLE001 - no value of Airflow's may leave a caller without an answer
             _log.exception("%s failed", tool.name)
-            return _failed(tool)
-        return _answered(tool, answer)
+            return _build_fault(tool)
+        return _build_result(tool, answer)
 
     return SdkTool(
         fn=call,
@@ -200,22 +200,22 @@ def _sdk_tool(tool: Tool, instances: Instances) -> SdkTool:
         fn_metadata=_RawArguments(arg_model=ArgModelBase),
         is_async=True,
         context_kwarg="ctx",
-        annotations=hints(tool),
+        annotations=build_annotations(tool),
     )
 
 
-def _answered(tool: Tool, answer: Json) -> CallToolResult:
+def _build_result(tool: Tool, answer: Json) -> CallToolResult:
     """The answer as text and as data, or where it cannot be sent as UTF-8 the sentence that says so."""
     text = dumps(answer)
     try:
         text.encode()
     except UnicodeEncodeError:
         _log.exception("the answer of %s cannot be sent", tool.name)
-        return _failed(tool)
+        return _build_fault(tool)
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=answer)
 
 
-def _failed(tool: Tool) -> CallToolResult:
+def _build_fault(tool: Tool) -> CallToolResult:
     """What to say of a fault of this server's own, whose cause its log has."""
     became = (
         " The change may or may not have happened: look before calling again." if tool.entry.access != "read" else ""
@@ -224,31 +224,31 @@ def _failed(tool: Tool) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
-def _refused(error: AirflowMcpError) -> CallToolResult:
+def _build_refusal(error: AirflowMcpError) -> CallToolResult:
     """The sentence, and in a line of its own the calls to make next."""
     if not error.next_calls:
-        return CallToolResult(content=[TextContent(type="text", text=present(error))], is_error=True)
-    answer = error_answer(error)
+        return CallToolResult(content=[TextContent(type="text", text=describe_error(error))], is_error=True)
+    answer = build_error_answer(error)
     text = f"{answer['error']}\n{dumps({'next': answer['next']})}"
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=answer, is_error=True)
 
 
-def _listed_tool(tool: Tool, schema: Json) -> ListedTool:
+def _build_listed_tool(tool: Tool, schema: Json) -> ListedTool:
     return ListedTool(
         name=tool.name,
         title=tool.entry.title,
         description=tool.entry.summary,
         input_schema=schema,
-        annotations=hints(tool),
+        annotations=build_annotations(tool),
     )
 
 
-def _for_questions(key: str) -> bytes:
+def _derive_question_key(key: str) -> bytes:
     """A key of its own for each purpose: the same one signs plans."""
     return hmac.digest(key.encode(), b"airflow-mcp request state", "sha256")
 
 
-def hints(tool: Tool) -> ToolAnnotations:
+def build_annotations(tool: Tool) -> ToolAnnotations:
     """The MCP hints, from the entry's access class. A hint is never the gate: policy is."""
     access = tool.entry.access
     if access == "read":

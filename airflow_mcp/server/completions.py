@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mcp.types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
 from airflow_mcp.errors import AirflowMcpError
-from airflow_mcp.server.auth.principal import current_caller
+from airflow_mcp.server.auth.principal import get_caller
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
@@ -28,26 +28,26 @@ def add_completions(server: MCPServer[None], instances: Instances) -> None:
         context: CompletionContext | None,
     ) -> Completion | None:
         del ref
-        caller = current_caller()
-        seen = instances.within(caller.instances)
+        caller = get_caller()
+        seen = instances.select(caller.instances)
         chosen = (context.arguments if context else None) or {}
         if argument.name == "instance":
-            return _completion(list(seen.doors), argument.value)
-        call = _call(argument, chosen)
+            return _build_completion(list(seen.dispatchers), argument.value)
+        call = _build_call(argument, chosen)
         if call is None:
             return None
         tool, arguments = call
-        if len(seen.doors) > 1 and chosen.get("instance") in seen.doors:
+        if len(seen.dispatchers) > 1 and chosen.get("instance") in seen.dispatchers:
             arguments["instance"] = chosen["instance"]
         try:
             answer = await seen.call(tool, arguments, caller)
         except AirflowMcpError:
             return None  # who is typing is not to be stopped by an error
         place = answer["columns"].index(argument.name) if argument.name in answer["columns"] else None
-        return _completion([row[place] for row in answer["rows"]] if place is not None else [], argument.value)
+        return _build_completion([row[place] for row in answer["rows"]] if place is not None else [], argument.value)
 
 
-def _call(argument: CompletionArgument, chosen: dict[str, str]) -> tuple[str, Json] | None:
+def _build_call(argument: CompletionArgument, chosen: dict[str, str]) -> tuple[str, Json] | None:
     """The tool that lists what may stand there."""
     dag_id = chosen.get("dag_id")
     match argument.name:
@@ -61,8 +61,8 @@ def _call(argument: CompletionArgument, chosen: dict[str, str]) -> tuple[str, Js
             return None
 
 
-def _completion(names: list[Any], typed: str) -> Completion:
+def _build_completion(names: list[Any], prefix: str) -> Completion:
     """Those that hold what was typed, those that start with it first."""
-    fitting = [str(name) for name in names if typed.lower() in str(name).lower()]
-    fitting.sort(key=lambda name: not name.lower().startswith(typed.lower()))
+    fitting = [str(name) for name in names if prefix.lower() in str(name).lower()]
+    fitting.sort(key=lambda name: not name.lower().startswith(prefix.lower()))
     return Completion(values=fitting[:_MOST], has_more=len(fitting) > _MOST)

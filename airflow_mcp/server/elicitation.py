@@ -15,7 +15,7 @@ from mcp import MCPError
 from mcp.server.mcpserver import Context
 from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
 
-from airflow_mcp.dispatch.caller import Answer, Ask, Question, nobody
+from airflow_mcp.dispatch.caller import ApprovalAnswer, ApprovalQuestion, Ask, refuse_to_ask
 from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS
 from airflow_mcp.errors import NotAllowedError
 
@@ -36,23 +36,23 @@ class QuestionPending(Exception):
         self.result = result
 
 
-def asker(ctx: Context[None, Any]) -> Ask:
+def build_ask(ctx: Context[None, Any]) -> Ask:
     """How this call's human is asked. Nothing is asked before it is used."""
 
-    async def ask(question: Question) -> Answer:
+    async def ask(question: ApprovalQuestion) -> ApprovalAnswer:
         if not _can_ask(ctx):
-            return await nobody(question)
+            return await refuse_to_ask(question)
         if (ctx.protocol_version or "") < _MODERN:
             related = ctx.request_context.request_id
             try:
                 with anyio.fail_after(PLAN_SECONDS):
-                    return _answer(await ctx.session.elicit_form(question.text, _FORM, related_request_id=related))
+                    return _read_answer(await ctx.session.elicit_form(question.text, _FORM, related_request_id=related))
             except TimeoutError:
                 time = f"{PLAN_SECONDS // 60} minutes"
                 raise NotAllowedError(f"Nothing was done: nobody answered within {time}. Call again.") from None
             except MCPError:
-                return await nobody(question)  # it said that it can ask, and could not
-        return _resumed(ctx, question)
+                return await refuse_to_ask(question)  # it said that it can ask, and could not
+        return _resume(ctx, question)
 
     return ask
 
@@ -64,7 +64,7 @@ def _can_ask(ctx: Context[None, Any]) -> bool:
     return (ctx.protocol_version or "") >= _MODERN or ctx.session.can_send_request
 
 
-def _resumed(ctx: Context[None, Any], question: Question) -> Answer:
+def _resume(ctx: Context[None, Any], question: ApprovalQuestion) -> ApprovalAnswer:
     """The answer to exactly this question; another call, or other targets, make another one, which is asked anew.
 
     The state is sealed by the SDK, but good for several calls within its time: its number makes it good for one.
@@ -76,12 +76,12 @@ def _resumed(ctx: Context[None, Any], question: Question) -> Answer:
         state = None
     given = answers.get(_KEY)
     if isinstance(state, dict) and state.get("question") == question.digest and isinstance(given, ElicitResult):
-        return _answer(given, once=str(state["number"]))
+        return _read_answer(given, claim_id=str(state["number"]))
     request = ElicitRequest(params=ElicitRequestFormParams(message=question.text, requested_schema=_FORM))
     sealed = json.dumps({"question": question.digest, "number": secrets.token_hex(8)})
     raise QuestionPending(InputRequiredResult(input_requests={_KEY: request}, request_state=sealed))
 
 
-def _answer(result: Any, once: str = "") -> Answer:
+def _read_answer(result: Any, claim_id: str = "") -> ApprovalAnswer:
     yes = result.action == "accept" and (result.content or {}).get(_KEY) is True
-    return Answer(yes, result.action if yes or result.action != "accept" else "no", once)
+    return ApprovalAnswer(yes, result.action if yes or result.action != "accept" else "no", claim_id)

@@ -43,7 +43,7 @@ class ListChanges:
         return result
 
     @asynccontextmanager
-    async def following(self, instances: Instances) -> AsyncGenerator[None]:
+    async def follow(self, instances: Instances) -> AsyncGenerator[None]:
         """Tell clients in the block whenever other tools of these may be listed; changes at once are told once."""
         send, receive = anyio.create_memory_object_stream[None](1)
 
@@ -57,7 +57,7 @@ class ListChanges:
 
         async with anyio.create_task_group() as group, send, receive:
             group.start_soon(pass_on)
-            with instances.watched(note):
+            with instances.subscribe(note):
                 yield
             group.cancel_scope.cancel()
 

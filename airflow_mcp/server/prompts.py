@@ -26,7 +26,7 @@ def diagnose_failure(dag_id: str, dag_run_id: str = "") -> str:
     return f"""\
 Find out why a run of an Airflow DAG failed, and tell me what to do about it.
 
-1. Call `diagnose_dag_run` with {_arguments(ids)}.
+1. Call `diagnose_dag_run` with {_write_arguments(ids)}.
    It names the failed tasks, the first cause and what changed since the last success.
 2. Only where that leaves the cause open: `read_task_log` for the task that failed first (with its map_index if it is
    mapped), then `get_dag_source`.
@@ -47,7 +47,7 @@ def morning_report(hours: str = "14") -> str:
     return f"""\
 Report on what happened in Airflow in the last {int(hours)} hours.
 
-1. Call `health_report` with {_arguments({"hours": int(hours)})}.
+1. Call `health_report` with {_write_arguments({"hours": int(hours)})}.
 2. For every group of failures that it does not explain, call `diagnose_dag_run` for one run of the group: at most five
    in all, the DAGs that others depend on first.
 3. Call `why_not_running` for what should have run and has not.
@@ -59,7 +59,7 @@ them. Say what was left out or could not be read. Change nothing."""
 
 def review_dag(dag_id: str) -> str:
     """Look a DAG over before it is unpaused."""
-    ids = _arguments({"dag_id": dag_id})
+    ids = _write_arguments({"dag_id": dag_id})
     return f"""\
 Look this Airflow DAG over before it is unpaused: {json.dumps(dag_id, ensure_ascii=False)}.
 
@@ -112,5 +112,5 @@ def require_prompt(name: str, arguments: dict[str, object]) -> None:
         raise MCPError(INVALID_PARAMS, f"{name}: unknown argument {one[:60]!r}; it takes {', '.join(taken)}.")
 
 
-def _arguments(ids: Json) -> str:
+def _write_arguments(ids: Json) -> str:
     return json.dumps(ids, ensure_ascii=False)

@@ -15,7 +15,7 @@ from mcp.shared.uri_template import UriTemplate
 from mcp.types import ResourceTemplate
 
 from airflow_mcp.dispatch.answer.render import dumps
-from airflow_mcp.dispatch.dispatcher import present
+from airflow_mcp.dispatch.dispatcher import describe_error
 from airflow_mcp.errors import AirflowMcpError, NotFoundError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _RUN = f"{_DAG}/runs/{{dag_run_id}}"
 
 
 @dataclass(frozen=True)
-class Kind:
+class ResourceKind:
     """One kind of resource: its URIs, the tool that reads it, and what a person sees of it."""
 
     uri: str
@@ -42,10 +42,10 @@ class Kind:
 
 
 KINDS = {
-    "dag": Kind(_DAG, "get_dag_overview", "Overview of a DAG", "Schedule, outcomes, params, tasks, assets."),
-    "source": Kind(f"{_DAG}/source", "get_dag_source", "Source of a DAG", "The Python file of a DAG.", _PYTHON),
-    "run": Kind(_RUN, "get_dag_run", "DAG run", "One run: state, dates, conf, note."),
-    "log": Kind(
+    "dag": ResourceKind(_DAG, "get_dag_overview", "Overview of a DAG", "Schedule, outcomes, params, tasks, assets."),
+    "source": ResourceKind(f"{_DAG}/source", "get_dag_source", "Source of a DAG", "The Python file of a DAG.", _PYTHON),
+    "run": ResourceKind(_RUN, "get_dag_run", "DAG run", "One run: state, dates, conf, note."),
+    "log": ResourceKind(
         f"{_RUN}/tasks/{{task_id}}/log{{?map_index,try_number}}",
         "read_task_log",
         "Log of a task",
@@ -63,7 +63,7 @@ class Resources:
     def __init__(self, instances: Instances) -> None:
         self._instances = instances
 
-    def templates(self, caller: Caller) -> list[ResourceTemplate]:
+    def list_templates(self, caller: Caller) -> list[ResourceTemplate]:
         """Those whose tool the caller may use."""
         return [
             ResourceTemplate(
@@ -83,11 +83,11 @@ class Resources:
             if (found := matcher.match(uri)) is not None:
                 ids = {key: str(value) for key, value in found.items()}
                 try:
-                    return await self._text(name, ids.pop("instance"), ids, caller), KINDS[name].mime_type
+                    return await self._read_text(name, ids.pop("instance"), ids, caller), KINDS[name].mime_type
                 except NotFoundError as error:
-                    raise ResourceNotFoundError(present(error)) from None
+                    raise ResourceNotFoundError(describe_error(error)) from None
                 except AirflowMcpError as error:
-                    raise ResourceError(present(error)) from None
+                    raise ResourceError(describe_error(error)) from None
                 except ResourceError:
                     raise
                 except Exception as error:
@@ -95,15 +95,17 @@ class Resources:
         known = ", ".join(kind.uri for kind in KINDS.values())
         raise ResourceNotFoundError(f"Unknown resource: {uri[:200]}. There are {known}.")
 
-    async def _text(self, name: str, instance: str, ids: dict[str, str], caller: Caller) -> str:
-        doors = self._instances.doors
-        if instance not in doors:
-            raise ResourceNotFoundError(f"There is no Airflow {instance[:60]!r} here; it is one of {', '.join(doors)}.")
-        arguments: Json = {key: _number(value) if key in _NUMBERS else value for key, value in ids.items()}
-        if len(doors) > 1:
+    async def _read_text(self, name: str, instance: str, ids: dict[str, str], caller: Caller) -> str:
+        dispatchers = self._instances.dispatchers
+        if instance not in dispatchers:
+            raise ResourceNotFoundError(
+                f"There is no Airflow {instance[:60]!r} here; it is one of {', '.join(dispatchers)}."
+            )
+        arguments: Json = {key: _parse_number(value) if key in _NUMBERS else value for key, value in ids.items()}
+        if len(dispatchers) > 1:
             arguments["instance"] = instance
         if name == "source":
-            ceiling = doors[instance].ceiling
+            ceiling = dispatchers[instance].ceiling
             answer = await self._instances.call(KINDS[name].tool, arguments | {"max_chars": ceiling}, caller)
             left = (answer.get("left_out") or {}).get("content")
             cut = f"\n# {left} characters are left out: the operator's ceiling is {ceiling}.\n" if left else ""
@@ -112,6 +114,6 @@ class Resources:
         return dumps(await self._instances.call(KINDS[name].tool, arguments | size, caller))
 
 
-def _number(text: str) -> int | str:
+def _parse_number(text: str) -> int | str:
     """A whole number, or what was given instead, which the door refuses in words."""
     return int(text) if text.isascii() and text.lstrip("-").isdecimal() else text

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from airflow_mcp.dispatch.registry.instances import Instances
     from airflow_mcp.policy.rules import Policy
     from airflow_mcp.server.app import AirflowServer
-    from airflow_mcp.server.http.reload import Reload, Reread
-    from airflow_mcp.settings.read import Settings
+    from airflow_mcp.server.http.reload import Reload, SettingsReader
+    from airflow_mcp.settings.settings import Settings
 
 Transport = Literal["stdio", "http"]
 
 
-def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
+def serve(settings: Settings, transport: Transport, reader: SettingsReader) -> None:
     """Serve until the client closes the pipe, or a signal ends it; at SIGHUP rules and tokens are read anew.
 
     Raises SettingsError before anything is served.
@@ -27,8 +27,8 @@ def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
     from airflow_mcp.errors import SettingsError
     from airflow_mcp.server.http.reload import Reload, hold_back
     from airflow_mcp.server.telemetry.logs import (  # imports: once the settings are known to be right
+        log_notice,
         set_up_logging,
-        tell,
     )
 
     hold_back()
@@ -40,7 +40,7 @@ def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
                     'identity = "caller" and identity = "exchange" are for callers who say who they are, over HTTP: '
                     'over stdio use identity = "service".'
                 )
-            _tell_a_person()
+            _greet_person()
             import anyio
 
             from airflow_mcp.dispatch.registry.assembly import open_instances
@@ -55,17 +55,17 @@ def serve(settings: Settings, transport: Transport, reread: Reread) -> None:
             def enforce(new: Settings, policy: Policy) -> None:
                 del new  # whoever holds the pipe needs no token
                 instances.enforce(policy)
-                tell("SIGHUP: the rules were read again and are in force from the next call on.")
+                log_notice("SIGHUP: the rules were read again and are in force from the next call on.")
 
             server = AirflowServer(instances, parse_toolsets(settings.toolsets, instances.catalog))
-            anyio.run(_over_stdio, server, Reload(settings, reread, enforce), instances)
+            anyio.run(_serve_stdio, server, Reload(settings, reader, enforce), instances)
         case "http":
             from airflow_mcp.server.http.serve import serve_http
 
-            serve_http(settings, reread)
+            serve_http(settings, reader)
 
 
-async def _over_stdio(server: AirflowServer, reload: Reload, instances: Instances) -> None:
+async def _serve_stdio(server: AirflowServer, reload: Reload, instances: Instances) -> None:
     import anyio
 
     from airflow_mcp.server.http.reload import listen
@@ -99,7 +99,7 @@ async def _end_at_signal(serving: CancelScope, instances: Instances) -> None:
             os.kill(os.getpid(), number)
 
 
-def _tell_a_person() -> None:
+def _greet_person() -> None:
     """Whoever starts this by hand sees a silent program; a client has a pipe, and gets no such line."""
     if sys.stdin.isatty():
         sys.stderr.write(

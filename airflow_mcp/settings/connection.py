@@ -6,13 +6,13 @@ from typing import Any, Self
 
 from pydantic import field_validator, model_validator
 
+from airflow_mcp.settings.endpoint import AirflowEndpoint
 from airflow_mcp.settings.login import PREFIX, Login
-from airflow_mcp.settings.reach import Reach
 
 __all__ = ["PREFIX", "Connection", "Instance"]
 
 
-class Connection(Login, Reach):
+class Connection(Login, AirflowEndpoint):
     """One Airflow: where it is, how it is reached and how to log in."""
 
     @model_validator(mode="after")

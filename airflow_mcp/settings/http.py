@@ -9,17 +9,17 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from airflow_mcp.addresses import is_loopback
-from airflow_mcp.settings.oauth import OAuth
-from airflow_mcp.settings.reach import read_pair
-from airflow_mcp.tokens import LOCAL, NAME
+from airflow_mcp.http_tokens import LOCAL, NAME
+from airflow_mcp.settings.endpoint import read_pair
+from airflow_mcp.settings.oauth_issuer import OAuthIssuer
 
 
-def words(value: Any) -> Any:
+def split_words(value: Any) -> Any:
     """A list as it may stand in a variable, "a, b", as a tuple; anything else as it is."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(words)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_words)]
 
 
 class Token(BaseModel):
@@ -75,7 +75,7 @@ class HttpSettings(BaseModel):
     )
     http_drain: int = Field(default=30, ge=0, description="Seconds that calls in flight may take after SIGTERM")
     tokens: dict[str, Token] = Field(default={}, description="Who may call over HTTP (TOML only): docs/deploy.md")
-    oauth: OAuth | None = Field(
+    oauth: OAuthIssuer | None = Field(
         default=None, description="The issuer whose access tokens are accepted over HTTP (TOML only): docs/oauth.md"
     )
 

@@ -125,15 +125,15 @@ class Login(BaseModel):
     def _has_what_each_way_takes(self) -> Self:
         for setting, chosen, ways in (("auth", self.auth, _OF_AUTH), ("identity", self.identity, _OF_IDENTITY)):
             taken = ways.get(chosen, {})
-            if missing := [name for name, needed in taken.items() if needed and not self._said(name)]:
+            if missing := [name for name, needed in taken.items() if needed and not self._read_option(name)]:
                 raise ValueError(f'{setting} = "{chosen}" needs {" and ".join(missing)}')
             for name in sorted({name for names in ways.values() for name in names} - taken.keys()):
-                if self._said(name):
+                if self._read_option(name):
                     theirs = " or ".join(f'"{way}"' for way, names in ways.items() if name in names)
                     raise ValueError(f'{name} is for {setting} = {theirs}, and that is "{chosen}"')
         return self
 
-    def _said(self, name: str) -> str | bool:
+    def _read_option(self, name: str) -> str | bool:
         value: str | bool | SecretStr = getattr(self, name)
         return value.get_secret_value() if isinstance(value, SecretStr) else value
 

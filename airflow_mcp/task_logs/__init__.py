@@ -24,17 +24,17 @@ log that were asked for (`log_window`, `log_tail`, `repeated_lines`).
 The package knows no Airflow client, no tool and no catalog.
 """
 
-from airflow_mcp.task_logs.cause import cause_of_text
-from airflow_mcp.task_logs.decisive_error import DecisiveError, decisive_error, error_of
-from airflow_mcp.task_logs.executor_events import EVENTS, sentence_of_event
-from airflow_mcp.task_logs.signature import differences
+from airflow_mcp.task_logs.cause import read_cause
+from airflow_mcp.task_logs.decisive_error import DecisiveError, build_error, decisive_error
+from airflow_mcp.task_logs.executor_events import EVENTS, explain_event
+from airflow_mcp.task_logs.signature import describe_differences
 
 __all__ = [
     "EVENTS",
     "DecisiveError",
-    "cause_of_text",
+    "build_error",
     "decisive_error",
-    "differences",
-    "error_of",
-    "sentence_of_event",
+    "describe_differences",
+    "explain_event",
+    "read_cause",
 ]

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from airflow_mcp.task_logs.exception_chain import LoggedException, leaves, unwrap_groups
-from airflow_mcp.task_logs.hollow import is_hollow
-from airflow_mcp.task_logs.message import describe_exception, nested_exceptions
+from airflow_mcp.task_logs.exception_chain import LoggedException, iterate_leaves, unwrap_groups
+from airflow_mcp.task_logs.generic_errors import is_generic
+from airflow_mcp.task_logs.message import describe_exception, find_nested
 from airflow_mcp.task_logs.output_errors import OutputError, Tier
-from airflow_mcp.task_logs.python_traceback import traceback_in
-from airflow_mcp.task_logs.records import safe_text
+from airflow_mcp.task_logs.python_traceback import find_traceback
+from airflow_mcp.task_logs.records import make_safe
 from airflow_mcp.task_logs.signature import is_naming, join_key, normalise
-from airflow_mcp.task_logs.wrappers import find_wrapper, says_nothing
+from airflow_mcp.task_logs.wrappers import find_wrapper, is_silent
 
 _LEAVES = 12  # of a group that are named in one line, room permitting
 _LEAST = 40  # characters below which a text is not cut further
@@ -34,23 +34,23 @@ class Cause:
     # The error in the output of the command or the remote job, which then is the cause.
     output: OutputError | None = None
 
-    def line(self, size: int = 300) -> str:
+    def describe(self, size: int = 300) -> str:
         """Say the cause in one line: `ValueError: bad <- KeyError: 'id'`, or an output's error and what wraps it."""
-        behind = [_cut(_wrapper_words(one, self.output), 160) for one in self.wrappers[:1]]
+        behind = [_cut(_describe_wrapper(one, self.output), 160) for one in self.wrappers[:1]]
         if self.output is not None:
-            return _fit(self._output_texts(), behind, size)
-        texts = _without_repeats([_texts(one) for one in self.chain]) or [
+            return _fit(self._list_output_texts(), behind, size)
+        texts = _remove_repeats([_write_exception(one) for one in self.chain]) or [
             describe_exception(one) for one in self.wrappers[:1]
         ]
         if not texts:
             return ""
-        return _fit([_ARROW.join(_middle_out(texts, size))], behind if self.chain else [], size)
+        return _fit([_ARROW.join(_remove_middle(texts, size))], behind if self.chain else [], size)
 
-    def _output_texts(self) -> list[str]:
+    def _list_output_texts(self) -> list[str]:
         assert self.output is not None
         if self.output.tier is Tier.LAST_LINE:
             return [f"Last output: {self.output.root.text}", *self.output.more]
-        chain = _without_repeats([_texts(one) for one in unwrap_groups(self.output.chain)])
+        chain = _remove_repeats([_write_exception(one) for one in unwrap_groups(self.output.chain)])
         if len(chain) > 1 and self.output.chain[1].link == "while handling":
             texts = [_ARROW.join(chain[:2])]
         else:
@@ -60,16 +60,16 @@ class Cause:
     @property
     def key(self) -> str:
         """What is the same for failures of the same cause, whatever their data; at most 300 characters."""
-        parts = [_key(one) for one in self.chain]
+        parts = [_make_key(one) for one in self.chain]
         if self.output is not None:
-            parts += [_key(one) for one in self.output.chain]
+            parts += [_make_key(one) for one in self.output.chain]
             parts += sorted({normalise(text) for text in self.output.more})
         if not parts or self.output is not None:
-            parts += [_wrapper_key(one, self.output) for one in self.wrappers]
+            parts += [_make_wrapper_key(one, self.output) for one in self.wrappers]
         root = self.chain[-1] if self.chain else None
         place = root.place or self.chain[0].place if root else ""
         key = join_key([part for part in parts if part])
-        return f"{key} @ {_where(place)}"[:300] if place else key
+        return f"{key} @ {_shorten_frame(place)}"[:300] if place else key
 
 
 def find_cause(chain: Sequence[LoggedException], output: OutputError | None) -> Cause:
@@ -77,9 +77,9 @@ def find_cause(chain: Sequence[LoggedException], output: OutputError | None) -> 
 
     `output` counts only where no exception says it.
     """
-    flat = unwrap_groups(_with_nested(chain))
-    telling = [one for one in flat if not says_nothing(one)]
-    wrappers = [one for one in flat if says_nothing(one)]
+    flat = unwrap_groups(_expand_nested(chain))
+    telling = [one for one in flat if not is_silent(one)]
+    wrappers = [one for one in flat if is_silent(one)]
     if telling and output is not None and all(map(find_wrapper, telling)) and _repeats(telling[0], output):
         return Cause([], telling, output)
     if telling:
@@ -94,9 +94,9 @@ def _repeats(wrapper: LoggedException, output: OutputError) -> bool:
     return output.tier > Tier.LAST_LINE and bool(words) and words.partition("\n")[0] in output.root.text
 
 
-def cause_of_text(text: str) -> Cause:
+def read_cause(text: str) -> Cause:
     """Read the cause in an error's text: a traceback, such as an import error's, or a message."""
-    chain = traceback_in(text)
+    chain = find_traceback(text)
     if chain:
         return find_cause(chain, None)
     lines = [line for line in text.splitlines() if line.strip()]
@@ -106,11 +106,11 @@ def cause_of_text(text: str) -> Cause:
     return Cause([LoggedException(text.strip())]) if lines else Cause()
 
 
-def _with_nested(chain: Sequence[LoggedException]) -> list[LoggedException]:
+def _expand_nested(chain: Sequence[LoggedException]) -> list[LoggedException]:
     """Put the exceptions that a message holds as a printed traceback behind the one that only hands them on."""
     whole: list[LoggedException] = []
     for exception in chain:
-        nested = nested_exceptions(exception)
+        nested = find_nested(exception)
         if nested:
             words = exception.text.partition("Traceback (most recent")[0].partition("\n\tat ")[0].strip()
             known = {one.text for one in chain}
@@ -121,17 +121,17 @@ def _with_nested(chain: Sequence[LoggedException]) -> list[LoggedException]:
     return whole
 
 
-def _texts(exception: LoggedException) -> str:
+def _write_exception(exception: LoggedException) -> str:
     """Say an exception in one line, a group with its leaves."""
     if not exception.members:
         return describe_exception(exception)
-    said = [_ARROW.join(describe_exception(one) for one in chain) for chain in leaves(exception)]
+    said = [_ARROW.join(describe_exception(one) for one in chain) for chain in iterate_leaves(exception)]
     more = len(said) - _LEAVES + exception.uncounted
     rest = f"; {more} more" if more > 0 else ""
     return f"{describe_exception(exception)} [{'; '.join(said[:_LEAVES])}{rest}]"
 
 
-def _without_repeats(texts: list[str]) -> list[str]:
+def _remove_repeats(texts: list[str]) -> list[str]:
     """Leave out what only repeats its cause, as "ExecutionException: java.io.IOException: disk full" does."""
     kept = [text for text, cause in pairwise(texts) if not _only_repeats(text, cause.partition(": ")[2])]
     return [*kept, *texts[-1:]]
@@ -142,18 +142,18 @@ def _only_repeats(text: str, message: str) -> bool:
     if not message:
         return True
     before, found, after = text.partition(message)
-    return bool(found) and is_hollow(_TYPES.sub("", f"{before} {after}"))
+    return bool(found) and is_generic(_TYPES.sub("", f"{before} {after}"))
 
 
-def _key(exception: LoggedException) -> str:
+def _make_key(exception: LoggedException) -> str:
     """Return the key of one exception: all that its line says, and of a group every leaf."""
     said = describe_exception(exception, _LONGEST_KEY)
-    key = normalise(safe_text(said), names=is_naming(exception.kind))
-    members = sorted({" <- ".join(_key(one) for one in chain) for chain in leaves(exception)})
+    key = normalise(make_safe(said), names=is_naming(exception.kind))
+    members = sorted({" <- ".join(_make_key(one) for one in chain) for chain in iterate_leaves(exception)})
     return f"{key} [{'; '.join(members)}]" if members else key
 
 
-def _wrapper_words(exception: LoggedException, output: OutputError | None) -> str:
+def _describe_wrapper(exception: LoggedException, output: OutputError | None) -> str:
     """Say a wrapper in one line, without what it only hands on of the output that is told already."""
     found = find_wrapper(exception)
     if found is not None and found[1] and output is not None and _repeats(exception, output):
@@ -161,24 +161,24 @@ def _wrapper_words(exception: LoggedException, output: OutputError | None) -> st
     return describe_exception(exception)
 
 
-def _wrapper_key(exception: LoggedException, output: OutputError | None) -> str:
+def _make_wrapper_key(exception: LoggedException, output: OutputError | None) -> str:
     """Return the key of a wrapper: its name where the output says what failed, since its words hold the command."""
     found = find_wrapper(exception)
     if found is not None and output is not None and output.tier > Tier.LAST_LINE:
         return f"[{found[0].operator}]"
-    return _key(exception)
+    return _make_key(exception)
 
 
-def _where(frame: str) -> str:
+def _shorten_frame(frame: str) -> str:
     """Shorten "/opt/airflow/dags/etl.py:20 in transform" to "etl.py:transform"."""
     path, _, function = frame.partition(" in ")
     file, _, number = path.rpartition(":")
     return f"{(file if number.isdigit() else path).replace(chr(92), '/').rpartition('/')[2]}:{function or '<module>'}"
 
 
-def _middle_out(texts: list[str], size: int) -> list[str]:
+def _remove_middle(texts: list[str], size: int) -> list[str]:
     """Leave out the middle of a chain that is too long: the raised one and the root stay, if it says more."""
-    if len(texts) == 2 and sum(map(len, texts)) > size and len(_words(texts[1]) - _words(texts[0])) < 3:
+    if len(texts) == 2 and sum(map(len, texts)) > size and len(_split_words(texts[1]) - _split_words(texts[0])) < 3:
         return [_cut(texts[0], size)]
     if len(texts) > 2 and sum(map(len, texts)) + len(_ARROW) * len(texts) > size:
         texts = [texts[0], f"({len(texts) - 2} more)", texts[-1]]
@@ -189,7 +189,7 @@ def _middle_out(texts: list[str], size: int) -> list[str]:
     return texts
 
 
-def _words(text: str) -> set[str]:
+def _split_words(text: str) -> set[str]:
     return {word.lower() for word in re.findall(r"[^\W\d_]{3,}", text)}
 
 
@@ -206,7 +206,7 @@ def _fit(texts: list[str], behind: list[str], size: int) -> str:
 
 def _cut(text: str, size: int) -> str:
     """Keep both ends of a text that is too long."""
-    text = " ".join(safe_text(text).split())
+    text = " ".join(make_safe(text).split())
     if len(text) <= size:
         return text
     end = max((size - 3) // 3, 0)

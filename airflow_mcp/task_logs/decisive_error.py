@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from airflow_mcp.task_logs.excerpt import describe, key_of, lines_before, one_line
+from airflow_mcp.task_logs.failure_text import describe, describe_in_line, make_key, render_lines_before
+from airflow_mcp.task_logs.log_scan import LogScan
 from airflow_mcp.task_logs.records import LogForm
-from airflow_mcp.task_logs.scan import LogScan
 
 LONGEST_LINE = 300  # characters of the one line
 
@@ -39,22 +39,22 @@ def decisive_error(log: bytes | Iterable[bytes], form: LogForm, *, size: int = 1
     for piece in (log,) if isinstance(log, bytes) else log:
         scan.feed(piece)
     scan.finish()
-    return error_of(scan, size)
+    return build_error(scan, size)
 
 
-def error_of(scan: LogScan, size: int, sentence: str = "") -> DecisiveError:
+def build_error(scan: LogScan, size: int, sentence: str = "") -> DecisiveError:
     """Return the decisive error of a log that was read; `sentence` says how it ended where the log is silent."""
     verdict = scan.verdict
     if verdict.silent and sentence:
         verdict = replace(verdict, sentence=sentence)
     if not verdict.text:
-        excerpt = "\n".join(scan.end(size, own=False).lines)[-size:] if size else ""
+        excerpt = "\n".join(scan.render_end(size, include_own=False).lines)[-size:] if size else ""
     else:
         excerpt = describe(verdict, size)
-        if before := lines_before(verdict, size - len(excerpt) - 20, scan.show):
+        if before := render_lines_before(verdict, size - len(excerpt) - 20, scan.show):
             excerpt = f"{excerpt}\nlines before it:\n{before}"
-    what = one_line(verdict, LONGEST_LINE)
+    what = describe_in_line(verdict, LONGEST_LINE)
     at_line = verdict.line or None
     return DecisiveError(
-        what, key_of(verdict), excerpt, at_line, scan.lines, scan.printed, verdict.died, verdict.silent
+        what, make_key(verdict), excerpt, at_line, scan.lines, scan.printed, verdict.died, verdict.silent
     )

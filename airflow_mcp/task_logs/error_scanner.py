@@ -22,7 +22,7 @@ import re2
 from airflow_mcp.task_logs.exception_chain import LoggedException
 from airflow_mcp.task_logs.output_lines import OutputWindow
 from airflow_mcp.task_logs.process_end import MARKS, ProcessEnd, find_process_end
-from airflow_mcp.task_logs.python_traceback import TRACEBACK, traceback_in
+from airflow_mcp.task_logs.python_traceback import TRACEBACK, find_traceback
 from airflow_mcp.task_logs.records import ERROR, WARNING, LogRecord
 from airflow_mcp.task_logs.repeated_lines import Item
 
@@ -127,7 +127,7 @@ class ErrorScanner:
         """Whether the next line may belong to the record before it."""
         return self._open is not None
 
-    def record(self, record: LogRecord, line: int) -> None:
+    def add_record(self, record: LogRecord, line: int) -> None:
         """Take the next record, or its first line."""
         self.close()
         self.headed = self.headed or bool(record.moment)
@@ -141,7 +141,7 @@ class ErrorScanner:
         elif any(mark in record.message for mark in _ALWAYS):
             self._find_end(record, line, self._latest())
 
-    def more(self, text: str) -> None:
+    def add_line(self, text: str) -> None:
         """Take a line that continues the record."""
         if self._open is not None:
             self._open.add(text)
@@ -152,7 +152,7 @@ class ErrorScanner:
         if opened is None:
             return
         record, text = opened.record, opened.text
-        chain = record.chain or (traceback_in(text) if TRACEBACK in text else [])
+        chain = record.chain or (find_traceback(text) if TRACEBACK in text else [])
         record.chain = chain
         if TRACEBACK in text:
             text = text.partition(TRACEBACK)[0].rpartition("\n")[0] or text.partition("\n")[0]

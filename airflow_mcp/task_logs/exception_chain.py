@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-Link: TypeAlias = Literal["caused by", "while handling"]
+ChainLink: TypeAlias = Literal["caused by", "while handling"]
 _LIBRARY = ("/site-packages/", "/dist-packages/", "/lib/python3", "<frozen ")
 _FRAMES = 40  # of one exception that are kept, the innermost
 MOST_MEMBERS = 50  # of a group that are kept
@@ -26,7 +26,7 @@ class LoggedException:
     # "file:line in function", outermost first.
     frames: deque[str] = field(default_factory=lambda: deque[str](maxlen=_FRAMES))
     # How it stands to the exception before it in its chain, which it led to.
-    link: Link = "caused by"
+    link: ChainLink = "caused by"
     # Of an exception group (PEP 654): each is a chain of its own.
     members: list[list[LoggedException]] = field(default_factory=list["list[LoggedException]"])
     # Members that the log only counts.
@@ -46,11 +46,11 @@ class LoggedException:
     @property
     def place(self) -> str:
         """The innermost frame, the DAG's own before a library's; empty without frames."""
-        chosen = dag_frames(self.frames)
+        chosen = select_dag_frames(self.frames)
         return chosen[-1] if chosen else ""
 
 
-def dag_frames(frames: Sequence[str]) -> list[str]:
+def select_dag_frames(frames: Sequence[str]) -> list[str]:
     """Return the frames outside of libraries, or all where there are no such."""
     return [frame for frame in frames if is_dag_frame(frame)] or list(frames)
 
@@ -60,7 +60,7 @@ def is_dag_frame(frame: str) -> bool:
     return not any(part in frame for part in _LIBRARY)
 
 
-def short_path(frame: str) -> str:
+def shorten_path(frame: str) -> str:
     """Shorten a frame's path to what lies within site-packages."""
     before, found, after = frame.rpartition("-packages/")
     return f"…/{after}" if found and before.endswith(("/site", "/dist")) else frame
@@ -80,53 +80,55 @@ def unwrap_groups(chain: Sequence[LoggedException]) -> list[LoggedException]:
     return flat
 
 
-def leaves(exception: LoggedException) -> Iterator[list[LoggedException]]:
+def iterate_leaves(exception: LoggedException) -> Iterator[list[LoggedException]]:
     """Yield the chains of a group's members, those of groups within it as well; nothing for no group."""
     for chain in exception.members:
         if chain and chain[0].members:
-            yield from leaves(chain[0])
+            yield from iterate_leaves(chain[0])
         elif chain:
             yield chain
 
 
-def with_members(chain: Sequence[LoggedException]) -> Iterator[LoggedException]:
+def iterate_members(chain: Sequence[LoggedException]) -> Iterator[LoggedException]:
     """Yield every exception of a chain, and behind a group those of its leaves."""
     for exception in chain:
         yield exception
-        for member in leaves(exception):
-            yield from with_members(member)
+        for member in iterate_leaves(exception):
+            yield from iterate_members(member)
 
 
 def read_error_detail(details: Any, depth: int = 0) -> list[LoggedException]:
     """Read `error_detail` of Airflow 3 (structlog's ExceptionDictTransformer), the raised exception first."""
-    chain = _dicts(details)
+    chain = _read_dicts(details)
     kept = [*chain[: MOST_LINKS - 1], *chain[MOST_LINKS - 1 :][-1:]]  # the root is the last
     return [_read_exception(item, depth) for item in kept]
 
 
 def _read_exception(detail: dict[str, Any], depth: int) -> LoggedException:
     kind, value = str(detail.get("exc_type") or "Exception"), str(detail.get("exc_value") or "")
-    exception = LoggedException("\n".join([f"{kind}: {value}" if value else kind, *_texts(detail.get("exc_notes"))]))
+    exception = LoggedException(
+        "\n".join([f"{kind}: {value}" if value else kind, *_read_texts(detail.get("exc_notes"))])
+    )
     exception.link = "caused by" if detail.get("is_cause", True) else "while handling"
-    for frame in _dicts(detail.get("frames")):
+    for frame in _read_dicts(detail.get("frames")):
         exception.frames.append(f"{frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}")
     if isinstance(broken := detail.get("syntax_error"), dict):
         exception.frames.append(f"{broken.get('filename')}:{broken.get('lineno')}")
     if depth < _DEEPEST:
-        inner = _list(detail.get("exceptions"))
+        inner = _read_list(detail.get("exceptions"))
         members = (read_error_detail(chain, depth + 1) for chain in inner[:MOST_MEMBERS])
         exception.members = [member for member in members if member]
         exception.uncounted = max(len(inner) - MOST_MEMBERS, 0)
     return exception
 
 
-def _texts(value: Any) -> list[str]:
-    return [str(item) for item in _list(value)]
+def _read_texts(value: Any) -> list[str]:
+    return [str(item) for item in _read_list(value)]
 
 
-def _list(value: Any) -> list[Any]:
+def _read_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in _list(value) if isinstance(item, dict)]
+def _read_dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in _read_list(value) if isinstance(item, dict)]

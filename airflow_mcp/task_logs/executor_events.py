@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from airflow_mcp.task_logs.message import telling_text
-from airflow_mcp.task_logs.process_end import NO_HEARTBEAT, words_of
+from airflow_mcp.task_logs.message import find_telling_text
+from airflow_mcp.task_logs.process_end import NO_HEARTBEAT, clean_words
 
 EVENTS = ("heartbeat timeout", "state mismatch", "stuck in queued tries exceeded")
 # By the state that Airflow had of the task when its executor reported the end.
@@ -47,18 +47,18 @@ _MISMATCH = re.compile(
 _EXTRA = re.compile(r"Extra info: (.*)", re.DOTALL)
 
 
-def sentence_of_event(event: str, words: str) -> str:
+def explain_event(event: str, words: str) -> str:
     """Say what an event means for the task; `words` are the event's own. Empty for an event of another kind."""
     if event == "heartbeat timeout":
         return NO_HEARTBEAT
     if event == "stuck in queued tries exceeded":
-        said = words_of(words).strip(" .")
+        said = clean_words(words).strip(" .")
         return f"{_STUCK} ({said})." if said else f"{_STUCK}."
     if event != "state mismatch":
         return ""
     found = _MISMATCH.search(words)
     extra = _EXTRA.search(words)
-    why = telling_text(words_of(extra[1])) if extra else ""
+    why = find_telling_text(clean_words(extra[1])) if extra else ""
     ended = found["ended"] if found else "state unknown"
     state = ((found["state"] or found["other"]) if found else "") or ""
     sentence = _WELL_BUT_QUEUED if (ended, state) in _EARLY else _MISMATCHES.get(state, _OTHER)

@@ -63,13 +63,13 @@ class LineReader:
         head, self._head = self._head, b""
         if not head and len(line) > LONGEST_LINE + _SLACK:
             head, line = line[:_HEAD], line[-_END - _SLACK :]
-        text = _joined(head, line) if head else line.decode("utf-8", "replace")
+        text = _join_ends(head, line) if head else line.decode("utf-8", "replace")
         text = text.rstrip("\r")
         if not self._key_lines and "PRIVATE KEY-----" not in text:
             return text
-        return self._without_key(text)
+        return self._mask_key(text)
 
-    def _without_key(self, text: str) -> str:
+    def _mask_key(self, text: str) -> str:
         """A key stands on many lines, and only its first is recognised by itself: mask those that follow."""
         inside = self._key_lines > 0
         marks = _KEY.findall(text)
@@ -79,7 +79,7 @@ class LineReader:
         return MASK if inside else text
 
 
-def _joined(head: bytes, end: bytes) -> str:
+def _join_ends(head: bytes, end: bytes) -> str:
     """Join the two ends of a line: no escape is torn, so JSON whose longest string was cut stays JSON.
 
     The end begins with a whole word: half a secret is not known as one.

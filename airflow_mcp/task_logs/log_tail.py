@@ -12,16 +12,16 @@ from typing import Any
 from airflow_mcp.task_logs.repeated_lines import LINE_SIZE, Item, RepeatedLine, RepeatedRound
 
 LEAST = 40  # runs of lines kept from the end, however long they are
-RAW = 16  # characters of a log for one that is shown of it, at most
+RAW_LINES = 16  # characters of a log for one that is shown of it, at most
 _LONGEST_ROUND = 4  # runs that may come in turn
 RenderItem = Callable[[Item, int], list[str]]
 
 
 class LogTail:
-    """The latest lines as runs: at least `least` of these, and as many as `room` characters hold."""
+    """The latest lines as runs: at least `least` of these, and as many as `budget` characters hold."""
 
-    def __init__(self, room: int, least: int = 0) -> None:
-        self._room = room
+    def __init__(self, budget: int, least: int = 0) -> None:
+        self._room = budget
         self._least = least
         self._size = 0  # of all but the last, which may still grow
         self.items: deque[Item] = deque()
@@ -32,7 +32,7 @@ class LogTail:
         if items and items[-1].takes(key):
             items[-1].add(number, text, key)
             return
-        if self._turns(key):
+        if self._begins_round(key):
             items[-1].add(number, text, key)
             return
         if items:
@@ -41,26 +41,26 @@ class LogTail:
         while self._size > self._room and len(items) > max(self._least, 1):
             self._size -= items.popleft().size
 
-    def _turns(self, key: bytes) -> bool:
+    def _begins_round(self, key: bytes) -> bool:
         """Whether a third round of the same runs begins with this key; the first two become a cycle."""
         for length in range(2, _LONGEST_ROUND + 1):
             if len(self.items) < 2 * length or self.items[-length].key != key:
                 continue
-            runs = [item for item in self._last(2 * length) if isinstance(item, RepeatedLine)]
+            runs = [item for item in self._get_last(2 * length) if isinstance(item, RepeatedLine)]
             if len(runs) == 2 * length and all(runs[at].key == runs[at + length].key for at in range(length)):
                 for run in runs[:-1]:
                     self._size -= run.size
                 for _ in runs:
                     self.items.pop()
-                self.items.append(RepeatedRound.of(runs))
+                self.items.append(RepeatedRound.create(runs))
                 return True
         return False
 
-    def latest(self, most: int, without: bytes = b"\0") -> tuple[Item, ...]:
+    def get_latest(self, most: int, without: bytes = b"\0") -> tuple[Item, ...]:
         """The last items, oldest first, as they are now; those with the key `without` are left out."""
-        return tuple(item.copy() for item in self._last(most) if item.key != without)
+        return tuple(item.copy() for item in self._get_last(most) if item.key != without)
 
-    def _last(self, most: int) -> list[Item]:
+    def _get_last(self, most: int) -> list[Item]:
         return list(islice(reversed(self.items), most))[::-1]
 
 
@@ -82,28 +82,28 @@ def compact_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def cost(lines: Iterable[str]) -> int:
+def measure_cost(lines: Iterable[str]) -> int:
     """Characters that lines take in an answer's JSON, their newlines included."""
     return sum(len(compact_json(line)) for line in lines)
 
 
-def spread(item: Item, room: int, show: RenderItem, line_size: int = LINE_SIZE) -> list[str]:
-    """A run put to show in at most `room`, its lines cut as far as that needs."""
+def render_item(item: Item, budget: int, show: RenderItem, line_size: int = LINE_SIZE) -> list[str]:
+    """A run put to show in at most `budget`, its lines cut as far as that needs."""
     lines = show(item, line_size)
-    while cost(lines) > room and line_size > 8:
+    while measure_cost(lines) > budget and line_size > 8:
         line_size //= 2
         lines = show(item, line_size)
     return lines
 
 
-def fit(items: Iterable[Item], room: int, show: RenderItem, line_size: int = LINE_SIZE) -> LogLines:
-    """As many runs as fit into `room`, given latest first; the latest is shown in any case, cut if need be."""
+def fit_items(items: Iterable[Item], budget: int, show: RenderItem, line_size: int = LINE_SIZE) -> LogLines:
+    """As many runs as fit into `budget`, given latest first; the latest is shown in any case, cut if need be."""
     shown: list[list[str]] = []
     first = last = covered = 0
     for item in items:
-        lines = show(item, line_size) if shown else spread(item, room, show, line_size)
-        room -= cost(lines)
-        if shown and room < 0:
+        lines = show(item, line_size) if shown else render_item(item, budget, show, line_size)
+        budget -= measure_cost(lines)
+        if shown and budget < 0:
             break
         shown.append(lines)
         first, last, covered = item.first, last or item.last, covered + item.count

@@ -17,12 +17,22 @@ from typing import Any
 import re2
 
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.task_logs.log_tail import LEAST, NOTHING, RAW, LogLines, LogTail, compact_json, cost, fit, spread
-from airflow_mcp.task_logs.records import INFO, LEVELS, LogRecord, render, when
-from airflow_mcp.task_logs.repeated_lines import LINE_SIZE, Item, RepeatedLine, normal
+from airflow_mcp.task_logs.log_tail import (
+    LEAST,
+    NOTHING,
+    RAW_LINES,
+    LogLines,
+    LogTail,
+    compact_json,
+    fit_items,
+    measure_cost,
+    render_item,
+)
+from airflow_mcp.task_logs.records import INFO, LEVELS, LogRecord, parse_moment, render
+from airflow_mcp.task_logs.repeated_lines import LINE_SIZE, Item, RepeatedLine, normalize_line
 
 _CURSOR = re.compile(r"([se])(\d{1,12})\.([0-9a-f]{12})")
-_FOLDED = 5  # lines of a run from which on it takes no more room
+_FOLD_SIZE = 5  # lines of a run from which on it takes no more room
 _LONGEST_PATTERN = 500  # characters
 _PATTERN_MEMORY = 2 * 1024 * 1024  # bytes RE2 may use for one pattern
 FILTERS = ("grep", "context", "level", "since")
@@ -41,7 +51,7 @@ class WindowRequest:
     digest: str
 
     @property
-    def filtered(self) -> bool:
+    def has_filters(self) -> bool:
         """Whether some lines may not be wanted."""
         return self.pattern is not None or self.level > 0 or self.since is not None
 
@@ -101,23 +111,23 @@ class LogWindow:
     LineReader are kept as they came and made safe when they are matched or shown: most are neither.
     """
 
-    def __init__(self, wish: WindowRequest, room: int, read: Callable[[str], LogRecord]) -> None:
-        """`room` is characters of JSON for the lines; `read` makes a record of a line."""
-        self.wish = wish
+    def __init__(self, request: WindowRequest, budget: int, read: Callable[[str], LogRecord]) -> None:
+        """`budget` is characters of JSON for the lines; `read` makes a record of a line."""
+        self.wish = request
         self.matched = 0  # lines that the filters take, in the whole log
         self._read = read
-        self._room = room
-        self._line_size = max(LINE_SIZE, min(2000, room // 4))
-        self._tail = LogTail(room * RAW, LEAST)
-        self._forward = _Forward(room, self._cost)
-        self._before: deque[tuple[int, str]] = deque(maxlen=wish.context)
+        self._room = budget
+        self._line_size = max(LINE_SIZE, min(2000, budget // 4))
+        self._tail = LogTail(budget * RAW_LINES, LEAST)
+        self._forward = _ForwardWindow(budget, self._measure_cost)
+        self._before: deque[tuple[int, str]] = deque(maxlen=request.context)
         self._after = 0  # lines of context that are still due
         self._level, self._moment = INFO, ""
         self._reachable = 0  # selected lines on this side of the cursor
 
     def take(self, number: int, line: str) -> None:
         """The next line."""
-        if not self.wish.filtered:
+        if not self.wish.has_filters:
             self._select(number, line, "")
         elif self._matches(line):
             self.matched += 1
@@ -132,17 +142,17 @@ class LogWindow:
         elif self.wish.context:
             self._before.append((number, line))
 
-    def result(self) -> tuple[LogLines, int, str | None]:
+    def get_result(self) -> tuple[LogLines, int, str | None]:
         """The lines, how many more lie behind the cursor, and that cursor if there are any."""
         if self.wish.from_start:
             runs, going_on = self._forward.runs, self._forward.next
             if len(runs) == 1:  # taken in any case
-                lines = spread(runs[0], self._room, self._show, self._line_size)
+                lines = render_item(runs[0], self._room, self._show, self._line_size)
             else:
                 lines = [line for run in runs for line in self._show(run, self._line_size)]
             shown = LogLines(lines, runs[0].first, runs[-1].last, sum(run.count for run in runs)) if runs else NOTHING
         else:
-            shown = fit(reversed(self._tail.items), self._room, self._show, self._line_size)
+            shown = fit_items(reversed(self._tail.items), self._room, self._show, self._line_size)
             going_on = shown.first
         left = self._reachable - shown.covered
         return shown, left, self.wish.cursor(going_on) if left > 0 else None
@@ -155,13 +165,13 @@ class LogWindow:
             self._level, self._moment = record.level, record.moment or self._moment
         if self._level < wish.level:
             return False
-        if wish.since and ((time := when(self._moment)) is None or time < wish.since):
+        if wish.since and ((time := parse_moment(self._moment)) is None or time < wish.since):
             return False
         return wish.pattern is None or wish.pattern.search(render(record)) is not None
 
     def _select(self, number: int, line: str, mark: str) -> None:
         at = self.wish.at
-        key = normal(line)
+        key = normalize_line(line)
         text = f"{number}{mark} {line}" if mark else line
         if self.wish.from_start:
             if at is None or number >= at:
@@ -176,21 +186,21 @@ class LogWindow:
 
     def _render(self, text: str) -> str:
         number, line = "", text
-        if self.wish.filtered:
+        if self.wish.has_filters:
             number, _, line = text.partition(" ")
         return f"{number} {render(self._read(line))}".strip()
 
-    def _cost(self, run: RepeatedLine) -> int:
-        return cost(self._show(run, self._line_size))
+    def _measure_cost(self, run: RepeatedLine) -> int:
+        return measure_cost(self._show(run, self._line_size))
 
 
-class _Forward:
+class _ForwardWindow:
     """The first runs that fit."""
 
-    def __init__(self, room: int, cost_of: Callable[[RepeatedLine], int]) -> None:
+    def __init__(self, budget: int, cost_of: Callable[[RepeatedLine], int]) -> None:
         self.runs: list[RepeatedLine] = []
         self.next = 0  # the first line that did not fit
-        self._room = room  # left behind the runs that are closed
+        self._room = budget  # left behind the runs that are closed
         self._cost_of = cost_of
         self._cost = 0  # of the last run
 
@@ -203,7 +213,7 @@ class _Forward:
             run, room = last.copy(), self._room
             run.add(number, text, key)
             longer = len(text) - len(last.texts[-1])
-            spent = self._cost + longer if last.count > _FOLDED else self._cost_of(run)  # only the last line changes
+            spent = self._cost + longer if last.count > _FOLD_SIZE else self._cost_of(run)  # only the last line changes
         else:
             run, room = RepeatedLine(key, number, number, [text]), self._room - self._cost
             spent = self._cost_of(run)

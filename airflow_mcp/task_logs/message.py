@@ -12,11 +12,11 @@ import re
 from typing import Any
 
 from airflow_mcp.task_logs.exception_chain import LoggedException, unwrap_groups
-from airflow_mcp.task_logs.hollow import goes_on, is_about, is_hollow
+from airflow_mcp.task_logs.generic_errors import goes_on, is_context, is_generic
 from airflow_mcp.task_logs.output_errors import Tier, find_output_error
-from airflow_mcp.task_logs.output_lines import OutputLine, bare_line
-from airflow_mcp.task_logs.python_traceback import TRACEBACK, traceback_in
-from airflow_mcp.task_logs.records import safe_text
+from airflow_mcp.task_logs.output_lines import OutputLine, strip_prefix
+from airflow_mcp.task_logs.python_traceback import TRACEBACK, find_traceback
+from airflow_mcp.task_logs.records import make_safe
 from airflow_mcp.task_logs.runtimes import read_frames
 from airflow_mcp.task_logs.wrappers import find_wrapper
 
@@ -54,11 +54,11 @@ _JAVA = re.compile(r"^\s+at \S+\(|^Caused by: ", re.MULTILINE)
 _EMPTY = frozenset(("", "None", "null", "none", "{}", "[]"))
 
 
-def nested_exceptions(exception: LoggedException) -> list[LoggedException]:
+def find_nested(exception: LoggedException) -> list[LoggedException]:
     """Read the exceptions that a message holds as printed tracebacks, the raised one first; empty without any."""
     text = exception.text
     if TRACEBACK in text:
-        return unwrap_groups(traceback_in(text))
+        return unwrap_groups(find_traceback(text))
     if "\n" in text and _JAVA.search(text):
         lines = text.split("\n")
         for number, line in enumerate(lines[:20]):
@@ -73,55 +73,57 @@ def describe_exception(exception: LoggedException, size: int = _LONGEST) -> str:
     """Say in one line of at most `size` characters what an exception says: "Type: what happened"."""
     kind, found, message = exception.text.partition(":")
     if not found or message[:1] == ":" or not _TYPE.fullmatch(kind.strip()) or exception.members:
-        return _one_line(telling_text(exception.text, size), size)
-    if (wrapper := find_wrapper(exception)) is not None and not is_hollow(wrapper[1]):
+        return _join_line(find_telling_text(exception.text, size), size)
+    if (wrapper := find_wrapper(exception)) is not None and not is_generic(wrapper[1]):
         words = exception.text[: len(exception.text) - len(wrapper[1])].strip()
-        rest = telling_text(wrapper[1], size)
-        if rest and not is_hollow(rest):
-            said = f"{words} {rest}" if wrapper[1].startswith("{") else f"{rest} [{_one_line(words)}]"
-            return _one_line(said, size)
-    said = telling_text(message, size)
-    return _one_line(f"{kind.strip()}: {said}" if said else kind.strip(), size)
+        rest = find_telling_text(wrapper[1], size)
+        if rest and not is_generic(rest):
+            said = f"{words} {rest}" if wrapper[1].startswith("{") else f"{rest} [{_join_line(words)}]"
+            return _join_line(said, size)
+    said = find_telling_text(message, size)
+    return _join_line(f"{kind.strip()}: {said}" if said else kind.strip(), size)
 
 
-def telling_text(message: str, size: int = _LONGEST) -> str:
+def find_telling_text(message: str, size: int = _LONGEST) -> str:
     """Return the words of a message that say what happened, in one line of at most `size` characters."""
-    message = _with_bodies(message)
+    message = _replace_bodies(message)
     # Made safe before lines are joined: a secret may end where its line does.
-    lines = [line.strip() for line in _ends(safe_text(message).split("\n"))]
+    lines = [line.strip() for line in _select_ends(make_safe(message).split("\n"))]
     filled = [line for line in lines if line]
     if not filled:
         return ""
-    if len(filled) == 1 or (not goes_on(filled[0]) and not is_about(filled[0])):
-        return _short("; ".join(_first_lines(filled)), size)
+    if len(filled) == 1 or (not goes_on(filled[0]) and not is_context(filled[0])):
+        return _keep_ends("; ".join(_select_first(filled)), size)
     head = filled[0].rstrip(": ")
     rest = lines[lines.index(filled[0]) + 1 :]
-    said = _following(rest)
+    said = _select_following(rest)
     if not said:
-        return _short(filled[0], size)
-    return _short(f"{head}: {said}" if head and not is_about(filled[0]) and re.search(r"\w", head) else said, size)
+        return _keep_ends(filled[0], size)
+    return _keep_ends(
+        f"{head}: {said}" if head and not is_context(filled[0]) and re.search(r"\w", head) else said, size
+    )
 
 
-def _first_lines(lines: list[str]) -> list[str]:
+def _select_first(lines: list[str]) -> list[str]:
     """Return the first lines of a message of few, which may be notes (PEP 678); of a long one its first."""
     if len(lines) > _FEW or any(len(line) > _FEW_LONG for line in lines):
         return lines[:1]
-    return [lines[0], *(line for line in lines[1:] if not is_about(line) and re.search(r"\w", line))]
+    return [lines[0], *(line for line in lines[1:] if not is_context(line) and re.search(r"\w", line))]
 
 
-def _following(lines: list[str]) -> str:
+def _select_following(lines: list[str]) -> str:
     """Choose from the lines behind one that says nothing."""
-    lines = [part for line in lines for part in _errors_said(line)]
+    lines = [part for line in lines for part in _find_errors(line)]
     marks = [number for number, line in enumerate(lines) if _ERRORS_OF.match(line)]
     if marks and any(lines[marks[-1] + 1 :]):
         lines = lines[marks[-1] + 1 :]
-    output = [OutputLine(number, *bare_line(line)) for number, line in enumerate(lines)]
+    output = [OutputLine(number, *strip_prefix(line)) for number, line in enumerate(lines)]
     found = find_output_error(output)
     if found is not None and found.tier is Tier.PRINTED:
-        return _one_line("; ".join([found.root.text, *found.more]))
+        return _join_line("; ".join([found.root.text, *found.more]))
     said: list[str] = []
     for line in lines:
-        if not line or is_about(line):
+        if not line or is_context(line):
             if said and not line and len(said) > 1:
                 break
             continue
@@ -136,7 +138,7 @@ def _following(lines: list[str]) -> str:
     return text
 
 
-def _errors_said(line: str) -> list[str]:
+def _find_errors(line: str) -> list[str]:
     """Return the lines of an error output that stands in one line behind its name, as bytes or as text."""
     found = _ERRORS_SAID.match(line)
     if found is None:
@@ -145,17 +147,17 @@ def _errors_said(line: str) -> list[str]:
     return [part for part in text.split("\n") if part.strip()]
 
 
-def _with_bodies(message: str) -> str:
+def _replace_bodies(message: str) -> str:
     """Put what a JSON, Python or XML body says in place of the body; a body that says nothing goes."""
     parts: list[str] = []
     at = 0
-    for start, end in _bodies(message):
+    for start, end in _find_bodies(message):
         body = message[start:end]
         known = _parse(body)
         before = message[at:start]
-        said = _body_texts(known) if known is not None else _pairs(body)
+        said = _list_body_texts(known) if known is not None else _find_pairs(body)
         head = message[:start].rpartition("\n")[2].strip()
-        informs = len(head) > _INFORMS and not is_hollow(head)  # nor where it ends with a colon
+        informs = len(head) > _INFORMS and not is_generic(head)  # nor where it ends with a colon
         if said and (not informs or len(body) > _LONG_BODY):
             parts += [before, ": ".join(said)]
             at = end
@@ -169,7 +171,7 @@ def _with_bodies(message: str) -> str:
     return message
 
 
-def _bodies(text: str) -> list[tuple[int, int]]:
+def _find_bodies(text: str) -> list[tuple[int, int]]:
     """Find the outermost brackets that hold JSON or Python values; one that is not closed ends with the text."""
     found: list[tuple[int, int]] = []
     at = 0
@@ -204,51 +206,51 @@ def _parse(body: str) -> Any:
     return None
 
 
-def _body_texts(value: Any, depth: int = 0) -> list[str]:
+def _list_body_texts(value: Any, depth: int = 0) -> list[str]:
     """Return what a body says, the deepest cause first, at most three texts."""
     if depth > 6:
         return []
     if isinstance(value, list):
-        return list(dict.fromkeys(text for item in value[:5] for text in _body_texts(item, depth + 1)))[:3]
+        return list(dict.fromkeys(text for item in value[:5] for text in _list_body_texts(item, depth + 1)))[:3]
     if not isinstance(value, dict):
         return []
     said: list[str] = []
     for name in _CAUSES:
         inner = value.get(name)
         if isinstance(inner, dict | list):
-            said += _body_texts(inner, depth + 1)
+            said += _list_body_texts(inner, depth + 1)
     for name in _TEXTS:
         text = value.get(name)
-        if isinstance(text, str) and text.strip() not in _EMPTY and not is_hollow(text):
-            said.append(_one_line(text))
+        if isinstance(text, str) and text.strip() not in _EMPTY and not is_generic(text):
+            said.append(_join_line(text))
     if not said:
         for name, inner in value.items():
             if isinstance(inner, dict | list) and name not in _CAUSES:
-                said += _body_texts(inner, depth + 1)
+                said += _list_body_texts(inner, depth + 1)
     return list(dict.fromkeys(said))[:3]
 
 
-def _pairs(body: str) -> list[str]:
+def _find_pairs(body: str) -> list[str]:
     said = [first or second for first, second in _PAIR.findall(body)]
-    return [_one_line(text) for text in dict.fromkeys(said) if not is_hollow(text)][:3]
+    return [_join_line(text) for text in dict.fromkeys(said) if not is_generic(text)][:3]
 
 
 def _is_empty(value: Any) -> bool:
     """Whether a body holds only codes and nothing."""
     if isinstance(value, dict):
         return all(_is_empty(item) for item in value.values())
-    return value is None or isinstance(value, int | float) or (isinstance(value, str) and is_hollow(value))
+    return value is None or isinstance(value, int | float) or (isinstance(value, str) and is_generic(value))
 
 
-def _ends(lines: list[str]) -> list[str]:
+def _select_ends(lines: list[str]) -> list[str]:
     return lines if len(lines) <= _LINES else [*lines[: _LINES // 2], *lines[-_LINES // 2 :]]
 
 
-def _one_line(text: str, size: int = _LONGEST) -> str:
-    return _short(" ".join(text.split()), size)
+def _join_line(text: str, size: int = _LONGEST) -> str:
+    return _keep_ends(" ".join(text.split()), size)
 
 
-def _short(text: str, size: int) -> str:
+def _keep_ends(text: str, size: int) -> str:
     """Keep both ends of a text that is too long: some say at the end why."""
     if len(text) <= size:
         return text

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from airflow_mcp.task_logs.exception_chain import LoggedException
-from airflow_mcp.task_logs.hollow import is_about, is_hollow
+from airflow_mcp.task_logs.generic_errors import is_context, is_generic
 from airflow_mcp.task_logs.output_lines import OutputLine
 from airflow_mcp.task_logs.python_traceback import TRACEBACK, read_traceback
 from airflow_mcp.task_logs.records import ERROR, WARNING
 from airflow_mcp.task_logs.runtimes import CRASHES, read_frames
 from airflow_mcp.task_logs.tool_blocks import BLOCKS
 from airflow_mcp.task_logs.tool_errors import FOLLOWS, GENERIC, SUMMARIES, read_line
-from airflow_mcp.task_logs.wrappers import says_nothing
+from airflow_mcp.task_logs.wrappers import is_silent
 
 _IGNORED = re.compile(
     r"Exception ignored in|Error in atexit|Error in sys\.excepthook|.*(?:Suppressed|ignored|retrying|will retry)"
@@ -79,39 +79,43 @@ class OutputError:
 
 def find_output_error(lines: Sequence[OutputLine]) -> OutputError | None:
     """Return the error that most likely ended the program, or its last line that says something, or None."""
-    findings = list(_findings(lines))
+    findings = list(_find_errors(lines))
     chosen = _choose([one for one in findings if one.tier is Tier.PRINTED], findings, lines)
-    return chosen or _last_line(lines)
+    return chosen or _read_last_line(lines)
 
 
 def _choose(printed: list[OutputError], findings: list[OutputError], lines: Sequence[OutputLine]) -> OutputError | None:
     if not printed:
         for tier in (Tier.LOGGED, Tier.WARNING):
             if logged := [one for one in findings if one.tier is tier]:
-                return _first_together(logged)
+                return _merge_adjacent(logged)
         return None
-    chosen = _first_together(printed)
+    chosen = _merge_adjacent(printed)
     finals = [one for one in printed if one.final]
     if finals and chosen is not finals[-1] and chosen.tool in GENERIC | {"log"} and chosen.first >= finals[-1].first:
         chosen = finals[-1]  # what a dying program says about itself
     crashes = [one for one in printed if one.tool in _CRASHES and one is not chosen and one.first < chosen.first]
-    if crashes and chosen.tool in GENERIC | {"signal"} and _quiet(lines, crashes[-1].last, chosen.first) < _SURVIVED:
+    if (
+        crashes
+        and chosen.tool in GENERIC | {"signal"}
+        and _count_quiet(lines, crashes[-1].last, chosen.first) < _SURVIVED
+    ):
         chosen = crashes[-1]
     if chosen.tool in GENERIC:
         beside = [one for one in findings if one.tier is Tier.LOGGED and 0 <= one.first - chosen.last <= _CLOSE]
         chosen.more += [one.root.text for one in beside if one.root.text not in (chosen.root.text, *chosen.more)]
     later = [one for one in findings if one.tier is Tier.LOGGED and one.first > chosen.last]
-    if later and not chosen.final and _quiet(lines, chosen.last, later[0].first) >= _SURVIVED:
-        return _first_together(later)
+    if later and not chosen.final and _count_quiet(lines, chosen.last, later[0].first) >= _SURVIVED:
+        return _merge_adjacent(later)
     return chosen
 
 
-def _quiet(lines: Sequence[OutputLine], start: int, end: int) -> int:
+def _count_quiet(lines: Sequence[OutputLine], start: int, end: int) -> int:
     """Count the lines between that are no errors."""
     return sum(line.level < ERROR and bool(line.text.strip()) for line in lines[start:end])
 
 
-def _first_together(findings: list[OutputError]) -> OutputError:
+def _merge_adjacent(findings: list[OutputError]) -> OutputError:
     """Return the first of the errors that stand together at the end, with the others' texts."""
     at = len(findings) - 1
     while at > 0:
@@ -126,7 +130,7 @@ def _first_together(findings: list[OutputError]) -> OutputError:
     return chosen
 
 
-def _findings(lines: Sequence[OutputLine]) -> Iterator[OutputError]:
+def _find_errors(lines: Sequence[OutputLine]) -> Iterator[OutputError]:
     texts = [line.text for line in lines]
     number = 0
     ignored = -1  # an announcement that the next error is survived
@@ -138,20 +142,20 @@ def _findings(lines: Sequence[OutputLine]) -> Iterator[OutputError]:
         if found is not None and TRACEBACK in text:
             _add_notes(found, lines)
         if found is None:
-            found = _logged(lines[number], number)
+            found = _read_logged(lines[number], number)
         if found is None:
             number += 1
             continue
         if ignored >= 0 and found.first - ignored <= 1 and found.tier is Tier.PRINTED:
             found.tier, ignored = Tier.LOGGED, -1
         found.line = lines[min(found.first, len(lines) - 1)].number
-        if not all(says_nothing(exception) or _empty(exception) for exception in found.chain):
+        if not all(is_silent(exception) or _is_empty(exception) for exception in found.chain):
             yield found
         number = max(found.last, number + 1)
 
 
-def _empty(exception: LoggedException) -> bool:
-    return not exception.members and is_hollow(exception.text)
+def _is_empty(exception: LoggedException) -> bool:
+    return not exception.members and is_generic(exception.text)
 
 
 def _read(texts: list[str], number: int) -> OutputError | None:
@@ -190,14 +194,14 @@ def _add_notes(found: OutputError, lines: Sequence[OutputLine]) -> None:
     headed = lines[found.last - 1].headed  # what is logged behind it is no note
     texts = [line.text for line in rest]
     if any(line.headed != headed for line in rest) or any(
-        is_hollow(text) or read_line(text) or _WARNING.match(text) for text in texts
+        is_generic(text) or read_line(text) or _WARNING.match(text) for text in texts
     ):
         return
     found.chain[0].text = "\n".join([found.chain[0].text, *texts])
     found.last = len(lines)
 
 
-def _logged(line: OutputLine, number: int) -> OutputError | None:
+def _read_logged(line: OutputLine, number: int) -> OutputError | None:
     """Read a line that is only logged as an error or as a warning."""
     text = line.text.strip()
     if line.chain_text:
@@ -205,16 +209,16 @@ def _logged(line: OutputLine, number: int) -> OutputError | None:
         return OutputError(chain[:1] or [LoggedException(text)], 0, Tier.LOGGED, "log", number, number + 1)
     if summary := SUMMARIES.match(text):
         said = summary["npm"] or text
-        if not is_hollow(said):
+        if not is_generic(said):
             return OutputError([LoggedException(said)], 0, Tier.LOGGED, "summary", number, number + 1)
-    if line.level < WARNING or is_hollow(text) or FOLLOWS.match(text):
+    if line.level < WARNING or is_generic(text) or FOLLOWS.match(text):
         return None
     text = _HELP.sub("", text)
     tier = Tier.LOGGED if line.level >= ERROR else Tier.WARNING
     return OutputError([LoggedException(text)], 0, tier, "log", number, number + 1)
 
 
-def _last_line(lines: Sequence[OutputLine]) -> OutputError | None:
+def _read_last_line(lines: Sequence[OutputLine]) -> OutputError | None:
     """Return the last line that says something: some programs print their error like any other line.
 
     Of the last few, one that complains goes before what a program says when it leaves.
@@ -223,11 +227,11 @@ def _last_line(lines: Sequence[OutputLine]) -> OutputError | None:
     follows = [number for number in filled if FOLLOWS.match(lines[number].text)]
     for number in range(len(lines) - 1, max(len(lines) - 60, -1), -1):
         text = lines[number].text.strip()
-        if not is_hollow(text) and not is_about(text) and not FOLLOWS.match(text) and re.search(r"\w{3}", text):
-            found = _line_error(lines, _last_complaint(lines, number))
+        if not is_generic(text) and not is_context(text) and not FOLLOWS.match(text) and re.search(r"\w{3}", text):
+            found = _build_line_error(lines, _last_complaint(lines, number))
             found.more = [lines[place].text.strip() for place in follows[-1:]]
             return found
-    return _line_error(lines, [*filled, *follows][-1]) if filled else None
+    return _build_line_error(lines, [*filled, *follows][-1]) if filled else None
 
 
 def _last_complaint(lines: Sequence[OutputLine], last: int) -> int:
@@ -236,6 +240,6 @@ def _last_complaint(lines: Sequence[OutputLine], last: int) -> int:
     return next((number for number in few if _COMPLAINT.search(lines[number].text)), last)
 
 
-def _line_error(lines: Sequence[OutputLine], number: int) -> OutputError:
+def _build_line_error(lines: Sequence[OutputLine], number: int) -> OutputError:
     text = lines[number].text.strip()
     return OutputError([LoggedException(text)], lines[number].number, Tier.LAST_LINE, "", number, number + 1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import re2
 
-from airflow_mcp.task_logs.records import ERROR, INFO, LEVELS, WARNING, LogRecord, safe_text
+from airflow_mcp.task_logs.records import ERROR, INFO, LEVELS, WARNING, LogRecord, make_safe
 from airflow_mcp.task_logs.structured_lines import read_structured
 
 _LINES = 1_500  # of the last stretch
@@ -35,7 +35,7 @@ _LEVEL = re.compile(
     rf"\[ *({_WORD}|error|warn|warning|info|fatal|debug) *\]:? *|({_WORD}) *(?:-|\|) +|({_WORD})(?:[ \t]+(?=\S)|$)"
 )
 _SPRING = re.compile(rf"({_WORD}) +\d+ --- (?:\[[^\]]*\] ?)+\S+ *: ")
-_NAMED = re.compile(rf"({_WORD})(?::| (?=\d))")  # the level is a part of what a tool says
+_LEVEL_NAME = re.compile(rf"({_WORD})(?::| (?=\d))")  # the level is a part of what a tool says
 _CLASS = re.compile(
     r"(?:[\w$.-]+\.)*[A-Z][\w$]*(?:\[[^\]]*\])?(?: \[[^\]]*\])?: (?=\S)"
 )  # the logger, as log4j puts it
@@ -119,7 +119,7 @@ def read_output(lines: Iterable[tuple[int, str]], read: Callable[[str], LogRecor
             continue
         chain = "\n".join(exception.text for exception in record.chain) if level >= ERROR else ""
         for text in record.message.split("\n"):
-            bare, own = bare_line(text)
+            bare, own = strip_prefix(text)
             if _AIRFLOW.match(bare):
                 continue
             headed = len(bare) < len(text.rstrip())
@@ -128,11 +128,11 @@ def read_output(lines: Iterable[tuple[int, str]], read: Callable[[str], LogRecor
                 chain = ""
 
 
-def bare_line(text: str) -> tuple[str, int]:
+def strip_prefix(text: str) -> tuple[str, int]:
     """Return a printed line without time, level and container before it, and its level; indentation stays."""
     if "\r" in text:
         text = next((part for part in reversed(text.split("\r")) if part.strip()), "")  # what a progress bar shows last
-    text = safe_text(text[:_LONGEST]).rstrip()
+    text = make_safe(text[:_LONGEST]).rstrip()
     level, timed = INFO, False
     for _ in range(3):  # "[base] 2026-11-02 10:00:00 ERROR x", and a launcher's time before a program's own
         before = text
@@ -144,7 +144,7 @@ def bare_line(text: str) -> tuple[str, int]:
             return text[klog.end() :], {"W": WARNING, "E": ERROR, "F": ERROR}.get(klog[1], INFO)
         if spring := _SPRING.match(text):
             return text[spring.end() :], LEVELS[spring[1].lower()]
-        if named := _NAMED.match(text):
+        if named := _LEVEL_NAME.match(text):
             level = max(level, LEVELS.get(named[1].lower(), INFO))
             break
         if (match := _LEVEL.match(text)) is not None:

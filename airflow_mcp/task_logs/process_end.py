@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from airflow_mcp.task_logs.records import LogRecord, render, safe_text
+from airflow_mcp.task_logs.records import LogRecord, make_safe, render
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class EndSign:
     weak: bool = False  # says that it ended, not why: an error that was logged says more
 
 
-_OUTSIDE = "Stopped from outside: its state was set to {0} while it ran, by a person, the API or a run's timeout."
-_UNWANTED = (
+_STOPPED = "Stopped from outside: its state was set to {0} while it ran, by a person, the API or a run's timeout."
+_STOPPED_BY_API = (
     "Stopped from outside: Airflow's API said that it should no longer run (state {0}), because somebody set its "
     "state, cleared it, or its heartbeat came too late."
 )
@@ -32,9 +32,9 @@ NO_HEARTBEAT = (
     "not reach Airflow."
 )
 _MEMORY = "Killed (SIGKILL), most likely because the worker ran out of memory."
-_KILLED = "Killed by a signal ({0}) from outside its own code."
-_EXITED = "The process ended itself with exit code {0} (sys.exit or os._exit), without an exception."
-_EXITED_WITH_TEXT = "The process ended itself with the words: {0}"
+_SIGNALLED = "Killed by a signal ({0}) from outside its own code."
+_EXIT_CODE = "The process ended itself with exit code {0} (sys.exit or os._exit), without an exception."
+_EXIT_TEXT = "The process ended itself with the words: {0}"
 # 2: "SystemExit(3)", "return code 3"; 3: the field exit_code, which is the text that sys.exit was given
 _CODE = re.compile(r"(?:SystemExit\(|return code |exit_code=)(.*?)\)?$", re.DOTALL)
 _STATE = re.compile(r"(?:set to |current_state['\"]: ['\"]?)(?:TaskInstanceState\.)?(\w+)", re.IGNORECASE)
@@ -47,8 +47,8 @@ SIGNS = (
     EndSign("Heartbeat time limit exceeded", NO_HEARTBEAT),  # 2: local_task_job_runner.py
     EndSign("Too many failed heartbeats", NO_HEARTBEAT),  # 3: supervisor.py
     EndSign("DagRun timed out after", "The run's dagrun_timeout passed, so Airflow stopped its tasks."),  # 2
-    EndSign("State of this instance has been externally set to", _OUTSIDE, _STATE),  # 2: local_task_job_runner.py
-    EndSign("Server indicated the task shouldn't be running anymore", _UNWANTED, _STATE),  # 3: supervisor.py
+    EndSign("State of this instance has been externally set to", _STOPPED, _STATE),  # 2: local_task_job_runner.py
+    EndSign("Server indicated the task shouldn't be running anymore", _STOPPED_BY_API, _STATE),  # 3: supervisor.py
     EndSign("job runner does not match", "Airflow found the task running elsewhere too, and stopped this one."),  # 2
     EndSign("likely due to running out of memory", _MEMORY),  # 2: standard_task_runner.py
     EndSign("Likely out of memory error (OOM)", _MEMORY),  # 3: supervisor.py
@@ -58,17 +58,17 @@ SIGNS = (
     EndSign("non-zero exit code -9", "The command was killed (SIGKILL), most likely out of memory."),
     EndSign("Task exited with return code -9", _MEMORY),  # 2: local_task_job_runner.py
     EndSign("Received SIGSEGV", "A library written in C crashed (SIGSEGV, segmentation fault)."),  # both
-    EndSign("Process terminated by signal", _KILLED, _SIGNAL),  # 3: supervisor.py
+    EndSign("Process terminated by signal", _SIGNALLED, _SIGNAL),  # 3: supervisor.py
     EndSign("Sensor has timed out", "The sensor's condition did not come true within its timeout."),  # both: sensor.py
     EndSign("Process timed out", "It ran longer than its execution_timeout."),  # both: timeout.py
-    EndSign("Received SIGTERM", _KILLED.format("SIGTERM")),  # 2: taskinstance.py, local_task_job_runner.py
+    EndSign("Received SIGTERM", _SIGNALLED.format("SIGTERM")),  # 2: taskinstance.py, local_task_job_runner.py
     EndSign("Dag not found during start up", "Its DAG could not be loaded on the worker."),  # 3: task_runner.py
     EndSign("Task not found in Dag during start up", "Its DAG no longer has this task on the worker."),  # 3
     EndSign("Startup reschedule limit exceeded", "Its DAG could not be loaded on the worker."),  # 3: task_runner.py
-    EndSign("Task failed due to SystemExit", _EXITED, _CODE, weak=True),  # 2: taskinstance.py
-    EndSign("Task exited with return code", _EXITED, _CODE, weak=True),  # 2: local_task_job_runner.py
-    EndSign("Task exited", _EXITED, _CODE, weak=True),  # 3: task_runner.py
-    EndSign("Process exited abnormally", _EXITED, _CODE, weak=True),  # 3: supervisor.py
+    EndSign("Task failed due to SystemExit", _EXIT_CODE, _CODE, weak=True),  # 2: taskinstance.py
+    EndSign("Task exited with return code", _EXIT_CODE, _CODE, weak=True),  # 2: local_task_job_runner.py
+    EndSign("Task exited", _EXIT_CODE, _CODE, weak=True),  # 3: task_runner.py
+    EndSign("Process exited abnormally", _EXIT_CODE, _CODE, weak=True),  # 3: supervisor.py
 )
 _LEARN_MORE = re.compile(r"\s*\(?(?:Learn more:|See|For more information, see)\s+https?://[^\s)]+\)?")
 MARKS = tuple(sign.mark for sign in SIGNS)
@@ -98,27 +98,27 @@ def find_process_end(record: LogRecord, line: int) -> ProcessEnd | None:
         found = sign.detail.search(text, max(text.find(sign.mark), 0)) if sign.detail else None
         detail = next((part for part in found.groups() if part), "") if found else "unknown"
         if sign.weak:
-            return _exit(record, line, rank, text, detail)
+            return _build_exit(record, line, rank, text, detail)
         return ProcessEnd(line, rank, text, sign.sentence.format(detail), sign.weak)
     return None
 
 
-def _exit(record: LogRecord, line: int, rank: int, words: str, detail: str) -> ProcessEnd | None:
+def _build_exit(record: LogRecord, line: int, rank: int, words: str, detail: str) -> ProcessEnd | None:
     """Return how a process that ended itself did: with a code, by a signal, or with the text it gave sys.exit."""
     given = record.fields.get("exit_code")
     if given is not None and not isinstance(given, int):
-        said = words_of(str(given))
-        return ProcessEnd(line, rank, words, _EXITED_WITH_TEXT.format(said), weak=True, text=said)
-    detail = words_of(detail)
+        said = clean_words(str(given))
+        return ProcessEnd(line, rank, words, _EXIT_TEXT.format(said), weak=True, text=said)
+    detail = clean_words(detail)
     if not (number := re.match(r"(-?\d+)\.?(?:\s*(?:For more|$)|$)", detail)):
-        return ProcessEnd(line, rank, words, _EXITED_WITH_TEXT.format(detail), weak=True, text=detail)
+        return ProcessEnd(line, rank, words, _EXIT_TEXT.format(detail), weak=True, text=detail)
     if number[1] in ("0", "100"):  # all went well; 100: deferred
         return None
     if number[1].startswith("-"):
-        return ProcessEnd(line, rank, words, _KILLED.format(f"number {number[1][1:]}"), weak=False)
-    return ProcessEnd(line, rank, words, _EXITED.format(number[1]), weak=True)
+        return ProcessEnd(line, rank, words, _SIGNALLED.format(f"number {number[1][1:]}"), weak=False)
+    return ProcessEnd(line, rank, words, _EXIT_CODE.format(number[1]), weak=True)
 
 
-def words_of(text: str) -> str:
+def clean_words(text: str) -> str:
     """Return a text safe to show, without links for more."""
-    return _LEARN_MORE.sub("", safe_text(text)).strip()
+    return _LEARN_MORE.sub("", make_safe(text)).strip()

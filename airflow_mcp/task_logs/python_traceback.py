@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from airflow_mcp.task_logs.exception_chain import MOST_LINKS, MOST_MEMBERS, Link, LoggedException
-from airflow_mcp.task_logs.hollow import is_hollow
+from airflow_mcp.task_logs.exception_chain import MOST_LINKS, MOST_MEMBERS, ChainLink, LoggedException
+from airflow_mcp.task_logs.generic_errors import is_generic
 
 TRACEBACK = "Traceback (most recent call last)"
-_LINKS: dict[str, Link] = {
+_LINKS: dict[str, ChainLink] = {
     "direct cause of the following exception": "caused by",
     "another exception occurred": "while handling",
 }
@@ -32,7 +32,7 @@ _NEXT = re.compile(r"^\s*\+-{3,} (?:\d+|\.\.\.) -{3,}$")
 _CLOSES = re.compile(r"^\s*\+-{10,}$")
 _MARGIN = re.compile(r"^\s*(?:\| ?|\+ (?=Exception Group))")
 _COUNTED = re.compile(r"and (\d+) more exceptions?$")
-_GOES_ON = re.compile(r"\s|LINE \d+:|DETAIL:|HINT:|CONTEXT:|\[SQL|\[parameters|\(Background on")
+_CONTINUATION = re.compile(r"\s|LINE \d+:|DETAIL:|HINT:|CONTEXT:|\[SQL|\[parameters|\(Background on")
 _LONGEST_TEXT = 16_000  # characters of a message to which further lines are added
 _LAST_LINES = 20  # of it that are kept behind these
 _LONGEST_BLOCK = 5_000  # lines
@@ -43,19 +43,19 @@ class _Chain:
     """Exceptions in the order in which they are printed, the raised one last."""
 
     exceptions: list[LoggedException] = field(default_factory=list[LoggedException])
-    now: LoggedException | None = None
-    link: Link = "caused by"
+    current: LoggedException | None = None
+    link: ChainLink = "caused by"
     blank: bool = False  # the line before was blank
     end: deque[str] = field(default_factory=lambda: deque[str](maxlen=_LAST_LINES))  # of a message that is too long
 
     def begin(self) -> LoggedException:
         self.close()
-        self.now = LoggedException(link=self.link)
-        self.exceptions.append(self.now)
+        self.current = LoggedException(link=self.link)
+        self.exceptions.append(self.current)
         self.link = "caused by"
         if len(self.exceptions) > MOST_LINKS:
             del self.exceptions[1]  # the root stays, and the last ones
-        return self.now
+        return self.current
 
     def close(self) -> None:
         """Put the end behind a message that was too long: some say there why."""
@@ -63,30 +63,30 @@ class _Chain:
             self.exceptions[-1].text += "\n" + "\n".join(self.end)
         self.end.clear()
 
-    def take(self, line: str, *, bounded: bool) -> bool:
+    def take_line(self, line: str, *, bounded: bool) -> bool:
         """Whether the line belongs to the chain. `bounded`: whatever comes is more of the message."""
         blank, self.blank = self.blank, not line.strip()
         if TRACEBACK in line:
-            if self.now is not None and self.now.text and not bounded:
+            if self.current is not None and self.current.text and not bounded:
                 return False
             self.begin()
             return True
         for mark, link in _LINKS.items():
-            if mark in line and (self.now is None or self.now.text):
-                self.now, self.link = None, link
+            if mark in line and (self.current is None or self.current.text):
+                self.current, self.link = None, link
                 return True
-        if self.now is None or not self.now.text:
-            return self._before_text(line, bounded)
+        if self.current is None or not self.current.text:
+            return self._take_before_text(line, bounded)
         if self.blank:
             return True
-        return self._after_text(self.now, line, bounded and not blank, bounded)
+        return self._take_after_text(self.current, line, bounded and not blank, bounded)
 
-    def _before_text(self, line: str, bounded: bool) -> bool:
-        if self.now is None and not self.blank and not bounded:
+    def _take_before_text(self, line: str, bounded: bool) -> bool:
+        if self.current is None and not self.blank and not bounded:
             return False
         if self.blank:
             return True
-        now = self.now or self.begin()
+        now = self.current or self.begin()
         if frame := _FRAME.match(line):
             now.frames.append(f"{frame[1]}:{frame[2]} in {frame[3]}" if frame[3] else f"{frame[1]}:{frame[2]}")
             return True
@@ -97,8 +97,8 @@ class _Chain:
         now.text = _MODULE.sub("", line)
         return True
 
-    def _after_text(self, now: LoggedException, line: str, follows: bool, bounded: bool) -> bool:
-        goes_on = bounded or is_hollow(now.message) or (not self.blank and _GOES_ON.match(line) is not None)
+    def _take_after_text(self, now: LoggedException, line: str, follows: bool, bounded: bool) -> bool:
+        goes_on = bounded or is_generic(now.message) or (not self.blank and _CONTINUATION.match(line) is not None)
         if not goes_on or _FRAME.match(line):
             return bounded
         if len(now.text) < _LONGEST_TEXT:
@@ -107,11 +107,11 @@ class _Chain:
             self.end.append(line)
         return True
 
-    def result(self) -> list[LoggedException]:
+    def get_result(self) -> list[LoggedException]:
         """Return the chain, the raised exception first."""
         self.close()
         chain = [exception for exception in reversed(self.exceptions) if exception.text]
-        links: list[Link] = [exception.link for exception in chain]
+        links: list[ChainLink] = [exception.link for exception in chain]
         for exception, link in zip(chain[1:], links, strict=False):
             exception.link = link  # printed, the words stand above the exception that came of it
         for exception in chain:
@@ -133,10 +133,10 @@ def read_traceback(lines: Sequence[str], start: int = 0, *, bounded: bool = Fals
         end = _read_notebook(chain, lines, start, name[1])
     else:
         end = _read_plain(chain, lines, start, bounded)
-    return chain.result(), end
+    return chain.get_result(), end
 
 
-def traceback_in(text: str) -> list[LoggedException]:
+def find_traceback(text: str) -> list[LoggedException]:
     """Read the traceback in a text that holds one, the raised exception first; empty without one."""
     lines = text.split("\n")
     start = next((number for number, line in enumerate(lines) if TRACEBACK in line), None)
@@ -149,7 +149,7 @@ def _read_plain(chain: _Chain, lines: Sequence[str], start: int, bounded: bool) 
     number = start
     while number < min(len(lines), start + _LONGEST_BLOCK):
         line = lines[number]
-        if _GROUP_START.match(line) and (number == start or chain.now is None):
+        if _GROUP_START.match(line) and (number == start or chain.current is None):
             number = _read_group(chain, lines, number)
             continue
         if number > start and TRACEBACK in line and (name := _NOTEBOOK.search(line[: line.index(TRACEBACK)])):
@@ -161,7 +161,7 @@ def _read_plain(chain: _Chain, lines: Sequence[str], start: int, bounded: bool) 
             line = line[line.index(TRACEBACK) :]
         elif _ends_between(chain, lines, number, bounded):
             break
-        if not chain.take(line, bounded=bounded):
+        if not chain.take_line(line, bounded=bounded):
             break
         number += 1
     return number
@@ -169,7 +169,7 @@ def _read_plain(chain: _Chain, lines: Sequence[str], start: int, bounded: bool) 
 
 def _ends_between(chain: _Chain, lines: Sequence[str], number: int, bounded: bool) -> bool:
     """Whether a blank line behind the exception is not the one before the next of the chain."""
-    if bounded or lines[number].strip() or chain.now is None or not chain.now.text:
+    if bounded or lines[number].strip() or chain.current is None or not chain.current.text:
         return False
     return not any(mark in line for line in lines[number + 1 : number + 3] for mark in _LINKS)
 
@@ -181,8 +181,8 @@ def _read_group(chain: _Chain, lines: Sequence[str], start: int) -> int:
     number = start
     for number in range(start, min(len(lines), start + _LONGEST_BLOCK)):
         line = lines[number]
-        if _OPENS.match(line) and stack[-1].now is not None:
-            opened.append(stack[-1].now)
+        if _OPENS.match(line) and stack[-1].current is not None:
+            opened.append(stack[-1].current)
             stack.append(_Chain())
         elif _NEXT.match(line) and opened:
             _add_member(opened[-1], stack.pop())
@@ -190,26 +190,26 @@ def _read_group(chain: _Chain, lines: Sequence[str], start: int) -> int:
         elif _CLOSES.match(line) and opened:
             _add_member(opened.pop(), stack.pop())
             if not opened:
-                chain.now = None
+                chain.current = None
                 return number + 1
         elif (margin := _MARGIN.match(line)) is not None:
             text = line[margin.end() :]
             if opened and (counted := _COUNTED.match(text)) and not stack[-1].exceptions:
                 opened[-1].uncounted = int(counted[1])
             else:
-                stack[-1].take(text, bounded=True)
+                stack[-1].take_line(text, bounded=True)
         else:
             break
     else:
         number += 1
     while opened:
         _add_member(opened.pop(), stack.pop())
-    chain.now = None
+    chain.current = None
     return number
 
 
 def _add_member(group: LoggedException, member: _Chain) -> None:
-    exceptions = member.result()
+    exceptions = member.get_result()
     if exceptions and len(group.members) < MOST_MEMBERS:
         group.members.append(exceptions)
 
@@ -245,7 +245,7 @@ def _read_boxes(chain: _Chain, lines: Sequence[str], start: int) -> int:
 
 def _is_broken(line: str) -> bool:
     """Whether rich may have broken a line here, at the terminal's width of 80 or more."""
-    return len(line) >= 70 or is_hollow(line)
+    return len(line) >= 70 or is_generic(line)
 
 
 def _read_notebook(chain: _Chain, lines: Sequence[str], start: int, name: str) -> int:

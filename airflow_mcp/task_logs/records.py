@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from airflow_mcp.redact import MASK, redact, redact_text
-from airflow_mcp.task_logs.exception_chain import LoggedException, read_error_detail, short_path
+from airflow_mcp.task_logs.exception_chain import LoggedException, read_error_detail, shorten_path
 from airflow_mcp.text import clean
 
 LogForm = Literal["text", "ndjson"]  # of Airflow 2 and of Airflow 3
@@ -63,7 +63,7 @@ class LogRecord:
         return self.source in _AIRFLOW or (".py:" in self.source and not self.printed)
 
 
-def from_text(line: str) -> LogRecord:
+def read_text(line: str) -> LogRecord:
     """The record that starts in a line of 2.x, or the line as one that continues the record before it."""
     match = _HEADER.match(line) if line[:1] == "[" else None
     if match is None and " - ::" in line[:20]:
@@ -73,36 +73,42 @@ def from_text(line: str) -> LogRecord:
     return LogRecord(match[4], LEVELS.get(match[3].lower(), INFO), match[1], match[2])
 
 
-def from_json(line: str) -> LogRecord:
+def read_json(line: str) -> LogRecord:
     """The record in a line of 3.x; a line that is no record is its own message."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        return _from_cut(line)
+        return _read_cut(line)
     if not isinstance(row, dict):
         return LogRecord(str(row), continues=True)
     message = str(row.get("event", ""))
     if "level" not in row:  # a log of 2.x, or of a process that formats its own lines
-        return from_text(message)
+        return read_text(message)
     level = LEVELS.get(str(row.get("level")).lower(), INFO)
     chain = read_error_detail(row.get("error_detail"))
     fields = {key: value for key, value in row.items() if key not in _USUAL}
     return LogRecord(message, level, str(row.get("timestamp") or ""), str(row.get("logger") or ""), chain, fields)
 
 
-def _from_cut(line: str) -> LogRecord:
+def _read_cut(line: str) -> LogRecord:
     """What can still be read of a record longer than we read."""
     found = {name: match[1] for name, pattern in _CUT.items() if (match := pattern.search(line))}
     if "event" not in found:
         return LogRecord(line, continues=True)
     kind, value = (pattern.search(line) for pattern in _CUT_FAILURE.values())
-    text = f"{_plain(kind[1])}: {_plain(value[1])}" if kind and value else _plain(kind[1]) if kind else ""
+    text = (
+        f"{_strip_markup(kind[1])}: {_strip_markup(value[1])}"
+        if kind and value
+        else _strip_markup(kind[1])
+        if kind
+        else ""
+    )
     chain = [LoggedException(text)] if text else []
     level = LEVELS.get(found.get("level", ""), ERROR if kind else INFO)
-    return LogRecord(_plain(found["event"]), level, found.get("timestamp", ""), found.get("logger", ""), chain)
+    return LogRecord(_strip_markup(found["event"]), level, found.get("timestamp", ""), found.get("logger", ""), chain)
 
 
-def _plain(text: str) -> str:
+def _strip_markup(text: str) -> str:
     try:
         return str(json.loads(f'"{text}"'))
     except ValueError:
@@ -117,27 +123,27 @@ def is_plain(line: str) -> bool:
 def render(record: LogRecord) -> str:
     """A record as one line, safe to show: "22:58:19 ERROR message: ValueError: bad row key=value"."""
     if record.continues:
-        return safe_text(record.message).rstrip()
+        return make_safe(record.message).rstrip()
     label = _NAMES.get(record.level)
     parts = [record.moment[11:19], label or "", record.message.strip("\n")]
     text = " ".join(part for part in parts if part)
     if record.chain:
         text = f"{text}: {' <- '.join(exception.text for exception in record.chain)}"
         if place := record.chain[0].place:
-            text = f"{text} ({short_path(place)})"
+            text = f"{text} ({shorten_path(place)})"
     if record.fields:
-        text = f"{text} {_shown_fields(record.fields)}"
-    return safe_text(text).replace("\n", "\n  ")
+        text = f"{text} {_render_fields(record.fields)}"
+    return make_safe(text).replace("\n", "\n  ")
 
 
-def _shown_fields(fields: dict[str, Any]) -> str:
+def _render_fields(fields: dict[str, Any]) -> str:
     try:
         return " ".join(f"{key}={value}" for key, value in redact(fields).items() if value is not None)
     except RecursionError:  # nested deeper than anything honest
         return ""
 
 
-def safe_text(text: str) -> str:
+def make_safe(text: str) -> str:
     """Before anything is cut or matched: a secret that lost its end is no longer known as one."""
     try:
         return redact_text(clean(text))
@@ -145,7 +151,7 @@ def safe_text(text: str) -> str:
         return MASK
 
 
-def when(moment: str) -> datetime | None:
+def parse_moment(moment: str) -> datetime | None:
     """The time of a record; one without a zone is UTC, as Airflow writes them."""
     try:
         found = datetime.fromisoformat(moment.replace(",", "."))

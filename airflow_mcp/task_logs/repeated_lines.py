@@ -13,26 +13,26 @@ _NUMBER = re.compile(r"\d+[:-] ")
 _TIME = re.compile(r'(?:\[[^\]]*\] |\{"timestamp":[^,]*,|\d\d:\d\d:\d\d )?')
 LINE_SIZE = 240  # characters of a line that are shown, unless the answer has room for more
 # Keys of lines of which only their number is shown.
-TRACE, OWN = b"\0traceback", b"\0own"
-_ONLY_COUNTED = {TRACE: "of traceback", OWN: "of Airflow's own"}
+TRACE, OWN_LINE = b"\0traceback", b"\0own"
+_ONLY_COUNTED = {TRACE: "of traceback", OWN_LINE: "of Airflow's own"}
 Render: TypeAlias = Callable[[str], str]
 
 
-def normal(text: str) -> bytes:
+def normalize_line(text: str) -> bytes:
     """What lines that differ only in numbers and times have in common."""
     return text.encode("utf-8", "replace").translate(None, b"0123456789")
 
 
-def untimed(text: str) -> str:
+def strip_time(text: str) -> str:
     """A line without its time."""
     match = _TIME.match(text)
     return text[match.end() :] if match else text
 
 
-def bare(text: str) -> str:
+def strip_number(text: str) -> str:
     """A line without its number and time."""
     match = _NUMBER.match(text)
-    return untimed(text[match.end() :] if match else text)
+    return strip_time(text[match.end() :] if match else text)
 
 
 @dataclass(slots=True)
@@ -44,11 +44,11 @@ class RepeatedLine:
     last: int
     texts: list[str]
     count: int = 1
-    same: bool = True  # not even a number differs
+    is_identical: bool = True  # not even a number differs
 
     def copy(self) -> RepeatedLine:
         """The run as it is now."""
-        return RepeatedLine(self.key, self.first, self.last, list(self.texts), self.count, self.same)
+        return RepeatedLine(self.key, self.first, self.last, list(self.texts), self.count, self.is_identical)
 
     def takes(self, key: bytes) -> bool:
         """Whether a line with this key continues it."""
@@ -57,7 +57,7 @@ class RepeatedLine:
     def add(self, number: int, text: str, key: bytes) -> None:
         """The next line."""
         del key
-        self.same = self.same and bare(text) == bare(self.texts[0])
+        self.is_identical = self.is_identical and strip_number(text) == strip_number(self.texts[0])
         self.count += 1
         self.last = number
         if len(self.texts) < 3:
@@ -74,10 +74,10 @@ class RepeatedLine:
         """The lines to show for it; `render` makes one out of a text."""
         if what := _ONLY_COUNTED.get(self.key):
             return [f"  … {self.count:,} lines {what}" if self.count > 1 else f"  … a line {what}"]
-        if self.count < 3 or (self.count == 3 and not self.same):
+        if self.count < 3 or (self.count == 3 and not self.is_identical):
             return [shorten(render(text), line_size) for text in self.texts]
         first = shorten(render(self.texts[0]), line_size)
-        if self.same:
+        if self.is_identical:
             return [first, f"… the same line {self.count - 1:,} more times"]
         last = shorten(render(self.texts[-1]), line_size)
         return [first, f"… {self.count - 2:,} more lines that differ only in numbers", last]
@@ -87,13 +87,13 @@ class RepeatedLine:
 class RepeatedRound:
     """Runs that come in turn again and again, as where something is polled or retried."""
 
-    begun: list[RepeatedLine]  # the first round
-    now: list[RepeatedLine]  # the present one
-    before: list[RepeatedLine] = field(default_factory=list[RepeatedLine])  # the one before it
+    first_round: list[RepeatedLine]  # the first round
+    current_round: list[RepeatedLine]  # the present one
+    last_round: list[RepeatedLine] = field(default_factory=list[RepeatedLine])  # the one before it
     count: int = 0  # lines
 
     @classmethod
-    def of(cls, runs: Sequence[RepeatedLine]) -> RepeatedRound:
+    def create(cls, runs: Sequence[RepeatedLine]) -> RepeatedRound:
         """Two whole rounds."""
         half = len(runs) // 2
         return cls(list(runs[:half]), list(runs[half:]), count=sum(run.count for run in runs))
@@ -101,12 +101,12 @@ class RepeatedRound:
     @property
     def first(self) -> int:
         """Number of its first line."""
-        return self.begun[0].first
+        return self.first_round[0].first
 
     @property
     def last(self) -> int:
         """Number of its last line."""
-        return self.now[-1].last
+        return self.current_round[-1].last
 
     @property
     def key(self) -> bytes:
@@ -115,34 +115,34 @@ class RepeatedRound:
 
     def copy(self) -> RepeatedRound:
         """The cycle as it is now."""
-        rounds = ([run.copy() for run in runs] for runs in (self.begun, self.now, self.before))
+        rounds = ([run.copy() for run in runs] for runs in (self.first_round, self.current_round, self.last_round))
         return RepeatedRound(*rounds, count=self.count)
 
     def takes(self, key: bytes) -> bool:
         """Whether a line with this key continues the round, or its last run."""
-        at = len(self.now)
-        return key in (self.begun[at - 1].key, self.begun[at % len(self.begun)].key)
+        at = len(self.current_round)
+        return key in (self.first_round[at - 1].key, self.first_round[at % len(self.first_round)].key)
 
     def add(self, number: int, text: str, key: bytes) -> None:
         """The next line."""
         self.count += 1
-        if key == self.now[-1].key:
-            self.now[-1].add(number, text, key)
+        if key == self.current_round[-1].key:
+            self.current_round[-1].add(number, text, key)
             return
-        if len(self.now) == len(self.begun):
-            self.before, self.now = self.now, []
-        self.now.append(RepeatedLine(key, number, number, [text]))
+        if len(self.current_round) == len(self.first_round):
+            self.last_round, self.current_round = self.current_round, []
+        self.current_round.append(RepeatedLine(key, number, number, [text]))
 
     @property
     def size(self) -> int:
         """Characters held, about."""
-        return sum(run.size for runs in (self.begun, self.before, self.now) for run in runs)
+        return sum(run.size for runs in (self.first_round, self.last_round, self.current_round) for run in runs)
 
     def show(self, render: Render = str, line_size: int = LINE_SIZE) -> list[str]:
         """The first round, how many lines follow, and the last round."""
-        ended = [*self.before, *self.now][-len(self.begun) :]
-        hidden = self.count - sum(run.count for run in [*self.begun, *ended])
-        lines = [line for run in self.begun for line in run.show(render, line_size)]
+        ended = [*self.last_round, *self.current_round][-len(self.first_round) :]
+        hidden = self.count - sum(run.count for run in [*self.first_round, *ended])
+        lines = [line for run in self.first_round for line in run.show(render, line_size)]
         if hidden > 0:
             lines.append(f"… {hidden:,} more lines, these in turn")
         return lines + [line for run in ended for line in run.show(render, line_size)]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from airflow_mcp.task_logs.exception_chain import LoggedException
-from airflow_mcp.task_logs.hollow import is_hollow
+from airflow_mcp.task_logs.generic_errors import is_generic
 
 Crash: TypeAlias = tuple[list[LoggedException], int]
 _TYPE = r"(?:[\w$]+\.)*[A-Z][\w$]*(?:Error|Exception|Throwable|Fault|Failure|Rejection|Interrupt)?(?:`\d+)?"
@@ -61,7 +61,7 @@ def read_frames(lines: Sequence[str], start: int) -> Crash | None:
         head = _HEAD.match(line)
         if number == start or (_CAUSE.match(line) and head is not None):
             assert head is not None
-            exceptions.append(LoggedException(_short_kind(head["what"])))
+            exceptions.append(LoggedException(_shorten_kind(head["what"])))
             skipped = False
         elif _SUPPRESSED.match(line):
             skipped = True
@@ -71,10 +71,10 @@ def read_frames(lines: Sequence[str], start: int) -> Crash | None:
                 exceptions[-1].frames.append(line.strip()[3:])
         elif not _MORE.match(line):
             follows = frames == 0 or not exceptions[-1].frames
-            if not follows and (line.strip() or not _goes_on(lines, number)):
+            if not follows and (line.strip() or not _continues(lines, number)):
                 break
             if follows:
-                if not _message_goes_on(lines, number) or len(exceptions[-1].text) > 8_000:
+                if not _message_continues(lines, number) or len(exceptions[-1].text) > 8_000:
                     break
                 exceptions[-1].text += f"\n{line}"
         number += 1
@@ -86,18 +86,18 @@ def read_frames(lines: Sequence[str], start: int) -> Crash | None:
     return exceptions, number
 
 
-def _short_kind(what: str) -> str:
+def _shorten_kind(what: str) -> str:
     """Take the package from a type: java.lang.IllegalStateException, System.IO.IOException."""
     kind, found, message = what.partition(": ")
     return f"{kind.rpartition('.')[2]}{found}{message}"
 
 
-def _goes_on(lines: Sequence[str], number: int) -> bool:
+def _continues(lines: Sequence[str], number: int) -> bool:
     """Whether behind a blank line the trace goes on, as before Spark's "Driver stacktrace:"."""
     return any(_MORE.match(line) or _CAUSE.match(line) for line in lines[number + 1 : number + 3])
 
 
-def _message_goes_on(lines: Sequence[str], number: int) -> bool:
+def _message_continues(lines: Sequence[str], number: int) -> bool:
     """Whether frames or causes follow soon, so that a line between is a further one of the message."""
     for line in lines[number : number + _MESSAGE_LINES]:
         if _AT.match(line) or _CAUSE.match(line) or _MORE.match(line):
@@ -216,7 +216,7 @@ def read_perl(lines: Sequence[str], start: int) -> Crash | None:
     if number > start and (end := _PERL.match(lines[number].strip())) is not None and "failed: " in lines[start]:
         return [LoggedException("\n".join([lines[start], *lines[start + 1 : number], end["message"]]))], number + 1
     head = _PERL.match(lines[start])
-    if head is None or is_hollow(head["message"]):
+    if head is None or is_generic(head["message"]):
         return None
     return [LoggedException(head["message"])], start + 1
 

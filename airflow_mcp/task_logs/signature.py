@@ -79,7 +79,7 @@ def normalise(text: str, *, names: bool = False) -> str:
     return _split(text, names)[0]
 
 
-def values_of(text: str, *, names: bool = False) -> list[tuple[str, str]]:
+def extract_values(text: str, *, names: bool = False) -> list[tuple[str, str]]:
     """Return what `normalise` takes out of a text, each with the word before it: [("partner", "2")]."""
     return _split(text, names)[1]
 
@@ -93,7 +93,7 @@ def _split(text: str, names: bool) -> tuple[str, list[tuple[str, str]]]:
         parts.append(before)
         at = match.end()
         value = match[0]
-        kept = _kept(match, text, names)
+        kept = _keep_value(match, text, names)
         if kept is None:
             parts.append(_PLACEHOLDERS.get(match.lastgroup or "", "#"))
             label = _LABEL.search(text[max(match.start() - 60, 0) : match.start()])
@@ -108,7 +108,7 @@ def _split(text: str, names: bool) -> tuple[str, list[tuple[str, str]]]:
 _PLACEHOLDERS = {"quoted": "'…'", "url": "…/…", "host": "<host>", "path": "…/…"}
 
 
-def _kept(match: re.Match[str], text: str, names: bool) -> str | None:
+def _keep_value(match: re.Match[str], text: str, names: bool) -> str | None:
     """Return what of a value stays in the key, or None where it is data."""
     value, kind = match[0], match.lastgroup
     before = text[max(match.start() - 60, 0) : match.start()]
@@ -147,19 +147,19 @@ def is_naming(kind: str) -> bool:
     return kind in _NAMING_TYPES
 
 
-def differences(texts: Sequence[str], most: int = 5) -> str:
+def describe_differences(texts: Sequence[str], most: int = 5) -> str:
     """Say in which data texts with one key differ: "partner 2, partner 5 and 3 more"; empty where they do not."""
-    rows = [values_of(text) for text in texts]
+    rows = [extract_values(text) for text in texts]
     if len(rows) < 2 or len({len(row) for row in rows}) > 1:
         return ""
     differing = [at for at in range(len(rows[0])) if len({row[at][1] for row in rows}) > 1]
     if not differing:
         return ""
-    said = dict.fromkeys(", ".join(_named(*row[at]) for at in differing[:2]) for row in rows)
+    said = dict.fromkeys(", ".join(_label_value(*row[at]) for at in differing[:2]) for row in rows)
     names = list(said)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return "; ".join(names[:most]) + more if len(differing) > 1 else ", ".join(names[:most]) + more
 
 
-def _named(label: str, value: str) -> str:
+def _label_value(label: str, value: str) -> str:
     return f"{label} {value}" if label and label.lower() != value.lower() else value

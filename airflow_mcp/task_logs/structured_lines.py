@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any, TypeAlias
 
-from airflow_mcp.task_logs.hollow import is_hollow
+from airflow_mcp.task_logs.generic_errors import is_generic
 from airflow_mcp.task_logs.records import CRITICAL, DEBUG, ERROR, INFO, LEVELS, WARNING
 
 Fields: TypeAlias = dict[str, Any]
@@ -92,7 +92,7 @@ def _joined(said: list[str], errors: list[str]) -> str:
             kept.append(text)
     traces = [text for text in kept if "\n" in text.strip()]
     line = ": ".join(text for text in kept if text not in traces)
-    if traces and is_hollow(line):
+    if traces and is_generic(line):
         line = ""
     return "\n".join(filter(None, [line, *traces]))
 

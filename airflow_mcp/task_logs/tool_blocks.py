@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from airflow_mcp.task_logs.exception_chain import LoggedException
-from airflow_mcp.task_logs.hollow import is_hollow
+from airflow_mcp.task_logs.generic_errors import is_generic
 from airflow_mcp.task_logs.runtimes import Crash
 from airflow_mcp.task_logs.tool_errors import FOLLOWS
 
@@ -108,7 +108,7 @@ def _read_usage(lines: Sequence[str], start: int) -> Crash | None:
             r"\S+: error: .+|Error: .+|error: .+|flag provided but not defined: .+|unknown (?:flag|command).+", text
         ):
             return [LoggedException(match[0])], number + 1
-    if _SYNOPSIS.match(lines[start]) and before and not is_hollow(before):  # picocli, docopt and getopts say it first
+    if _SYNOPSIS.match(lines[start]) and before and not is_generic(before):  # picocli, docopt and getopts say it first
         return [LoggedException(before)], start + 1
     return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from airflow_mcp.task_logs.hollow import is_hollow
+from airflow_mcp.task_logs.generic_errors import is_generic
 
 _ERRNO = (  # what strerror(3) says
     "No such file or directory|Permission denied|No space left on device|Disk quota exceeded|Read-only file system|File exists"
@@ -123,5 +123,5 @@ def read_line(line: str) -> tuple[str, str] | None:
     for tool, pattern in _RULES:
         if (match := pattern.match(text)) is not None:
             what = (match.groupdict().get("what") or text).strip()
-            return (tool, what) if tool == "signal" or not is_hollow(what) else None
+            return (tool, what) if tool == "signal" or not is_generic(what) else None
     return None

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.next_calls import next_call
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.workflows.shared.params import check_conf
 
 _IDS = ("dag_id", "dag_run_id", "task_id", "map_index")
 
 
-async def run(door: InnerDoor, arguments: Json) -> Json:
+async def run(context: WorkflowContext, arguments: Json) -> Json:
     """The answer as Airflow took it.
 
     Raises InvalidArgumentsError for a question that was answered, for options it does not offer and for values its
     params do not take: Airflow 3.1 to 3.3 checks the options alone and fails the task for a wrong value.
     """
     ids = {name: arguments[name] for name in _IDS if name in arguments}
-    asked = await door.one("get_hitl_detail", **ids)
+    asked = await context.read_record("get_hitl_detail", **ids)
     if asked.get("response_received"):
         by = asked.get("responded_by_user") or {}
         who = by.get("name") if isinstance(by, dict) else None
@@ -38,6 +38,6 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
         there = ", ".join(params) or "none"
         raise InvalidArgumentsError(f"answer_hitl_detail: params_input.{strange[0]} is unknown; it has {there}.")
     shows = next_call("get_hitl_detail", "shows every param", **ids)
-    check_conf("answer_hitl_detail", params, given, door.version.generation, shows, label="params_input")
-    answer = await door.one("patch_hitl_detail", **ids, chosen_options=chosen, params_input=given)
+    check_conf("answer_hitl_detail", params, given, context.version.generation, shows, label="params_input")
+    answer = await context.read_record("patch_hitl_detail", **ids, chosen_options=chosen, params_input=given)
     return ids | answer

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 
 
-async def run(door: InnerDoor, arguments: Json) -> Json:
-    """See policy/explain.py. Raises InvalidArgumentsError for a call that could not be made."""
-    return door.explain(arguments["tool"], arguments.get("arguments", {}))
+async def run(context: WorkflowContext, arguments: Json) -> Json:
+    """See policy/explanation.py. Raises InvalidArgumentsError for a call that could not be made."""
+    return context.explain_call(arguments["tool"], arguments.get("arguments", {}))

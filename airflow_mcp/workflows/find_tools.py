@@ -5,40 +5,40 @@ from __future__ import annotations
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.answer.render import dumps
 from airflow_mcp.dispatch.next_calls import next_call
-from airflow_mcp.dispatch.registry.search import Found
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.registry.search import SearchResult
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 
 _MOST_TOOLS = 8
 _MOST_SCHEMAS = 3
 _RUN = "runs the first, listed or not; what it takes goes into `arguments`. One that is listed is called by its name"
 
 
-async def run(door: InnerDoor, arguments: Json) -> Json:
+async def run(context: WorkflowContext, arguments: Json) -> Json:
     """Tools that may be called, best first; what else was found is counted."""
-    return told(await door.find(arguments["query"]), door.budget, door.ceiling)
+    return describe_tools(await context.find_tools(arguments["query"]), context.budget, context.ceiling)
 
 
-def told(found: Found, budget: int, ceiling: int) -> Json:
+def describe_tools(result: SearchResult, budget: int, ceiling: int) -> Json:
     """As many lines as fit, then as many schemas."""
-    missed = {tool.name: why for tool, why in found.missed}
-    if not found.tools:
+    missed = {tool.name: why for tool, why in result.unavailable}
+    if not result.tools:
         hint = (
             "Nothing fits. Try Airflow's own words, a verb and a noun such as 'clear task', 'trigger dag' or 'list "
-            f"pools'. There are tools about {', '.join(found.areas)}."
+            f"pools'. There are tools about {', '.join(result.areas)}."
         )
         return {"tools": [], "not_here": missed or None, "hint": hint}
-    lines = [f"{tool.name} ({tool.entry.access}): {tool.entry.summary}" for tool, _ in found.tools[:_MOST_TOOLS]]
-    first = found.tools[0][0]
+    lines = [f"{tool.name} ({tool.entry.access}): {tool.entry.summary}" for tool, _ in result.tools[:_MOST_TOOLS]]
+    first = result.tools[0][0]
     runs = next_call("call_tool" if first.entry.access == "read" else "call_changing_tool", _RUN, tool=first.name)
-    best = {tool.name: schema for tool, schema in found.tools[:_MOST_SCHEMAS]}
+    best = {tool.name: schema for tool, schema in result.tools[:_MOST_SCHEMAS]}
 
-    def answer(shown: int, schemas: Json) -> Json:
+    def answer(count: int, schemas: Json) -> Json:
         left: Json = {}
-        if shown < len(found.tools):
-            left["tools"] = len(found.tools) - shown
+        if count < len(result.tools):
+            left["tools"] = len(result.tools) - count
         if missing := [name for name in best if name not in schemas]:
             left["schemas"] = missing
-        built: Json = {"tools": lines[:shown], "schemas": schemas, "not_here": missed or None, "next": [runs]}
+        built: Json = {"tools": lines[:count], "schemas": schemas, "not_here": missed or None, "next": [runs]}
         if left.get("schemas") and budget < ceiling:
             built["more"] = {"max_chars": min(ceiling, len(dumps([lines, best, missed])) + 300)}
         built["left_out"] = left or None

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.gather import together
+from airflow_mcp.dispatch.gather import run_concurrently
 from airflow_mcp.dispatch.next_calls import NextCall, next_call
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError
-from airflow_mcp.workflows.shared.failed_tasks import names
+from airflow_mcp.workflows.shared.failed_tasks import name_instances
 
 _NAME = "plan_recovery"
 _MOST_CALLS = 5  # advised for what is left out
@@ -18,21 +18,23 @@ _MOST_RUNS = 50  # of one DAG in one call
 _NAMES = 120  # characters of a run's task instances
 
 
-async def targets(door: InnerDoor, arguments: Json) -> tuple[list[Json], Json]:
+async def targets(context: WorkflowContext, arguments: Json) -> tuple[list[Json], Json]:
     """What would run again, in the order in which it would be done, and `excluded`: what not, and why."""
     if arguments.get("mode", "clear") == "backfill":
-        return await _dates(door, arguments), {}
-    found = await together(_of_dag(door, dag_id, arguments) for dag_id in dict.fromkeys(arguments["dag_ids"]))
+        return await _read_dates(context, arguments), {}
+    found = await run_concurrently(
+        _plan_dag(context, dag_id, arguments) for dag_id in dict.fromkeys(arguments["dag_ids"])
+    )
     excluded = [reason for left in found for reason in left.excluded]
     calls = [call for left in found for call in left.calls][:_MOST_CALLS]
     facts: Json = {"excluded": excluded, "next": calls}
     return [row for part in found for row in part.rows], {name: part for name, part in facts.items() if part}
 
 
-async def run(door: InnerDoor, arguments: Json) -> Json:
+async def run(context: WorkflowContext, arguments: Json) -> Json:
     """What became of each step of the plan."""
     backfill = arguments.get("mode", "clear") == "backfill"
-    return await (_start_backfill(door, arguments) if backfill else _clear(door))
+    return await (_start_backfill(context, arguments) if backfill else _clear(context))
 
 
 def preview(arguments: Json, rows: list[Json], facts: Json) -> Json:
@@ -43,14 +45,14 @@ def preview(arguments: Json, rows: list[Json], facts: Json) -> Json:
     if arguments.get("mode", "clear") == "backfill":
         return answer | {"dates": [row["logical_date"] or row["partition_key"] for row in rows]}
     steps = [
-        {"dag_run": run_id, "dag_id": dag_id, "task_instances": len(own), "which": names(own, _NAMES)}
-        for (dag_id, run_id), own in _by_run(rows)
+        {"dag_run": run_id, "dag_id": dag_id, "task_instances": len(own), "which": name_instances(own, _NAMES)}
+        for (dag_id, run_id), own in _group_by_run(rows)
     ]
     return answer | {"runs": len(steps), "steps": steps}
 
 
 @dataclass
-class _Part:
+class _DagPlan:
     """The failed task instances of a DAG's failed runs, what is left out of them, and the calls that help there."""
 
     rows: list[Json] = field(default_factory=list[Json])
@@ -58,25 +60,25 @@ class _Part:
     calls: list[NextCall] = field(default_factory=list[NextCall])
 
 
-async def _of_dag(door: InnerDoor, dag_id: str, arguments: Json) -> _Part:
+async def _plan_dag(context: WorkflowContext, dag_id: str, arguments: Json) -> _DagPlan:
     window = {"end_date_gte": arguments["since"]}
     if until := arguments.get("until"):
         window["end_date_lte"] = until
-    dag = await door.one("get_dag", dag_id=dag_id)
-    runs, total = await door.rows(
+    dag = await context.read_record("get_dag", dag_id=dag_id)
+    runs, total = await context.read_rows(
         "list_dag_runs", dag_id=dag_id, state=["failed"], **window, order_by="run_after", limit=_MOST_RUNS
     )
     if runs and dag.get("is_stale"):
         excluded = [f"{dag_id}: {total} failed runs, but its file is gone or does not import"]
-        return _Part([], excluded, [next_call("list_import_errors", "shows whether its file does not import")])
+        return _DagPlan([], excluded, [next_call("list_import_errors", "shows whether its file does not import")])
     if runs and dag.get("is_paused"):
         excluded = [f"{dag_id}: {total} failed runs, but it is paused, so they would stay queued"]
-        return _Part([], excluded, [next_call("unpause_dag", "lets its runs go on", dag_id=dag_id)])
-    part = _Part()
+        return _DagPlan([], excluded, [next_call("unpause_dag", "lets its runs go on", dag_id=dag_id)])
+    part = _DagPlan()
     part.excluded = (
         [f"{dag_id}: {total - len(runs)} later failed runs; ask again after these"] if total > len(runs) else []
     )
-    found = await together(_failed_of(door, row) for row in runs)
+    found = await run_concurrently(_read_failed(context, row) for row in runs)
     for row, instances in zip(runs, found, strict=True):
         if not instances:
             part.excluded.append(
@@ -88,50 +90,55 @@ async def _of_dag(door: InnerDoor, dag_id: str, arguments: Json) -> _Part:
     return part
 
 
-async def _failed_of(door: InnerDoor, dag_run: Json) -> list[Json]:
-    rows, _ = await door.rows("clear_task_instances", **_one_run(dag_run), dry_run=True)
+async def _read_failed(context: WorkflowContext, dag_run: Json) -> list[Json]:
+    rows, _ = await context.read_rows("clear_task_instances", **_build_run(dag_run), dry_run=True)
     return rows
 
 
-async def _clear(door: InnerDoor) -> Json:
+async def _clear(context: WorkflowContext) -> Json:
     """Clear run by run; a run that cannot be cleared is reported and the others go on."""
-    runs = _by_run(list(door.granted))
+    runs = _group_by_run(list(context.confirmed_rows))
     steps: list[Json] = []
     for number, ((dag_id, run_id), rows) in enumerate(runs, start=1):
         step: Json = {"dag_id": dag_id, "dag_run": run_id}
         try:
-            cleared, _ = await door.rows("clear_task_instances", **_one_run(rows[0]), dry_run=False)
+            cleared, _ = await context.read_rows("clear_task_instances", **_build_run(rows[0]), dry_run=False)
             step["cleared"] = len(cleared)
             if len(cleared) != len(rows):
                 step["confirmed"] = len(rows)
         except AirflowMcpError as error:
             step["error"] = str(error)
         steps.append(step)
-        await door.progress(number, len(runs), f"{dag_id}/{run_id}: {step.get('cleared', 'not')} cleared")
+        await context.progress(number, len(runs), f"{dag_id}/{run_id}: {step.get('cleared', 'not')} cleared")
     failed = sum("error" in step for step in steps)
     hint = f"{failed} of {len(steps)} runs were not cleared; the others run again." if failed else None
     return {"done": not failed, "affected": sum(step.get("cleared", 0) for step in steps), "steps": steps, "hint": hint}
 
 
-async def _dates(door: InnerDoor, arguments: Json) -> list[Json]:
-    body = _backfill(arguments)
-    dag = await door.one("get_dag", dag_id=body["dag_id"])
+async def _read_dates(context: WorkflowContext, arguments: Json) -> list[Json]:
+    body = _build_backfill(arguments)
+    dag = await context.read_record("get_dag", dag_id=body["dag_id"])
     if dag.get("is_paused"):
         error = InvalidArgumentsError(f"{_NAME}: {body['dag_id']} is paused, so the runs would wait.")
         raise error.advise(next_call("unpause_dag", "lets its runs go on", dag_id=body["dag_id"]))
-    rows, _ = await door.rows("preview_backfill", **body)
+    rows, _ = await context.read_rows("preview_backfill", **body)
     kept = ("logical_date", "partition_key")
     return [{"dag_id": body["dag_id"], **{name: row.get(name) for name in kept}} for row in rows]
 
 
-async def _start_backfill(door: InnerDoor, arguments: Json) -> Json:
-    made = await door.one("post_backfill", **_backfill(arguments))
+async def _start_backfill(context: WorkflowContext, arguments: Json) -> Json:
+    made = await context.read_record("post_backfill", **_build_backfill(arguments))
     shows = next_call("list_dag_runs", "shows its runs, named backfill__<date>", dag_id=made["dag_id"])
     waits = [next_call("wait_for_backfill", "waits until they end", backfill_id=made["id"])] if made.get("id") else []
-    return {"done": True, "affected": len(door.granted), "backfill_id": made.get("id"), "next": [*waits, shows]}
+    return {
+        "done": True,
+        "affected": len(context.confirmed_rows),
+        "backfill_id": made.get("id"),
+        "next": [*waits, shows],
+    }
 
 
-def _backfill(arguments: Json) -> Json:
+def _build_backfill(arguments: Json) -> Json:
     """The body of a backfill: dates without a run, and those whose run failed. Raises InvalidArgumentsError."""
     if len(set(arguments["dag_ids"])) != 1 or "until" not in arguments:
         raise InvalidArgumentsError("plan_recovery: a backfill needs exactly one DAG in dag_ids, since and until.")
@@ -143,10 +150,10 @@ def _backfill(arguments: Json) -> Json:
     }
 
 
-def _one_run(row: Json) -> Json:
+def _build_run(row: Json) -> Json:
     return {"dag_id": row["dag_id"], "dag_run_id": row["dag_run_id"], "only_failed": True, "reset_dag_runs": True}
 
 
-def _by_run(rows: list[Json]) -> list[tuple[tuple[str, str], list[Json]]]:
+def _group_by_run(rows: list[Json]) -> list[tuple[tuple[str, str], list[Json]]]:
     grouped = groupby(rows, key=lambda row: (row["dag_id"], row["dag_run_id"]))
     return [(key, list(own)) for key, own in grouped]

@@ -7,112 +7,116 @@ from dataclasses import replace
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.answer.render import dumps
 from airflow_mcp.dispatch.next_calls import next_call
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 from airflow_mcp.errors import InvalidArgumentsError, NotFoundError
 from airflow_mcp.task_logs.cause import Cause
-from airflow_mcp.task_logs.excerpt import Verdict, describe, lines_before, one_line
-from airflow_mcp.task_logs.log_tail import cost
+from airflow_mcp.task_logs.failure_text import FailureVerdict, describe, describe_in_line, render_lines_before
+from airflow_mcp.task_logs.log_scan import LogScan, WindowScan
+from airflow_mcp.task_logs.log_tail import measure_cost
 from airflow_mcp.task_logs.log_window import FILTERS, WindowRequest, read_request
-from airflow_mcp.task_logs.scan import LogScan, WindowScan
-from airflow_mcp.workflows.shared.evidence import last_words
-from airflow_mcp.workflows.shared.failed_tasks import rendered_name
+from airflow_mcp.workflows.shared.evidence import explain_give_up
+from airflow_mcp.workflows.shared.failed_tasks import read_rendered_name
 from airflow_mcp.workflows.shared.log_stream import FORMS, SECONDS, read_log
 
 _FAILED = ("failed", "up_for_retry")
-_WENT_WELL = ("success", "skipped", "up_for_reschedule", "deferred")
+_NOT_FAILED = ("success", "skipped", "up_for_reschedule", "deferred")
 _FRAME = 130  # characters of what stands around the lines: their name, left_out, more with its cursor
 
 
-async def run(door: InnerDoor, arguments: Json) -> Json:
+async def run(context: WorkflowContext, arguments: Json) -> Json:
     """What one try's log says. Raises InvalidArgumentsError for a mapped task without its index, and a bad filter."""
     ids = {name: arguments[name] for name in ("dag_id", "dag_run_id", "task_id")}
     if arguments.get("map_index", -1) >= 0:
         ids["map_index"] = arguments["map_index"]
     read_request(ids, {name: arguments[name] for name in FILTERS if name in arguments})  # a bad one costs no request
-    instance = await _instance(door, ids)
+    instance = await _read_instance(context, ids)
     latest = instance.get("try_number") or 0
     number = arguments.get("try_number", latest)
     ids["try_number"] = number
     facts: Json = {
         "task_id": ids["task_id"],
         "map_index": ids.get("map_index"),
-        "rendered_map_index": rendered_name(instance) or None,
+        "rendered_map_index": read_rendered_name(instance) or None,
         "try_number": number,
         "tries": latest if latest > 1 else None,
         "state": instance.get("state"),
     }
     if number > latest or (number == 0 and latest):
         raise InvalidArgumentsError(f"read_task_log: try_number {number} does not exist; the latest try is {latest}.")
-    if number == 0 and (door.version.generation == "v1" or facts["state"] == "upstream_failed"):
-        return facts | {"hint": await _never_started(door, ids, instance)}
+    if number == 0 and (context.version.generation == "v1" or facts["state"] == "upstream_failed"):
+        return facts | {"hint": await _explain_no_start(context, ids, instance)}
     wish = read_request(ids, arguments)
-    room = door.budget - len(dumps(facts)) - _FRAME
+    room = context.budget - len(dumps(facts)) - _FRAME
     try:
         if any(name in arguments for name in ("from", "cursor", *FILTERS)):
-            return facts | await _part(door, ids, wish, room)
-        return facts | await _story(door, ids, wish, room, facts["state"] if number == latest else None)
+            return facts | await _read_window(context, ids, wish, room)
+        return facts | await _describe_try(context, ids, wish, room, facts["state"] if number == latest else None)
     except NotFoundError:
         if number:
             raise
-        return facts | {"hint": await _never_started(door, ids, instance)}
+        return facts | {"hint": await _explain_no_start(context, ids, instance)}
 
 
-async def _part(door: InnerDoor, ids: Json, wish: WindowRequest, room: int) -> Json:
+async def _read_window(context: WorkflowContext, ids: Json, request: WindowRequest, budget: int) -> Json:
     """The lines that were asked for, and how to get on."""
-    scan = WindowScan(FORMS[door.version.generation], wish, room - 60)
-    whole = await read_log(door, ids, scan)
-    shown, left, cursor = scan.window.result()
+    scan = WindowScan(FORMS[context.version.generation], request, budget - 60)
+    whole = await read_log(context, ids, scan)
+    shown, left, cursor = scan.window.get_result()
     answer: Json = {"lines": scan.lines}
     if not whole:
-        answer["hint"] = _too_long()
-    if wish.filtered:
+        answer["hint"] = _describe_timeout()
+    if request.has_filters:
         answer["matched"] = scan.window.matched
     answer |= {"shown": shown.covered, "log": "\n".join(shown.lines)}
     return answer | ({"left_out": left, "more": {"cursor": cursor}} if cursor else {})
 
 
-async def _story(door: InnerDoor, ids: Json, wish: WindowRequest, room: int, state: str | None) -> Json:
+async def _describe_try(
+    context: WorkflowContext, ids: Json, request: WindowRequest, budget: int, state: str | None
+) -> Json:
     """Why it failed, if it did, and the end of the log. `state` is None for an earlier try, whose end is not known."""
-    scan = LogScan(FORMS[door.version.generation], room)
+    scan = LogScan(FORMS[context.version.generation], budget)
     answer: Json = {}
-    if not await read_log(door, ids, scan):
-        answer["hint"] = _too_long()
+    if not await read_log(context, ids, scan):
+        answer["hint"] = _describe_timeout()
     told = scan.verdict
-    if state in _WENT_WELL:
-        told = Verdict(None, Cause())
+    if state in _NOT_FAILED:
+        told = FailureVerdict(None, Cause())
         if scan.scanner.errors:
             answer["hint"] = f"It did not fail. {scan.scanner.errors} records say error."
             answer["next"] = [next_call("read_task_log", "shows these records", **ids, level="error")]
     elif told.silent:  # only of a try that is known to have failed may be said that it died
-        told = replace(told, sentence=(await last_words(door, ids) or told.sentence) if state in _FAILED else "")
+        told = replace(
+            told, sentence=(await explain_give_up(context, ids) or told.sentence) if state in _FAILED else ""
+        )
     if told.sentence:
         answer["verdict"] = told.sentence
     if told.text:
-        size = room // 2
-        while cost([error := describe(told, size)]) > room * 3 // 5 and size > 100:
+        size = budget // 2
+        while measure_cost([error := describe(told, size)]) > budget * 3 // 5 and size > 100:
             size = size * 2 // 3  # what is written escaped takes more room
-        line = one_line(told)
+        line = describe_in_line(told)
         if line not in error and line != told.sentence:
             answer["cause"] = line
         answer |= {"error": error, "error_at_line": told.line}
-    room -= len(dumps(answer)) + 12
-    shown = scan.end(room)
-    if told.line < shown.first and (before := lines_before(told, room // 3, scan.show)):
+    budget -= len(dumps(answer)) + 12
+    shown = scan.render_end(budget)
+    if told.line < shown.first and (before := render_lines_before(told, budget // 3, scan.show)):
         answer["before_error"] = before
-        shown = scan.end(room - len(dumps(before)) - 17)
+        shown = scan.render_end(budget - len(dumps(before)) - 17)
     answer |= {"tail": "\n".join(shown.lines), "lines": scan.lines, "printed": scan.printed}
     if scan.lines > shown.covered:
-        answer |= {"left_out": scan.lines - shown.covered, "more": {"cursor": wish.cursor(shown.first)}}
+        answer |= {"left_out": scan.lines - shown.covered, "more": {"cursor": request.cursor(shown.first)}}
     return answer
 
 
-async def _instance(door: InnerDoor, ids: Json) -> Json:
+async def _read_instance(context: WorkflowContext, ids: Json) -> Json:
     try:
-        return await door.one("get_task_instance", **ids)
+        return await context.read_record("get_task_instance", **ids)
     except NotFoundError as error:
         if "map_index" in ids or "mapped" not in str(error):
             raise
-    failed = await _failed(door, ids)
+    failed = await _read_failed(context, ids)
     indexes = [str(row["map_index"]) for row in failed if row["task_id"] == ids["task_id"]][:10]
     which = f"failed ones: {', '.join(indexes)}" if indexes else "none of them failed"
     error = InvalidArgumentsError(
@@ -123,22 +127,22 @@ async def _instance(door: InnerDoor, ids: Json) -> Json:
     )
 
 
-async def _failed(door: InnerDoor, ids: Json) -> list[Json]:
+async def _read_failed(context: WorkflowContext, ids: Json) -> list[Json]:
     """Failed task instances of the run, one page."""
-    rows, _ = await door.rows(
+    rows, _ = await context.read_rows(
         "list_task_instances", dag_id=ids["dag_id"], dag_run_id=ids["dag_run_id"], state=["failed"]
     )
     return rows
 
 
-def _too_long() -> str:
+def _describe_timeout() -> str:
     return f"Stopped reading after {SECONDS} seconds: what comes later is not in this."
 
 
-async def _never_started(door: InnerDoor, ids: Json, instance: Json) -> str:
+async def _explain_no_start(context: WorkflowContext, ids: Json, instance: Json) -> str:
     state = instance.get("state") or "none"
     hint = f"This task instance never started (state {state}), so it has no log."
     if state == "upstream_failed":
-        names = list(dict.fromkeys(str(row["task_id"]) for row in await _failed(door, ids)))
+        names = list(dict.fromkeys(str(row["task_id"]) for row in await _read_failed(context, ids)))
         hint += f" Failed in this run: {', '.join(names[:5])}{' and more' if names[5:] else ''}." if names else ""
     return hint

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.next_calls import next_call
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 from airflow_mcp.errors import AirflowError, AirflowMcpError, InvalidArgumentsError
-from airflow_mcp.workflows.shared.trigger import make_ready, trigger
-from airflow_mcp.workflows.shared.wait import SECONDS, until_ended, wait_on
+from airflow_mcp.workflows.shared.run_wait import SECONDS, advise_wait, wait_until_ended
+from airflow_mcp.workflows.shared.trigger import check_trigger, trigger_run
 
 _EXISTS = 409
 
 
-async def run(door: InnerDoor, arguments: Json) -> Json:
-    """What wait_for_dag_run answers about the new run. Raises what workflow/trigger.py raises, and for a paused DAG."""
+async def run(context: WorkflowContext, arguments: Json) -> Json:
+    """What wait_for_dag_run answers about the new run. Raises what workflows/shared/trigger.py raises, and for a
+    paused DAG.
+    """
     tool, dag_id = "trigger_and_wait", arguments["dag_id"]
     rest = {name: value for name, value in arguments.items() if name != "timeout_seconds"}
-    ready = await make_ready(door, tool, rest)
+    ready = await check_trigger(context, tool, rest)
     if ready.is_paused:
         given = {name: value for name, value in rest.items() if name != "note"}  # it is signed by now
         error = InvalidArgumentsError(
@@ -27,7 +29,7 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
             next_call("trigger_dag_run", "leaves a queued run behind", **given),
         )
     try:
-        made = await trigger(door, tool, rest)
+        made = await trigger_run(context, tool, rest)
     except AirflowError as error:
         if error.status != _EXISTS or "dag_run_id" not in rest:
             raise
@@ -38,9 +40,9 @@ async def run(door: InnerDoor, arguments: Json) -> Json:
     ids = {"dag_id": dag_id, "dag_run_id": made["dag_run_id"]}
     seen: Json
     try:
-        seen = await until_ended(door, ids, arguments.get("timeout_seconds", SECONDS))
+        seen = await wait_until_ended(context, ids, arguments.get("timeout_seconds", SECONDS))
     except AirflowMcpError as error:  # the run is there: an error alone would invite a second one
         hint = f"The run was started; waiting for it failed: {error}"
-        seen = {**ids, "state": made.get("state"), "finished": False, "hint": hint, "next": [wait_on(ids)]}
+        seen = {**ids, "state": made.get("state"), "finished": False, "hint": hint, "next": [advise_wait(ids)]}
     hints = [hint for hint in (seen.get("hint"), ready.hint) if hint]
     return seen | {"hint": " ".join(hints) or None}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.workflows.shared.wait import SECONDS, until_ended
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
+from airflow_mcp.workflows.shared.run_wait import SECONDS, wait_until_ended
 
 
-async def run(door: InnerDoor, arguments: Json) -> Json:
-    """See workflows/shared/wait.py. Raises NotFoundError for an unknown DAG or run."""
+async def run(context: WorkflowContext, arguments: Json) -> Json:
+    """See workflows/shared/run_wait.py. Raises NotFoundError for an unknown DAG or run."""
     ids = {"dag_id": arguments["dag_id"], "dag_run_id": arguments["dag_run_id"]}
-    return await until_ended(door, ids, arguments.get("timeout_seconds", SECONDS))
+    return await wait_until_ended(context, ids, arguments.get("timeout_seconds", SECONDS))

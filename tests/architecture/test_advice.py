@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.catalog.schema import input_schema
-from airflow_mcp.server.app import instructions
+from airflow_mcp.catalog.loader import load_catalog
+from airflow_mcp.catalog.schema import build_input_schema
+from airflow_mcp.server.app import write_instructions
 from tests.architecture.test_architecture import PACKAGE, modules, name_of, parse
 from tests.unit.advice import MENTION
 
@@ -87,7 +87,7 @@ def test_every_call_that_is_advised_names_a_tool_and_arguments_that_exist() -> N
         where = f"{name_of(file)}:{call.lineno}"
         name = ast.literal_eval(call.args[0])
         assert name in CATALOG.tools, f"{where}: there is no tool {name}"
-        schema: Json = input_schema(CATALOG.tools[name], CATALOG)
+        schema: Json = build_input_schema(CATALOG.tools[name], CATALOG)
         given = {keyword.arg for keyword in call.keywords if keyword.arg}
         assert given <= schema["properties"].keys(), where
         if all(keyword.arg for keyword in call.keywords):  # ** holds what a test that plays it must show
@@ -99,7 +99,7 @@ def test_every_call_that_is_advised_names_a_tool_and_arguments_that_exist() -> N
 
 def test_what_a_client_is_told_beside_answers_names_tools_that_exist() -> None:
     prompts = "\n".join(text for _, text in sentences(parse(PACKAGE / "server" / "prompts.py")))
-    texts = {"instructions": instructions(CATALOG), "prompts": prompts}
+    texts = {"instructions": write_instructions(CATALOG), "prompts": prompts}
     known = {*CATALOG.tools, *CATALOG.parameters}
     for name, text in texts.items():
         assert [one for one in LOOKS_LIKE_A_TOOL.findall(text) if one not in known] == [], name

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.redact import redact_text
 
 PACKAGE = Path(__file__).parents[2] / "airflow_mcp"
@@ -26,13 +26,26 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"dispatch"}),
     frozenset({"policy", "airflow"}),
     frozenset({"catalog", "task_logs"}),
-    frozenset({"excerpt"}),
+    frozenset({"value_excerpt"}),
     frozenset({"redact"}),
     frozenset(
-        {"addresses", "errors", "near_names", "observe", "pace", "shares", "text", "throttle", "tokens", "toml_lines"}
+        {
+            "addresses",
+            "errors",
+            "near_names",
+            "observer",
+            "time_slice",
+            "fair_share",
+            "text",
+            "throttle",
+            "http_tokens",
+            "toml_lines",
+        }
     ),
 )
-ONLY = {"settings": {"addresses", "errors", "tokens", "toml_lines"}}  # rooms that know less than their layer allows
+ONLY = {
+    "settings": {"addresses", "errors", "http_tokens", "toml_lines"}
+}  # rooms that know less than their layer allows
 LIBRARIES = {  # library -> the rooms that may import it
     "boto3": {"airflow"},
     "botocore": {"airflow"},
@@ -47,8 +60,8 @@ LIBRARIES = {  # library -> the rooms that may import it
     "starlette": {"server"},
     "uvicorn": {"server"},
 }
-LONGEST = 320  # lines of a module
-LONGEST_WORKFLOW = 200
+LONGEST = 350  # lines of a module
+LONGEST_WORKFLOW = 215
 
 
 def modules() -> list[Path]:

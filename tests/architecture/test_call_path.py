@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.operations.executor import Operations
+from airflow_mcp.dispatch.operations.executor import OperationExecutor
 from tests.architecture.test_architecture import LAYERS, PACKAGE
 from tests.unit.assistant import open_door
 from tests.unit.fake_airflow import FakeAirflow
@@ -55,7 +55,7 @@ async def test_one_call_crosses_few_modules_and_makes_no_new_executor() -> None:
         module = module_of(frame)
         if module.split("/")[0].removesuffix(".py") not in LEAVES and module != (modules or [""])[-1]:
             modules.append(module)
-        if frame.f_code is Operations.__init__.__code__:
+        if frame.f_code is OperationExecutor.__init__.__code__:
             made.append(module)
 
     with profiled(listen):

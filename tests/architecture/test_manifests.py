@@ -9,9 +9,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from airflow_mcp.catalog.grammar import Record
-from airflow_mcp.catalog.load import Tool, load_catalog
+from airflow_mcp.catalog.loader import Tool, load_catalog
 from airflow_mcp.catalog.read_back import ReadBack
-from airflow_mcp.catalog.schema import input_schema
+from airflow_mcp.catalog.schema import build_input_schema
 from airflow_mcp.catalog.versions import EVERYWHERE, Since
 from tests.referee.excused import READS_BY_POST
 
@@ -84,7 +84,7 @@ def test_no_argument_is_said_to_exist_before_its_tool(tool: Tool) -> None:
 
 @every_tool
 def test_the_schema_of_the_arguments_is_json_schema_and_closed(tool: Tool) -> None:
-    schema = input_schema(tool, CATALOG)
+    schema = build_input_schema(tool, CATALOG)
     Draft202012Validator.check_schema(schema)
     assert schema["additionalProperties"] is False
 
@@ -116,10 +116,10 @@ def test_what_a_scope_finds_in_the_path_is_in_the_path(tool: Tool) -> None:
 
 
 def test_every_described_parameter_is_used() -> None:
-    used = {use.described for tool in OPERATIONS for use in tool.entry.params}
+    used = {use.table for tool in OPERATIONS for use in tool.entry.params}
     used |= {name for tool in OPERATIONS for name in values_of(tool)}
     patches = [tool.entry.patch for tool in OPERATIONS if tool.entry.patch]
-    used |= {patch.mask_of(generation) for patch in patches for generation in ("v1", "v2")}
+    used |= {patch.mask_parameter(generation) for patch in patches for generation in ("v1", "v2")}
     assert CATALOG.parameters.keys() - used == set()
 
 
@@ -181,7 +181,7 @@ def test_every_text_in_a_path_is_an_id_that_is_read_back_as_it_was_shown() -> No
         if route
         for use in tool.entry.params
         if use.name in route.slots
-        and CATALOG.parameters[use.described].json_schema.get("type") == "string"
-        and not CATALOG.parameters[use.described].id
+        and CATALOG.parameters[use.table].json_schema.get("type") == "string"
+        and not CATALOG.parameters[use.table].id
     }
     assert texts == set()

@@ -21,8 +21,8 @@ from mcp.types import TextContent, Tool
 
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.airflow.credentials import Credentials
-from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.catalog.loader import load_catalog
+from airflow_mcp.dispatch.dispatcher import Dispatcher
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.server.app import AirflowServer
@@ -63,10 +63,12 @@ async def measure(work: Callable[[], Awaitable[object]]) -> Cost:
 async def added(url: str) -> list[str]:
     """Two lines: what a call of list_dags costs beyond its bare request, and how long its answer is."""
     catalog = load_catalog()
-    door = Door(catalog, Policy(), AirflowClient(url, Credentials(token="a-token")), load_workflows, ceiling=100_000)
+    dispatcher = Dispatcher(
+        catalog, Policy(), AirflowClient(url, Credentials(token="a-token")), load_workflows, ceiling=100_000
+    )
     async with (
         httpx2.AsyncClient() as http,
-        Client(AirflowServer(Instances({"default": door}), catalog.default)) as client,
+        Client(AirflowServer(Instances({"default": dispatcher}), catalog.default)) as client,
     ):
         texts: list[str] = []
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.tokens import digest
+from airflow_mcp.http_tokens import hash_token
 
 FILE = f"""
 [tokens.alice]
-sha256 = "{digest("token-of-alice")}"
+sha256 = "{hash_token("token-of-alice")}"
 roles = ["oncall"]
 [tokens.bob]
-sha256 = "{digest("token-of-bob")}"
+sha256 = "{hash_token("token-of-bob")}"
 [[policy.allow]]
 tools = ["pause_dag"]
 callers = ["role:oncall"]

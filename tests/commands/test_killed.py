@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from airflow_mcp.dispatch.safety.audit_file import AuditFile, this_process
+from airflow_mcp.dispatch.safety.audit_file import AuditFile, describe_process
 
 Json = dict[str, Any]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these signals are POSIX's")
@@ -151,7 +151,7 @@ def test_a_process_that_ends_before_the_change_is_announced_leaves_nothing_open(
         place.released.set()
         process.wait(60)
     assert [line["phase"] for line in lines_of(trail)] in ([], ["ends"], ["begins", "ends"])  # it may get that far yet
-    assert AuditFile(str(trail)).end_what_is_open() == 0
+    assert AuditFile(str(trail)).end_open_changes() == 0
 
 
 def test_after_a_kill_the_next_start_ends_what_was_open_once(tmp_path: Path) -> None:
@@ -181,18 +181,18 @@ def test_a_kill_after_the_answer_leaves_nothing_to_end(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert [line["phase"] for line in lines_of(trail)] == ["begins", "ends"]
-    assert AuditFile(str(trail)).end_what_is_open() == 0
+    assert AuditFile(str(trail)).end_open_changes() == 0
 
 
 def test_a_change_of_a_process_that_lives_or_of_another_host_is_left_alone(tmp_path: Path) -> None:
     trail = tmp_path / "audit.jsonl"
     file = AuditFile(str(trail))
-    mine = this_process()
+    mine = describe_process()
     for number, process in enumerate([mine, {**mine, "host": "another.example"}, {**mine, "started": "long ago"}]):
         file.append({"phase": "begins", "id": f"id{number}", "process": process})
-    assert file.end_what_is_open() == 1
+    assert file.end_open_changes() == 1
     assert [line["id"] for line in lines_of(trail) if line["phase"] == "ends"] == ["id2"]
-    assert file.end_what_is_open() == 0
+    assert file.end_open_changes() == 0
 
 
 SHORT = """

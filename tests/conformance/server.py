@@ -28,8 +28,8 @@ from mcp.types import (
 from pydantic import AnyUrl
 
 from airflow_mcp.server.app import AirflowServer
-from airflow_mcp.server.http.serve import build
-from airflow_mcp.settings.read import read_settings
+from airflow_mcp.server.http.serve import build_application
+from airflow_mcp.settings.settings import read_settings
 from tests.conformance.fixtures import SCHEMAS, add_fixtures
 from tests.conformance.rounds import add_rounds
 
@@ -91,7 +91,7 @@ async def _nothing_to_do(ctx: Any, params: Any) -> EmptyResult:
 
 def main() -> None:
     """Serve on a free port of loopback."""
-    application = build(read_settings(), ServerWithFixtures)
+    application = build_application(read_settings(), ServerWithFixtures)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(f"serving http://127.0.0.1:{listener.getsockname()[1]}/mcp", file=sys.stderr, flush=True)
         uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="on")).run(sockets=[listener])

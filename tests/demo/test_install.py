@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.demo.install import DEFAULT_VERSION, RELEASES, Build, Release, choose_python, install, release_of
+from airflow_mcp.demo.install import DEFAULT_VERSION, RELEASES, Build, Release, choose_python, find_release, install
 from airflow_mcp.demo.processes import DemoError
 from tests.fab.release import FAB
 
@@ -73,7 +73,7 @@ def test_a_finished_installation_is_not_done_again(tmp_path: Path):
 def test_the_same_version_with_other_packages_is_installed_beside_it(tmp_path: Path):
     build = Builder()
     assert install(FAB, tmp_path, steps, build) != install("3.3.2", tmp_path, steps, build)
-    assert [made.lock for made in build.builds] == [FAB.lock, release_of("3.3.2").lock]
+    assert [made.lock for made in build.builds] == [FAB.lock, find_release("3.3.2").lock]
 
 
 def test_an_interrupted_installation_is_done_again_from_nothing(tmp_path: Path):
@@ -103,20 +103,20 @@ def test_an_installation_whose_python_has_gone_is_done_again(tmp_path: Path):
 
 def test_the_running_python_is_taken_when_it_fits(tmp_path: Path):
     running = interpreter(tmp_path, "python", "echo 3.11")
-    assert choose_python(release_of("2.11.2"), running=running, path=str(tmp_path)) == running
+    assert choose_python(find_release("2.11.2"), running=running, path=str(tmp_path)) == running
 
 
 def test_another_python_on_the_path_is_taken_when_the_running_one_does_not_fit(tmp_path: Path):
     running = interpreter(tmp_path, "python", "echo 3.14")
     fitting = interpreter(tmp_path, "python3.11", "echo 3.11")
-    assert choose_python(release_of("2.11.2"), running=running, path=str(tmp_path)) == fitting
+    assert choose_python(find_release("2.11.2"), running=running, path=str(tmp_path)) == fitting
 
 
 def test_a_version_managers_shim_without_its_python_is_passed_over(tmp_path: Path):
     running = interpreter(tmp_path, "python", "echo 3.14")
     interpreter(tmp_path, "python3.12", "echo 'python3.12: command not found' >&2; exit 127")
     fitting = interpreter(tmp_path, "python3.11", "echo 3.11")
-    assert choose_python(release_of("2.11.2"), running=running, path=str(tmp_path)) == fitting
+    assert choose_python(find_release("2.11.2"), running=running, path=str(tmp_path)) == fitting
 
 
 def test_without_a_fitting_python_one_sentence_says_which_to_install(tmp_path: Path):
@@ -126,4 +126,4 @@ def test_without_a_fitting_python_one_sentence_says_which_to_install(tmp_path: P
         r"install one \(for example `uv python install 3\.12`\) and start again\.$"
     )
     with pytest.raises(DemoError, match=expected):
-        choose_python(release_of("2.11.2"), running=running, path=str(tmp_path))
+        choose_python(find_release("2.11.2"), running=running, path=str(tmp_path))

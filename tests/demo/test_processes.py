@@ -10,7 +10,16 @@ from typing import NoReturn
 
 import pytest
 
-from airflow_mcp.demo.processes import MARK, DemoError, FolderBusyError, end_marked, held, marked, run_to_end, tail
+from airflow_mcp.demo.processes import (
+    MARK,
+    DemoError,
+    FolderBusyError,
+    end_marked,
+    find_marked,
+    hold_lock,
+    read_tail,
+    run_to_end,
+)
 
 WAIT = "import signal; print('ready', flush=True); signal.pause()"
 IGNORE = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAIT}"
@@ -49,9 +58,9 @@ def refuse() -> NoReturn:
 
 def test_a_marked_process_and_its_child_in_another_session_are_both_ended():
     with running(WITH_A_CHILD_IN_ITS_OWN_SESSION, mark="ours-1") as process:
-        assert len(marked("ours-1")) == 2
+        assert len(find_marked("ours-1")) == 2
         end_marked("ours-1")
-        assert marked("ours-1") == set()
+        assert find_marked("ours-1") == set()
         assert process.wait() != 0
 
 
@@ -73,19 +82,19 @@ def test_ending_what_has_ended_already_is_no_error():
 
 
 def test_a_held_lock_is_busy_for_the_next_one_and_free_afterwards(tmp_path: Path):
-    with held(tmp_path / "lock", refuse), pytest.raises(FolderBusyError), held(tmp_path / "lock", refuse):
+    with hold_lock(tmp_path / "lock", refuse), pytest.raises(FolderBusyError), hold_lock(tmp_path / "lock", refuse):
         pass
-    with held(tmp_path / "lock", refuse):
+    with hold_lock(tmp_path / "lock", refuse):
         pass
 
 
 def test_a_lock_is_free_again_after_its_holder_was_killed(tmp_path: Path):
     with running(HOLD, str(tmp_path / "lock")) as holder:
-        with pytest.raises(FolderBusyError), held(tmp_path / "lock", refuse):
+        with pytest.raises(FolderBusyError), hold_lock(tmp_path / "lock", refuse):
             pass
         holder.kill()
         holder.wait()
-        with held(tmp_path / "lock", refuse):
+        with hold_lock(tmp_path / "lock", refuse):
             pass
 
 
@@ -107,5 +116,5 @@ def test_a_command_reads_its_input_and_gives_its_output(tmp_path: Path):
 
 
 def test_the_tail_of_a_log_has_its_last_lines_that_say_something():
-    assert tail("a\n\nb  \n\nc\n\n", lines=2) == "    b\n    c"
-    assert tail("") == "    (nothing)"
+    assert read_tail("a\n\nb  \n\nc\n\n", lines=2) == "    b\n    c"
+    assert read_tail("") == "    (nothing)"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.demo.run import SAMPLES
+from airflow_mcp.demo.command import SAMPLES
 
 FILES = sorted(SAMPLES.glob("*.py"))
 

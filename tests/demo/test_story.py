@@ -10,7 +10,7 @@ from mcp.server import MCPServer
 from mcp.types import CallToolResult, TextContent
 from rich.console import Console
 
-from airflow_mcp.demo.story import CAUSE, Answer, Connection, tell
+from airflow_mcp.demo.story import CAUSE, DemoConnection, ToolAnswer, play_with
 
 RUN = {"dag_id": "load_orders", "dag_run_id": "manual__1", "state": "failed"}
 FAILED = {"columns": ["task_id", "map_index", "state"], "rows": [["check_order", 3, "failed"]], "total": 1}
@@ -64,7 +64,7 @@ def answered(data: dict[str, Any]) -> CallToolResult:
 async def told(made: MCPServer) -> tuple[str | None, str]:
     """What went wrong, and what was printed."""
     output = io.StringIO()
-    return await tell(Client(made), Console(file=output, width=200)), output.getvalue()
+    return await play_with(Client(made), Console(file=output, width=200)), output.getvalue()
 
 
 async def test_the_story_passes_as_written_and_prints_every_call_and_the_cause():
@@ -123,7 +123,7 @@ async def test_an_error_answer_ends_the_story():
 
 
 async def test_a_long_answer_is_cut_around_what_matters_and_says_what_it_left_out():
-    short = Answer(answered({"text": f"{'x' * 5000} here {'y' * 5000}"})).short("here")
+    short = ToolAnswer(answered({"text": f"{'x' * 5000} here {'y' * 5000}"})).shorten("here")
     assert " here " in short
     assert short.startswith("(… 4,")
     assert short.endswith(" characters more)")
@@ -131,7 +131,7 @@ async def test_a_long_answer_is_cut_around_what_matters_and_says_what_it_left_ou
 
 
 async def test_the_client_configuration_is_what_the_story_itself_uses():
-    connection = Connection("http://127.0.0.1:4711", "admin", "secret")
-    entry = json.loads(connection.client_config())["mcpServers"]["airflow"]
+    connection = DemoConnection("http://127.0.0.1:4711", "admin", "secret")
+    entry = json.loads(connection.write_client_config())["mcpServers"]["airflow"]
     assert entry["args"] == ["-m", "airflow_mcp", "serve"]
-    assert entry["env"] == connection.server().env
+    assert entry["env"] == connection.build_server().env

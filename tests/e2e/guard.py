@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from airflow_mcp.demo.airflow_home import Memory
+from airflow_mcp.demo.airflow_home import HomeMemory
 from airflow_mcp.demo.processes import end_marked
 
 
@@ -25,7 +25,7 @@ def end_all(homes: list[Path]) -> None:
     """End every process of these homes' Airflows."""
     for home in homes:
         if (home / "memory.json").exists():
-            end_marked(Memory.of(home).mark)
+            end_marked(HomeMemory.load(home).mark)
 
 
 if __name__ == "__main__":

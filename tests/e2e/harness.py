@@ -274,7 +274,7 @@ class Site:
 
     def requests(self) -> list[str]:
         """The requests Airflow's API has logged so far, like "POST /auth/token"."""
-        log = self.airflow.log_file("webserver" if self.is_old else "api-server").read_text(errors="replace")
+        log = self.airflow.find_log_file("webserver" if self.is_old else "api-server").read_text(errors="replace")
         # Airflow 3 wrote them as Airflow 2 does before it gave them names.
         return [f"{one[1] or one[3]} {one[2] or one[4]}" for one in _LOGGED.finditer(log)]
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_mcp.demo.install import cache_folder, install
+from airflow_mcp.demo.install import find_cache_folder, install
 from airflow_mcp.redact import is_sensitive, redact_text
-from airflow_mcp.text import clean, in_strings
+from airflow_mcp.text import clean, map_strings
 
 from .harness import VERSIONS
 
@@ -48,7 +48,7 @@ def choose_samples() -> list[Sample]:
     Raises:
         DemoError: an Airflow cannot be installed.
     """
-    pythons = [install(version, cache_folder(), print) for version in VERSIONS]
+    pythons = [install(version, find_cache_folder(), print) for version in VERSIONS]
     folders = sorted(
         folder for python in pythons for folder in python.parent.parent.glob("lib/python3.*/site-packages")
     )
@@ -91,7 +91,7 @@ def _normalize(line: str) -> str:
     line = clean(line)
     if line.startswith("{"):
         with suppress(ValueError):  # no JSON
-            line = json.dumps(in_strings(json.loads(line), clean), ensure_ascii=False)
+            line = json.dumps(map_strings(json.loads(line), clean), ensure_ascii=False)
     return _STARS.sub("*", line)
 
 

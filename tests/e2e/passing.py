@@ -41,7 +41,7 @@ def passing_question(site: Site, run_id: str, dag_id: str = "rows_human") -> Gen
 
 def processes_ended(site: Site, run_id: str) -> int:
     """How many ends of tasks' processes of that run the scheduler says it has heard of."""
-    lines = site.airflow.log_file("scheduler").read_text(errors="replace").splitlines()
+    lines = site.airflow.find_log_file("scheduler").read_text(errors="replace").splitlines()
     return sum("Received executor event with state success" in line and f"run_id='{run_id}'" in line for line in lines)
 
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
-from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.catalog.schema import input_schema
+from airflow_mcp.catalog.loader import load_catalog
+from airflow_mcp.catalog.schema import build_input_schema
 
 from .canaries import FORMS, NESTED, block, forms_of, text, tree, unseen
 from .harness import Json, Site
@@ -248,7 +248,7 @@ def questions(site: Site) -> list[tuple[str, Json]]:
         if tool.entry.access != "read":
             continue
         ids = IDS | OWN_IDS.get(name, {}) | own.get(name, {})
-        properties = input_schema(tool, load_catalog())["properties"]
+        properties = build_input_schema(tool, load_catalog())["properties"]
         wanted = {use.name for use in tool.entry.params if use.required} | OWN_IDS.get(name, {}).keys()
         wanted |= {*tool.entry.any_of[-1:]} if "uri" in tool.entry.any_of else {*tool.entry.any_of[:1]}
         wanted |= own.get(name, {}).keys()

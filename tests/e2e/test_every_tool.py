@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.catalog.versions import Version
 
 from . import (
@@ -45,7 +45,7 @@ def test_the_table_calls_a_read_a_read_and_a_change_a_change() -> None:
 def can_succeed(site: Site, tool: str) -> bool:
     """Whether this Airflow has a tool, and what the tool needs; 3.x has users and roles with FAB alone."""
     entry = TOOLS[tool].entry
-    without_fab = not site.is_old and entry.v2 is not None and entry.v2.of_auth_manager
+    without_fab = not site.is_old and entry.v2 is not None and entry.v2.is_auth_manager_route
     return tool not in EXCUSED and entry.since.has(Version.parse(site.version)) and not without_fab
 
 

@@ -9,7 +9,7 @@ import pytest
 from mcp.client import ClientRequestContext
 from mcp.types import ElicitRequestParams, ElicitResult
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 
 from .changes import FRESH, held_state, held_tasks, new_run
 from .harness import Json, Mode, Site, Talker, rows_of

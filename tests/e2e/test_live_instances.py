@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.catalog.versions import Version
 
 from .changes import new_run

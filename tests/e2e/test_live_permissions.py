@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from tests.unit.samples import a_value
 
 from .changes import SIGNED, new_run
@@ -118,7 +118,7 @@ def about_leaking(tool: str) -> Json:
     if entry.any_of and not needed & {*entry.any_of}:
         known = [name for name in ("dag_run_id", "uri") if name in entry.any_of]
         needed.add((known or entry.any_of)[0])
-    schemas = {use.name: CATALOG.parameters[use.described].json_schema for use in entry.params if use.name in needed}
+    schemas = {use.name: CATALOG.parameters[use.table].json_schema for use in entry.params if use.name in needed}
     return {name: LEAK[name] if name in LEAK else a_value(schema) for name, schema in schemas.items()}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_mcp.airflow import wire
 from airflow_mcp.catalog.grammar import Record
-from airflow_mcp.catalog.load import Tool, load_catalog
+from airflow_mcp.catalog.loader import Tool, load_catalog
 from airflow_mcp.catalog.versions import Version
 
 from .harness import Json, Site
@@ -32,7 +32,7 @@ def answers(site: Site, tool: Tool) -> list[Json]:
     route = entry.route(version.generation)
     ids = BY_PARENT.get(tool.name, TASK | OTHERS)
     needed = {use.name for use in entry.params if use.required} | entry.resolve.keys()
-    there = route is not None and route.since.has(version) and route.method == "GET" and not route.of_auth_manager
+    there = route is not None and route.since.has(version) and route.method == "GET" and not route.is_auth_manager_route
     if route is None or not there or needed - ids.keys():
         return []
     names = {use.name for use in entry.params if use.required} | set(route.slots)

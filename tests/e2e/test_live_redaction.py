@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 
 from .harness import CANARY, Json, Site
 from .rows_states import holding

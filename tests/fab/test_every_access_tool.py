@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from tests.e2e.harness import Site
 from tests.fab.access import CHANGES, READS, given, keeper
 

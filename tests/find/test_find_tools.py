@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from tests.permissions.support import Json, connected
 from tests.permissions.world import World
 from tests.unit.assistant import ERAS, GENERATIONS, Assistant, assistant, calls_of, text_of

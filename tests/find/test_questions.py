@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.catalog.versions import Version
 from tests.find.questions import QUESTIONS
 from tests.unit.assistant import assistant

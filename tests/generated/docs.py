@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from airflow_mcp.catalog.load import Catalog, load_catalog
+from airflow_mcp.catalog.loader import Catalog, load_catalog
 from tests.generated.markdown import settings_page, tools_page, tools_table
 from tests.referee.coverage import sending
 from tests.referee.documents import read_document

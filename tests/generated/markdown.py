@@ -9,14 +9,14 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from airflow_mcp.catalog.grammar import Record, Use
-from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.catalog.schema import input_schema
+from airflow_mcp.catalog.grammar import ParameterUse, Record
+from airflow_mcp.catalog.loader import Catalog, Tool
+from airflow_mcp.catalog.schema import build_input_schema
 from airflow_mcp.catalog.versions import EVERYWHERE, Since
 from airflow_mcp.dispatch.dispatcher import DEFAULT_BUDGET
 from airflow_mcp.dispatch.operations.handlers import HANDLERS, widen
 from airflow_mcp.settings.connection import PREFIX
-from airflow_mcp.settings.read import FILE_ONLY, Settings
+from airflow_mcp.settings.settings import FILE_ONLY, Settings
 
 _TOOLS_HEAD = """\
 # Tools
@@ -104,7 +104,7 @@ def _tool(tool: Tool, catalog: Catalog, official: str) -> str:
     listed = "" if {tool.name, tool.toolset} & catalog.default else " Not listed by default."
     about = f"{entry.title}. {entry.summary}\n\n{_class(tool)} Airflow: {_since(entry.since)}.{listed}"
     parts = [f"### {tool.name}", f"{about} {official}".rstrip()]
-    schema = input_schema(tool, catalog)
+    schema = build_input_schema(tool, catalog)
     if properties := schema["properties"]:
         uses = {use.name: use for use in entry.params}
         required = schema.get("required", [])
@@ -185,7 +185,7 @@ def _default(tool: Tool, name: str, schema: dict[str, Any]) -> str:
     return ", ".join(f"{_value(gated.value)} on {which}" for which, gated in given.items() if gated)
 
 
-def _argument_since(use: Use | None) -> str:
+def _argument_since(use: ParameterUse | None) -> str:
     """Empty where the tool itself is the limit; pages are cut by the server where Airflow has none."""
     if use is None or use.name in ("limit", "offset") or use.since == EVERYWHERE or use.since == Since(None, None):
         return ""

@@ -21,8 +21,8 @@ from mcp.types import Tool
 
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.airflow.credentials import Credentials
-from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.catalog.loader import load_catalog
+from airflow_mcp.dispatch.dispatcher import Dispatcher
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from airflow_mcp.policy.rules import parse_policy
@@ -42,8 +42,8 @@ def server(allow: tuple[str, ...] = EVERYTHING, toolsets: tuple[str, ...] = ("al
 
     catalog = load_catalog()
     client = AirflowClient("http://airflow.invalid", Credentials(), transport=httpx2.MockTransport(unreachable))
-    door = Door(catalog, parse_policy(allow, catalog), client, load_workflows, ceiling=_CEILING)
-    return AirflowServer(Instances({"default": door}), parse_toolsets(toolsets, catalog))
+    dispatcher = Dispatcher(catalog, parse_policy(allow, catalog), client, load_workflows, ceiling=_CEILING)
+    return AirflowServer(Instances({"default": dispatcher}), parse_toolsets(toolsets, catalog))
 
 
 async def listed(served: AirflowServer) -> list[Tool]:

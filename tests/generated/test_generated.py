@@ -8,8 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.settings.read import FILE_ONLY, Settings
+from airflow_mcp.catalog.loader import load_catalog
+from airflow_mcp.settings.settings import FILE_ONLY, Settings
 from tests.generated import docs, snapshots
 from tests.generated.markdown import settings_page, tools_page
 

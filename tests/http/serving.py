@@ -18,7 +18,7 @@ from mcp import Client
 from mcp.client.session import ElicitationFnT
 from mcp.client.streamable_http import streamable_http_client
 
-from airflow_mcp.tokens import digest
+from airflow_mcp.http_tokens import hash_token
 from tests.unit.assistant import Assistant
 from tests.unit.fake_airflow import FakeAirflow
 
@@ -138,4 +138,4 @@ def environment_of(
 
 def accepted(name: str, token: str, *roles: str) -> str:
     """The lines of a configuration that accept this token."""
-    return f'[tokens.{name}]\nsha256 = "{digest(token)}"\nroles = [{", ".join(f"{role!r}" for role in roles)}]\n'
+    return f'[tokens.{name}]\nsha256 = "{hash_token(token)}"\nroles = [{", ".join(f"{role!r}" for role in roles)}]\n'

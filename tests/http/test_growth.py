@@ -19,10 +19,10 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from airflow_mcp.server.http.serve import build
+from airflow_mcp.http_tokens import hash_token
+from airflow_mcp.server.http.serve import build_application
 from airflow_mcp.settings.http import Token
-from airflow_mcp.settings.read import Settings
-from airflow_mcp.tokens import digest
+from airflow_mcp.settings.settings import Settings
 
 pytestmark = pytest.mark.anyio
 MODERN = "2026-07-28"
@@ -84,11 +84,11 @@ async def serving_here() -> AsyncGenerator[Sender]:
     settings = Settings(
         url="http://127.0.0.1:9",
         identity="caller",
-        tokens={"alice": Token(sha256=digest("token-of-alice"))},
+        tokens={"alice": Token(sha256=hash_token("token-of-alice"))},
         http_per_minute=1_000_000,
         shared_key=SecretStr(""),
     )
-    app = ProxyHeadersMiddleware(build(settings), ["127.0.0.1"])  # pyright: ignore[reportArgumentType]
+    app = ProxyHeadersMiddleware(build_application(settings), ["127.0.0.1"])  # pyright: ignore[reportArgumentType]
     begun, end, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def receive() -> Message:

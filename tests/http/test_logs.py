@@ -56,7 +56,7 @@ async def test_every_line_is_an_object_that_says_which_request_and_whose(
     assert [line["logger"] for line in lines if "can be read" in line["message"]] == [
         "airflow_mcp.server.http.refusals"
     ]
-    requests = [line for line in lines if line["logger"] == "airflow_mcp.server.http.requests"]
+    requests = [line for line in lines if line["logger"] == "airflow_mcp.server.http.request_log"]
     assert {line["request_id"] for line in requests if line["message"].startswith("POST")} == {"req-1"}
     assert [line for line in requests if re.fullmatch(r"POST /mcp 200 \d+\.\d{3} s from 127\.0\.0\.1", line["message"])]
     assert {line.get("caller") for line in requests if " 200 " in line["message"]} == {"alice"}

@@ -21,13 +21,13 @@ from mcp.client.context import ClientRequestContext
 from mcp.types import ElicitRequestParams, ElicitResult
 from prometheus_client.parser import text_string_to_metric_families
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.errors import AirflowError
-from airflow_mcp.server.http.serve import build
+from airflow_mcp.http_tokens import hash_token
+from airflow_mcp.server.http.serve import build_application
 from airflow_mcp.server.telemetry.metrics import Metrics
 from airflow_mcp.settings.http import Token
-from airflow_mcp.settings.read import Settings
-from airflow_mcp.tokens import digest
+from airflow_mcp.settings.settings import Settings
 from tests.http.conftest import RULES, furnished
 from tests.http.serving import PATIENCE, Served, accepted, serving
 from tests.http.test_reload import WORKERS, each_of, workers_of
@@ -228,8 +228,8 @@ def test_where_callers_say_who_they_are_a_scraper_does_too_on_loopback_as_elsewh
 
 async def test_elsewhere_a_token_is_needed_and_any_name_of_the_server_will_do() -> None:
     """The application of a server that would listen everywhere, asked without a socket."""
-    tokens = {"alice": Token(sha256=digest("token-of-alice"))}
-    app = build(Settings(http_host="0.0.0.0", tokens=tokens))
+    tokens = {"alice": Token(sha256=hash_token("token-of-alice"))}
+    app = build_application(Settings(http_host="0.0.0.0", tokens=tokens))
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://10.0.0.7:8765") as scraper:
         assert (await scraper.get("/metrics")).status_code == 401
         assert (await scraper.get("/metrics", headers={"Authorization": "Bearer wrong"})).status_code == 401
@@ -298,6 +298,6 @@ def definitions() -> Iterator[tuple[Any, tuple[str, ...]]]:
     metrics.call_ended("list_dags", "read", "default", 0.1, AirflowError("no", 500))
     metrics.request_ended("default", 200, 0.1)
     metrics.login_renewed("default")
-    metrics.refused("host")
+    metrics.count_refusal("host")
     for metric in metrics.registry.collect():
         yield metric, tuple(name for name in metric.samples[0].labels if name != "le")

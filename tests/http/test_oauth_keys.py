@@ -17,7 +17,7 @@ from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuth
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
-from airflow_mcp.airflow.fetch import fetcher
+from airflow_mcp.airflow.fetch import make_fetcher
 from airflow_mcp.server.auth.issuer_keys import IssuerKeys
 from tests.http.issuer import OPENID, Issuer, issuing, rsa_key
 from tests.http.serving import PATIENCE, Served, serving
@@ -94,12 +94,12 @@ def test_an_issuer_that_is_down_at_the_start_is_waited_for(airflow: FakeAirflow,
 )
 async def test_the_keys_are_found_by_the_issuers_metadata_wherever_it_is(path: str, metadata_at: str) -> None:
     with issuing(Issuer(path, metadata_at)) as issuer:
-        assert await IssuerKeys(issuer.url, fetcher()).find("one")
+        assert await IssuerKeys(issuer.url, make_fetcher()).find("one")
 
 
 async def test_an_address_of_the_keys_spares_the_metadata() -> None:
     with issuing(Issuer()) as issuer:
-        assert await IssuerKeys(issuer.url, fetcher(), jwks_url=f"{issuer.url}/jwks").find("one")
+        assert await IssuerKeys(issuer.url, make_fetcher(), jwks_url=f"{issuer.url}/jwks").find("one")
         assert issuer.asked == ["/jwks"]
 
 
@@ -118,7 +118,7 @@ async def test_metadata_that_cannot_be_trusted_gives_no_keys_and_the_log_says_wh
     metadata: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with issuing(Issuer(metadata=metadata)) as issuer:
-        assert await IssuerKeys(issuer.url, fetcher()).find("one") is None
+        assert await IssuerKeys(issuer.url, make_fetcher()).find("one") is None
     assert words in caplog.text
 
 
@@ -140,7 +140,7 @@ async def test_metadata_that_cannot_be_trusted_gives_no_keys_and_the_log_says_wh
 async def test_a_key_set_that_is_none_gives_no_keys_and_the_log_says_why(
     reply: httpx2.Response, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fetch = fetcher(transport=httpx2.MockTransport(lambda request: reply))
+    fetch = make_fetcher(transport=httpx2.MockTransport(lambda request: reply))
     keys = IssuerKeys("https://issuer.example.com", fetch, jwks_url="https://issuer.example.com/jwks")
     assert await keys.find("one") is None
     assert words in caplog.text
@@ -151,7 +151,7 @@ async def test_keys_are_fetched_anew_after_an_hour_and_kept_while_the_issuer_is_
 ) -> None:
     clock = Clock()
     with issuing(Issuer()) as issuer:
-        keys = IssuerKeys(issuer.url, fetcher(), clock=clock)
+        keys = IssuerKeys(issuer.url, make_fetcher(), clock=clock)
         assert await keys.find("one")
         clock.now += 3599
         assert await keys.find("one")
@@ -174,7 +174,7 @@ async def test_keys_are_fetched_anew_after_an_hour_and_kept_while_the_issuer_is_
 async def test_an_unknown_key_is_asked_for_once_a_minute() -> None:
     clock = Clock()
     with issuing(Issuer()) as issuer:
-        keys = IssuerKeys(issuer.url, fetcher(), clock=clock)
+        keys = IssuerKeys(issuer.url, make_fetcher(), clock=clock)
         assert [await keys.find(kid) is not None for kid in ("one", "x", "y")] == [True, False, False]
         assert issuer.fetches == 2
         issuer.keys = {**issuer.keys, "y": rsa_key()}
@@ -188,7 +188,7 @@ async def test_an_unknown_key_is_asked_for_once_a_minute() -> None:
 async def test_those_who_wait_share_one_fetch() -> None:
     found: list[object] = []
     with issuing(Issuer()) as issuer:
-        keys = IssuerKeys(issuer.url, fetcher())
+        keys = IssuerKeys(issuer.url, make_fetcher())
 
         async def ask() -> None:
             found.append(await keys.find("one"))

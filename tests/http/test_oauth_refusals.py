@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mcp.server.auth.provider import principal_components
 
-from airflow_mcp.airflow.fetch import fetcher
+from airflow_mcp.airflow.fetch import make_fetcher
+from airflow_mcp.server.auth.access_tokens import AccessTokens
 from airflow_mcp.server.auth.issuer_keys import IssuerKeys
-from airflow_mcp.server.auth.oauth import AccessTokens
-from airflow_mcp.settings.oauth import ALGORITHMS, OAuth
+from airflow_mcp.settings.oauth_issuer import ALGORITHMS, OAuthIssuer
 from tests.http.issuer import AUDIENCE, Issuer, PrivateKey, issuing, public_jwk, rsa_key
 from tests.http.serving import Served, accepted, serving
 from tests.unit.fake_airflow import FakeAirflow
@@ -203,8 +203,8 @@ def test_what_it_signed_for_something_else_is_refused_and_the_log_says_why(
 
 def accepting(issuer: Issuer, **more: Any) -> AccessTokens:
     """What a server makes of these settings."""
-    settings = OAuth.model_validate({"issuer": issuer.url, "audience": AUDIENCE, **more})
-    return AccessTokens(settings, IssuerKeys(issuer.url, fetcher()), clock=lambda: 1000.0)
+    settings = OAuthIssuer.model_validate({"issuer": issuer.url, "audience": AUDIENCE, **more})
+    return AccessTokens(settings, IssuerKeys(issuer.url, make_fetcher()), clock=lambda: 1000.0)
 
 
 KEYS: dict[str, Callable[[], PrivateKey]] = {

@@ -8,9 +8,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from airflow_mcp.airflow.fetch import fetcher
+from airflow_mcp.airflow.fetch import make_fetcher
 from airflow_mcp.errors import FetchError, SettingsError
-from airflow_mcp.settings.read import read_settings
+from airflow_mcp.settings.settings import read_settings
 from tests.http.issuer import Issuer
 from tests.http.upstream import listening
 from tests.unit.certificates import Authority
@@ -106,11 +106,11 @@ async def test_an_issuer_whose_certificate_a_ca_of_ones_own_signed_is_believed_w
 ) -> None:
     issuer, authority = Issuer(), Authority(tmp_path)
     with listening(Starlette(routes=[Route("/jwks", issuer.answer)]), tls=authority.sign("issuer")) as url:
-        found = await fetcher(authority.file)(f"{url}/jwks")
+        found = await make_fetcher(authority.file)(f"{url}/jwks")
         assert found is not None
         assert [key["kid"] for key in found["keys"]] == ["one"]
         with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
-            await fetcher()(f"{url}/jwks")
+            await make_fetcher()(f"{url}/jwks")
 
 
 def test_the_example_of_the_docs_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
-from airflow_mcp.server.http.admission import Admission, Known
-from airflow_mcp.server.http.gate import Gate, Limits
+from airflow_mcp.server.http.admission import Admission, AdmissionRules
+from airflow_mcp.server.http.gate import Gate, GateLimits
 from airflow_mcp.server.http.refusals import Refusals
 from tests.http.serving import Served, accepted
 from tests.http.upstream import listening
@@ -91,11 +91,11 @@ async def test_a_body_that_dawdles_gives_its_place_at_the_gate_back() -> None:
         body = await Request(scope, receive).body()
         await PlainTextResponse(f"{len(body)} bytes")(scope, receive, send)
 
-    limits = Limits(hosts=("127.0.0.1:*",), origins=(), calls=1, per_minute=1000, body_seconds=0.05)
+    limits = GateLimits(hosts=("127.0.0.1:*",), origins=(), calls=1, per_minute=1000, body_seconds=0.05)
     reasons: list[str] = []
     refusals = Refusals(limits.per_minute, reasons.append)
     inner = Starlette(routes=[Mount("/", reads)])
-    admission = Admission(inner, limits, Known(frozenset(), ()), refusals)
+    admission = Admission(inner, limits, AdmissionRules(frozenset(), ()), refusals)
     with listening(Gate(admission, limits, refusals)) as url:
         slow = await opened(url)
         slow.writer.write(GET_DAG[:-10])

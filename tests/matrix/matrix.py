@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from airflow_mcp.demo.install import cache_folder
+from airflow_mcp.demo.install import find_cache_folder
 from airflow_mcp.demo.local_airflow import LocalAirflow
 from airflow_mcp.demo.processes import DemoError
 from tests.e2e.conftest import OPTIONS, PLUGINS
@@ -34,7 +34,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         file.write_text(entry.dag_text(file.read_text()))
     shutil.copytree(PLUGINS, home / "plugins", ignore=NOT_OURS)
     options = {**OPTIONS, **entry.options}
-    cache = cache_folder()
+    cache = find_cache_folder()
     with ExitStack() as undo:
         undo.enter_context(guarded([home]))
         portal = undo.enter_context(start_blocking_portal())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_mcp.demo.install import Release, find_uv
-from airflow_mcp.demo.processes import DemoError, Report, held, run_to_end
+from airflow_mcp.demo.processes import DemoError, Report, hold_lock, run_to_end
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def locked(version: str, cache: Path, report: Report) -> Release:
     """
     entry = ENTRIES[version]
     release = Release(version, entry.pythons, locks=cache / "locks" / entry.day)
-    with held(cache / "locks" / f"{version}.lock", lambda: report("waiting for another lock to be made")) as keep:
+    with hold_lock(cache / "locks" / f"{version}.lock", lambda: report("waiting for another lock to be made")) as keep:
         if not release.lock.exists():
             report(f"choosing the packages of Airflow {version} as of {entry.day}, once")
             release.lock.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ import yaml
 from mcp import Client, StdioServerParameters
 
 from airflow_mcp.settings.http import HttpSettings
-from airflow_mcp.settings.read import Settings
+from airflow_mcp.settings.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

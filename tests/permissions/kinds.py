@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airflow_mcp.catalog.load import Catalog, load_catalog
+from airflow_mcp.catalog.loader import Catalog, load_catalog
 from tests.unit.manifests import write_manifests
 
 MORE = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_mcp.catalog.load import Tool, load_catalog
+from airflow_mcp.catalog.loader import Tool, load_catalog
 
 Json = dict[str, Any]
 Ids = dict[str, set[str] | None]  # of each noun, what is touched; None is everything

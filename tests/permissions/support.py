@@ -14,14 +14,14 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 from airflow_mcp.airflow.client import AirflowClient
-from airflow_mcp.catalog.load import Catalog, Tool, load_catalog
+from airflow_mcp.catalog.loader import Catalog, Tool, load_catalog
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.dispatch.dispatcher import Dispatcher
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
-from airflow_mcp.dispatch.safety.plan_tokens import Plans
-from airflow_mcp.dispatch.safety.rate_limits import Rates
-from airflow_mcp.dispatch.safety.safeguards import Guard
+from airflow_mcp.dispatch.safety.plan_tokens import PlanTokens
+from airflow_mcp.dispatch.safety.rate_limits import RateLimiter
+from airflow_mcp.dispatch.safety.safeguards import Safeguards
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.workflows import load_workflows
@@ -87,7 +87,7 @@ def patient(max_examples: int) -> settings:
 def whole_call(tool: Tool, **others: Any) -> Json:
     """Arguments that this tool needs, of the kind it takes; of `others` those that it takes."""
     entry = tool.entry
-    described = {use.name: use.described for use in entry.params}
+    described = {use.name: use.table for use in entry.params}
     names = [use.name for use in entry.params if use.required or use.name in ("dag_id", "dry_run")]
     if not {*names, *others} & set(entry.any_of):
         names.append("uri" if "uri" in entry.any_of else entry.any_of[0]) if entry.any_of else None
@@ -128,27 +128,27 @@ def open_instances(
     *,
     allow: tuple[str, ...] = (),
     audit: str = "",
-    plans: Plans | None = None,
-    rates: Rates | None = None,
+    plans: PlanTokens | None = None,
+    rates: RateLimiter | None = None,
     max_chars: int = 100_000,
     catalog: Catalog = CATALOG,
 ) -> Instances:
     """The real doors before these Airflows, under a `[policy]` table and an AIRFLOW_MCP_ALLOW."""
     places = {"default": airflow} if isinstance(airflow, FakeAirflow) else airflow
     rules = parse_policy(allow, catalog, table=policy, instances=places)
-    guard = Guard(rules, audit)
-    guard.plans = plans or guard.plans
-    guard.rates = rates or guard.rates
+    safeguards = Safeguards(rules, audit)
+    safeguards.plans = plans or safeguards.plans
+    safeguards.rates = rates or safeguards.rates
     return Instances(
         {
-            name: Door(
+            name: Dispatcher(
                 catalog,
                 rules,
                 AirflowClient(one.url, A_TOKEN, transport=one.transport, backoff=0),
                 load_workflows,
                 ceiling=max_chars,
                 instance=name,
-                guard=guard,
+                safeguards=safeguards,
             )
             for name, one in places.items()
         }

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mcp.types import ElicitResult
 
 from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.safety.rate_limits import CountedInMemory, Rates
+from airflow_mcp.dispatch.safety.rate_limits import InMemoryCallCounter, RateLimiter
 from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.policy.rules import PerMinute
 from tests.permissions.kinds import more_tools
@@ -160,7 +160,7 @@ async def test_the_state_of_a_run_counts_its_task_instances_which_follow(version
 
 async def test_a_plan_that_comes_too_soon_is_good_when_its_minute_has_come() -> None:
     world, clock = World(), Clock()
-    rates = Rates(PerMinute(destructive=1), CountedInMemory(clock))
+    rates = RateLimiter(PerMinute(destructive=1), InMemoryCallCounter(clock))
     async with connected(world.airflow, allow=("@destructive",), rates=rates) as someone:
         for pool, wait in (("small", 0), ("payroll_pool", 61)):
             plan = (await someone.ask("delete_pool", pool_name=pool))["plan"]
@@ -180,7 +180,7 @@ def test_a_cap_that_is_no_number_of_objects_ends_the_start(cap: Any) -> None:
 async def test_too_many_calls_a_minute_are_refused_with_when_to_come_back() -> None:
     world, clock = World(), Clock()
     limits = PerMinute(write=2, read=3)
-    rates = Rates(limits, CountedInMemory(clock))
+    rates = RateLimiter(limits, InMemoryCallCounter(clock))
     instances = open_instances(world.airflow, {"allow": [{"tools": ["@write"]}]}, rates=rates)
 
     async def pause(caller: str) -> None:
@@ -236,7 +236,7 @@ def test_no_minute_holds_more_calls_than_the_limit(pauses: list[int], limit: int
 
 async def _no_minute_holds_more(pauses: list[int], limit: int) -> None:
     clock, made = Clock(), list[float]()
-    rates = Rates(PerMinute(read=limit), CountedInMemory(clock))
+    rates = RateLimiter(PerMinute(read=limit), InMemoryCallCounter(clock))
     for pause in pauses:
         clock.now += pause / 4
         try:

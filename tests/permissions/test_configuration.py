@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from airflow_mcp.cli.main import main
 from airflow_mcp.errors import SettingsError
-from airflow_mcp.policy.decide import Asker, Within, decide
-from airflow_mcp.policy.effects import Effect, Touched
+from airflow_mcp.policy.decision import ParentCall, Principal, decide
+from airflow_mcp.policy.effects import Effect, TargetIds
 from airflow_mcp.policy.rules import parse_policy
 from tests.permissions.support import CATALOG, FILTERED, Json, changes, connected, patient, talking_to, whole_call
 from tests.permissions.world import World
@@ -307,12 +307,12 @@ async def test_what_is_denied_alone_is_denied_within_a_workflow_and_so_it_is_exp
 async def test_what_a_tool_alone_sends_is_denied_to_every_workflow_with_that_tool() -> None:
     reading = CATALOG.tools["read_task_log"]
     other = replace(reading, name="diagnose", entry=reading.entry.model_copy(update={"title": "Diagnose"}))
-    touched: Touched = {"dag": frozenset({"etl_a"})}
-    within = Within(other, (Effect(other, touched),))
+    target_ids: TargetIds = {"dag": frozenset({"etl_a"})}
+    parent = ParentCall(other, (Effect(other, target_ids),))
     for denied in ("read_task_log", "read_*"):
         policy = parse_policy((), CATALOG, table={"deny": [{"tools": [denied]}]})
-        step = Effect(CATALOG.operations["get_task_log"], touched)
-        assert not decide(policy, step, Asker(), within).allowed
+        step = Effect(CATALOG.operations["get_task_log"], target_ids)
+        assert not decide(policy, step, Principal(), parent).allowed
 
 
 ASKING: Json = {"tools": ["*"], "confirm": "human"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.loader import Tool
 from tests.permissions.support import ADMIN, Json, changes, changing, connected, whole_call
 from tests.permissions.test_human import YES, Person
 from tests.permissions.world import World

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from mcp.types import CallToolResult
 
-from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.loader import Tool
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.policy.rules import parse_policy
 from tests.permissions.support import CATALOG, CHANGING, NO_PAYROLL, Json, changes, connected, patient, talking_to
@@ -22,7 +22,7 @@ from tests.permissions.test_lessons import reading
 from tests.permissions.test_sent_is_decided import POLICIES, accept, changing_calls
 from tests.permissions.world import World
 from tests.unit.assistant import ERAS, GENERATIONS, Assistant, text_of
-from tests.unit.test_wait import running
+from tests.unit.test_run_wait import running
 
 pytestmark = pytest.mark.anyio
 READS = [tool for tool in CATALOG.tools.values() if tool.entry.access == "read" and not tool.entry.forwards]

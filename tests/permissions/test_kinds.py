@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 
-from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.loader import Tool
 from airflow_mcp.catalog.versions import Version
 from tests.permissions.support import (
     ADMIN,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp import MCPError
 
-from airflow_mcp.server.app import instructions
+from airflow_mcp.server.app import write_instructions
 from tests.permissions.support import CATALOG, NO_PAYROLL, Json, changes, connected, whole_call
 from tests.permissions.world import World
 from tests.referee.excused import READS_BY_POST
@@ -250,7 +250,7 @@ async def test_an_error_of_airflow_that_gives_orders_is_cleaned_and_short(versio
 
 
 def test_the_instructions_name_every_field_that_others_write() -> None:
-    told = instructions(CATALOG)
+    told = write_instructions(CATALOG)
     texts = {name for record in CATALOG.records.values() for name in record.text}
     assert {"note", "conf", "error", "tail", "content", "value"} <= texts
     assert all(name in told for name in texts)

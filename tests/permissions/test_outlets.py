@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from airflow_mcp.server.telemetry.logs import JsonFormatter, TextFormatter
-from airflow_mcp.server.telemetry.spans import CarefulExporter
+from airflow_mcp.server.telemetry.spans import RedactingExporter
 from tests.permissions.support import connected
 from tests.permissions.test_human import NOES, POLICY, Person
 from tests.permissions.world import World
@@ -60,7 +60,7 @@ async def audit(text: str, folder: Path) -> str:
 async def span(text: str, folder: Path) -> str:
     kept = InMemorySpanExporter()
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(CarefulExporter(kept, ["get_dag"])))
+    provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(kept, ["get_dag"])))
     with provider.get_tracer("test").start_as_current_span("tools/call get_dag") as one:
         one.set_attribute("text", text)
     (left,) = kept.get_finished_spans()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
 from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS, Bound, Plans, UsedInMemory
+from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS, InMemoryPlanStore, PlanBinding, PlanTokens
 from airflow_mcp.errors import NotAllowedError, SettingsError
 from tests.permissions.support import (
     ADMIN,
@@ -32,23 +32,23 @@ from tests.unit.assistant import ERAS, GENERATIONS, table
 pytestmark = pytest.mark.anyio
 POLICY: Json = {"allow": [{"tools": ADMIN, "confirm": "plan"}]}
 CLEAR: Json = {"dag_id": "etl_a", "dag_run_id": "r1", "dry_run": False}
-BOUND = Bound.of("delete_pool", {"pool_name": "small"}, ("pool_name=small",), "local", "default", "3.3")
+BOUND = PlanBinding.create("delete_pool", {"pool_name": "small"}, ("pool_name=small",), "local", "default", "3.3")
 KEY = "k" * 32
 
 
 def plan_of_age(seconds: int, key: str = KEY) -> str:
-    """A plan as `Plans(UsedInMemory(), (key,))` would have given it so long ago."""
+    """A plan as `Plans(InMemoryPlanStore(), (key,))` would have given it so long ago."""
 
     class OldSigner(TimestampSigner):
         def get_timestamp(self) -> int:
             return int(time.time()) - seconds
 
-    made = Plans(UsedInMemory(), (key,)).seal(BOUND)[1]
+    made = PlanTokens(InMemoryPlanStore(), (key,)).seal(BOUND)[1]
     serializer = URLSafeTimedSerializer(key, salt="airflow-mcp plan", signer=OldSigner)
     return str(serializer.dumps(URLSafeTimedSerializer(key, salt="airflow-mcp plan").loads(made)))
 
 
-class Remembering(UsedInMemory):
+class Remembering(InMemoryPlanStore):
     """Tells for how long a used plan is remembered."""
 
     def __init__(self) -> None:
@@ -186,7 +186,7 @@ async def test_a_plan_of_another_caller_or_another_airflow_does_nothing_and_stay
 async def test_a_plan_is_good_for_ten_minutes_and_no_longer() -> None:
     world = World()
     assert PLAN_SECONDS == 600
-    async with connected(world.airflow, POLICY, plans=Plans(UsedInMemory(), (KEY,))) as someone:
+    async with connected(world.airflow, POLICY, plans=PlanTokens(InMemoryPlanStore(), (KEY,))) as someone:
         late = await someone.refused("delete_pool", pool_name="small", plan=plan_of_age(605))
         assert "older than 10 minutes" in late
         assert "one this server gave" in await someone.refused(
@@ -199,7 +199,7 @@ async def test_a_plan_is_good_for_ten_minutes_and_no_longer() -> None:
 
 async def test_a_used_plan_is_remembered_for_longer_than_it_could_be_presented() -> None:
     world, used = World(), Remembering()
-    async with connected(world.airflow, POLICY, plans=Plans(used)) as someone:
+    async with connected(world.airflow, POLICY, plans=PlanTokens(used)) as someone:
         plan = (await someone.ask("delete_pool", pool_name="small"))["plan"]
         await someone.ask("delete_pool", pool_name="small", plan=plan)
     (seconds,) = used.seconds
@@ -210,15 +210,15 @@ async def test_a_used_plan_is_remembered_for_longer_than_it_could_be_presented()
 def test_a_shared_key_without_a_shared_store_refuses_to_start() -> None:
     """Else a plan would be good once on every server that holds the key."""
     with pytest.raises(SettingsError, match="store of used plans"):
-        Plans(keys=(KEY,))
+        PlanTokens(keys=(KEY,))
 
 
 async def test_servers_that_share_key_and_store_carry_a_plan_out_once_between_them() -> None:
-    world, used = World(), UsedInMemory()
+    world, used = World(), InMemoryPlanStore()
     done: list[bool] = []
     async with (
-        connected(world.airflow, POLICY, plans=Plans(used, (KEY,))) as one,
-        connected(world.airflow, POLICY, plans=Plans(used, (KEY,))) as other,
+        connected(world.airflow, POLICY, plans=PlanTokens(used, (KEY,))) as one,
+        connected(world.airflow, POLICY, plans=PlanTokens(used, (KEY,))) as other,
     ):
         plan = (await one.ask("delete_pool", pool_name="small"))["plan"]
         for someone in (other, one, other):
@@ -257,7 +257,7 @@ async def test_of_plans_presented_at_once_one_is_done(generation: str) -> None:
 @patient(120)
 @given(st.floats(0, 1, exclude_max=True), st.characters(codec="utf-8"))
 def test_a_plan_with_one_character_changed_is_refused(where: float, other: str) -> None:
-    plans = Plans(UsedInMemory(), (KEY,))
+    plans = PlanTokens(InMemoryPlanStore(), (KEY,))
     _, plan = plans.seal(BOUND)
     place = int(where * len(plan))
     assume(other != plan[place])
@@ -267,7 +267,7 @@ def test_a_plan_with_one_character_changed_is_refused(where: float, other: str) 
 
 def test_a_plan_is_taken_in_no_other_characters_than_it_was_issued_in() -> None:
     """Spare bits of base64, padding and characters outside its alphabet all stand for the same bytes."""
-    plans = Plans()
+    plans = PlanTokens()
     _, issued = plans.seal(BOUND)
     assert plans.open(issued, BOUND)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -289,7 +289,7 @@ def test_a_plan_is_taken_in_no_other_characters_than_it_was_issued_in() -> None:
 @given(st.one_of(st.text(), st.text(st.characters(categories=["Cs", "Ll"]), min_size=1)))
 def test_no_text_that_is_not_a_plan_is_taken_for_one_or_breaks_the_call(text: str) -> None:
     with pytest.raises(NotAllowedError, match="one this server gave"):
-        Plans(UsedInMemory(), (KEY,)).open(text, BOUND)
+        PlanTokens(InMemoryPlanStore(), (KEY,)).open(text, BOUND)
 
 
 async def test_a_plan_that_is_no_text_is_refused() -> None:
@@ -301,8 +301,8 @@ async def test_a_plan_that_is_no_text_is_refused() -> None:
 
 
 def test_what_a_plan_holds_tells_nothing_of_the_arguments() -> None:
-    bound = Bound.of("trigger_dag_run", {"conf": {"password": "hunter2"}}, (), "local", "default", "3.3")
-    _, plan = Plans(UsedInMemory(), (KEY,)).seal(bound)
+    bound = PlanBinding.create("trigger_dag_run", {"conf": {"password": "hunter2"}}, (), "local", "default", "3.3")
+    _, plan = PlanTokens(InMemoryPlanStore(), (KEY,)).seal(bound)
     held = str(URLSafeTimedSerializer(KEY, salt="airflow-mcp plan").loads(plan))
     assert "hunter2" not in held
     assert hashlib.sha256(b'{"conf":{"password":"hunter2"}}').hexdigest() in held

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.policy.decide import Asker, decide, decide_call, offers
-from airflow_mcp.policy.effects import Effect, effects_of, touched_by
+from airflow_mcp.catalog.loader import Catalog, Tool
+from airflow_mcp.policy.decision import Principal, decide, decide_call, offers
+from airflow_mcp.policy.effects import Effect, derive_effects, find_target_ids
 from airflow_mcp.policy.rules import Policy, parse_policy
 from tests.permissions.kinds import more_tools
 from tests.permissions.reference import LISTS, VEHICLES, Ids, Part, parts_of
@@ -68,32 +68,32 @@ def names(word: str, tool: Tool, *, deny: bool, kinds: set[str] | None = None) -
     return glob(word, tool.name) or word == tool.toolset
 
 
-def is_meant(word: str, asker: Asker) -> bool:
+def is_meant(word: str, principal: Principal) -> bool:
     """Whether a word of `callers` is about who asks; nobody has a role by being called like one."""
     if word.startswith("role:"):
-        return any(glob(word, role) for role in asker.roles)
-    return glob(word, asker.name)
+        return any(glob(word, role) for role in principal.roles)
+    return glob(word, principal.name)
 
 
-def is_about(rule: Json, part: Part, asker: Asker, *, deny: bool) -> bool:
+def is_about(rule: Json, part: Part, principal: Principal, *, deny: bool) -> bool:
     return (
         any(names(word, part.tool, deny=deny, kinds=part.kinds) for word in rule["tools"])
-        and ("instances" not in rule or among(rule["instances"], asker.instance))
-        and ("callers" not in rule or any(is_meant(word, asker) for word in rule["callers"]))
+        and ("instances" not in rule or among(rule["instances"], principal.instance))
+        and ("callers" not in rule or any(is_meant(word, principal) for word in rule["callers"]))
         and all(noun in part.ids for noun, key in KEYS.items() if key in rule)
     )
 
 
-def model(policy: Json, tool: Tool, parts: list[Part], asker: Asker) -> tuple[bool, str, int | None]:
+def model(policy: Json, tool: Tool, parts: list[Part], principal: Principal) -> tuple[bool, str, int | None]:
     """Allowed, confirmation and cap of one call: every part of it is, and the strictest of them."""
-    answers = [model_of_part(policy, tool, part, asker) for part in parts]
+    answers = [model_of_part(policy, tool, part, principal) for part in parts]
     if not all(allowed for allowed, _, _ in answers):
         return False, "", None
     caps = [cap for _, _, cap in answers if cap is not None]
     return True, max((confirm for _, confirm, _ in answers), key=STRICT.index), min(caps, default=None)
 
 
-def model_of_part(policy: Json, tool: Tool, part: Part, asker: Asker) -> tuple[bool, str, int | None]:
+def model_of_part(policy: Json, tool: Tool, part: Part, principal: Principal) -> tuple[bool, str, int | None]:
     """The same of one effect of a call of this tool, or of a read; None as ids is everything there is."""
     ids, read = part.ids, tool.entry.access == "read"
     around = Part(tool, ids, set[str]() if tool.name != part.tool.name else part.kinds)
@@ -113,9 +113,9 @@ def model_of_part(policy: Json, tool: Tool, part: Part, asker: Asker) -> tuple[b
         )
 
     for one in (part, around):
-        if any(is_about(rule, one, asker, deny=True) and denies(rule) for rule in policy["deny"]):
+        if any(is_about(rule, one, principal, deny=True) and denies(rule) for rule in policy["deny"]):
             return False, "", None
-    matching = [rule for rule in policy["allow"] if is_about(rule, part, asker, deny=False) and covers(rule)]
+    matching = [rule for rule in policy["allow"] if is_about(rule, part, principal, deny=False) and covers(rule)]
     if not matching and not (read and policy["default"] == "read"):
         return False, "", None
     strict = {"destructive", "admin"} & {tool.entry.access, part.tool.entry.access}
@@ -216,24 +216,24 @@ def bulks(tool: Tool, word: str) -> list[list[Any]]:
     return [[], *([one] for one in ones), *([ones[0], one] for one in ones[1:])]
 
 
-def agree(policy: Json, parsed: Policy, tool: Tool, arguments: Json, asker: Asker) -> str:
+def agree(policy: Json, parsed: Policy, tool: Tool, arguments: Json, principal: Principal) -> str:
     """Compare one call; for a read of everything, what becomes of each row. Returns what kind of case it was."""
-    decided = decide_call(parsed, tool, effects_of(tool, arguments), asker)
+    decided = decide_call(parsed, tool, derive_effects(tool, arguments), principal)
     parts = parts_of(tool, arguments)
     if decided.allowed:
-        assert offers(parsed, tool, asker), "a call is allowed of a tool that is not offered"
+        assert offers(parsed, tool, principal), "a call is allowed of a tool that is not offered"
     if tool.entry.access == "read" and None in (ids := parts[0].ids).values():
         open_nouns = [noun for noun, one in ids.items() if one is None]
         for ones in product(UNIVERSE if len(ids) == 1 else UNIVERSE[:4], repeat=len(open_nouns)):
             row: dict[Any, str] = dict(zip(open_nouns, ones, strict=True))
-            seen = touched_by(tool, arguments)
+            seen = find_target_ids(tool, arguments)
             seen |= {noun: frozenset({row[noun]}) for noun in decided.by_row}
-            shown = decided.allowed and (not decided.by_row or decide(parsed, Effect(tool, seen), asker).allowed)
+            shown = decided.allowed and (not decided.by_row or decide(parsed, Effect(tool, seen), principal).allowed)
             known: Ids = ids | {noun: {one} for noun, one in row.items()}
-            expected = model(policy, tool, [Part(tool, known, set[str]())], asker)[0]
+            expected = model(policy, tool, [Part(tool, known, set[str]())], principal)[0]
             assert shown is expected, f"the row of {row}"
         return "read by row"
-    allowed, confirm, cap = model(policy, tool, parts, asker)
+    allowed, confirm, cap = model(policy, tool, parts, principal)
     assert decided.allowed is allowed, decided.rule
     assert not decided.by_row
     if allowed:
@@ -251,16 +251,16 @@ def check(catalog: Catalog, examples: int, *, admins: int = 0) -> Counter[str]:
     words = words_of(catalog)
     kinds = [Kind(words, tool) for tool in own(catalog).values()]
     kinds += [kind for kind in kinds if kind.tool.entry.access == "admin" for _ in range(admins)]
-    askers = st.builds(Asker, st.sampled_from(["ann", "bob", "eve"]), ROLES, st.sampled_from(INSTANCES))
+    askers = st.builds(Principal, st.sampled_from(["ann", "bob", "eve"]), ROLES, st.sampled_from(INSTANCES))
     cases = st.sampled_from(kinds).flatmap(lambda kind: st.tuples(st.just(kind), kind.policies, askers))
 
     @patient(examples)
     @given(cases)
-    def compare(case: tuple[Kind, Json, Asker]) -> None:
-        kind, policy, asker = case
+    def compare(case: tuple[Kind, Json, Principal]) -> None:
+        kind, policy, principal = case
         parsed = parse_policy((), catalog, table=policy, instances=INSTANCES)
         for arguments in kind.calls:
-            seen[agree(policy, parsed, kind.tool, arguments, asker)] += 1
+            seen[agree(policy, parsed, kind.tool, arguments, principal)] += 1
 
     compare()
     return seen
@@ -282,7 +282,7 @@ def test_every_decision_on_administrators_variables_and_lists_of_dags_is_what_th
 
 def test_every_pair_of_globs_is_decided_as_the_page_says_for_every_list_of_dags(tmp_path: Path) -> None:
     catalog = more_tools(tmp_path / "manifests")
-    tool, asker, seen = catalog.tools["clear_many"], Asker(), Counter[str]()
+    tool, principal, seen = catalog.tools["clear_many"], Principal(), Counter[str]()
     for allowed, denied in product([[], ["ops", "payroll_*"], *([one] for one in GLOBS)], repeat=2):
         policy: Json = {
             "default": "read",
@@ -291,7 +291,7 @@ def test_every_pair_of_globs_is_decided_as_the_page_says_for_every_list_of_dags(
         }
         parsed = parse_policy((), catalog, table=policy)
         for arguments in calls(tool):
-            seen[agree(policy, parsed, tool, arguments, asker)] += 1
+            seen[agree(policy, parsed, tool, arguments, principal)] += 1
     assert min(seen["write allowed"], seen["write refused"]) > 1000, seen
 
 

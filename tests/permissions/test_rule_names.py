@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from airflow_mcp.cli.main import main
+from airflow_mcp.policy.rule_warnings import CallerNames, find_warnings
 from airflow_mcp.policy.rules import parse_policy
-from airflow_mcp.policy.warnings import Callers, find_warnings
 from tests.permissions.support import CATALOG, Json, connected
 from tests.permissions.world import World
 from tests.unit.assistant import ERAS
@@ -295,7 +295,7 @@ def test_policy_check_does_not_warn_of_rules_that_may_match(run: Run, text: str)
 
 
 ALLOWED: Json = {"tools": ["@write", "@destructive"]}
-NOBODY = Callers(frozenset({"local"}), frozenset(), has_issuer=False)
+NOBODY = CallerNames(frozenset({"local"}), frozenset(), has_issuer=False)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from mcp.types import CallToolResult, ElicitResult
 
-from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.loader import Tool
 from tests.permissions.support import (
     ADMIN,
     CHANGING,
@@ -152,7 +152,7 @@ def changing_calls(draw: st.DrawFn, tools: list[Tool] = CHANGING) -> tuple[Tool,
     """A changing tool with arguments that are mostly its own, some hard, now and then of a wrong kind or missing."""
     tool = draw(st.sampled_from(tools))
     arguments = whole_call(tool)
-    described = {use.name: use.described for use in tool.entry.params}
+    described = {use.name: use.table for use in tool.entry.params}
     known = {name: GIVEN.get(how, GIVEN.get(name)) for name, how in described.items()}
     own = {name: strategy for name, strategy in known.items() if strategy is not None} | {"plan": GIVEN["plan"]}
     for name in draw(st.lists(st.sampled_from([*own]), max_size=2, unique=True)):

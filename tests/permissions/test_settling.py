@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from mcp.types import CallToolResult
 
-from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.loader import Tool
 from tests.permissions.support import ADMIN, CATALOG, Json, changes, changing, is_change, talking_to, whole_call
 from tests.permissions.world import World
 from tests.unit.assistant import GENERATIONS, assistant, text_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from tests.referee.offer import offered, words
 from tests.referee.openapi import Document, Json, Operation
 from tests.referee.sending import schema_of, spelt_entity
@@ -27,11 +27,11 @@ def compare_actions(
             yield word, f"{word} is not there, only {', '.join(theirs) or 'nothing'}"
             continue
         chosen = action.get("action_on_existence" if word == "create" else "action_on_non_existence", {"enum": []})
-        for value in offered(schema_of(uses[choice].described, catalog, version)):
+        for value in offered(schema_of(uses[choice].table, catalog, version)):
             if not document.allows(chosen, value):
                 yield choice, f"{choice} offers {words(value)}, but {word} takes {words(chosen)}"
         entities = document.items(action["entities"]) or {}
-        for one in offered(schema_of(uses[word].described, catalog, version)["items"]):
+        for one in offered(schema_of(uses[word].table, catalog, version)["items"]):
             added = {*bulk.default, *(bulk.fill if word == "update" else ())}
             yield from _entity(word, _named(one, bulk.alias), added, entities, catalog, document)
 

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 from airflow_mcp.airflow import wire
 from airflow_mcp.catalog.grammar import Parameter
-from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.catalog.notation import Route
+from airflow_mcp.catalog.loader import Catalog, Tool
+from airflow_mcp.catalog.manifest_syntax import Route
 from airflow_mcp.catalog.versions import OLDEST, Generation, Since, Version
 from tests.referee.actions import compare_actions
 from tests.referee.offer import offered, words
@@ -81,7 +81,7 @@ def _slots(
         use = uses.get(slot)  # none when it is resolved
         if use and not use.since.has(document.version):
             yield Problem(tool.name, "since", slot, f"{slot} is marked {mark(use.since)}, but {path} needs it")
-        ours = catalog.parameters.get(use.described if use else slot, Parameter()).json_schema
+        ours = catalog.parameters.get(use.table if use else slot, Parameter()).json_schema
         if not all(document.allows(theirs, one) for one in offered(ours)):
             text = f"{{{slot}}} of {path} is {words(ours)}, but must be {words(theirs)}"
             yield Problem(tool.name, "value", slot, text)
@@ -195,7 +195,7 @@ def compare_workflow(tool: Tool, catalog: Catalog) -> Iterator[Problem]:
     steps = [catalog.operations[name] for name in tool.entry.steps]
     for use in tool.entry.params:
         same = [(step, other) for step in steps for other in step.entry.params if other.name == use.name]
-        marks = {step.name: other.since for step, other in same if other.described == use.described}
+        marks = {step.name: other.since for step, other in same if other.table == use.table}
         if marks and use.since not in marks.values():
             there = ", ".join(f"{mark(since)} in {name}" for name, since in marks.items())
             yield Problem(tool.name, "since", use.name, f"{use.name} is marked {mark(use.since)}, but {there}")

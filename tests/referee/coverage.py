@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from airflow_mcp.catalog.grammar import Route
-from airflow_mcp.catalog.load import Catalog, Tool, load_catalog
+from airflow_mcp.catalog.loader import Catalog, Tool, load_catalog
 from airflow_mcp.catalog.versions import OLDEST, Version
 from tests.referee.compare import paths
 from tests.referee.documents import read_document

@@ -17,7 +17,7 @@ import platformdirs
 import yaml
 
 from airflow_mcp.demo.install import find_uv
-from airflow_mcp.demo.processes import held
+from airflow_mcp.demo.processes import hold_lock
 from tests.referee.sources import SOURCES, Wheel
 
 _PYTHON = "3.11"  # one that every source supports; nothing of the wheel is run
@@ -100,7 +100,7 @@ def _texts(wheel: Wheel, cache: Path, unpack: Unpack) -> dict[str, str]:
     """
     folder = cache / f"{wheel.package}-{wheel.version}"
     originals = {path: folder / path for path in wheel.documents}
-    with held(cache / f"{folder.name}.lock", lambda: None):
+    with hold_lock(cache / f"{folder.name}.lock", lambda: None):
         if not all(original.exists() for original in originals.values()):
             _unpacked(wheel, originals, unpack)
         return {path: _as_json(original) for path, original in originals.items()}

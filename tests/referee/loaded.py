@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from tests.referee.documents import DocumentError, read_document
 from tests.referee.openapi import Document
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from airflow_mcp.catalog.grammar import Record
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from tests.referee.compare import Problem, paths, reply_rows
 from tests.referee.openapi import Document, Json, Operation
 
@@ -52,7 +52,7 @@ def compare_reply(tool: Tool, catalog: Catalog, document: Document) -> Iterator[
     slots = route.slots if route else ()
     uses = {use.name: use for use in entry.params}
     needed = {one.field: one.operation for name, one in entry.resolve.items() if name in slots}
-    for field in entry.patch.filled if entry.patch else ():
+    for field in entry.patch.required_fields if entry.patch else ():
         if field not in uses or uses[field].since.has(document.version):
             needed[field] = entry.patch.read if entry.patch else ""
     for field, source in needed.items():

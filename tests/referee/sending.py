@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from airflow_mcp.airflow import wire
 from airflow_mcp.catalog.grammar import Parameter, PerGeneration
-from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.catalog.schema import parameter_schema
+from airflow_mcp.catalog.loader import Catalog, Tool
+from airflow_mcp.catalog.schema import build_parameter_schema
 from airflow_mcp.catalog.versions import EVERYWHERE, Since, Version
 from tests.referee.offer import offered, sample, type_of
 from tests.referee.openapi import Json
@@ -92,12 +92,12 @@ def _candidates(tool: Tool, catalog: Catalog, version: Version) -> Iterator[tupl
     one_of = {use.name for use in entry.params if use.name in entry.any_of and use.since.has(version)} - elsewhere
     for use in entry.params:
         if use.name not in elsewhere and use.name not in merged:
-            yield use.name, schema_of(use.described, catalog, version), use.required or one_of == {use.name}, use.since
-    if entry.patch and (mask := entry.patch.mask_of(generation)):
+            yield use.name, schema_of(use.table, catalog, version), use.required or one_of == {use.name}, use.since
+    if entry.patch and (mask := entry.patch.mask_parameter(generation)):
         yield mask, schema_of(mask, catalog, version), False, EVERYWHERE
     request = wire.build(tool, _slots(tool, version), catalog, version)
     real = {name for name, _ in (*request.query, *request.headers)} | set(request.body or {})
-    described = {use.name: use.described for use in entry.params}
+    described = {use.name: use.table for use in entry.params}
     for table in (entry.default, entry.const):
         for name, gated in (table.both | (table.v1 if generation == "v1" else table.v2)).items():
             parameter = catalog.parameters.get(described.get(name, name), Parameter())
@@ -112,17 +112,17 @@ def _patched(tool: Tool, catalog: Catalog, version: Version) -> Iterator[Sent]:
     uses = {use.name: use for use in tool.entry.params}
     for field, wire_name in patch.wire_names(generation).items() if patch else ():
         use = uses.get(field)
-        described = use.described if use else field
+        described = use.table if use else field
         parameter = catalog.parameters.get(described, Parameter())
 
         def put(
             value: Any, wire_name: str = wire_name, parameter: Parameter = parameter
         ) -> tuple[Place, str, list[Any]]:
-            value = wire.spell(value, parameter, generation, in_body=True)
+            value = wire.write_value(value, parameter, generation, in_body=True)
             return "body", wire_name, value if isinstance(value, list) else [value]
 
         schema = _spelt(schema_of(described, catalog, version), put)
-        always = patch is not None and field in patch.filled
+        always = patch is not None and field in patch.required_fields
         yield Sent(field, "body", wire_name, schema, False, always, use.since if use else EVERYWHERE)
 
 
@@ -133,7 +133,7 @@ def spelt_entity(schema: Json, catalog: Catalog, version: Version) -> dict[str, 
         parameter = catalog.parameters.get(name, Parameter())
 
         def put(value: Any, name: str = name, parameter: Parameter = parameter) -> tuple[Place, str, list[Any]]:
-            value = wire.spell(value, parameter, version.generation, in_body=True)
+            value = wire.write_value(value, parameter, version.generation, in_body=True)
             return "body", name, value if isinstance(value, list) else [value]
 
         found[name] = _spelt(one, put)
@@ -142,7 +142,7 @@ def spelt_entity(schema: Json, catalog: Catalog, version: Version) -> dict[str, 
 
 def schema_of(described: str, catalog: Catalog, version: Version) -> Json:
     """What a parameter may be in this version."""
-    return parameter_schema(catalog.parameters.get(described, Parameter()), version)
+    return build_parameter_schema(catalog.parameters.get(described, Parameter()), version)
 
 
 def _spelt(schema: Json, put: Put) -> Json:

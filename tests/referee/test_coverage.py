@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.catalog.load import Catalog, load_catalog
+from airflow_mcp.catalog.loader import Catalog, load_catalog
 from tests.referee.coverage import Vocabulary, coverage, every, routed, table
 from tests.referee.left_out import LEFT_OUT, LeftOut
 from tests.referee.loaded import CATALOG, document

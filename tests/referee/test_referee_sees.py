@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from tests.referee.compare import Problem, compare, compare_workflow
 from tests.referee.openapi import Document
 from tests.referee.replies import compare_record, compare_reply

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_mcp.dispatch.safety.plan_tokens import UsedInMemory
-from airflow_mcp.dispatch.safety.rate_limits import WINDOW, CountedInMemory
-from airflow_mcp.dispatch.safety.redis_store import SharedMemory
+from airflow_mcp.dispatch.safety.plan_tokens import InMemoryPlanStore
+from airflow_mcp.dispatch.safety.rate_limits import WINDOW, InMemoryCallCounter
+from airflow_mcp.dispatch.safety.redis_store import RedisStore
 from tests.services.processes import Store, redis
 
 PLANS = st.sampled_from(["one", "two", "drei-\ud800"])
@@ -44,7 +44,7 @@ def test_a_claim_succeeds_while_no_other_is_held(store: Store, steps: list[tuple
     run = uuid4().hex
 
     async def play() -> None:
-        memory, shared, model = UsedInMemory(), SharedMemory(store.url), set[str]()
+        memory, shared, model = InMemoryPlanStore(), RedisStore(store.url), set[str]()
         for claims, name in steps:
             plan = f"{run} {name}"
             if not claims:
@@ -69,7 +69,7 @@ def test_a_call_fits_when_the_last_minute_has_room(
 
     async def play() -> None:
         clock, model = Clock(), list[tuple[str, float]]()
-        memory, shared = CountedInMemory(clock), SharedMemory(store.url, clock)
+        memory, shared = InMemoryCallCounter(clock), RedisStore(store.url, clock)
         for pause, caller, count in steps:
             clock.now += pause / 4
             recent = [then for who, then in model if who == caller and then > clock.now - WINDOW]
@@ -88,9 +88,9 @@ def test_of_calls_at_once_as_many_are_counted_as_fit(store: Store) -> None:
     whose, waits = uuid4().hex, list[float]()
 
     async def play() -> None:
-        several = [SharedMemory(store.url) for _ in range(4)]
+        several = [RedisStore(store.url) for _ in range(4)]
 
-        async def call(one: SharedMemory) -> None:
+        async def call(one: RedisStore) -> None:
             waits.append(await one.wait(whose, 5, count=True))
 
         async with anyio.create_task_group() as group:
@@ -106,7 +106,7 @@ def test_of_calls_at_once_as_many_are_counted_as_fit(store: Store) -> None:
 
 def test_a_claim_is_forgotten_in_time_and_names_nothing(store: Store) -> None:
     async def play() -> None:
-        shared = SharedMemory(store.url)
+        shared = RedisStore(store.url)
         await shared.claim("a-plan-of-payroll", 660)
         await shared.aclose()
 

@@ -15,8 +15,8 @@ from mcp.types import CallToolResult, TextContent
 
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.airflow.credentials import Credentials
-from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.catalog.loader import load_catalog
+from airflow_mcp.dispatch.dispatcher import Dispatcher
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.policy.rules import Policy
 from airflow_mcp.server.app import AirflowServer
@@ -146,8 +146,8 @@ async def asking(site: Site) -> AsyncGenerator[Asker]:
     airflow = site.airflow
     credentials = Credentials(username=airflow.username, password=airflow.password)
     airflow_client = AirflowClient(airflow.url, credentials, transport=counting)
-    door = Door(catalog, Policy(), airflow_client, load_workflows, ceiling=CEILING)
-    async with Client(AirflowServer(Instances({"default": door}), catalog.toolsets)) as client:
+    dispatcher = Dispatcher(catalog, Policy(), airflow_client, load_workflows, ceiling=CEILING)
+    async with Client(AirflowServer(Instances({"default": dispatcher}), catalog.toolsets)) as client:
         asker = Asker(client, counting, site)
         await asker.ask("list_dags", limit=1)
         yield asker

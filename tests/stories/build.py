@@ -12,10 +12,10 @@ from typing import Any
 
 from anyio.from_thread import start_blocking_portal
 
-from airflow_mcp.demo.airflow_home import Memory
-from airflow_mcp.demo.install import cache_folder, release_of
+from airflow_mcp.demo.airflow_home import HomeMemory
+from airflow_mcp.demo.install import find_cache_folder, find_release
 from airflow_mcp.demo.local_airflow import LocalAirflow
-from airflow_mcp.demo.processes import DemoError, held
+from airflow_mcp.demo.processes import DemoError, hold_lock
 from tests.e2e.guard import guarded
 from tests.e2e.harness import Site
 from tests.stories.states import RAN, RunId
@@ -98,10 +98,10 @@ def ran_home(version: str, report: Callable[[str], None], cache: Path | None = N
         DemoError: Airflow cannot be installed or started, or a run is not in the state of its story; such a home is
             not kept.
     """
-    cache = cache or cache_folder()
+    cache = cache or find_cache_folder()
     home = cache / "stories" / f"airflow-{version}-{_hash(version)}"
     finished = home / "finished"
-    with held(home.with_name(f"{home.name}.lock"), lambda: report("waiting for another build")):
+    with hold_lock(home.with_name(f"{home.name}.lock"), lambda: report("waiting for another build")):
         if not finished.exists():
             shutil.rmtree(home, ignore_errors=True)
             report(f"building the stories on Airflow {version}, once")
@@ -113,7 +113,7 @@ def ran_home(version: str, report: Callable[[str], None], cache: Path | None = N
 
 def _hash(version: str) -> str:
     """What the home depends on: the DAGs, how it is built, and every package of that Airflow."""
-    files = [*sorted(DAGS.glob("*.py")), HERE / "build.py", HERE / "states.py", release_of(version).lock]
+    files = [*sorted(DAGS.glob("*.py")), HERE / "build.py", HERE / "states.py", find_release(version).lock]
     whole = hashlib.sha256()
     for file in files:
         whole.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -124,7 +124,7 @@ def _build(version: str, home: Path, cache: Path, report: Callable[[str], None])
     home.mkdir(parents=True, mode=0o700)
     dags = home / "dags"
     shutil.copytree(DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
-    memory = Memory(passwords=dict(USERS))
+    memory = HomeMemory(passwords=dict(USERS))
     memory.save(home)
     with (
         LocalAirflow.start(version, home, dags, report, cache=cache, users={"viewer": "viewer"}) as airflow,

@@ -12,7 +12,7 @@ from typing import Any
 
 from anyio.from_thread import start_blocking_portal
 
-from airflow_mcp.demo.local_airflow import quiet
+from airflow_mcp.demo.local_airflow import ignore_report
 from airflow_mcp.demo.processes import Report
 from tests.e2e.guard import guarded
 from tests.e2e.harness import VERSIONS, Json, Site, text_of
@@ -46,7 +46,7 @@ async def tell(site: Site, stories: Iterable[Story] | None = None) -> list[Row]:
         return [await _tell(asker, site, story) for story in (of(site.version) if stories is None else stories)]
 
 
-def tell_everywhere(report: Report = quiet, *words: str) -> list[Row]:
+def tell_everywhere(report: Report = ignore_report, *words: str) -> list[Row]:
     """The stories whose Airflow and name have all these words, on Airflows served for it and gone afterwards."""
     chosen = {v: [one for one in of(v) if all(word in f"{v} {one.name}" for word in words)] for v in VERSIONS}
     rows: list[Row] = []

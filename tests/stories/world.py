@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import Self
 
 from airflow_mcp.demo import airflow_home
-from airflow_mcp.demo.airflow_home import Memory
-from airflow_mcp.demo.install import cache_folder, install
-from airflow_mcp.demo.local_airflow import LocalAirflow, quiet
-from airflow_mcp.demo.prepare import prepare
-from airflow_mcp.demo.processes import DemoError, Report, end_marked, held
-from airflow_mcp.demo.readiness import Api
+from airflow_mcp.demo.airflow_home import HomeMemory
+from airflow_mcp.demo.install import find_cache_folder, install
+from airflow_mcp.demo.local_airflow import LocalAirflow, ignore_report
+from airflow_mcp.demo.metadata_database import prepare_home
+from airflow_mcp.demo.processes import DemoError, Report, end_marked, hold_lock
+from airflow_mcp.demo.readiness import ReadinessApi
 from tests.stories.build import USERS, ran_home
 from tests.stories.seed import seed
 
@@ -39,35 +39,35 @@ class World(LocalAirflow):
 
     @classmethod
     def serve(
-        cls, version: str, home: Path, report: Report = quiet, *, cache: Path | None = None, port: int = 0
+        cls, version: str, home: Path, report: Report = ignore_report, *, cache: Path | None = None, port: int = 0
     ) -> Self:
         """Serve a copy of the stories of Airflow `version` in the new folder `home`; they are built if need be.
 
         Raises:
             DemoError: installing, building or starting failed.
         """
-        cache = cache or cache_folder()
+        cache = cache or find_cache_folder()
         built = ran_home(version, report, cache)
         python = install(version, cache, report)
         report("seeding a copy")
         _copy(built, home)
         seed(home, version, timedelta(seconds=time.time() - float((built / "finished").read_text())))
-        memory = Memory.of(home)
+        memory = HomeMemory.load(home)
         memory.mark = secrets.token_urlsafe(24)  # the one it was built with is every copy's
-        memory.port, memory.task_port = airflow_home.free_ports(port, 0)
+        memory.port, memory.task_port = airflow_home.find_free_ports(port, 0)
         memory.save(home)
         with ExitStack() as undo:
-            undo.enter_context(held(home / "lock", lambda: None))
+            undo.enter_context(hold_lock(home / "lock", lambda: None))
             undo.callback(end_marked, memory.mark)
             users = {name: name for name in USERS}
-            env = airflow_home.environment(version, home, home / "dags", memory, python, users)
-            prepare(version, home, cache, memory, python, users, env, report)
+            env = airflow_home.build_environment(version, home, home / "dags", memory, python, users)
+            prepare_home(version, home, cache, memory, python, users, env, report)
             world = cls(version, home, memory, undo.pop_all())
         try:
             report(f"serving the stories of Airflow {version} on {world.url}")
             world._heart = Heart(home / "airflow.db")
             name = "webserver" if version.startswith("2.") else "api-server"
-            world._start_components(python, env, {name: airflow_home.components(version, memory)[name]})
+            world._start_components(python, env, {name: airflow_home.list_processes(version, memory)[name]})
             world._wait_until_it_answers(name)
         except BaseException:
             world.stop()
@@ -96,16 +96,16 @@ class World(LocalAirflow):
         self.stop()
 
     def _wait_until_it_answers(self, component: str) -> None:
-        api = Api(self.version, self.url, self.username, self.password)
+        api = ReadinessApi(self.version, self.url, self.username, self.password)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             self.check()
             try:
-                if api.known_files(self.home / "dags"):
+                if api.list_files(self.home / "dags"):
                     return
             except (OSError, ValueError, HTTPException):  # not listening yet, or an error page while it starts
                 time.sleep(0.2)
-        raise DemoError(f"The stories did not answer after {PATIENCE:.0f} seconds. {self._log_end(component)}")
+        raise DemoError(f"The stories did not answer after {PATIENCE:.0f} seconds. {self._read_log_end(component)}")
 
 
 class Heart:

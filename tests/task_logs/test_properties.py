@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_mcp.task_logs import decisive_error, differences
+from airflow_mcp.task_logs import decisive_error, describe_differences
 from airflow_mcp.task_logs.records import LogForm
 from tests.task_logs.generated_logs import CAUSES, FAMILIES, Data, error_of
 
@@ -69,10 +69,15 @@ def test_every_cause_of_a_family_has_a_key_of_its_own(family: str, form: LogForm
 
 def test_members_of_a_group_are_told_apart_by_their_data() -> None:
     texts = ["ValueError: partner 2: no file s3://in/2.csv", "ValueError: partner 5: no file s3://in/5.csv"]
-    assert differences(texts) == "partner 2, file s3://in/2.csv; partner 5, file s3://in/5.csv"
-    assert differences([f"ValueError: partner {number} sent nothing" for number in (2, 5)]) == "partner 2, partner 5"
-    assert differences([f"partner {number} sent nothing" for number in range(9)]).endswith("partner 4 and 4 more")
-    assert differences(["no disk", "no disk"]) == differences(["one"]) == ""
+    assert describe_differences(texts) == "partner 2, file s3://in/2.csv; partner 5, file s3://in/5.csv"
+    assert (
+        describe_differences([f"ValueError: partner {number} sent nothing" for number in (2, 5)])
+        == "partner 2, partner 5"
+    )
+    assert describe_differences([f"partner {number} sent nothing" for number in range(9)]).endswith(
+        "partner 4 and 4 more"
+    )
+    assert describe_differences(["no disk", "no disk"]) == describe_differences(["one"]) == ""
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from airflow_mcp.catalog.load import Catalog, Tool, load_catalog
+from airflow_mcp.catalog.loader import Catalog, Tool, load_catalog
 from airflow_mcp.catalog.schema import check_version, validate
 from airflow_mcp.catalog.versions import Version
 
@@ -58,7 +58,7 @@ def check_call(call: dict[str, Any], version: str, catalog: Catalog = CATALOG) -
 
 
 def _hold(tool: Tool, arguments: dict[str, Any], version: str, catalog: Catalog, *, whole: bool) -> None:
-    validate(tool, arguments, catalog, whole=whole)
+    validate(tool, arguments, catalog, complete=whole)
     if version:
         check_version(tool, arguments, catalog, Version.parse(version))
 

@@ -12,20 +12,20 @@ from anyio.from_thread import start_blocking_portal
 from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
+from airflow_mcp.airflow.caller_clients import Clients
 from airflow_mcp.airflow.client import AirflowClient
-from airflow_mcp.airflow.clients import Clients
 from airflow_mcp.airflow.credentials import Credentials
-from airflow_mcp.catalog.load import Catalog, load_catalog
+from airflow_mcp.catalog.loader import Catalog, load_catalog
 from airflow_mcp.dispatch.call import Call, SizeLimits
 from airflow_mcp.dispatch.caller import Caller
-from airflow_mcp.dispatch.dispatcher import Door
-from airflow_mcp.dispatch.operations.executor import Operations
+from airflow_mcp.dispatch.dispatcher import Dispatcher
+from airflow_mcp.dispatch.operations.executor import OperationExecutor
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
-from airflow_mcp.dispatch.safety.audit import Entry
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.policy.decide import Within
-from airflow_mcp.policy.effects import effects_of
+from airflow_mcp.dispatch.safety.audit import AuditRecord
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
+from airflow_mcp.policy.decision import ParentCall
+from airflow_mcp.policy.effects import derive_effects
 from airflow_mcp.policy.rules import Policy, parse_policy
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.workflows import load_workflows
@@ -100,7 +100,7 @@ def open_door(
     timeout: float = 30.0,
     confirm: str = "never",
     clock: Callable[[], float] = time.monotonic,
-) -> Door:
+) -> Dispatcher:
     """The real door before a stand-in for Airflow; it retries without a pause.
 
     What `allow` names is done, without confirmation unless `confirm` says how, and the DAGs that `deny` names are
@@ -112,10 +112,12 @@ def open_door(
     )
     table: Json = {"allow": [{"tools": list(allow), "confirm": confirm}]} if allow else {}
     table |= {"deny": [{"tools": ["*"], "dags": list(deny)}]} if deny else {}
-    return Door(catalog, parse_policy((), catalog, table=table), client, load_workflows, ceiling=max_chars, clock=clock)
+    return Dispatcher(
+        catalog, parse_policy((), catalog, table=table), client, load_workflows, ceiling=max_chars, clock=clock
+    )
 
 
-async def workflow_context(client: Clients, name: str, arguments: Json) -> InnerDoor:
+async def workflow_context(client: Clients, name: str, arguments: Json) -> WorkflowContext:
     """What one workflow is given for a call of nobody in particular."""
     catalog, caller = load_catalog(), Caller()
     tool = catalog.tools[name]
@@ -125,11 +127,11 @@ async def workflow_context(client: Clients, name: str, arguments: Json) -> Inner
         caller,
         Policy(),
         "default",
-        Entry.of(caller, tool, "default"),
+        AuditRecord.begin(caller, tool, "default"),
         SizeLimits(8_000, 8_000),
-        parent=Within(tool, effects_of(tool, arguments)),
+        parent=ParentCall(tool, derive_effects(tool, arguments)),
     )
-    return InnerDoor(Operations(catalog, client), call, await client.version())
+    return WorkflowContext(OperationExecutor(catalog, client), call, await client.version())
 
 
 @asynccontextmanager

@@ -8,11 +8,11 @@ from typing import Any
 
 from mcp import Client
 
-from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.catalog.loader import load_catalog
+from airflow_mcp.dispatch.dispatcher import Dispatcher
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
-from airflow_mcp.dispatch.registry.logins import clients_of
+from airflow_mcp.dispatch.registry.logins import build_clients
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
 from airflow_mcp.settings.connection import Connection
@@ -24,9 +24,9 @@ from tests.unit.assistant import Assistant
 async def connected(**settings: Any) -> AsyncGenerator[Assistant]:
     """An assistant whose server reaches Airflow with these settings of a connection."""
     catalog = load_catalog()
-    client = clients_of(Connection.model_validate(settings), "default", alone=True)
-    door = Door(catalog, parse_policy((), catalog), client, load_workflows, ceiling=100_000)
-    server = AirflowServer(Instances({"default": door}), parse_toolsets((), catalog))
+    client = build_clients(Connection.model_validate(settings), "default", alone=True)
+    dispatcher = Dispatcher(catalog, parse_policy((), catalog), client, load_workflows, ceiling=100_000)
+    server = AirflowServer(Instances({"default": dispatcher}), parse_toolsets((), catalog))
     failure: Exception | None = None
     async with Client(server) as one:
         try:

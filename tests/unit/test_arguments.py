@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.errors import InvalidArgumentsError
 from tests.unit.assistant import ERAS, GENERATIONS, assistant

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mcp.catalog.client_arguments import read_arguments, read_value
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from tests.permissions.support import connected
 from tests.unit.assistant import ERAS, Json, assistant
 from tests.unit.fake_airflow import FakeAirflow

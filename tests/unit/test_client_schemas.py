@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from mcp import Client
 
-from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.catalog.schema import input_schema
+from airflow_mcp.catalog.loader import load_catalog
+from airflow_mcp.catalog.schema import build_input_schema
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from airflow_mcp.server.app import AirflowServer
@@ -23,8 +23,10 @@ CATALOG = load_catalog()
 
 async def listed(version: str, *, instances: int = 1) -> list[Any]:
     """Every tool as it is listed where everything is allowed."""
-    doors = {f"airflow-{number}": open_door(FakeAirflow(version), allow=("*", "@admin")) for number in range(instances)}
-    async with Client(AirflowServer(Instances(doors), parse_toolsets(("all",), CATALOG))) as client:
+    dispatchers = {
+        f"airflow-{number}": open_door(FakeAirflow(version), allow=("*", "@admin")) for number in range(instances)
+    }
+    async with Client(AirflowServer(Instances(dispatchers), parse_toolsets(("all",), CATALOG))) as client:
         return (await client.list_tools()).tools
 
 
@@ -56,7 +58,7 @@ async def test_what_the_listed_schema_takes_is_at_least_what_is_accepted() -> No
     for arguments in ({"task_ids": ["a", ["b", 3]]}, {"task_ids": ["a"]}):
         call = {"dag_id": "etl", "dag_run_id": "r"} | arguments
         for schema in (
-            input_schema(CATALOG.tools["clear_task_instances"], CATALOG),
+            build_input_schema(CATALOG.tools["clear_task_instances"], CATALOG),
             tools["clear_task_instances"].input_schema,
         ):
             Draft202012Validator(schema).validate(call)

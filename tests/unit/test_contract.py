@@ -14,11 +14,11 @@ from mcp.server.mcpserver.tools import Tool as SdkTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 
-from airflow_mcp.catalog.client_schemas import for_clients
-from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.catalog.schema import input_schema
+from airflow_mcp.catalog.client_schemas import simplify_schema
+from airflow_mcp.catalog.loader import load_catalog
+from airflow_mcp.catalog.schema import build_input_schema
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.server.app import hints
+from airflow_mcp.server.app import build_annotations
 from tests.unit.assistant import ERAS, Assistant, assistant, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.samples import dag, page
@@ -81,7 +81,7 @@ async def test_tools_are_listed_on_one_page_with_the_schemas_of_the_catalog(mode
     assert result.next_cursor is None
     for tool in result.tools:
         entry = CATALOG.tools[tool.name]
-        assert tool.input_schema == for_clients(input_schema(entry, CATALOG, Version(3, 3)))
+        assert tool.input_schema == simplify_schema(build_input_schema(entry, CATALOG, Version(3, 3)))
         assert tool.input_schema["type"] == "object"
         assert tool.input_schema["additionalProperties"] is False
         assert (tool.title, tool.description) == (entry.entry.title, entry.entry.summary)
@@ -112,8 +112,8 @@ async def test_a_tools_hints_follow_from_its_class(mode: str) -> None:
 def test_an_admin_tool_is_hinted_to_be_destructive() -> None:
     tool = next(tool for tool in CATALOG.tools.values() if tool.entry.access == "destructive")
     admin = type(tool)(tool.name, tool.toolset, tool.entry.model_copy(update={"access": "admin"}))
-    assert hints(admin).destructive_hint is True
-    assert hints(admin).read_only_hint is False
+    assert build_annotations(admin).destructive_hint is True
+    assert build_annotations(admin).read_only_hint is False
 
 
 async def test_a_list_may_be_kept_for_a_minute_by_its_own_client_only() -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from airflow_mcp.dispatch.registry.logins import clients_of
+from airflow_mcp.dispatch.registry.logins import build_clients
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.settings.connection import Connection
 
@@ -21,10 +21,10 @@ WAYS = {
 def test_the_start_names_what_is_missing(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     told, module, extra = WAYS[way]
     connection = Connection.model_validate(told)
-    assert clients_of(connection, "default", alone=True).url == connection.url
+    assert build_clients(connection, "default", alone=True).url == connection.url
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SettingsError) as caught:
-        clients_of(connection, "default", alone=True)
+        build_clients(connection, "default", alone=True)
     assert str(caught.value) == (
         f'auth = "{way}" needs the extra {extra}, which is not installed here. In a checkout of this server: '
         f"pip install '.[{extra}]'."

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mcp.dispatch.operations.link_text import links_in
+from airflow_mcp.dispatch.operations.link_text import extract_links
 from airflow_mcp.dispatch.operations.ui_links import read_link
 from tests.unit.assistant import GENERATIONS, Json, assistant, calls_of
 from tests.unit.fake_airflow import FakeAirflow
@@ -66,23 +66,23 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_link_is_read_however_it_is_handed_on(text: str) -> None:
     link = read_link(text, HERE)
-    assert (link.ids, link.is_here, link.others) == (TASK, True, 0)
+    assert (link.ids, link.is_here, link.other_links) == (TASK, True, 0)
 
 
 def test_of_several_links_the_first_of_this_airflow_is_read_and_the_others_are_counted() -> None:
     text = f"https://other.example/dags/x and {HERE}/dags/etl and {HERE}/dags/second"
     link = read_link(text, HERE)
-    assert (link.ids, link.others) == ({"dag_id": "etl"}, 1)
+    assert (link.ids, link.other_links) == ({"dag_id": "etl"}, 1)
 
 
 @given(st.text(max_size=200) | st.text("htps:/?&=%()[]<>|.*_u'\" ;!~-", max_size=200))
 def test_any_text_gives_links_that_are_texts(text: str) -> None:
-    assert all(isinstance(link, str) for link in links_in(text))
+    assert all(isinstance(link, str) for link in extract_links(text))
 
 
 def test_a_long_text_costs_no_more_than_its_first_characters() -> None:
-    assert links_in("x" * 1_000_000 + PAGE) != [PAGE]
-    assert links_in(f"{PAGE} {'(' * 1_000_000}")[0] == PAGE
+    assert extract_links("x" * 1_000_000 + PAGE) != [PAGE]
+    assert extract_links(f"{PAGE} {'(' * 1_000_000}")[0] == PAGE
 
 
 ANY_RUN: Json = {"dag_id": "~", "dag_run_id": "~"}

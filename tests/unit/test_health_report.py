@@ -12,8 +12,8 @@ import pytest
 from mcp import Client
 
 from airflow_mcp.airflow.client import AirflowClient
-from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.dispatch.dispatcher import Door
+from airflow_mcp.catalog.loader import load_catalog
+from airflow_mcp.dispatch.dispatcher import Dispatcher
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.policy.rules import parse_policy
 from airflow_mcp.server.app import AirflowServer
@@ -355,8 +355,8 @@ async def test_a_very_small_answer_keeps_what_needs_attention_and_drops_whole_se
 async def one_of(**airflows: FakeAirflow) -> AsyncGenerator[Assistant]:
     """An assistant of a server with these Airflows."""
     catalog = load_catalog()
-    doors = {
-        name: Door(
+    dispatchers = {
+        name: Dispatcher(
             catalog,
             parse_policy((), catalog),
             AirflowClient(airflow.url, A_TOKEN, transport=airflow.transport, backoff=0),
@@ -366,7 +366,7 @@ async def one_of(**airflows: FakeAirflow) -> AsyncGenerator[Assistant]:
         )
         for name, airflow in airflows.items()
     }
-    async with Client(AirflowServer(Instances(doors), catalog.default)) as client:
+    async with Client(AirflowServer(Instances(dispatchers), catalog.default)) as client:
         yield Assistant(client)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.catalog.grammar import Route
-from airflow_mcp.catalog.load import Tool, load_catalog
+from airflow_mcp.catalog.loader import Tool, load_catalog
 from airflow_mcp.catalog.versions import Generation, Version
 from airflow_mcp.text import escape, unescape
 from tests.unit.assistant import ERAS, assistant, talking
@@ -98,12 +98,12 @@ def slots_of(tool: Tool, generation: Generation) -> list[str]:
 
 
 def takes_slash(tool: Tool, slot: str, generation: Generation) -> bool:
-    described = {use.name: use.described for use in tool.entry.params}
+    described = {use.name: use.table for use in tool.entry.params}
     return generation in CATALOG.parameters[described[slot]].slash
 
 
 def is_uri(tool: Tool, slot: str) -> bool:
-    described = {use.name: use.described for use in tool.entry.params}
+    described = {use.name: use.table for use in tool.entry.params}
     return CATALOG.parameters[described[slot]].uri
 
 
@@ -112,7 +112,7 @@ def arguments_of(tool: Tool, ids: dict[str, Any]) -> dict[str, Any]:
     required = [use.name for use in tool.entry.params if use.required]
     if not ids.keys() & set(tool.entry.any_of):
         required += tool.entry.any_of[:1]
-    described = {use.name: use.described for use in tool.entry.params}
+    described = {use.name: use.table for use in tool.entry.params}
     others = {name: a_value(CATALOG.parameters[described[name]].json_schema) for name in required if name in described}
     known = {name: value for name, value in (VALUES | NUMBERS).items() if name in required or name == "dry_run"}
     known = {name: value for name, value in known.items() if name in described}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.catalog.load import Catalog, load_catalog
+from airflow_mcp.catalog.loader import Catalog, load_catalog
 from tests.unit.assistant import assistant
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
 from tests.unit.samples import dag, dag_run, page, pool, task_instance

@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from airflow_mcp.airflow.auth.airflow_login import lasts
+from airflow_mcp.airflow.auth.airflow_login import read_lifetime
 from tests.http.upstream import upstream
 from tests.unit.connected import connected
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
@@ -98,4 +98,4 @@ async def test_airflow_2_is_told_to_have_no_such_login() -> None:
     ],
 )
 def test_how_long_a_token_says_that_it_lasts(token: str, seconds: float) -> None:
-    assert lasts(token) == seconds
+    assert read_lifetime(token) == seconds

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.catalog.load import Tool, load_catalog
+from airflow_mcp.catalog.loader import Tool, load_catalog
 from airflow_mcp.catalog.versions import Version
 from tests.permissions.support import connected, whole_call
 from tests.permissions.world import World

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.task_logs.excerpt import describe
-from airflow_mcp.task_logs.scan import LogScan
+from airflow_mcp.task_logs.failure_text import describe
+from airflow_mcp.task_logs.log_scan import LogScan
 from airflow_mcp.workflows.shared.log_stream import FORMS as FORM_OF
 from tests.unit.assistant import GENERATIONS, assistant, talking, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply
@@ -130,7 +130,7 @@ def scanned(generation: Generation, pieces: list[bytes]) -> tuple[Any, ...]:
         scan.feed(piece)
     scan.finish()
     told = scan.verdict
-    return scan.lines, scan.size, told, told.text and describe(told, 5000), scan.end(50_000)
+    return scan.lines, scan.size, told, told.text and describe(told, 5000), scan.render_end(50_000)
 
 
 WHOLE: dict[Generation, bytes] = {

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_mcp.task_logs.excerpt import describe
+from airflow_mcp.task_logs.failure_text import describe
+from airflow_mcp.task_logs.log_scan import LogScan, WindowScan
 from airflow_mcp.task_logs.log_window import read_request
-from airflow_mcp.task_logs.scan import LogScan, WindowScan
 from tests.unit.assistant import GENERATIONS, assistant, calls_of
 from tests.unit.fake_airflow import Reply
 from tests.unit.logs import FORMS, INSTANCE, PATHS, airflow_with, line, printed, raised, read, row, word
@@ -316,11 +316,11 @@ def test_no_record_of_3x_whatever_its_shape_stops_the_reading(rows: list[Any]) -
     scan.finish()
     told = scan.verdict
     assert not told.text or len(describe(told, 600)) <= 600
-    assert scan.end(600).covered == scan.lines or scan.lines > scan.end(600).covered > 0
+    assert scan.render_end(600).covered == scan.lines or scan.lines > scan.render_end(600).covered > 0
     window = WindowScan("ndjson", read_request({}, {"grep": ".", "level": "debug"}), 600)
     window.feed(log)
     window.finish()
-    assert window.window.result()[0].covered >= 0
+    assert window.window.get_result()[0].covered >= 0
 
 
 @every_version

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mcp.task_logs import DecisiveError, cause_of_text
+from airflow_mcp.task_logs import DecisiveError, read_cause
 from airflow_mcp.workflows.shared.evidence import read_evidence
 from tests.unit.assistant import GENERATIONS, open_door, workflow_context
 from tests.unit.fake_airflow import Reply
@@ -20,19 +20,19 @@ every_version = pytest.mark.parametrize("version", GENERATIONS)
 
 
 def signature_of(text: str) -> str:
-    return cause_of_text(text).key
+    return read_cause(text).key
 
 
 def what_of(text: str) -> str:
-    return cause_of_text(text).line()
+    return read_cause(text).describe()
 
 
 async def evidence(version: str, log: Any, *, size: int = 800) -> DecisiveError:
     """What read_evidence makes of a log."""
     airflow = airflow_with(version, log).on("GET", "/eventLogs", page("event_logs", []))
     airflow.on("GET", "/dags/etl/dagRuns/r", {"dag_run_id": "r", "dag_id": "etl"})
-    door = open_door(airflow)
-    context = await workflow_context(door.client, "read_task_log", {})
+    dispatcher = open_door(airflow)
+    context = await workflow_context(dispatcher.client, "read_task_log", {})
     return await read_evidence(context, {**PATHS, "try_number": 1}, size=size)
 
 

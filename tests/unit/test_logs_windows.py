@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from airflow_mcp.airflow.client import AirflowClient
 from airflow_mcp.catalog.versions import Generation
+from airflow_mcp.task_logs.log_scan import WindowScan
 from airflow_mcp.task_logs.log_tail import LogTail
 from airflow_mcp.task_logs.log_window import read_request
-from airflow_mcp.task_logs.scan import WindowScan
 from airflow_mcp.workflows.shared.log_stream import FORMS as FORM_OF
 from airflow_mcp.workflows.shared.log_stream import read_log
 from tests.unit.assistant import A_TOKEN, GENERATIONS, assistant, talking, text_of, workflow_context
@@ -177,9 +177,9 @@ async def test_a_pattern_is_matched_off_the_event_loop(version: str) -> None:
     log = "".join(FORMS[version].say(f"bad row {number}") for number in range(100))
     airflow = airflow_with(version, log)
     client = AirflowClient(airflow.url, A_TOKEN, transport=airflow.transport, backoff=0)
-    door = await workflow_context(client, "read_task_log", PATHS)
-    scan = Watched(FORM_OF[door.version.generation], read_request(PATHS, {"grep": "(r|ro|row)+ .*9"}), 5000)
-    assert await read_log(door, {**PATHS, "try_number": 1}, scan)
+    context = await workflow_context(client, "read_task_log", PATHS)
+    scan = Watched(FORM_OF[context.version.generation], read_request(PATHS, {"grep": "(r|ro|row)+ .*9"}), 5000)
+    assert await read_log(context, {**PATHS, "try_number": 1}, scan)
     await client.aclose()
     assert scan.window.matched == 19
     assert scan.threads
@@ -339,7 +339,7 @@ def windows(form: Form, lines: list[str], room: int, arguments: dict[str, Any]) 
         scan = WindowScan(FORM_OF[generation], read_request(PATHS, arguments | cursor), room)
         scan.feed(log)
         scan.finish()
-        shown, left, following = scan.window.result()
+        shown, left, following = scan.window.get_result()
         found.append((shown, left))
         if following is None:
             return found
@@ -404,7 +404,7 @@ def test_a_window_is_the_same_in_whatever_pieces_the_log_comes(
         for piece in pieces:
             scan.feed(piece)
         scan.finish()
-        return scan.lines, scan.window.matched, scan.window.result()
+        return scan.lines, scan.window.matched, scan.window.get_result()
 
     pieces = [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     assert scanned(pieces) == scanned([whole])

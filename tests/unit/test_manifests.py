@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
-from airflow_mcp.catalog.schema import input_schema
+from airflow_mcp.catalog.loader import load_catalog
+from airflow_mcp.catalog.schema import build_input_schema
 from airflow_mcp.catalog.versions import Since, Version
 from airflow_mcp.errors import ManifestError
 from tests.unit.manifests import PARAMETERS, write_manifests
@@ -41,7 +41,7 @@ def test_a_right_folder_loads(tmp_path: Path) -> None:
     assert tool.toolset == "more"
     assert catalog.toolsets == {"things", "people", "more"}
     assert catalog.default == {"things"}
-    assert input_schema(tool, catalog)["required"] == ["thing_id"]
+    assert build_input_schema(tool, catalog)["required"] == ["thing_id"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_mcp.near_names import near_names
+from airflow_mcp.near_names import find_near_names
 from tests.unit.assistant import assistant
 from tests.unit.fake_airflow import FakeAirflow
 from tests.unit.samples import dag, page
@@ -29,7 +29,7 @@ NAMES = ["h_noise", "load_orders", "load_customers", "pool", "etl_daily", "Repor
     ],
 )
 def test_only_near_names_are_suggested(name: str, near: list[str]) -> None:
-    assert near_names(name, NAMES) == near
+    assert find_near_names(name, NAMES) == near
 
 
 @pytest.mark.anyio

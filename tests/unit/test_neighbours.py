@@ -14,10 +14,10 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
-from airflow_mcp.dispatch.safety.masked_arguments import MOST_SHOWN, shown
+from airflow_mcp.dispatch.safety.masked_arguments import MOST_SHOWN, mask_call_arguments
 from airflow_mcp.server.app import AirflowServer
 from tests.unit.assistant import Json, assistant, open_door, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply, Sent
@@ -124,10 +124,10 @@ async def longest_ping(client: Client, until: anyio.Event | None = None) -> floa
 @pytest.mark.parametrize("name", HEAVY)
 async def test_ping_of_another_caller_is_answered_while_a_heavy_call_runs(name: str) -> None:
     heavy = HEAVY[name]
-    door = open_door(
+    dispatcher = open_door(
         heavy.airflow(), catalog=CATALOG, confirm="plan", allow=("clear_task_instances", "trigger_dag_run")
     )
-    server = AirflowServer(Instances({"default": door}), parse_toolsets((), CATALOG))
+    server = AirflowServer(Instances({"default": dispatcher}), parse_toolsets((), CATALOG))
     async with Client(server, mode="legacy") as other, Client(server, mode="legacy") as caller:
         await caller.call_tool("get_health", {})  # what is imported at the first call is no part of this
         idle = await longest_ping(other)
@@ -165,7 +165,7 @@ def test_masking_arguments_costs_what_is_shown_of_them(tool: str) -> None:
         best = 60.0
         for _ in range(3):
             began = time.process_time()
-            answer = shown(CATALOG.tools.get(tool), arguments, CATALOG)
+            answer = mask_call_arguments(CATALOG.tools.get(tool), arguments, CATALOG)
             best = min(best, time.process_time() - began)
             assert len(json.dumps(answer)) < 2 * MOST_SHOWN
         return best

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mcp import MCPError
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.policy.rules import parse_policy

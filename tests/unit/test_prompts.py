@@ -9,7 +9,7 @@ import pytest
 from mcp import MCPError
 from mcp.types import INVALID_PARAMS, PromptReference, TextContent
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.catalog.schema import validate
 from tests.unit.assistant import ERAS, Assistant, assistant
 from tests.unit.fake_airflow import FakeAirflow

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.excerpt import show_id
 from airflow_mcp.redact import is_sensitive, redact, redact_text
+from airflow_mcp.value_excerpt import show_id
 from tests.unit.redaction import MASKED, SECRET, SHAPES, parts_of
 
 COUNTS = [

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.airflow.auth.caller import CallersToken
-from airflow_mcp.airflow.auth.exchange import Exchange, Exchanged
+from airflow_mcp.airflow.auth.auth_method import AuthMethod
+from airflow_mcp.airflow.auth.caller_token import CallerToken
 from airflow_mcp.airflow.auth.kerberos import Kerberos
 from airflow_mcp.airflow.auth.keycloak import Keycloak
-from airflow_mcp.airflow.auth.method import Way
 from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
-from airflow_mcp.airflow.callers import Own, Presented
+from airflow_mcp.airflow.auth.token_exchange import ExchangedToken, TokenExchange
+from airflow_mcp.airflow.caller_clients import CallerClients
+from airflow_mcp.airflow.caller_credentials import CallerCredentials, CallerLogin
 from airflow_mcp.airflow.client import AirflowClient
-from airflow_mcp.airflow.clients import OwnClients
 from airflow_mcp.airflow.credentials import Credentials
 from airflow_mcp.airflow.wire import Request
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.policy.rules import parse_policy
 from tests.http.token_server import CLIENT, TokenServer, giving_tokens
@@ -60,14 +60,14 @@ def no_ticket(host: str, service: str) -> bytes:
     raise LoginRefusedError(f"Kerberos gives no ticket for {service}@{host}.")
 
 
-WAYS: dict[str, tuple[str, Callable[[Path], Credentials | Way]]] = {
+WAYS: dict[str, tuple[str, Callable[[Path], Credentials | AuthMethod]]] = {
     "password of 3.x": ("3.3.2", lambda folder: ANN),
     "password of 2.x": ("2.11.2", lambda folder: ANN),
     "token": ("3.3.2", lambda folder: A_TOKEN),
     "token of 2.x": ("2.11.2", lambda folder: A_TOKEN),
     "token command": ("3.3.2", lambda folder: printing(folder, "the-same-token")),
     "keycloak": ("3.3.2", lambda folder: Keycloak("airflow", "wr0ng")),
-    "a caller's token": ("3.3.2", lambda folder: CallersToken("expired", "X-Airflow-Token")),
+    "a caller's token": ("3.3.2", lambda folder: CallerToken("expired", "X-Airflow-Token")),
 }
 
 
@@ -193,7 +193,7 @@ async def test_a_callers_refused_token_holds_up_nobody_else() -> None:
         return Reply(200, {"dags": [], "total_entries": 0}) if known else REFUSED
 
     airflow = FakeAirflow().on("GET", "/dags", guarded)
-    own = own_clients(airflow, lambda token: CallersToken(token, "X-Airflow-Token"))
+    own = own_clients(airflow, lambda token: CallerToken(token, "X-Airflow-Token"))
     for _ in range(3):
         assert "not tried again" in await outcome(own, "joe", "old-of-joe")
         assert await outcome(own, "ann", "of-ann") == "200"
@@ -208,7 +208,7 @@ async def test_a_wrong_secret_at_the_issuer_is_presented_once_for_all_callers() 
         for secret, forms in (("wr0ng", 1), (None, 2)):
             issuer.forms.clear()
             endpoint = TokenEndpoint(issuer.url, CLIENT, secret or "s3cret: of the client")
-            own = own_clients(airflow, lambda token, endpoint=endpoint: Exchanged(Exchange(endpoint), token))
+            own = own_clients(airflow, lambda token, endpoint=endpoint: ExchangedToken(TokenExchange(endpoint), token))
             for _ in range(3):
                 assert "not tried again" in await outcome(own, "joe", "of-nobody")
                 assert ("not tried again" in await outcome(own, "ann", "of-ann")) is (secret is not None)
@@ -218,21 +218,21 @@ async def test_a_wrong_secret_at_the_issuer_is_presented_once_for_all_callers() 
             assert len(issuer.forms) == forms + 1
 
 
-def own_clients(airflow: FakeAirflow, way: Callable[[str], Way]) -> OwnClients:
+def own_clients(airflow: FakeAirflow, way: Callable[[str], AuthMethod]) -> CallerClients:
     """The clients of callers whose tokens are used in that way."""
     shared = AirflowClient(airflow.url, Credentials(), transport=airflow.transport, backoff=0)
 
-    def identify(presented: Presented) -> Own:
-        token = presented.tokens["default"]
-        return Own(token, way(token))
+    def identify(credentials: CallerCredentials) -> CallerLogin:
+        token = credentials.tokens["default"]
+        return CallerLogin(token, way(token))
 
-    return OwnClients(shared, identify)
+    return CallerClients(shared, identify)
 
 
-async def outcome(own: OwnClients, caller: str, token: str) -> str:
+async def outcome(own: CallerClients, caller: str, token: str) -> str:
     """The status that a caller gets, or the sentence of its login."""
-    presented: Any = Presented(True, "", {"default": token})
-    async with own.of(caller, presented) as client:
+    presented: Any = CallerCredentials(True, "", {"default": token})
+    async with own.borrow(caller, presented) as client:
         try:
             return str((await client.send(DAGS)).status)
         except LoginError as error:

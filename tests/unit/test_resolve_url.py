@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.dispatch.operations.ui_links import link_of, parse_link, read_link
+from airflow_mcp.dispatch.operations.ui_links import build_link, parse_link, read_link
 from airflow_mcp.errors import InvalidArgumentsError
 from tests.permissions.support import NO_PAYROLL, connected
 from tests.unit.assistant import GENERATIONS, Json, assistant, calls_of, table
@@ -110,7 +110,7 @@ def test_any_ids_come_back_from_their_link(generation: Generation, base: str) ->
     def they_come_back(dag: str, run: str | None, task: str | None, index: int | None) -> None:
         given = {"dag_id": dag, "dag_run_id": run, "task_id": task, "map_index": index if run and task else None}
         ids = {name: value for name, value in given.items() if value is not None}
-        url = link_of(base, generation, ids)
+        url = build_link(base, generation, ids)
         assert url is not None
         link = parse_link(url, base)
         assert (link.ids, link.is_here) == (ids, True)
@@ -124,7 +124,7 @@ def test_any_ids_come_back_from_their_link(generation: Generation, base: str) ->
 def test_any_asset_comes_back_from_its_link(generation: Generation, name: str, values: st.SearchStrategy[Any]) -> None:
     @given(value=values)
     def it_comes_back(value: Any) -> None:
-        url = link_of(HERE, generation, {name: value})
+        url = build_link(HERE, generation, {name: value})
         assert url is not None
         assert parse_link(url, HERE).ids == {name: value}
 
@@ -133,8 +133,8 @@ def test_any_asset_comes_back_from_its_link(generation: Generation, name: str, v
 
 def test_the_number_of_a_try_is_in_links_of_3x_only() -> None:
     ids = MAPPED | {"try_number": 2}
-    assert link_of(HERE, "v2", ids) == f"{HERE}/dags/etl/runs/{QUOTED}/tasks/load/mapped/3?try_number=2"
-    assert link_of(HERE, "v1", ids) == f"{HERE}/dags/etl/grid?dag_run_id={QUOTED}&task_id=load&map_index=3&tab=logs"
+    assert build_link(HERE, "v2", ids) == f"{HERE}/dags/etl/runs/{QUOTED}/tasks/load/mapped/3?try_number=2"
+    assert build_link(HERE, "v1", ids) == f"{HERE}/dags/etl/grid?dag_run_id={QUOTED}&task_id=load&map_index=3&tab=logs"
 
 
 def test_nothing_a_person_may_paste_ends_in_anything_but_ids_or_a_sentence() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.operations.route_costs import ROUTE_COSTS
 from tests.permissions.support import connected, whole_call
@@ -30,7 +30,7 @@ async def costly(version: str) -> dict[str, list[str]]:
         if not tool.entry.since.has(Version.parse(version)):
             continue
         world = World(version)
-        names = {use.described for use in tool.entry.params}
+        names = {use.table for use in tool.entry.params}
         arguments = whole_call(tool, **RUN) if "dag_id" in names or "url" not in names else {"url": URL}
         arguments |= {"timeout_seconds": 1} if "timeout_seconds" in names else {}
         async with connected(world.airflow, {"allow": [{"tools": ["*", "@admin"], "confirm": "never"}]}) as someone:

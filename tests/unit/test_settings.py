@@ -10,7 +10,7 @@ import pytest
 
 from airflow_mcp.cli.main import main
 from airflow_mcp.errors import SettingsError
-from airflow_mcp.settings.read import Settings, read_settings
+from airflow_mcp.settings.settings import Settings, read_settings
 
 PASSWORD = "s3cret-pass-of-ann"
 

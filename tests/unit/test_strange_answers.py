@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_mcp.catalog.load import Tool, load_catalog
+from airflow_mcp.catalog.loader import Tool, load_catalog
 from airflow_mcp.catalog.versions import Version
 from tests.unit.assistant import GENERATIONS, assistant, text_of
 from tests.unit.fake_airflow import FakeAirflow, Reply

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp.types import CallToolResult
 
-from airflow_mcp.catalog.load import Tool, load_catalog
+from airflow_mcp.catalog.loader import Tool, load_catalog
 from airflow_mcp.catalog.versions import Version
 from tests.unit import samples
 from tests.unit.assistant import GENERATIONS, assistant, text_of

@@ -9,7 +9,7 @@ import pytest
 from mcp.types import ToolListChangedNotification
 
 from airflow_mcp.airflow.client import AirflowClient
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.policy.rules import parse_policy
 from tests.unit.assistant import A_TOKEN, ERAS, Assistant, Clock, assistant
 from tests.unit.fake_airflow import HTML_404, FakeAirflow, Reply, Sent
@@ -213,7 +213,7 @@ async def test_health_and_calls_know_the_same_version() -> None:
     client = AirflowClient(airflow.url, A_TOKEN, transport=airflow.transport)
     assert str(await client.version()) == "2.11"
     airflow.upgrade()
-    assert str(await client.reach()) == "3.3"
+    assert str(await client.refresh_version()) == "3.3"
     assert str(await client.version()) == "3.3"
 
 

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from airflow_mcp.airflow.credentials import Credentials
-from airflow_mcp.catalog.load import Tool, load_catalog
+from airflow_mcp.catalog.loader import Tool, load_catalog
 from airflow_mcp.catalog.versions import Version
 from tests.unit.assistant import ERAS, assistant
 from tests.unit.fake_airflow import HTML_404, FakeAirflow, Reply
@@ -40,7 +40,7 @@ MISSING = [
 
 @pytest.mark.parametrize(("tool", "name", "version"), LACKED)
 async def test_an_argument_the_version_lacks_is_refused_and_never_sent(tool: Tool, name: str, version: Version) -> None:
-    described = {use.name: use.described for use in tool.entry.params}
+    described = {use.name: use.table for use in tool.entry.params}
     ids = {use.name: IDS[use.name] for use in tool.entry.params if use.required and use.name in IDS}
     here = [use.name for use in tool.entry.params if use.in_schema(version)]
     ids |= {one: "x" for one in [name for name in tool.entry.any_of if name in here][:1] if one == "uri"}

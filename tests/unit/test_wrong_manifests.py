@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from airflow_mcp.catalog.grammar import Entry, Parameter, Record, Toolsets
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.errors import ManifestError
 from tests.unit.manifests import PARAMETERS, RECORDS, write_manifests
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import anyio
 
-from airflow_mcp.airflow.auth.method import EARLY, LONGEST, Plain, Proof, bearer, is_token
+from airflow_mcp.airflow.auth.auth_method import EARLY, LONGEST, AuthHeaders, SendPlain, build_bearer, is_token
 from airflow_mcp.errors import AirflowError, LoginError
 
 _PATH = "/auth/token"
 
 
-async def log_in(plain: Plain, said: dict[str, str] | None) -> Proof | int:
+async def log_in(send_plain: SendPlain, body: dict[str, str] | None) -> AuthHeaders | int:
     """The JWT that Airflow gives to who says this (nothing: a visitor), or the status with which it refuses.
 
     Raises LoginError for an answer without a token, and AirflowError where Airflow fails.
     """
-    status, content = await plain("POST" if said else "GET", _PATH, said)
+    status, content = await send_plain("POST" if body else "GET", _PATH, body)
     if status >= 500:
         raise AirflowError(f"Airflow failed at logging in ({status}). Try again in a moment.", status)
     if status not in (200, 201):
@@ -31,10 +31,10 @@ async def log_in(plain: Plain, said: dict[str, str] | None) -> Proof | int:
         token = None
     if not isinstance(token, str) or not is_token(token):
         raise LoginError(f"Airflow's {_PATH} answered without a token. Use AIRFLOW_MCP_TOKEN instead.")
-    return bearer(token, anyio.current_time() + lasts(token) - EARLY)
+    return build_bearer(token, anyio.current_time() + read_lifetime(token) - EARLY)
 
 
-def lasts(token: str) -> float:
+def read_lifetime(token: str) -> float:
     """Seconds that a JWT is good for by its own claims (RFC 7519, 4.1: exp - iat); infinite where it does not say.
 
     Keycloak's auth manager puts Keycloak's token into the claims, and Airflow refuses everything once that has ended.
@@ -44,7 +44,7 @@ def lasts(token: str) -> float:
     whole = math.inf
     if isinstance(begins, int | float) and isinstance(ends, int | float):
         whole = float(min(ends - begins, LONGEST))
-    return min(whole, lasts(within)) if isinstance(within, str) else whole
+    return min(whole, read_lifetime(within)) if isinstance(within, str) else whole
 
 
 def _claims(token: str) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from airflow_mcp.airflow.auth.method import Asked, Proof, Way
+from airflow_mcp.airflow.auth.auth_method import AuthHeaders, AuthMethod, AuthRequest
 from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
 
 
-class ClientCredentials(Way):
+class ClientCredentials(AuthMethod):
     """A token that its endpoint gives for a client id and secret: a new one before it expires, and when refused."""
 
     def __init__(self, endpoint: TokenEndpoint, scope: str = "", audience: str = "") -> None:
@@ -15,14 +15,14 @@ class ClientCredentials(Way):
         self._wanted = {name: value for name, value in (("scope", scope), ("audience", audience)) if value}
 
     def describe(self) -> str:
-        """See Way."""
+        """See AuthMethod."""
         return f"the OAuth client {self._endpoint.client_id!r}"
 
     def retry(self) -> None:
-        """See Way."""
+        """See AuthMethod."""
         self._endpoint.backoff.reset()
 
-    async def prove(self, asked: Asked) -> Proof:
-        """See Way."""
-        del asked
-        return await self._endpoint.ask({"grant_type": "client_credentials", **self._wanted})
+    async def authenticate(self, request: AuthRequest) -> AuthHeaders:
+        """See AuthMethod."""
+        del request
+        return await self._endpoint.request_token({"grant_type": "client_credentials", **self._wanted})

@@ -7,9 +7,9 @@ from typing import Any
 
 import anyio
 
+from airflow_mcp.airflow.auth.auth_method import AuthHeaders, AuthMethod, AuthRequest, build_bearer, is_token
+from airflow_mcp.airflow.auth.blocking_login import run_in_thread
 from airflow_mcp.airflow.auth.extras import require_library
-from airflow_mcp.airflow.auth.method import Asked, Proof, Way, bearer, is_token
-from airflow_mcp.airflow.auth.threads import in_thread
 from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
@@ -18,7 +18,7 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _EARLY = 60.0  # seconds that a token is replaced before it expires
 
 
-class Google(Way):
+class Google(AuthMethod):
     """Google's application default credentials, as `google-auth` finds them where this server runs."""
 
     def __init__(self, audience: str = "") -> None:
@@ -28,14 +28,14 @@ class Google(Way):
         self._credentials: Any = None
 
     def describe(self) -> str:
-        """See Way."""
+        """See AuthMethod."""
         return "Google's application default credentials" + (" (ID token)" if self._audience else "")
 
-    async def prove(self, asked: Asked) -> Proof:
-        """See Way."""
-        del asked
-        token, seconds = await in_thread(self._fetch, "Google, asked for a token,")
-        return bearer(token, anyio.current_time() + seconds - _EARLY)
+    async def authenticate(self, request: AuthRequest) -> AuthHeaders:
+        """See AuthMethod."""
+        del request
+        token, seconds = await run_in_thread(self._fetch, "Google, asked for a token,")
+        return build_bearer(token, anyio.current_time() + seconds - _EARLY)
 
     def _fetch(self) -> tuple[str, float]:
         """A new token and the seconds it lasts. Raises LoginError."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlsplit
 
+from airflow_mcp.airflow.auth.auth_method import SINGLE_USE, AuthHeaders, AuthMethod, AuthRequest
+from airflow_mcp.airflow.auth.blocking_login import run_in_thread
 from airflow_mcp.airflow.auth.extras import require_library
-from airflow_mcp.airflow.auth.method import ONCE, Asked, Proof, Way
-from airflow_mcp.airflow.auth.threads import in_thread
 from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
@@ -18,7 +18,7 @@ from airflow_mcp.text import clean, shorten
 Ticket = Callable[[str, str], bytes]
 
 
-def _ticket(host: str, service: str) -> bytes:
+def _request_ticket(host: str, service: str) -> bytes:
     import spnego  # brings cryptography; for those who use it
     from spnego.exceptions import SpnegoError
 
@@ -37,7 +37,7 @@ def _ticket(host: str, service: str) -> bytes:
     return token
 
 
-class Kerberos(Way):
+class Kerberos(AuthMethod):
     """The principal whose tickets this server holds. A ticket that a server has seen is not taken again."""
 
     def __init__(self, url: str, service: str = "", ticket: Ticket | None = None) -> None:
@@ -46,17 +46,17 @@ class Kerberos(Way):
             require_library("kerberos", "kerberos", "spnego")
         self._host = urlsplit(url).hostname or ""
         self._service = service or "HTTP"
-        self._ticket = ticket or _ticket
+        self._ticket = ticket or _request_ticket
 
     def describe(self) -> str:
-        """See Way."""
+        """See AuthMethod."""
         return f"the Kerberos principal of this server (for {self._service}@{self._host})"
 
-    async def prove(self, asked: Asked) -> Proof:
-        """See Way."""
-        if asked.generation == "v2":
+    async def authenticate(self, request: AuthRequest) -> AuthHeaders:
+        """See AuthMethod."""
+        if request.generation == "v2":
             raise LoginError(
                 'Airflow 3 knows no Kerberos, which auth = "kerberos" is for: docs/airflows.md has what it knows.'
             )
-        token = await in_thread(partial(self._ticket, self._host, self._service), "Kerberos, asked for a ticket,")
-        return Proof({"Authorization": f"Negotiate {base64.b64encode(token).decode()}"}, ONCE)
+        token = await run_in_thread(partial(self._ticket, self._host, self._service), "Kerberos, asked for a ticket,")
+        return AuthHeaders({"Authorization": f"Negotiate {base64.b64encode(token).decode()}"}, SINGLE_USE)

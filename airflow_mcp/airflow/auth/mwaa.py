@@ -7,11 +7,11 @@ from typing import Any
 
 import anyio
 
+from airflow_mcp.airflow.auth.auth_method import AuthHeaders, AuthMethod, AuthRequest, build_bearer, is_token
+from airflow_mcp.airflow.auth.blocking_login import run_in_thread
 from airflow_mcp.airflow.auth.extras import require_library
-from airflow_mcp.airflow.auth.method import Asked, Proof, Way, bearer, is_token
-from airflow_mcp.airflow.auth.threads import in_thread
+from airflow_mcp.airflow.connection_errors import CONNECTION_ERRORS
 from airflow_mcp.airflow.network import Network
-from airflow_mcp.airflow.unreachable import BROKEN
 from airflow_mcp.catalog.versions import Generation
 from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import redact_text
@@ -25,7 +25,7 @@ _LOGINS: dict[Generation, tuple[str, str]] = {
 }
 
 
-class Mwaa(Way):
+class Mwaa(AuthMethod):
     """An environment of MWAA, with the AWS credentials that boto3 finds where this server runs."""
 
     def __init__(self, url: str, environment: str, region: str, network: Network, timeout: float) -> None:
@@ -39,20 +39,24 @@ class Mwaa(Way):
         self._aws: Any = None
 
     def describe(self) -> str:
-        """See Way."""
+        """See AuthMethod."""
         return f"the AWS identity of this server at the MWAA environment {self._environment!r}"
 
-    async def prove(self, asked: Asked) -> Proof:
-        """See Way. While the generation is unknown both logins are tried."""
-        generations: tuple[Generation, ...] = (asked.generation,) if asked.generation else ("v2", "v1")
+    async def authenticate(self, request: AuthRequest) -> AuthHeaders:
+        """See AuthMethod. While the generation is unknown both logins are tried."""
+        generations: tuple[Generation, ...] = (request.generation,) if request.generation else ("v2", "v1")
         status = 0
         for generation in generations:
-            token = await in_thread(self._web_token, "AWS, asked for a web token,")  # good for 60 seconds
+            token = await run_in_thread(self._web_token, "AWS, asked for a web token,")  # good for 60 seconds
             path, cookie = _LOGINS[generation]
             status, found = await self._log_in(path, cookie, token)
             if found:
                 until = anyio.current_time() + _LASTS
-                return bearer(found, until) if generation == "v2" else Proof({"Cookie": f"session={found}"}, until)
+                return (
+                    build_bearer(found, until)
+                    if generation == "v2"
+                    else AuthHeaders({"Cookie": f"session={found}"}, until)
+                )
         raise LoginRefusedError(
             f"MWAA's web server at {self._url} takes no web token of the environment {self._environment!r} (it answers "
             f"{status}). Is AIRFLOW_MCP_URL that environment's address?"
@@ -84,7 +88,7 @@ class Mwaa(Way):
             with anyio.fail_after(self._timeout):
                 async with self._network.open(self._url, self._timeout) as http:
                     answer = await http.post(f"{self._url}{path}", data={"token": token}, follow_redirects=False)
-        except (*BROKEN, TimeoutError) as error:
+        except (*CONNECTION_ERRORS, TimeoutError) as error:
             raise LoginError(
                 f"MWAA's web server at {self._url} cannot be logged in to: {type(error).__name__}."
             ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from airflow_mcp.airflow.auth.airflow_login import log_in
-from airflow_mcp.airflow.auth.method import ONCE, Asked, Plain, Proof, Way
+from airflow_mcp.airflow.auth.auth_method import SINGLE_USE, AuthHeaders, AuthMethod, AuthRequest, SendPlain
 from airflow_mcp.errors import LoginError, LoginRefusedError
 
 _NOBODY = (
@@ -14,7 +14,7 @@ _NOBODY = (
 )
 
 
-class Password(Way):
+class Password(AuthMethod):
     """A user of Airflow; without a name, a visitor of an Airflow that makes every visitor an admin."""
 
     advice = "Check AIRFLOW_MCP_USERNAME and AIRFLOW_MCP_PASSWORD."
@@ -24,43 +24,43 @@ class Password(Way):
         self._password = password
 
     def describe(self) -> str:
-        """See Way."""
+        """See AuthMethod."""
         return f"user {self._username!r}" if self._username else "no credentials"
 
-    def _not_accepted(self) -> LoginRefusedError:
+    def _build_refusal(self) -> LoginRefusedError:
         return LoginRefusedError(
             f"Airflow does not accept user {self._username!r} with the configured password. Check AIRFLOW_MCP_USERNAME "
             "and AIRFLOW_MCP_PASSWORD; on Airflow 2.x also that [api] auth_backends has basic_auth, and that this user "
             "may read DAGs."
         )
 
-    async def prove(self, asked: Asked) -> Proof:
-        """See Way. Something in front of an Airflow that is not known yet gets basic authentication."""
-        if asked.generation == "v2":
-            return await self._log_in(asked.plain)
-        if asked.generation is None:
-            return Proof(self._basic() if self._username else {}, ONCE)
+    async def authenticate(self, request: AuthRequest) -> AuthHeaders:
+        """See AuthMethod. Something in front of an Airflow that is not known yet gets basic authentication."""
+        if request.generation == "v2":
+            return await self._log_in(request.send_plain)
+        if request.generation is None:
+            return AuthHeaders(self._basic() if self._username else {}, SINGLE_USE)
         if not self._username:
             raise LoginError(_NOBODY)
-        if asked.refused:
-            raise self._not_accepted()
-        return Proof(self._basic())
+        if request.refused:
+            raise self._build_refusal()
+        return AuthHeaders(self._basic())
 
     def _basic(self) -> dict[str, str]:
         """HTTP basic authentication (RFC 7617)."""
         pair = f"{self._username}:{self._password}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
-    async def _log_in(self, plain: Plain) -> Proof:
+    async def _log_in(self, send_plain: SendPlain) -> AuthHeaders:
         """Airflow 3's own login."""
         said = {"username": self._username, "password": self._password} if self._username else None
-        got = await log_in(plain, said)
-        if isinstance(got, Proof):
+        got = await log_in(send_plain, said)
+        if isinstance(got, AuthHeaders):
             return got
         if not self._username:
             raise LoginError(_NOBODY)
         if got in (400, 401, 403, 422):
-            raise self._not_accepted()
+            raise self._build_refusal()
         raise LoginError(
             f"Airflow has no login for user and password (/auth/token answers {got}). Use AIRFLOW_MCP_TOKEN or "
             "AIRFLOW_MCP_TOKEN_COMMAND."

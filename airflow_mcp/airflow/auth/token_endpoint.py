@@ -15,10 +15,10 @@ import anyio
 import httpx2
 
 from airflow_mcp.addresses import is_sheltered
+from airflow_mcp.airflow.auth.auth_method import EARLY, LONGEST, AuthHeaders, build_bearer, is_token
 from airflow_mcp.airflow.auth.backoff import Backoff
-from airflow_mcp.airflow.auth.method import EARLY, LONGEST, Proof, bearer, is_token
-from airflow_mcp.airflow.bodies import read_whole
-from airflow_mcp.airflow.unreachable import BROKEN
+from airflow_mcp.airflow.connection_errors import CONNECTION_ERRORS
+from airflow_mcp.airflow.response_body import read_body
 from airflow_mcp.errors import LoginError, LoginRefusedError
 from airflow_mcp.redact import MASK, redact_text
 from airflow_mcp.text import clean, shorten
@@ -39,7 +39,7 @@ class TokenEndpoint:
     transport: httpx2.AsyncBaseTransport | None = None
     backoff: Backoff = field(default_factory=Backoff)  # of the client's secret, whoever it is asked for
 
-    async def ask(self, form: Mapping[str, str]) -> Proof:
+    async def request_token(self, form: Mapping[str, str]) -> AuthHeaders:
         """The access token that this form gets, good until shortly before it expires. Raises LoginError.
 
         That is LoginRefusedError where the form is refused, and LoginOnHoldError where the client is, which then rests
@@ -54,18 +54,18 @@ class TokenEndpoint:
                 status, body = await self._post(form)
         except TimeoutError:
             raise LoginError(f"The token endpoint {self.url} gave no answer within {_SECONDS:g} seconds.") from None
-        except (*BROKEN, httpx2.InvalidURL) as error:
+        except (*CONNECTION_ERRORS, httpx2.InvalidURL) as error:
             why = shorten(redact_text(clean(str(error))), 200).rstrip(".") or type(error).__name__
             raise LoginError(f"The token endpoint {self.url} cannot be asked: {why}.") from None
-        answer = _parsed(body)
+        answer = _parse_object(body)
         if status != 200:
             secrets = (form.get("subject_token", ""), self.client_secret, quote_plus(self.client_secret))
-            sentence = f"The token endpoint {self.url} refuses ({status}): {_reason(answer, secrets)}."
+            sentence = f"The token endpoint {self.url} refuses ({status}): {_describe_reason(answer, secrets)}."
             if status == 401 or answer.get("error") == "invalid_client":
                 raise self.backoff.refuse(LoginRefusedError(sentence))
             raise LoginRefusedError(sentence) if status in _REFUSALS else LoginError(sentence)
         self.backoff.reset()
-        return self._proof(answer, began)
+        return self._read_token(answer, began)
 
     async def _post(self, form: Mapping[str, str]) -> tuple[int, bytes]:
         who = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"  # RFC 6749, 2.3.1
@@ -78,7 +78,7 @@ class TokenEndpoint:
             httpx2.AsyncClient(verify=self._trust(), timeout=_SECONDS, transport=self.transport) as http,
             http.stream("POST", self.url, content=urlencode(form), headers=headers) as response,
         ):
-            body = await read_whole(response, _LARGEST)
+            body = await read_body(response, _LARGEST)
         if body is None:
             raise LoginError(f"The token endpoint {self.url} answers with more than a token.")
         return response.status_code, body
@@ -90,16 +90,18 @@ class TokenEndpoint:
         context.load_verify_locations(self.ca_file)
         return context
 
-    def _proof(self, answer: dict[str, Any], began: float) -> Proof:
+    def _read_token(self, answer: dict[str, Any], began: float) -> AuthHeaders:
         token, kind, lasts = answer.get("access_token"), answer.get("token_type", "Bearer"), answer.get("expires_in")
         if not isinstance(token, str) or not is_token(token):
             raise LoginError(f"The token endpoint {self.url} answers without an access token.")
         if not isinstance(kind, str) or kind.lower() != "bearer":
             raise LoginError(f"The token endpoint {self.url} gives a token that is no bearer token.")
-        return bearer(token, began + seconds - EARLY if (seconds := _seconds(lasts)) is not None else math.inf)
+        return build_bearer(
+            token, began + seconds - EARLY if (seconds := _parse_lifetime(lasts)) is not None else math.inf
+        )
 
 
-def _seconds(lasts: Any) -> float | None:
+def _parse_lifetime(lasts: Any) -> float | None:
     """`expires_in`, a number that some issuers write as a text; None where it does not say (RFC 6749, 5.1)."""
     if isinstance(lasts, str) and lasts.isascii() and lasts.isdecimal() and len(lasts) < 12:
         lasts = int(lasts)
@@ -108,7 +110,7 @@ def _seconds(lasts: Any) -> float | None:
     return float(min(lasts, LONGEST))
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
+def _parse_object(body: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -116,7 +118,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _reason(answer: dict[str, Any], secrets: Collection[str]) -> str:
+def _describe_reason(answer: dict[str, Any], secrets: Collection[str]) -> str:
     """What the endpoint says is wrong (RFC 6749, 5.2), without these words."""
     said = " - ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))
     for secret in sorted(filter(None, secrets), key=len, reverse=True):

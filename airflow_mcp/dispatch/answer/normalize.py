@@ -10,12 +10,12 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.excerpt import ANY_SIZE, Room, excerpt
-from airflow_mcp.pace import paced
 from airflow_mcp.redact import MASK, mask_values, redact
-from airflow_mcp.text import clean, in_strings
+from airflow_mcp.text import clean, map_strings
+from airflow_mcp.time_slice import iterate_in_slices
+from airflow_mcp.value_excerpt import ANY_SIZE, CharacterBudget, take_excerpt
 
-WHOLE = 100_000  # characters of a value that a workflow works with
+FULL_SIZE = 100_000  # characters of a value that a workflow works with
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:00)")
 _MOST_LISTS = 8  # lists in each other on the way to a key
 _BATCH = 500  # items whose size is counted at once
@@ -33,7 +33,7 @@ def normalise(
     *,
     reveal: bool = False,
     only: frozenset[str] | None = None,
-    size: int = WHOLE,
+    size: int = FULL_SIZE,
 ) -> tuple[Json, Json]:
     """A record in our vocabulary, safe to show, and the whole values of fields of which only a part is in it.
 
@@ -41,7 +41,7 @@ def normalise(
     masking of secrets (@secret). Ids are safe to compare and to send, not to show.
     """
     if record.scalar:
-        return {record.scalar: excerpt(raw, Room(ANY_SIZE))}, {}
+        return {record.scalar: take_excerpt(raw, CharacterBudget(ANY_SIZE))}, {}
     legacy = generation == "v1"
     fields: Json = {record.bare_v1: raw} if record.bare_v1 and legacy else dict(raw)
     for theirs, ours in (record.rename | (record.rename_v1 if legacy else {})).items():
@@ -54,20 +54,20 @@ def normalise(
         fields[ours] = not fields.pop(theirs) if fields.get(theirs) is not None else None
     for ours, (begin, end) in record.elapsed.items():
         if fields.get(ours) is None and (only is None or ours in only):
-            fields[ours] = _seconds_between(fields.get(begin), fields.get(end))
+            fields[ours] = _measure_seconds(fields.get(begin), fields.get(end))
     safe: Json = dict.fromkeys(map(clean, fields))
     cut: Json = {}
     for name in fields if only is None else only & fields.keys():
         if (value := fields[name]) is not None and not (name in record.blank and value == record.blank[name]):
-            room = Room(ANY_SIZE if name in record.ids else size)
-            part = excerpt(value, room, keep_end=name in record.tail)
-            safe[clean(name)] = part if name in record.ids else _safe(name, part, fields, record, reveal)
-            if room.cut:
+            budget = CharacterBudget(ANY_SIZE if name in record.ids else size)
+            part = take_excerpt(value, budget, keep_end=name in record.tail)
+            safe[clean(name)] = part if name in record.ids else _make_safe(name, part, fields, record, reveal)
+            if budget.cut:
                 cut[clean(name)] = value
     return safe, cut
 
 
-def _seconds_between(begin: Any, end: Any) -> float | None:
+def _measure_seconds(begin: Any, end: Any) -> float | None:
     """The seconds from one ISO 8601 time to another; None where one of them is missing, or is no time."""
     try:
         return round((datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds(), 3)
@@ -75,10 +75,10 @@ def _seconds_between(begin: Any, end: Any) -> float | None:
         return None
 
 
-def _safe(name: str, value: Any, fields: Json, record: Record, reveal: bool) -> Any:
-    value = in_strings(value, clean)
+def _make_safe(name: str, value: Any, fields: Json, record: Record, reveal: bool) -> Any:
+    value = map_strings(value, clean)
     if name in record.plain:
-        value = _named_only(value)
+        value = _unwrap_names(value)
     if not reveal and name in record.secret_values and value not in ("", {}):
         value = mask_values(value)
     elif not reveal:
@@ -87,11 +87,11 @@ def _safe(name: str, value: Any, fields: Json, record: Record, reveal: bool) -> 
     return value if name in record.text else tidy(value)
 
 
-def _named_only(value: Any) -> Any:
+def _unwrap_names(value: Any) -> Any:
     """{"name": "Op"} -> "Op", wherever it stands."""
     if isinstance(value, dict):
-        return value["name"] if list(value) == ["name"] else {key: _named_only(item) for key, item in value.items()}
-    return [_named_only(item) for item in value] if isinstance(value, list) else value
+        return value["name"] if list(value) == ["name"] else {key: _unwrap_names(item) for key, item in value.items()}
+    return [_unwrap_names(item) for item in value] if isinstance(value, list) else value
 
 
 def tidy(value: Any) -> Any:
@@ -116,7 +116,7 @@ def walk(value: Any, path: list[str], depth: int = 0) -> Any:
     return walk(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
 
 
-def texts_at(value: Any, paths: tuple[str, ...]) -> frozenset[str]:
+def collect_texts(value: Any, paths: tuple[str, ...]) -> frozenset[str]:
     """Every text at these dotted paths."""
     found: set[str] = set()
     left = [walk(value, path.split(".")) for path in paths]
@@ -129,16 +129,16 @@ def texts_at(value: Any, paths: tuple[str, ...]) -> frozenset[str]:
     return frozenset(found)
 
 
-async def sizes_of(fields: Json) -> dict[str, int]:
+async def measure_fields(fields: Json) -> dict[str, int]:
     """The characters of these fields as an answer would show them whole, counted in pieces."""
     sizes = dict.fromkeys(fields, 0)
     for name, value in fields.items():
-        async for size in paced([len(value)] if isinstance(value, str) else _sizes(value)):
+        async for size in iterate_in_slices([len(value)] if isinstance(value, str) else _measure_parts(value)):
             sizes[name] += size
     return sizes
 
 
-def _sizes(value: Any, depth: int = 0) -> Iterator[int]:
+def _measure_parts(value: Any, depth: int = 0) -> Iterator[int]:
     """The length of a value's JSON, in parts that take a moment each."""
     if not isinstance(value, list | dict) or depth == 3:
         yield len(dumps(value))
@@ -151,6 +151,6 @@ def _sizes(value: Any, depth: int = 0) -> Iterator[int]:
         yield sum(len(dumps(key)) + 1 for key in keys[start : start + _BATCH])
         if any(isinstance(item, list | dict) for item in some):
             for item in some:
-                yield from _sizes(item, depth + 1)
+                yield from _measure_parts(item, depth + 1)
         else:
             yield len(dumps(some)) - 1 - len(some)

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.loader import Tool
 from airflow_mcp.dispatch.answer import render
 from airflow_mcp.dispatch.call import Call
-from airflow_mcp.dispatch.operations.result import Reply
+from airflow_mcp.dispatch.operations.result import OperationResult
 
 
-def operation_answer(call: Call, reply: Reply, extra: Json) -> Json:
+def build_answer(call: Call, reply: OperationResult, extra: Json) -> Json:
     """One operation's reply as it is answered, within the call's limits; `extra` stands around it."""
     tool, arguments, limits = call.tool, call.arguments, call.limits
     hint = " ".join(filter(None, (reply.note, extra.get("hint"), reply.hint)))
-    extra = extra | ({"was": reply.was} if reply.was else {}) | ({"hint": hint} if hint else {})
+    extra = extra | ({"was": reply.previous} if reply.previous else {}) | ({"hint": hint} if hint else {})
     if reply.rows is not None and reply.total is None:
         extra["hint"] = " ".join(filter(None, ("Policy hides rows here, so there is no total.", hint)))
-    if reply.rows == [] and (wrong := _foreign_wildcards(arguments)):
+    if reply.rows == [] and (wrong := _find_wildcards(arguments)):
         extra["hint"] = (
             f"In {' and '.join(wrong)} % stands for any characters and _ for one; * and ? stand for nothing."
         )
     if reply.rows is None:
-        ids = {name: value for name, value in arguments.items() if name in _slots(tool)}
+        ids = {name: value for name, value in arguments.items() if name in _list_slots(tool)}
         record = reply.record.model_copy(update={"ids": (*reply.record.ids, *ids)})
-        if not reply.one:
+        if not reply.single:
             return {"done": True, **render.show_ids(ids, record)[0], **extra}
-        one = {**ids, **{name: value for name, value in reply.one.items() if value is not None or name == "value"}}
-        answer = render.record_answer(
+        one = {**ids, **{name: value for name, value in reply.single.items() if value is not None or name == "value"}}
+        answer = render.render_record(
             one,
             record,
             budget=limits.budget,
@@ -35,9 +35,9 @@ def operation_answer(call: Call, reply: Reply, extra: Json) -> Json:
             extra=extra,
             sizes=reply.sizes,
         )
-        return answer if tool.entry.access == "read" else _without_more(answer)
+        return answer if tool.entry.access == "read" else _remove_paging(answer)
     cursor = arguments.get("cursor")
-    answer = render.list_answer(
+    answer = render.render_list(
         reply.rows,
         reply.record,
         total=reply.total if cursor is None else len(reply.rows),
@@ -47,25 +47,25 @@ def operation_answer(call: Call, reply: Reply, extra: Json) -> Json:
         budget=limits.budget - (0 if cursor is None else len(reply.cursor or cursor) + 40),
         ceiling=limits.ceiling,
         fields=call.fields,
-        given=arguments,
+        constants=arguments,
         extra=extra,
     )
     if cursor is not None:
         fetched = len(reply.rows)
-        answer = render.by_cursor(answer, fetched=fetched, total=reply.total, given=cursor, following=reply.cursor)
-    return answer if tool.entry.access == "read" or extra.get("dry_run") else _without_more(answer)
+        answer = render.add_cursor(answer, fetched=fetched, total=reply.total, cursor=cursor, next_cursor=reply.cursor)
+    return answer if tool.entry.access == "read" or extra.get("dry_run") else _remove_paging(answer)
 
 
-def _slots(tool: Tool) -> set[str]:
+def _list_slots(tool: Tool) -> set[str]:
     return {"dag_id"} | {slot for route in (tool.entry.v1, tool.entry.v2) if route for slot in route.slots}
 
 
-def _foreign_wildcards(arguments: Json) -> list[str]:
+def _find_wildcards(arguments: Json) -> list[str]:
     """The patterns that are written in a shell's syntax: Airflow's are SQL's LIKE."""
     given = ((name, value) for name, value in arguments.items() if name.endswith("_pattern"))
     return [name for name, value in given if isinstance(value, str) and {"*", "?"} & set(value)]
 
 
-def _without_more(answer: Json) -> Json:
+def _remove_paging(answer: Json) -> Json:
     """Of a change there is no more to ask for: the same call would make it again."""
     return {name: value for name, value in answer.items() if name != "more"}

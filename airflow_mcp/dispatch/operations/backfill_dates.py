@@ -22,9 +22,9 @@ def compare_dates(rows: list[Json], runs: list[Json], behavior: str) -> tuple[li
     """Return the dates that would run, each with its run and what becomes of that, and sentences about the others."""
     by_date: dict[Any, Json] = {}
     for run in sorted(runs, key=lambda run: str(run.get("start_date") or "")):
-        by_date[_date_of(run)] = run  # the one that began last is the one that Airflow looks at
+        by_date[_read_date(run)] = run  # the one that began last is the one that Airflow looks at
     by_date.pop(None, None)
-    dates = [row | _outcome(row, by_date.pop(_date_of(row), None)) for row in rows]
+    dates = [row | _describe_outcome(row, by_date.pop(_read_date(row), None)) for row in rows]
     if rows and not any(row.get("dag_run_id") for row in dates):
         dates = rows
         notes = ["None of these dates has a run."]
@@ -33,7 +33,7 @@ def compare_dates(rows: list[Json], runs: list[Json], behavior: str) -> tuple[li
     kinds = Counter("schedule" if run.get("run_type") in _OF_SCHEDULE else "other" for run in by_date.values())
     if kinds["schedule"]:
         kept = [run for run in by_date.values() if run.get("run_type") in _OF_SCHEDULE]
-        named = ", ".join(map(_words, sorted(kept, key=lambda run: str(_date_of(run)))[:_MOST_DATES]))
+        named = ", ".join(map(_describe_run, sorted(kept, key=lambda run: str(_read_date(run)))[:_MOST_DATES]))
         more = f" and {len(kept) - _MOST_DATES} more" if len(kept) > _MOST_DATES else ""
         notes.append(
             f"Dates whose runs stay as they are: {len(kept)} ({named}{more}); reprocess_behavior "
@@ -44,7 +44,7 @@ def compare_dates(rows: list[Json], runs: list[Json], behavior: str) -> tuple[li
     return dates, notes
 
 
-def _outcome(row: Json, run: Json | None) -> Json:
+def _describe_outcome(row: Json, run: Json | None) -> Json:
     if run is None:
         return {"then": "a new run"}
     then = "cleared, runs again" if row.get("logical_date") else "stays, a new run beside it"
@@ -55,12 +55,12 @@ def _waiting(kept: list[Json]) -> str:
     return ", and never one in flight" if any(run.get("state") not in _ENDED for run in kept) else ""
 
 
-def _words(run: Json) -> str:
+def _describe_run(run: Json) -> str:
     """2026-11-21T00:00:00Z success."""
     return f"{run.get('logical_date') or run.get('partition_key')} {run.get('state')}"
 
 
-def _date_of(record: Json) -> Any:
+def _read_date(record: Json) -> Any:
     """What one date of a backfill is known by; None for a run that is of no date."""
     moment = record.get("logical_date")
     if not isinstance(moment, str):

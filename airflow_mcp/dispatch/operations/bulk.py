@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mcp.airflow import wire
 from airflow_mcp.catalog.grammar import Bulk, Json, Parameter, Record
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.dispatch.gather import together
+from airflow_mcp.dispatch.gather import run_concurrently
 from airflow_mcp.dispatch.operations.prepare import Send
-from airflow_mcp.dispatch.operations.result import Reply
+from airflow_mcp.dispatch.operations.result import OperationResult
 from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundError, UnusableAnswerError
-from airflow_mcp.excerpt import excerpt_text
-from airflow_mcp.policy.decide import Within, decide
-from airflow_mcp.policy.effects import Effect, effects_of, touched_by
+from airflow_mcp.policy.decision import ParentCall, decide
+from airflow_mcp.policy.effects import Effect, derive_effects, find_target_ids
+from airflow_mcp.value_excerpt import excerpt_text
 
 if TYPE_CHECKING:
     from airflow_mcp.dispatch.call import Call
-    from airflow_mcp.dispatch.operations.executor import Operations
+    from airflow_mcp.dispatch.operations.executor import OperationExecutor
 
 _ERROR_SIZE = 600  # characters of what Airflow says of one object
 WORDS = ("create", "update", "delete")
@@ -27,7 +27,7 @@ _MASKED_SINCE = Version(3, 2)  # before, an update of many has no mask
 _RESULT = Record(keep=("created", "updated", "deleted", "errors", "hint"), ids=("created", "updated", "deleted"))
 
 
-async def body(tool: Tool, arguments: Json, catalog: Catalog, version: Version, send: Send) -> tuple[Json, Json]:
+async def build_body(tool: Tool, arguments: Json, catalog: Catalog, version: Version, send: Send) -> tuple[Json, Json]:
     """The ids of the path, and the body: one action for what is created, what is deleted, and each set of fields.
 
     An update names the fields it writes, so that nothing else of an object changes. Raises NotFoundError for an object
@@ -38,34 +38,34 @@ async def body(tool: Tool, arguments: Json, catalog: Catalog, version: Version, 
     _require_changes(tool, arguments, bulk)
     actions: list[Json] = []
     for word in WORDS:
-        entities = [_spelt(_whole(one, bulk), catalog, version) for one in arguments.get(word) or ()]
+        entities = [_write_entity(_complete_entity(one, bulk), catalog, version) for one in arguments.get(word) or ()]
         choice = "action_on_existence" if word == "create" else "action_on_non_existence"
         chosen = arguments.get("on_existing" if word == "create" else "on_missing", "fail")
-        for fields, some in _by_fields(entities, bulk if word == "update" else None).items():
+        for fields, some in _group_by_fields(entities, bulk if word == "update" else None).items():
             mask: Json = {}
             if word == "update":
                 mask = {"update_mask": list(fields)} if version >= _MASKED_SINCE else {}
-                some = await _filled(some, bulk, catalog, send, skip=chosen == "skip")
-            named = [_on_the_wire(one, bulk) for one in some]
+                some = await _fill_entities(some, bulk, catalog, send, skip=chosen == "skip")
+            named = [_rename_fields(one, bulk) for one in some]
             actions.append({"action": word, "entities": named, choice: chosen} | mask)
     ids = {name: value for name, value in arguments.items() if name not in (*WORDS, "on_existing", "on_missing")}
     return ids, {"actions": actions}
 
 
-def _whole(entity: Any, bulk: Bulk) -> Any:
+def _complete_entity(entity: Any, bulk: Bulk) -> Any:
     if not bulk.default:
         return entity
     return bulk.default | (entity if isinstance(entity, dict) else {[*bulk.ids][-1]: entity})
 
 
-def _on_the_wire(entity: Any, bulk: Bulk) -> Any:
+def _rename_fields(entity: Any, bulk: Bulk) -> Any:
     return {bulk.alias.get(name, name): value for name, value in entity.items()} if isinstance(entity, dict) else entity
 
 
-async def _filled(entities: list[Json], bulk: Bulk, catalog: Catalog, send: Send, *, skip: bool) -> list[Json]:
+async def _fill_entities(entities: list[Json], bulk: Bulk, catalog: Catalog, send: Send, *, skip: bool) -> list[Json]:
     """Each with what Airflow wants in it beside what is to be written; what is not there is left out, or an error."""
 
-    async def filled(one: Json) -> Json | None:
+    async def fill(one: Json) -> Json | None:
         lacking = [field for field in bulk.fill if field not in one]
         if not lacking:
             return one
@@ -77,19 +77,19 @@ async def _filled(entities: list[Json], bulk: Bulk, catalog: Catalog, send: Send
             raise
         return one | {field: held.get(field) for field in lacking}
 
-    return [one for one in await together(filled(one) for one in entities) if one is not None]
+    return [one for one in await run_concurrently(fill(one) for one in entities) if one is not None]
 
 
-def _spelt(entity: Any, catalog: Catalog, version: Version) -> Any:
+def _write_entity(entity: Any, catalog: Catalog, version: Version) -> Any:
     if not isinstance(entity, dict):
         return entity
     return {
-        name: wire.spell(value, catalog.parameters.get(name, Parameter()), version.generation, in_body=True)
+        name: wire.write_value(value, catalog.parameters.get(name, Parameter()), version.generation, in_body=True)
         for name, value in entity.items()
     }
 
 
-def _by_fields(entities: list[Any], bulk: Bulk | None) -> dict[tuple[str, ...], list[Any]]:
+def _group_by_fields(entities: list[Any], bulk: Bulk | None) -> dict[tuple[str, ...], list[Any]]:
     """Entities by the fields that they change; all together where that does not matter."""
     groups: dict[tuple[str, ...], list[Any]] = {}
     for one in entities:
@@ -98,7 +98,7 @@ def _by_fields(entities: list[Any], bulk: Bulk | None) -> dict[tuple[str, ...], 
     return groups
 
 
-def outcome(tool: Tool, raw: Any) -> Reply:
+def read_outcome(tool: Tool, raw: Any) -> OperationResult:
     """What was done, and the errors of what was not.
 
     Raises AirflowError where nothing was done, UnusableAnswerError for an answer that says neither.
@@ -121,29 +121,29 @@ def outcome(tool: Tool, raw: Any) -> Reply:
         raise AirflowError(f"{tool.name}: nothing was done. {' '.join(errors)}", 200)
     if errors:
         done |= {"errors": errors, "hint": "What is listed as an error was not done; the rest was."}
-    return reply(done)
+    return build_result(done)
 
 
-def reply(done: Json) -> Reply:
+def build_result(done: Json) -> OperationResult:
     """What is answered about entities, by what became of them."""
-    return Reply(None, 0, done or {"hint": "Nothing was there to do."}, _RESULT)
+    return OperationResult(None, 0, done or {"hint": "Nothing was there to do."}, _RESULT)
 
 
-def entities(bulk: Bulk, arguments: Json) -> Iterator[tuple[str, Json, Json]]:
+def iterate_entities(bulk: Bulk, arguments: Json) -> Iterator[tuple[str, Json, Json]]:
     """Each entity with what is done to it and the arguments that read it."""
     for word in WORDS:
         for one in arguments.get(word) or ():
-            parts = {theirs: _part(one, ours, arguments, bulk) for ours, theirs in bulk.ids.items()}
+            parts = {theirs: _read_id(one, ours, arguments, bulk) for ours, theirs in bulk.ids.items()}
             ids = {name: id_ for name, id_ in parts.items() if id_ is not None}
             yield word, one if isinstance(one, dict) else {}, ids
 
 
-async def find_targets(executor: Operations, call: Call) -> tuple[tuple[str, ...], int, list[Json]]:
+async def find_targets(executor: OperationExecutor, call: Call) -> tuple[tuple[str, ...], int, list[Json]]:
     """Every target by what would be done to it, their number with all that goes along, and what Airflow now holds."""
     tool, arguments, bulk = call.tool, call.arguments, call.tool.entry.bulk
     assert bulk is not None
     source = executor.catalog.operations[bulk.read]
-    asked = [(word, ids) for word, _, ids in entities(bulk, arguments)]
+    asked = [(word, ids) for word, _, ids in iterate_entities(bulk, arguments)]
     _require_changes(tool, arguments, bulk)
 
     overwrites = arguments.get("on_existing") == "overwrite"
@@ -152,24 +152,24 @@ async def find_targets(executor: Operations, call: Call) -> tuple[tuple[str, ...
         if word == "create" and not overwrites:
             return None
         try:
-            return (await executor.operate(call.step(source, ids))).one
+            return (await executor.operate(call.step(source, ids))).single
         except NotFoundError:
             return None
 
-    async def along(ids: Json, held: Json | None) -> int:
-        if not bulk.along or held is None:
+    async def count_related(ids: Json, stored: Json | None) -> int:
+        if not bulk.along or stored is None:
             return 0
         step = call.step(executor.catalog.operations[bulk.along], ids | {"limit": 1})
         return (await executor.operate(step)).total or 0
 
-    within = Within(tool, effects_of(tool, arguments))
+    parent = ParentCall(tool, derive_effects(tool, arguments))
 
     def may_see(ids: Json) -> bool:
-        decision = decide(call.policy, Effect(source, touched_by(source, ids)), call.principal, within)
+        decision = decide(call.policy, Effect(source, find_target_ids(source, ids)), call.principal, parent)
         return decision.allowed and not decision.by_row
 
-    found = await together(read(word, ids) for word, ids in asked)
-    beside = await together(along(ids, held) for (_, ids), held in zip(asked, found, strict=True))
+    found = await run_concurrently(read(word, ids) for word, ids in asked)
+    beside = await run_concurrently(count_related(ids, held) for (_, ids), held in zip(asked, found, strict=True))
     names: list[str] = []
     for (word, ids), held, number in zip(asked, found, beside, strict=True):
         absent = " (not there)" if word != "create" and held is None else ""
@@ -188,7 +188,7 @@ def _require_changes(tool: Tool, arguments: Json, bulk: Bulk) -> None:
         raise InvalidArgumentsError(f"{tool.name}: each of update must name what to change beside its ids.")
 
 
-def _part(entity: Any, name: str, arguments: Json, bulk: Bulk) -> Any:
+def _read_id(entity: Any, name: str, arguments: Json, bulk: Bulk) -> Any:
     """One id of an entity: its own, or that of the path; a text is the id that names it."""
     if isinstance(entity, dict) and entity.get(name) is not None:
         return entity[name]

@@ -8,13 +8,13 @@ from airflow_mcp.errors import NotAllowedError
 
 if TYPE_CHECKING:
     from airflow_mcp.dispatch.call import Call
-    from airflow_mcp.dispatch.operations.executor import Operations
+    from airflow_mcp.dispatch.operations.executor import OperationExecutor
 
 _PAGE = 100  # DAGs a request
 _MOST_PAGES = 20  # requests to learn which DAGs are in a file
 
 
-async def dags_by_file(executor: Operations, call: Call) -> dict[tuple[str, str], set[str]]:
+async def map_files_to_dags(executor: OperationExecutor, call: Call) -> dict[tuple[str, str], set[str]]:
     """(bundle, file) -> DAG ids; 2.x names files by their whole path, 3.x within a bundle, and both are keys."""
     listing = executor.catalog.operations["list_dags"]
     files: dict[tuple[str, str], set[str]] = {}

@@ -142,14 +142,14 @@ def _before(row: Json, fields: Json, name: str, earlier: list[tuple[Json, Json |
             continue  # about a run or a task, where this is about a DAG
         if "trigger" in str(other.get("event")):
             continue
-        if _object_of(other, held) == _object_of(row, fields) and isinstance(held, dict) and name in held:
+        if _name_object(other, held) == _name_object(row, fields) and isinstance(held, dict) and name in held:
             return None if MASK in str(held[name]) else held[name]
         if other.get("dag_id") in (None, row.get("dag_id")):
             return None
     return None
 
 
-def _object_of(row: Json, fields: Json | str) -> tuple[Any, ...]:
+def _name_object(row: Json, fields: Json | str) -> tuple[Any, ...]:
     """What an event is about; a list is about many, and equal to nothing."""
     named = next((fields[name] for name in _NAMES if name in fields), None) if isinstance(fields, dict) else None
     ids = tuple(row.get(name) for name in ("dag_id", "dag_run_id", "task_id", "map_index"))

@@ -11,19 +11,19 @@ from functools import partial
 from typing import Any
 
 from airflow_mcp.airflow import wire
-from airflow_mcp.airflow.clients import Clients
+from airflow_mcp.airflow.caller_clients import Clients
 from airflow_mcp.catalog import schema
 from airflow_mcp.catalog.grammar import Json, Record
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.dispatch.answer.normalize import WHOLE, texts_at
+from airflow_mcp.dispatch.answer.normalize import FULL_SIZE, collect_texts
 from airflow_mcp.dispatch.call import Call
 from airflow_mcp.dispatch.operations import bulk, settlement
-from airflow_mcp.dispatch.operations.dag_files import dags_by_file
-from airflow_mcp.dispatch.operations.dag_filters import effects_by_row, listing_of
-from airflow_mcp.dispatch.operations.field_types import conform, lacking
-from airflow_mcp.dispatch.operations.prepare import patched, require_new, require_written, resolve
-from airflow_mcp.dispatch.operations.result import Reply, read_reply
+from airflow_mcp.dispatch.operations.dag_files import map_files_to_dags
+from airflow_mcp.dispatch.operations.dag_filters import find_listing, resolve_row_effects
+from airflow_mcp.dispatch.operations.field_types import conform, find_missing_keys
+from airflow_mcp.dispatch.operations.prepare import build_patch, require_new, require_written, resolve
+from airflow_mcp.dispatch.operations.result import OperationResult, read_result
 from airflow_mcp.dispatch.operations.route_costs import read_row_of_list
 from airflow_mcp.errors import (
     AirflowMcpError,
@@ -34,14 +34,14 @@ from airflow_mcp.errors import (
     UnusableAnswerError,
     VersionChangedError,
 )
-from airflow_mcp.policy.decide import decide, decide_call, depends_on
-from airflow_mcp.policy.effects import Effect, effects_of, touched_by
+from airflow_mcp.policy.decision import decide, decide_call, depends_on
+from airflow_mcp.policy.effects import Effect, derive_effects, find_target_ids
 
 PAGE = 100  # rows asked for by default: the most that Airflow gives unless its operator raised it
 _MOST_RUNS = 20  # whose task instances are read to tell which mapped ones a dry run of Airflow 2 means
 
 
-class Operations:
+class OperationExecutor:
     """The operations of one Airflow; one object for as long as the server knows it."""
 
     def __init__(self, catalog: Catalog, client: Clients, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,15 +50,15 @@ class Operations:
         self.client = client
         self.clock = clock
 
-    async def version(self, call: Call) -> Version:
+    async def find_version(self, call: Call) -> Version:
         """Airflow's version; as the caller where it is told only to who logs in, and this server has no login."""
         async with AsyncExitStack() as stack:
             client: Clients = self.client
             with suppress(LoginError):  # it presents nothing: the version may be told to anybody
-                client = await stack.enter_async_context(self.client.of(call.caller.name, call.caller.presented))
+                client = await stack.enter_async_context(self.client.borrow(call.caller.name, call.caller.credentials))
             return await client.version()
 
-    async def operate(self, call: Call, *, look_up: bool = True, size: int = WHOLE) -> Reply:
+    async def operate(self, call: Call, *, look_up: bool = True, size: int = FULL_SIZE) -> OperationResult:
         """Prepare, build, send, read, normalise.
 
         The call's `fields` will be shown beside the record's own: the rest need not be made safe; and `size` is how
@@ -72,28 +72,28 @@ class Operations:
                 raise
             return await self._operate(call, look_up=look_up, size=size)
 
-    async def _operate(self, call: Call, *, look_up: bool, size: int) -> Reply:
-        tool, arguments, version = call.tool, call.arguments, await self.version(call)
+    async def _operate(self, call: Call, *, look_up: bool, size: int) -> OperationResult:
+        tool, arguments, version = call.tool, call.arguments, await self.find_version(call)
         entry = tool.entry
         schema.check_version(tool, arguments, self.catalog, version)
         if entry.dry and entry.is_dry(arguments):
             asked = {name: value for name, value in arguments.items() if name != "dry_run"}
             return await self.operate(call.step(self.catalog.operations[entry.dry], asked, call.fields), size=size)
-        if other := self._instead(tool, arguments, version):
+        if other := self._substitute(tool, arguments, version):
             return await self.operate(call.step(*other, call.fields), look_up=look_up, size=size)
         if entry.instead and self.catalog.operations[entry.instead.operation].entry.route(version.generation):
             arguments = {name: value for name, value in arguments.items() if name not in entry.instead.when}
         send = partial(self._send, call, version)
-        arguments = self._with_page(tool, arguments, version)
+        arguments = self._add_page(tool, arguments, version)
         await require_new(tool, arguments, self.catalog, version, send)
         arguments = await resolve(tool, arguments, self.catalog, version, send)
         if entry.then:  # an id that reading back could not send is refused before anything is changed
-            self._built(self.catalog.operations[entry.then], arguments, version)
+            self._build_request(self.catalog.operations[entry.then], arguments, version)
         sent, whole, held = arguments, None, None
         if entry.patch:
-            sent, whole, held = await patched(tool, arguments, self.catalog, version, send)
+            sent, whole, held = await build_patch(tool, arguments, self.catalog, version, send)
         elif entry.bulk:
-            sent, whole = await bulk.body(tool, arguments, self.catalog, version, send)
+            sent, whole = await bulk.build_body(tool, arguments, self.catalog, version, send)
         attempt = settlement.Attempt(call.with_arguments(arguments), version)
         status: int | None = None
         try:
@@ -105,11 +105,11 @@ class Operations:
                 status = error.status
                 raw = {entry.rows_key(version.generation): []}  # or its parent is missing: that is looked up below
             if entry.then:
-                reply = await self._then(call.step(self.catalog.operations[entry.then], arguments))
+                reply = await self._follow_up(call.step(self.catalog.operations[entry.then], arguments))
             elif entry.bulk:
-                reply = bulk.outcome(tool, raw)
+                reply = bulk.read_outcome(tool, raw)
             else:
-                reply = await read_reply(
+                reply = await read_result(
                     tool,
                     raw,
                     arguments,
@@ -121,7 +121,9 @@ class Operations:
                 )
             if entry.patch:
                 require_written(tool, arguments, raw, self.catalog, version)
-                reply = replace(reply, was=await self._before(call.with_arguments(arguments), held, version))
+                reply = replace(
+                    reply, previous=await self._read_previous(call.with_arguments(arguments), held, version)
+                )
         except (UnusableAnswerError, AirflowUnreachableError) as error:
             error.answered = status if error.answered is None else error.answered
             reads = entry.access == "read" or entry.is_dry(arguments)
@@ -141,36 +143,41 @@ class Operations:
         if entry.is_dry(arguments) and reply.rows is not None:  # targets: they are compared, and sent
             reply = replace(reply, rows=[conform(row) for row in reply.rows])
         if entry.is_dry(arguments) and version.generation == "v1":
-            asked = entry.default.at(version) | arguments
-            if any(lacking("task_instance", row) for row in reply.rows or []):
+            asked = entry.default.select_values(version) | arguments
+            if any(find_missing_keys("task_instance", row) for row in reply.rows or []):
                 raise UnusableAnswerError(f"Airflow {version} answered {tool.name} with a row that names no task.", 200)
-            return replace(reply, rows=await self._with_indexes(reply.rows or [], call.with_arguments(asked)))
+            return replace(reply, rows=await self._add_map_indexes(reply.rows or [], call.with_arguments(asked)))
         return reply
 
-    async def effects(self, call: Call, *, shown: bool = False) -> tuple[Effect, ...]:
+    async def resolve_effects(self, call: Call, *, need_ids: bool = False) -> tuple[Effect, ...]:
         """The effects of a call; what only Airflow knows of them is read first, where policy depends on it.
 
-        Or where it is `shown`: whoever confirms is told which DAGs they are.
+        Or where it is `need_ids`: whoever confirms is told which DAGs they are.
         """
         tool, arguments, principal = call.tool, call.arguments, call.principal
-        effects = effects_of(tool, arguments)
+        effects = derive_effects(tool, arguments)
         depends = depends_on(call.policy, "dag", principal, tool, *(effect.tool for effect in effects))
-        if depends and (listing := listing_of(tool, self.catalog)):
-            return await effects_by_row(self, call, listing, effects)
-        touched, look_up = effects[0].touched, tool.entry.look_up
+        if depends and (listing := find_listing(tool, self.catalog)):
+            return await resolve_row_effects(self, call, listing, effects)
+        target_ids, look_up = effects[0].target_ids, tool.entry.look_up
         changes_file = tool.entry.scope.dag == "file" and tool.entry.access != "read"
-        if depends and changes_file and touched["dag"] and decide_call(call.policy, tool, effects, principal).allowed:
-            files = (await dags_by_file(self, call)).values()
-            beside = [ids for ids in files if not touched["dag"].isdisjoint(ids)]
-            return (replace(effects[0], touched={"dag": touched["dag"].union(*beside) if beside else None}),)
-        if look_up is None or not (depends or shown):
+        if (
+            depends
+            and changes_file
+            and target_ids["dag"]
+            and decide_call(call.policy, tool, effects, principal).allowed
+        ):
+            files = (await map_files_to_dags(self, call)).values()
+            beside = [ids for ids in files if not target_ids["dag"].isdisjoint(ids)]
+            return (replace(effects[0], target_ids={"dag": target_ids["dag"].union(*beside) if beside else None}),)
+        if look_up is None or not (depends or need_ids):
             return effects
         source = self.catalog.operations[look_up.operation]
         names = {use.name for use in source.entry.params}
         reply = await self.operate(call.step(source, {key: arguments[key] for key in arguments if key in names}))
-        return (replace(effects[0], touched={"dag": texts_at(reply.one or {}, look_up.paths) or None}),)
+        return (replace(effects[0], target_ids={"dag": collect_texts(reply.single or {}, look_up.paths) or None}),)
 
-    def _instead(self, tool: Tool, arguments: Json, version: Version) -> tuple[Tool, Json] | None:
+    def _substitute(self, tool: Tool, arguments: Json, version: Version) -> tuple[Tool, Json] | None:
         """The operation that answers in this one's place, with its arguments. Raises InvalidArgumentsError."""
         instead = tool.entry.instead
         given = [name for name in instead.when if arguments.get(name)] if instead else []
@@ -192,18 +199,20 @@ class Operations:
             )
         return other, asked
 
-    async def _then(self, call: Call) -> Reply:
+    async def _follow_up(self, call: Call) -> OperationResult:
         names = {use.name for use in call.tool.entry.params}
         then = call.with_arguments({key: value for key, value in call.arguments.items() if key in names})
-        if not decide(call.policy, Effect(then.tool, touched_by(then.tool, then.arguments)), call.principal).allowed:
-            return Reply(None, 0, {"done": True}, Record(keep=("done",)))
+        if not decide(
+            call.policy, Effect(then.tool, find_target_ids(then.tool, then.arguments)), call.principal
+        ).allowed:
+            return OperationResult(None, 0, {"done": True}, Record(keep=("done",)))
         try:
             return await self.operate(then)
         except AirflowMcpError as error:
             hint = f"It was done; only reading it back failed. {error}"
-            return Reply(None, 0, {"done": True, "hint": hint}, Record(keep=("done", "hint")))
+            return OperationResult(None, 0, {"done": True, "hint": hint}, Record(keep=("done", "hint")))
 
-    async def _with_indexes(self, rows: list[Json], call: Call) -> list[Json]:
+    async def _add_map_indexes(self, rows: list[Json], call: Call) -> list[Json]:
         """Airflow 2's dry run of a clear names mapped task instances without their index: read which they are."""
         counts = Counter((row["dag_id"], row["dag_run_id"], row["task_id"]) for row in rows)
         runs = sorted({key[:2] for key in counts})
@@ -227,16 +236,16 @@ class Operations:
         keys = ((row["dag_id"], row["dag_run_id"], row["task_id"]) for row in rows)
         return [row | (next(sure[key]) if key in sure else {}) for row, key in zip(rows, keys, strict=True)]
 
-    async def _before(self, call: Call, held: Any, version: Version) -> Json:
+    async def _read_previous(self, call: Call, stored: Any, version: Version) -> Json:
         """What the fields that an update writes held before it, masked like the answer, if the caller may read it."""
         patch, arguments = call.tool.entry.patch, call.arguments
         assert patch is not None
         source = self.catalog.operations[patch.read]
-        decision = decide(call.policy, Effect(source, touched_by(source, arguments)), call.principal)
+        decision = decide(call.policy, Effect(source, find_target_ids(source, arguments)), call.principal)
         if not decision.allowed or decision.by_row:
             return {}
         reveal = call.reveals_secrets
-        one = (await read_reply(source, held, arguments, self.catalog, version, reveal=reveal)).one or {}
+        one = (await read_result(source, stored, arguments, self.catalog, version, reveal=reveal)).single or {}
         slots = {use.name for use in source.entry.params}
         return {name: one[name] for name in patch.body if name in arguments and name in one and name not in slots}
 
@@ -244,10 +253,10 @@ class Operations:
     async def open_stream(self, call: Call) -> AsyncGenerator[AsyncIterator[bytes], None]:
         """The body of a read, piece by piece. Raises AirflowError for anything but 2xx."""
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(self.client.of(call.caller.name, call.caller.presented))
+            client = await stack.enter_async_context(self.client.borrow(call.caller.name, call.caller.credentials))
 
             async def begin() -> tuple[int, AsyncIterator[bytes]]:
-                request = wire.build(call.tool, call.arguments, self.catalog, await self.version(call))
+                request = wire.build(call.tool, call.arguments, self.catalog, await self.find_version(call))
                 return await stack.enter_async_context(client.stream(request))
 
             try:
@@ -255,15 +264,17 @@ class Operations:
             except VersionChangedError:
                 status, pieces = await begin()
             if not 200 <= status < 300:
-                raise wire.failure(call.tool, status, b"".join([piece async for piece in pieces]))
+                raise wire.build_failure(call.tool, status, b"".join([piece async for piece in pieces]))
             yield pieces
 
-    def _built(self, tool: Tool, arguments: Json, version: Version, whole: Json | None = None) -> wire.Request:
+    def _build_request(
+        self, tool: Tool, arguments: Json, version: Version, full_body: Json | None = None
+    ) -> wire.Request:
         names = {use.name for use in tool.entry.params} | tool.entry.resolve.keys()
         if tool.entry.patch:
-            names.add(tool.entry.patch.mask_of(version.generation))
+            names.add(tool.entry.patch.mask_parameter(version.generation))
         mine = {key: value for key, value in arguments.items() if key in names}
-        return wire.build(tool, mine, self.catalog, version, whole)
+        return wire.build(tool, mine, self.catalog, version, full_body)
 
     async def _send(self, call: Call, version: Version, tool: Tool, arguments: Json) -> Any:
         """The raw answer of a request that another one needs; its status is not that of the other."""
@@ -273,13 +284,13 @@ class Operations:
             error.answered = None
             raise
 
-    async def _exchange(self, call: Call, version: Version, whole: Json | None = None) -> tuple[int, Any]:
+    async def _exchange(self, call: Call, version: Version, full_body: Json | None = None) -> tuple[int, Any]:
         """The status and the raw answer; an error says in `answered` which status it got."""
-        request = self._built(call.tool, call.arguments, version, whole)
+        request = self._build_request(call.tool, call.arguments, version, full_body)
         ask = partial(self._ask_list, call, version)
         if (row := await read_row_of_list(call.tool.name, call.arguments, version, ask)) is not None:
             return row
-        async with self.client.of(call.caller.name, call.caller.presented) as client:
+        async with self.client.borrow(call.caller.name, call.caller.credentials) as client:
             response = await client.send(request)
         try:
             content = await wire.read(call.tool, response.status, response.content, location=response.location)
@@ -291,7 +302,7 @@ class Operations:
     async def _ask_list(self, call: Call, version: Version, name: str, arguments: Json) -> tuple[int, Any]:
         return await self._exchange(call.step(self.catalog.operations[name], arguments), version)
 
-    def _with_page(self, tool: Tool, arguments: Json, version: Version) -> Json:
+    def _add_page(self, tool: Tool, arguments: Json, version: Version) -> Json:
         """Say the page's size ourselves: the generations' defaults differ."""
         if not any(use.name == "limit" and use.since.has(version) for use in tool.entry.params):
             return arguments

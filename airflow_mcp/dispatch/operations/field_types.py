@@ -36,7 +36,7 @@ def _number(value: Any) -> Any:
     return value if fits else None
 
 
-def _whole(value: Any) -> Any:
+def _integer(value: Any) -> Any:
     return value if isinstance(value, int) and _number(value) is not None else None
 
 
@@ -86,7 +86,7 @@ _TYPES: dict[str, Callable[[Any], Any]] = {
             "latest_scheduler_heartbeat latest_triggerer_heartbeat latest_dag_processor_heartbeat",
         ),
         (
-            _whole,
+            _integer,
             "map_index try_number max_tries slots open_slots occupied_slots running_slots queued_slots scheduled_slots "
             "deferred_slots import_error_id asset_id triggerer_id max_active_runs max_active_tasks backfill_id "
             "max_active_tis_per_dag max_active_tis_per_dagrun max_consecutive_failed_dag_runs days microseconds",
@@ -115,6 +115,6 @@ def conform(fields: Json) -> Json:
     return {name: _TYPES[name](value) if name in _TYPES else value for name, value in fields.items()}
 
 
-def lacking(kind: str | None, fields: Json) -> list[str]:
+def find_missing_keys(kind: str | None, fields: Json) -> list[str]:
     """Which of the fields that tell this object from others of its kind have no value."""
     return [name for name in KEYS.get(kind or "", ()) if fields.get(name) is None]

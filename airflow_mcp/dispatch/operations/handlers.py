@@ -9,11 +9,11 @@ from airflow_mcp.catalog.grammar import Json, Record
 from airflow_mcp.dispatch.call import Call
 from airflow_mcp.dispatch.operations.backfill_dates import compare_dates
 from airflow_mcp.dispatch.operations.event_changes import describe_changes
-from airflow_mcp.dispatch.operations.executor import PAGE, Operations
+from airflow_mcp.dispatch.operations.executor import PAGE, OperationExecutor
 from airflow_mcp.dispatch.operations.field_types import conform
-from airflow_mcp.dispatch.operations.result import Reply
+from airflow_mcp.dispatch.operations.result import OperationResult
 from airflow_mcp.errors import AirflowMcpError
-from airflow_mcp.policy.decide import Within, decide
+from airflow_mcp.policy.decision import ParentCall, decide
 from airflow_mcp.policy.effects import Effect
 
 _MOST_REQUESTS = 8  # for the latest runs of one page of DAGs
@@ -33,21 +33,21 @@ _SOME_EVENTS = (
 class Read:
     """One read as it was made, for whom, and under whose leave."""
 
-    executor: Operations
+    executor: OperationExecutor
     call: Call
-    parent: Within | None
+    parent: ParentCall | None
 
 
 @dataclass(frozen=True)
 class Handler:
     """A function of a read and its reply, the fields it needs of each row, and those it adds."""
 
-    function: Callable[[Read, Reply], Awaitable[Reply]]
+    function: Callable[[Read, OperationResult], Awaitable[OperationResult]]
     adds: tuple[str, ...]
     needs: tuple[str, ...] = ()
 
 
-async def add_changes(read: Read, reply: Reply) -> Reply:
+async def add_changes(read: Read, reply: OperationResult) -> OperationResult:
     """Say in each row of the audit log what was changed."""
     rows = reply.rows or []
     changes = describe_changes(
@@ -56,7 +56,7 @@ async def add_changes(read: Read, reply: Reply) -> Reply:
     return replace(reply, rows=[row | {"change": change} for row, change in zip(rows, changes, strict=True)])
 
 
-async def add_latest_runs(read: Read, reply: Reply) -> Reply:
+async def add_latest_runs(read: Read, reply: OperationResult) -> OperationResult:
     """Add the state of each DAG's latest run, when it began and how many seconds it took, where that is asked for.
 
     One request brings the latest runs of all the DAGs that have none yet, and is repeated for those whose runs it did
@@ -93,7 +93,7 @@ async def add_latest_runs(read: Read, reply: Reply) -> Reply:
     return replace(reply, rows=added, note=" ".join([*filter(None, [reply.note]), *notes]))
 
 
-async def add_existing_runs(read: Read, reply: Reply) -> Reply:
+async def add_existing_runs(read: Read, reply: OperationResult) -> OperationResult:
     """Add to each date of a backfill the run it has, and what becomes of that; the note has those left as they are.
 
     Airflow's dry run names the dates that would run, without those whose run `reprocess_behavior` leaves alone, and
@@ -158,7 +158,7 @@ HANDLERS: Mapping[str, Handler] = {
 }
 
 
-async def add_to_rows(read: Read, reply: Reply) -> Reply:
+async def add_to_rows(read: Read, reply: OperationResult) -> OperationResult:
     """Give a list what its entry's handler adds."""
     handler = HANDLERS.get(read.call.tool.entry.after or "")
     if handler is None or reply.rows is None:

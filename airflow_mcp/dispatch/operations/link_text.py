@@ -29,7 +29,7 @@ _DEFENSE_3 = re.compile(r"/v3/__(.+?)__;([^!]*)!")
 _RUN_LENGTHS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"  # of "**X" in version 3: 2 and more
 
 
-def links_in(text: str) -> list[str]:
+def extract_links(text: str) -> list[str]:
     """Every link of a text in its order, the innermost before what carries it; the text itself where it holds none.
 
     At most the first 8,000 characters are looked at.
@@ -37,12 +37,12 @@ def links_in(text: str) -> list[str]:
     plain = clean(text[:_LONGEST]).strip()
     for _ in range(_MOST_LAYERS):
         plain = _ENTITY.sub(lambda match: html.unescape(match[0]), plain)
-    spans = [(match.start(1), _without_trail(match[1])) for match in _MARKDOWN.finditer(plain)]
-    spans += [(match.start(), _without_trail(match[0])) for match in _URL.finditer(plain)]
+    spans = [(match.start(1), _strip_punctuation(match[1])) for match in _MARKDOWN.finditer(plain)]
+    spans += [(match.start(), _strip_punctuation(match[0])) for match in _URL.finditer(plain)]
     if not spans:
-        spans = [(0, _bare(plain))]
+        spans = [(0, _strip_scheme(plain))]
     ordered = dict.fromkeys(link for _, link in sorted(spans, key=lambda span: span[0]))
-    return list(dict.fromkeys(each for link in ordered for each in _layers(link)))
+    return list(dict.fromkeys(each for link in ordered for each in _unwrap_layers(link)))
 
 
 def is_login(url: str) -> bool:
@@ -53,27 +53,27 @@ def is_login(url: str) -> bool:
         return False
 
 
-def _bare(text: str) -> str:
+def _strip_scheme(text: str) -> str:
     """A link without its scheme, or its path alone: the first word with a slash."""
     words = [word for word in text.split() if "/" in word]
     return (words[0] if words else text).strip("<>()").split("|")[0]
 
 
-def _layers(url: str, depth: int = 0) -> Generator[str]:
+def _unwrap_layers(url: str, depth: int = 0) -> Generator[str]:
     if depth < _MOST_LAYERS:
-        for inner in _carried(url):
-            yield from _layers(inner, depth + 1)
+        for inner in _find_nested(url):
+            yield from _unwrap_layers(inner, depth + 1)
     yield url
 
 
-def _carried(url: str) -> Generator[str]:
+def _find_nested(url: str) -> Generator[str]:
     """The links that another one carries."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return
     if parts.netloc.casefold().endswith("urldefense.com") and (match := _DEFENSE_3.search(url)):
-        yield _restored(match[1], match[2])
+        yield _restore_url(match[1], match[2])
         return
     if "urldefense" in parts.netloc.casefold() and parts.path.startswith("/v2/"):
         for name, value in parse_qsl(parts.query):
@@ -91,7 +91,7 @@ def _carried(url: str) -> Generator[str]:
             yield text
 
 
-def _restored(url: str, replaced: str) -> str:
+def _restore_url(url: str, replaced: str) -> str:
     """A link of URL Defense, version 3: each "*" stands for the next of the characters that were taken out."""
     try:
         characters = iter(base64.urlsafe_b64decode(f"{replaced}{'=' * (-len(replaced) % 4)}").decode())
@@ -104,7 +104,7 @@ def _restored(url: str, replaced: str) -> str:
     )
 
 
-def _without_trail(url: str) -> str:
+def _strip_punctuation(url: str) -> str:
     """A link without the punctuation of the text around it; a bracket stays where its partner is inside the link."""
     while url:
         last = url[-1]

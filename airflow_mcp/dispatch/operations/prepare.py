@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_mcp.airflow import wire
 from airflow_mcp.catalog.grammar import Json, Parameter
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundError, UnusableAnswerError
 from airflow_mcp.redact import MASK, is_masked
@@ -38,7 +38,7 @@ async def resolve(tool: Tool, arguments: Json, catalog: Catalog, version: Versio
         asked = {theirs: arguments[ours] for theirs, ours in source.asks.items()} or arguments
         if source.match:
             key = operation.entry.rows_key(version.generation) or ""
-            raw = await _matching(partial(send, operation), asked, key, source.match, arguments)
+            raw = await _find_matching(partial(send, operation), asked, key, source.match, arguments)
         else:
             raw = await send(operation, asked)
         used = {*source.asks.values(), *(use.name for use in operation.entry.params if not source.asks)}
@@ -50,11 +50,13 @@ async def resolve(tool: Tool, arguments: Json, catalog: Catalog, version: Versio
     return arguments
 
 
-async def _matching(ask: Callable[[Json], Awaitable[Any]], asked: Json, key: str, field: str, arguments: Json) -> Json:
+async def _find_matching(
+    ask: Callable[[Json], Awaitable[Any]], query: Json, key: str, field: str, arguments: Json
+) -> Json:
     """The one row with this value among those that only hold it somewhere, page by page. Raises NotFoundError."""
     offset = total = 0
     while offset <= total:
-        raw = await ask(asked | {"limit": 100, "offset": offset})
+        raw = await ask(query | {"limit": 100, "offset": offset})
         for row in raw[key]:
             if row.get(field) == arguments[field]:
                 return row
@@ -77,7 +79,7 @@ async def require_new(tool: Tool, arguments: Json, catalog: Catalog, version: Ve
     )
 
 
-async def patched(
+async def build_patch(
     tool: Tool, arguments: Json, catalog: Catalog, version: Version, send: Send
 ) -> tuple[Json, dict[str, Any], Json]:
     """The arguments beside the body (ids, and which fields to write), the body in Airflow's words, and what it holds.
@@ -90,16 +92,16 @@ async def patched(
     current = await send(catalog.operations[patch.read], arguments)
     route = tool.entry.route(generation)
     slots = route.slots if route else ()
-    described = {use.name: use.described for use in tool.entry.params}
+    described = {use.name: use.table for use in tool.entry.params}
     named = [field for field in patch.body if field in arguments and field not in slots]
     body: dict[str, Any] = {}
     for field, wire_name in patch.wire_names(generation).items():
         if field in named:
             parameter = catalog.parameters[described[field]]
-            body[wire_name] = wire.spell(arguments[field], parameter, generation, in_body=True)
-        elif field in patch.filled:
+            body[wire_name] = wire.write_value(arguments[field], parameter, generation, in_body=True)
+        elif field in patch.required_fields:
             body[wire_name] = current.get(field)
-    mask = patch.mask_of(generation)
+    mask = patch.mask_parameter(generation)
     if not mask and any(is_masked(value) for value in body.values()):
         raise AirflowError(
             f"{tool.name}: Airflow hides the present value and would store {MASK} instead of it. Nothing was changed; "
@@ -124,14 +126,14 @@ def require_written(tool: Tool, arguments: Json, raw: Any, catalog: Catalog, ver
     """
     assert tool.entry.patch is not None
     held: Json = raw if isinstance(raw, dict) else {}
-    described = {use.name: use.described for use in tool.entry.params}
+    described = {use.name: use.table for use in tool.entry.params}
     lost: list[str] = []
     for field in tool.entry.patch.body:
         if field not in arguments or field not in held or MASK in str(held[field]):
             continue
         parameter = catalog.parameters.get(described.get(field, field), Parameter())
-        sent = wire.spell(arguments[field], parameter, version.generation, in_body=True)
-        if not _same(sent, held[field]):
+        sent = wire.write_value(arguments[field], parameter, version.generation, in_body=True)
+        if not _are_equal(sent, held[field]):
             lost.append(field)
     if lost:
         raise AirflowError(
@@ -139,15 +141,15 @@ def require_written(tool: Tool, arguments: Json, raw: Any, catalog: Catalog, ver
         )
 
 
-def _same(sent: Any, held: Any) -> bool:
+def _are_equal(wanted: Any, stored: Any) -> bool:
     """Equal as values: an object may be held as JSON text, and a list of names in another order."""
-    if sent == held:
+    if wanted == stored:
         return True
-    if isinstance(held, str):
+    if isinstance(stored, str):
         try:
-            return _same(json.loads(sent) if isinstance(sent, str) else sent, json.loads(held))
+            return _are_equal(json.loads(wanted) if isinstance(wanted, str) else wanted, json.loads(stored))
         except ValueError:
             return False
-    if isinstance(sent, list) and isinstance(held, list):
-        return sorted(map(repr, sent)) == sorted(map(repr, held))
+    if isinstance(wanted, list) and isinstance(stored, list):
+        return sorted(map(repr, wanted)) == sorted(map(repr, stored))
     return False

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json, Record
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
-from airflow_mcp.dispatch.answer.normalize import WHOLE, normalise, sizes_of
+from airflow_mcp.dispatch.answer.normalize import FULL_SIZE, measure_fields, normalise
 from airflow_mcp.errors import UnusableAnswerError
-from airflow_mcp.pace import Pace
+from airflow_mcp.time_slice import TimeSlice
 
 PLAIN = Record(keep=())
 _RUN_NAMES = ("dag_id", "dag_run_id", "task_id")
@@ -23,11 +23,11 @@ _OTHER_NAMES = (
     "uri",
     "key",
 )  # of what belongs to no run
-NAME_FIELDS = (*_RUN_NAMES, "map_index", *_OTHER_NAMES)  # what `name_of` needs
+NAME_FIELDS = (*_RUN_NAMES, "map_index", *_OTHER_NAMES)  # what `name_target` needs
 
 
 @dataclass(frozen=True)
-class Reply:
+class OperationResult:
     """Rows of a list (`total` counts all there are), or one record.
 
     Where policy hides rows, `total` is None, and `after` has Airflow's own offset behind each row, and at the end the
@@ -36,18 +36,18 @@ class Reply:
 
     rows: list[Json] | None
     total: int | None
-    one: Json | None
+    single: Json | None
     record: Record
     after: tuple[int, ...] = ()
     cursor: str | None = None  # behind these rows, where Airflow pages by cursor
     sizes: dict[str, int] = field(default_factory=dict[str, int])  # of the one record's fields that are not here whole
     status: int | None = None  # the HTTP status that the operation itself got
-    was: Json = field(default_factory=dict[str, Any])  # of an update: what the written fields held before
+    previous: Json = field(default_factory=dict[str, Any])  # of an update: what the written fields held before
     hint: str = ""  # of a change: that its answer could not be used, and what reading back showed
     note: str = ""  # of a read: what is not in its rows, and why
 
 
-async def read_reply(
+async def read_result(
     tool: Tool,
     raw: Any,
     arguments: Json,
@@ -56,8 +56,8 @@ async def read_reply(
     *,
     fields: tuple[str, ...] = ("*",),
     reveal: bool = False,
-    size: int = WHOLE,
-) -> Reply:
+    size: int = FULL_SIZE,
+) -> OperationResult:
     """Airflow's answer in our vocabulary, at least `size` characters of each value, read in pieces.
 
     Raises UnusableAnswerError for one that is not what it should be.
@@ -65,7 +65,7 @@ async def read_reply(
     entry, generation = tool.entry, version.generation
     record = catalog.records[entry.record] if entry.record else PLAIN
     if entry.record is None:
-        return Reply(None, 0, None, record)
+        return OperationResult(None, 0, None, record)
     start = f"Airflow {version} answered {tool.name}"
     key = entry.rows_key(generation)
     if key is None or (entry.single and isinstance(raw, dict) and key not in raw):
@@ -73,13 +73,13 @@ async def read_reply(
         if not isinstance(raw, dict):
             raise UnusableAnswerError(f"{start} without a record.", 200)
         one, cut = normalise(raw, record, generation, reveal=reveal, size=size)
-        return Reply(None, 0, one, record, sizes=await sizes_of(cut))
+        return OperationResult(None, 0, one, record, sizes=await measure_fields(cut))
     if not isinstance(raw, dict) or not isinstance(raw.get(key), list):
         raise UnusableAnswerError(f"{start} without the list {key!r}.", 200)
     total, cursor = raw.get("total_entries"), raw.get("next_cursor")
     if not isinstance(total, int | None) or not isinstance(cursor, str | None):
         raise UnusableAnswerError(f"{start} with a total_entries or next_cursor that is none.", 200)
-    items = _unnested(raw[key], record.unnest)
+    items = _unnest_rows(raw[key], record.unnest)
     if not record.scalar and not all(isinstance(item, dict) for item in items):
         raise UnusableAnswerError(f"{start} with a row in {key!r} that is no object.", 200)
     is_paged = any(use.name == "offset" and use.since.has(version) for use in entry.params)
@@ -90,18 +90,18 @@ async def read_reply(
         items, page = items[page], slice(None)
     only = None if "*" in fields else frozenset((*record.columns, *fields, entry.newest or ""))
     rows: list[Json] = []
-    pace = Pace()
+    time_slice = TimeSlice()
     for item in items:
         rows.append(normalise(item, record, generation, reveal=reveal, only=only, size=size)[0])
-        await pace.rest()
+        await time_slice.yield_when_due()
     for name in entry.picks:
         rows = [row for row in rows if name not in arguments or row.get(name) == arguments[name]]
     if newest := entry.newest:
-        rows.sort(key=lambda row: _rank(row.get(newest)), reverse=True)
-    return Reply(rows[page], len(rows) if total is None else total, None, record, cursor=cursor)
+        rows.sort(key=lambda row: _read_rank(row.get(newest)), reverse=True)
+    return OperationResult(rows[page], len(rows) if total is None else total, None, record, cursor=cursor)
 
 
-def _unnested(items: list[Any], unnest: dict[str, str]) -> list[Any]:
+def _unnest_rows(items: list[Any], unnest: dict[str, str]) -> list[Any]:
     """Each item of a row's list as a row; what has another form stays as it is, and is then no row."""
     for inner, name in unnest.items():
         items = [
@@ -112,22 +112,22 @@ def _unnested(items: list[Any], unnest: dict[str, str]) -> list[Any]:
     return items
 
 
-def _rank(value: Any) -> float:
+def _read_rank(value: Any) -> float:
     """Where a row stands among others; a value that is no number stands last."""
     return value if isinstance(value, int | float) else 0
 
 
-def dags_of(rows: list[Json] | None) -> frozenset[str]:
+def collect_dag_ids(rows: list[Json] | None) -> frozenset[str]:
     """The DAGs that the rows of a dry run are of: dependent tasks stand in other DAGs too."""
     return frozenset(str(row["dag_id"]) for row in rows or [] if row.get("dag_id"))
 
 
-def key_of(row: Json) -> tuple[Any, ...]:
+def identify_target(row: Json) -> tuple[Any, ...]:
     """What tells one target from every other. Its name does not: an id may hold the sign between two of them."""
     return tuple(row.get(key) for key in ("dag_run_id", "map_index", *_OTHER_NAMES))
 
 
-def name_of(row: Json) -> str:
+def name_target(row: Json) -> str:
     """One target in a few words, the same for the same object: etl/r1/load[3], or etl/2026-01-01T00:00:00Z."""
     index = row.get("map_index")
     keys = _RUN_NAMES if row.get("dag_run_id") else _OTHER_NAMES

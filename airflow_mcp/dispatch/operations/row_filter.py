@@ -5,24 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airflow_mcp.catalog.grammar import Json, Noun
-from airflow_mcp.catalog.load import Tool
-from airflow_mcp.dispatch.answer.normalize import WHOLE, texts_at
-from airflow_mcp.dispatch.call import EVERY_FIELD, Call
-from airflow_mcp.dispatch.operations.dag_files import dags_by_file
-from airflow_mcp.dispatch.operations.executor import PAGE, Operations
+from airflow_mcp.catalog.loader import Tool
+from airflow_mcp.dispatch.answer.normalize import FULL_SIZE, collect_texts
+from airflow_mcp.dispatch.call import ALL_FIELDS, Call
+from airflow_mcp.dispatch.operations.dag_files import map_files_to_dags
+from airflow_mcp.dispatch.operations.executor import PAGE, OperationExecutor
 from airflow_mcp.dispatch.operations.handlers import HANDLERS, Read, add_to_rows
-from airflow_mcp.dispatch.operations.result import Reply
+from airflow_mcp.dispatch.operations.result import OperationResult
 from airflow_mcp.errors import InvalidArgumentsError, NotAllowedError
-from airflow_mcp.policy.decide import Decision, decide, depends_on, refusal
-from airflow_mcp.policy.effects import Effect, Touched, touched_by
+from airflow_mcp.policy.decision import Decision, build_refusal, decide, depends_on
+from airflow_mcp.policy.effects import Effect, TargetIds, find_target_ids
 
 _FIELDS: dict[Noun, str] = {"dag": "dag_id", "pool": "name", "variable": "key", "connection": "connection_id"}
 _MOST_PAGES = 5  # requests to fill one answer
 
 
 async def read_allowed(
-    executor: Operations, call: Call, decision: Decision, *, look_up: bool = True, size: int = WHOLE
-) -> Reply:
+    executor: OperationExecutor, call: Call, decision: Decision, *, look_up: bool = True, size: int = FULL_SIZE
+) -> OperationResult:
     """Operate, without the rows that the decision leaves to be decided and that are denied.
 
     What the entry's handler adds is added to the rows that are left.
@@ -30,14 +30,18 @@ async def read_allowed(
     handler = HANDLERS.get(call.tool.entry.after or "")
     wider = replace(call, fields=(*call.fields, *handler.needs)) if handler else call
     reply = await _read_allowed(executor, wider, decision, look_up=look_up, size=size)
-    return await add_to_rows(Read(executor, call, decision.within), reply)
+    return await add_to_rows(Read(executor, call, decision.parent), reply)
 
 
-async def _read_allowed(executor: Operations, call: Call, decision: Decision, *, look_up: bool, size: int) -> Reply:
-    tool, within = call.tool, decision.within
-    tools = (tool, within.tool, *(one.tool for one in within.effects)) if within else (tool,)
+async def _read_allowed(
+    executor: OperationExecutor, call: Call, decision: Decision, *, look_up: bool, size: int
+) -> OperationResult:
+    tool, parent = call.tool, decision.parent
+    tools = (tool, parent.tool, *(one.tool for one in parent.effects)) if parent else (tool,)
     on_dags = not call.changes and depends_on(call.policy, "dag", call.principal, *tools)
-    if on_dags and tool.entry.scope.dag and _dags_of(executor, tool):  # rows that name other DAGs than the call does
+    if (
+        on_dags and tool.entry.scope.dag and _find_dag_paths(executor, tool)
+    ):  # rows that name other DAGs than the call does
         decision = replace(decision, by_row=decision.by_row | {"dag"})
     if decision.by_row:
         return await _hide_rows(executor, call, decision, size)
@@ -46,7 +50,7 @@ async def _read_allowed(executor: Operations, call: Call, decision: Decision, *,
     return await executor.operate(call, look_up=look_up, size=size)
 
 
-async def _hide_rows(executor: Operations, call: Call, decision: Decision, size: int) -> Reply:
+async def _hide_rows(executor: OperationExecutor, call: Call, decision: Decision, size: int) -> OperationResult:
     """The reply without what is denied, filled up from later pages in at most five requests.
 
     Raises NotAllowedError for one record that may not be seen.
@@ -56,10 +60,10 @@ async def _hide_rows(executor: Operations, call: Call, decision: Decision, size:
     if "cursor" in arguments:
         raise InvalidArgumentsError(f"{tool.name}: policy hides rows here, and then offset goes on, not cursor.")
     needed = (*call.fields, "filename", "bundle_name", *(_FIELDS[noun] for noun in decision.by_row))
-    if paths := _dags_of(executor, tool):
-        needed = EVERY_FIELD
-    files = await dags_by_file(executor, call) if tool.entry.scope.dag == "file" else {}
-    touched = touched_by(tool, arguments)
+    if paths := _find_dag_paths(executor, tool):
+        needed = ALL_FIELDS
+    files = await map_files_to_dags(executor, call) if tool.entry.scope.dag == "file" else {}
+    target_ids = find_target_ids(tool, arguments)
     seen: list[Json] = []
     after: list[int] = []
     pages = 0
@@ -68,12 +72,12 @@ async def _hide_rows(executor: Operations, call: Call, decision: Decision, size:
         reply = await executor.operate(call.step(tool, asked, needed), size=size)
         pages += 1
         if reply.rows is None:
-            if reply.one is not None and not _may_see(call, touched, reply.one, decision, files, paths):
-                raise refusal(call.policy, tool, Decision(False, ("a rule about its DAG",)), call.principal)
+            if reply.single is not None and not _may_see(call, target_ids, reply.single, decision, files, paths):
+                raise build_refusal(call.policy, tool, Decision(False, ("a rule about its DAG",)), call.principal)
             return reply
         for row in reply.rows:
             offset += 1
-            if _may_see(call, touched, row, decision, files, paths):
+            if _may_see(call, target_ids, row, decision, files, paths):
                 seen.append(row)
                 after.append(offset)
                 if len(seen) == limit:
@@ -81,12 +85,12 @@ async def _hide_rows(executor: Operations, call: Call, decision: Decision, size:
         done = not reply.rows or offset >= (reply.total or 0)
         if done or len(seen) == limit or pages == _MOST_PAGES:
             ends = (*after, *([] if done else [offset]))
-            return Reply(seen, None, None, reply.record, ends, status=reply.status)
+            return OperationResult(seen, None, None, reply.record, ends, status=reply.status)
 
 
 def _may_see(
     call: Call,
-    touched: Touched,
+    target_ids: TargetIds,
     row: Json,
     decision: Decision,
     files: dict[tuple[str, str], set[str]],
@@ -102,14 +106,14 @@ def _may_see(
         if noun == "dag" and tool.entry.scope.dag == "file":
             ids = frozenset(files.get((str(row.get("bundle_name") or ""), str(row.get("filename"))), ()))
         elif noun == "dag" and paths:
-            ids = texts_at(row, paths) | (touched.get("dag") or frozenset())
+            ids = collect_texts(row, paths) | (target_ids.get("dag") or frozenset())
         if not ids:
             return False
-        touched = {**touched, noun: frozenset(ids)}
-    return decide(call.policy, Effect(tool, touched), call.principal, decision.within).allowed
+        target_ids = {**target_ids, noun: frozenset(ids)}
+    return decide(call.policy, Effect(tool, target_ids), call.principal, decision.parent).allowed
 
 
-def _dags_of(executor: Operations, tool: Tool) -> tuple[str, ...]:
+def _find_dag_paths(executor: OperationExecutor, tool: Tool) -> tuple[str, ...]:
     """Where a row names every DAG that it is about, for records that are about several.
 
     Not for what only workflows ask: they leave out the names alone.
@@ -117,13 +121,13 @@ def _dags_of(executor: Operations, tool: Tool) -> tuple[str, ...]:
     return executor.catalog.records[tool.entry.record].dags if tool.entry.record and not tool.entry.part_of else ()
 
 
-async def _require_whole_file(executor: Operations, call: Call, decision: Decision) -> None:
+async def _require_whole_file(executor: OperationExecutor, call: Call, decision: Decision) -> None:
     """Refuse a source file that also defines a DAG this caller may not see. Raises NotAllowedError."""
     tool, dag_id = call.tool, call.arguments["dag_id"]
-    beside = [ids for ids in (await dags_by_file(executor, call)).values() if dag_id in ids]
+    beside = [ids for ids in (await map_files_to_dags(executor, call)).values() if dag_id in ids]
     for ids in beside:
-        found = decide(call.policy, Effect(tool, {"dag": frozenset(ids)}), call.principal, decision.within)
+        found = decide(call.policy, Effect(tool, {"dag": frozenset(ids)}), call.principal, decision.parent)
         if not found.allowed:
-            raise refusal(call.policy, tool, found, call.principal)
+            raise build_refusal(call.policy, tool, found, call.principal)
     if not beside:
         raise NotAllowedError(f"Which DAGs stand in the file of {dag_id!r} cannot be told, so it is not shown.")

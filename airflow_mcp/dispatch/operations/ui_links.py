@@ -15,8 +15,8 @@ from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.dispatch.operations.link_text import is_login, links_in
-from airflow_mcp.dispatch.operations.result import Reply
+from airflow_mcp.dispatch.operations.link_text import extract_links, is_login
+from airflow_mcp.dispatch.operations.result import OperationResult
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.redact import redact_text
 
@@ -64,9 +64,9 @@ class Link:
     host: str  # with its port; empty where the link has none
     is_here: bool  # under the address that was given as ours
     api: tuple[Generation, str] | None = None  # an address of the REST API: its generation, and the path behind that
-    others: int = 0  # further links of the same text that name something else
+    other_links: int = 0  # further links of the same text that name something else
 
-    def elsewhere(self, base_url: str) -> str | None:
+    def describe_other_host(self, base_url: str) -> str | None:
         """What to say of a link that is not under this address."""
         if self.is_here:
             return None
@@ -81,7 +81,7 @@ def read_link(text: str, base_url: str = "") -> Link:
     Raises InvalidArgumentsError.
     """
     links: list[Link] = []
-    for url in links_in(text):
+    for url in extract_links(text):
         try:
             links += [] if is_login(url) else [parse_link(url, base_url)]
         except InvalidArgumentsError:
@@ -90,7 +90,7 @@ def read_link(text: str, base_url: str = "") -> Link:
         raise InvalidArgumentsError(_UNKNOWN)
     first = next((link for link in links if link.is_here), links[0])
     others = {(str(link.ids), link.page) for link in links if link.is_here == first.is_here}
-    return replace(first, others=len(others) - 1)
+    return replace(first, other_links=len(others) - 1)
 
 
 def parse_link(url: str, base_url: str = "") -> Link:
@@ -100,12 +100,12 @@ def parse_link(url: str, base_url: str = "") -> Link:
     """
     try:
         parts, base = urlsplit(url.strip()), urlsplit(base_url)
-        here = not parts.netloc or (_place(parts) == _place(base) and _under(parts.path, base.path))
+        here = not parts.netloc or (_read_address(parts) == _read_address(base) and _is_under(parts.path, base.path))
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
         raise InvalidArgumentsError(_UNKNOWN) from None
     path = parts.path.removeprefix(base.path.rstrip("/")) if here else parts.path
-    pairs = _query(parts.query)
+    pairs = _parse_query(parts.query)
     if match := _API.search(path):
         generation: Generation = "v1" if match[1] == "v1" else "v2"
         return Link({}, "", pairs, host, here, api=(generation, match[2]))
@@ -114,13 +114,13 @@ def parse_link(url: str, base_url: str = "") -> Link:
     segments = [part for part in path.split("/") if part]
     if not segments and not (here and parts.netloc):
         raise InvalidArgumentsError(_UNKNOWN)
-    found, page = _read(_from_anchor(segments), query, asked)
-    return Link(typed_ids(found), page, pairs, host, here)
+    found, page = _read(_skip_prefix(segments), query, asked)
+    return Link(convert_ids(found), page, pairs, host, here)
 
 
-def typed_ids(texts: Json) -> Json:
+def convert_ids(texts: Json) -> Json:
     """The ids that a link names, in our order and types, without what says nothing beside the others."""
-    ids = {name: _number(value) if name in _NUMBERS else value for name, value in texts.items()}
+    ids = {name: _parse_number(value) if name in _NUMBERS else value for name, value in texts.items()}
     if ids.get("map_index") == -1 or "task_id" not in ids:
         ids.pop("map_index", None)
     if "dag_run_id" in ids:
@@ -128,30 +128,30 @@ def typed_ids(texts: Json) -> Json:
     return {name: ids[name] for name in _IDS if ids.get(name) is not None}
 
 
-def link_of(base_url: str, generation: Generation, ids: Json) -> str | None:
+def build_link(base_url: str, generation: Generation, ids: Json) -> str | None:
     """The UI's page about these ids; None where there is none. `try_number` has a link in 3.x only."""
     base = base_url.rstrip("/")
     if ids.get("dag_id") is None:
         if generation == "v2" and ids.get("asset_id") is not None:
             return f"{base}/assets/{ids['asset_id']}"
         uri = ids.get("asset_uri")
-        return f"{base}/datasets?uri={_quoted(_quoted(uri))}" if generation == "v1" and uri else None
+        return f"{base}/datasets?uri={_quote(_quote(uri))}" if generation == "v1" and uri else None
     dag, run, task = (ids.get(name) for name in ("dag_id", "dag_run_id", "task_id"))
     index = ids.get("map_index", -1)
     index = -1 if index is None else index
     if generation == "v1":
         query = {"dag_run_id": run, "task_id": task, "map_index": index if task and index >= 0 else None}
-        words = [f"{name}={_quoted(value)}" for name, value in query.items() if value is not None]
+        words = [f"{name}={_quote(value)}" for name, value in query.items() if value is not None]
         words += ["tab=logs"] if run and task else []
-        return f"{base}/dags/{_quoted(dag)}/grid" + (f"?{'&'.join(words)}" if words else "")
-    path = f"{base}/dags/{_quoted(dag)}" + (f"/runs/{_quoted(run)}" if run else "")
+        return f"{base}/dags/{_quote(dag)}/grid" + (f"?{'&'.join(words)}" if words else "")
+    path = f"{base}/dags/{_quote(dag)}" + (f"/runs/{_quote(run)}" if run else "")
     if task is None:
         return path
-    path += f"/tasks/{_quoted(task)}" + (f"/mapped/{index}" if run and index >= 0 else "")
+    path += f"/tasks/{_quote(task)}" + (f"/mapped/{index}" if run and index >= 0 else "")
     return path + (f"?try_number={ids['try_number']}" if run and ids.get("try_number") else "")
 
 
-def zoned(text: str) -> str:
+def add_timezone(text: str) -> str:
     """A moment of a link with its timezone: 2.x means UTC where there is none. Raises InvalidArgumentsError."""
     try:
         moment = datetime.fromisoformat(text)
@@ -162,35 +162,35 @@ def zoned(text: str) -> str:
     return moment.isoformat() if moment.tzinfo else f"{moment.isoformat()}Z"
 
 
-def with_links(reply: Reply, base_url: str, generation: Generation) -> Reply:
+def add_links(reply: OperationResult, base_url: str, generation: Generation) -> OperationResult:
     """The same records, each with the UI's page about it in the field `ui`, which a list never cuts."""
     shown = reply.record
     record = shown.model_copy(
         update={"keep": (*shown.keep, "ui"), "row": (*shown.columns, "ui"), "ids": (*shown.ids, "ui")}
     )
 
-    def linked(one: Json) -> Json:
-        ids = {name: one.get(name) for name in _LINKED}
+    def add_link(fields: Json) -> Json:
+        ids = {name: fields.get(name) for name in _LINKED}
         is_secret = any(redact_text(str(value)) != str(value) for value in ids.values())  # a link would hold it quoted
-        return one | {"ui": None if is_secret else link_of(base_url, generation, ids)}
+        return fields | {"ui": None if is_secret else build_link(base_url, generation, ids)}
 
-    rows = None if reply.rows is None else [linked(row) for row in reply.rows]
-    return replace(reply, rows=rows, one=None if reply.one is None else linked(reply.one), record=record)
+    rows = None if reply.rows is None else [add_link(row) for row in reply.rows]
+    return replace(reply, rows=rows, single=None if reply.single is None else add_link(reply.single), record=record)
 
 
-def _quoted(value: Any) -> str:
+def _quote(value: Any) -> str:
     return quote(str(value), safe="")
 
 
-def _place(parts: SplitResult) -> tuple[str | None, int | None]:
+def _read_address(parts: SplitResult) -> tuple[str | None, int | None]:
     return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _under(path: str, base: str) -> bool:
+def _is_under(path: str, base: str) -> bool:
     return f"{path}/".startswith(f"{base.rstrip('/')}/")
 
 
-def _query(text: str) -> tuple[tuple[str, str], ...]:
+def _parse_query(text: str) -> tuple[tuple[str, str], ...]:
     """Names and values; a "+" is a space, but in a moment's offset: whoever pasted that forgot to encode it."""
     pairs: list[tuple[str, str]] = []
     for pair in text.split("&") if text else ():
@@ -200,21 +200,21 @@ def _query(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _from_anchor(segments: list[str]) -> list[str]:
+def _skip_prefix(segments: list[str]) -> list[str]:
     """The path from the first segment on that Airflow's UI knows."""
     known = _LIST_PAGES | _LISTS.keys() | _VIEWS | {"assets", "datasets"}
     start = next((number for number, segment in enumerate(segments) if segment in known), len(segments))
     return segments[start:] if start < len(segments) or not segments else ["?"]
 
 
-def _read(segments: list[str], query: dict[str, str], asked: Json) -> tuple[Json, str]:
+def _read(segments: list[str], query: dict[str, str], query_ids: Json) -> tuple[Json, str]:
     """Ids, and the page or tab."""
     match segments:
         case []:
             return {}, "dags"
         case ["dags", dag, *rest]:
             found, page = _read_dag(rest)
-            return asked | {"dag_id": unquote(dag)} | found, query.get("tab") or page
+            return query_ids | {"dag_id": unquote(dag)} | found, query.get("tab") or page
         case ["assets", asset, *_] if asset.isdecimal():
             return {"asset_id": asset}, ""
         case ["assets"]:
@@ -222,13 +222,13 @@ def _read(segments: list[str], query: dict[str, str], asked: Json) -> tuple[Json
         case ["datasets", *_] if query.get("uri"):
             return {"asset_uri": unquote(query["uri"])}, ""
         case [page, "list", *_] if page in _LISTS:
-            return asked, _LISTS[page]
-        case [page, *_] if page in _VIEWS and "dag_id" in asked:
-            return asked, page
+            return query_ids, _LISTS[page]
+        case [page, *_] if page in _VIEWS and "dag_id" in query_ids:
+            return query_ids, page
         case ["home", *_]:
-            return asked, "dags"
+            return query_ids, "dags"
         case [page, *_] if page in _LIST_PAGES:
-            return asked, page
+            return query_ids, page
         case _:
             raise InvalidArgumentsError(_UNKNOWN)
 
@@ -258,5 +258,5 @@ def _read_task(rest: list[str]) -> tuple[Json, str]:
             return {}, ""
 
 
-def _number(text: str) -> int | None:
+def _parse_number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"-?\d{1,9}", text) else None

@@ -13,9 +13,9 @@ from urllib.parse import unquote
 
 from airflow_mcp.catalog.client_arguments import read_arguments
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.catalog.load import Catalog, Tool
-from airflow_mcp.catalog.notation import Use
-from airflow_mcp.catalog.schema import parameter_schema, validate
+from airflow_mcp.catalog.loader import Catalog, Tool
+from airflow_mcp.catalog.manifest_syntax import ParameterUse
+from airflow_mcp.catalog.schema import build_parameter_schema, validate
 from airflow_mcp.catalog.versions import Generation, Version
 from airflow_mcp.errors import InvalidArgumentsError
 
@@ -43,7 +43,7 @@ _VIEW = frozenset({  # how the page looks, not what it lists
 _SEGMENT = re.compile(r"\[/\{(\w+)\}\]|\{(\w+)\}")
 
 
-def list_call(
+def build_list_call(
     tool: Tool, ids: Json, query: tuple[tuple[str, str], ...], catalog: Catalog, version: Version
 ) -> tuple[Json, list[str]]:
     """The tool's arguments for a page's filters, and the names of the filters that it has no argument for.
@@ -54,18 +54,18 @@ def list_call(
     arguments: Json = {name: value for name, value in ids.items() if name in uses}
     lost: list[str] = []
     for name, text in query:
-        argument = _argument(tool.name, name, uses.keys())
+        argument = _find_argument(tool.name, name, uses.keys())
         if not text or name in _VIEW or (argument in ids and argument in arguments):
             continue
         if argument is None:
             lost.append(name)
             continue
-        schema = parameter_schema(catalog.parameters[uses[argument].described], version)
+        schema = build_parameter_schema(catalog.parameters[uses[argument].table], version)
         several = schema.get("type") == "array"
-        given = {argument: [*arguments.get(argument, ()), text] if several else _plain(argument, text)}
+        given = {argument: [*arguments.get(argument, ()), text] if several else _strip_pattern(argument, text)}
         read = read_arguments(tool, given, catalog)
         try:
-            validate(tool, read, catalog, whole=False)
+            validate(tool, read, catalog, complete=False)
         except InvalidArgumentsError:
             lost.append(name)
             continue
@@ -77,7 +77,7 @@ def list_call(
     return arguments, list(dict.fromkeys(lost))
 
 
-def api_call(
+def build_api_call(
     generation: Generation, path: str, query: tuple[tuple[str, str], ...], catalog: Catalog, version: Version
 ) -> tuple[Tool, Json, list[str]] | None:
     """The read that an address of the REST API stands for: tool, arguments, and names it has no argument for.
@@ -97,26 +97,26 @@ def api_call(
         known = {use.name for use in tool.entry.params}
         ids = read_arguments(tool, {name: value for name, value in slots.items() if name in known}, catalog)
         given = tuple((names.get(name, name), value) for name, value in query)
-        return tool, *list_call(tool, ids, given, catalog, version)
+        return tool, *build_list_call(tool, ids, given, catalog, version)
     return None
 
 
-def _argument(tool: str, name: str, known: Collection[str]) -> str | None:
+def _find_argument(tool: str, name: str, names: Collection[str]) -> str | None:
     for prefix, suffix in (("_flt_3_", ""), ("_flt_0_", ""), ("_flt_2_", "_pattern")):
         name = f"{name.removeprefix(prefix)}{suffix}" if name.startswith(prefix) else name
     for candidate in (name, _FILTERS.get(name, name)):
         argument = _RENAMED.get((tool, candidate), candidate)
-        if argument in known:
+        if argument in names:
             return argument
     return None
 
 
-def _plain(argument: str, text: str) -> str:
+def _strip_pattern(argument: str, text: str) -> str:
     return {"paused": "true", "active": "false"}.get(text, text) if argument == "paused" else text
 
 
-def _wire_name(operation: Tool, use: Use, catalog: Catalog, generation: Generation) -> str:
-    return operation.entry.alias.get(use.name) or catalog.parameters[use.described].wire_name(use.name, generation)
+def _wire_name(operation: Tool, use: ParameterUse, catalog: Catalog, generation: Generation) -> str:
+    return operation.entry.alias.get(use.name) or catalog.parameters[use.table].wire_name(use.name, generation)
 
 
 @cache
@@ -125,12 +125,12 @@ def _route_pattern(path: str) -> re.Pattern[str]:
     parts: list[str] = []
     position = 0
     for slot in _SEGMENT.finditer(path):
-        parts += [re.escape(path[position : slot.start()]), _slot(slot[1], slot[2], path)]
+        parts += [re.escape(path[position : slot.start()]), _write_slot(slot[1], slot[2], path)]
         position = slot.end()
     return re.compile("".join([*parts, re.escape(path[position:])]))
 
 
-def _slot(optional: str | None, name: str, path: str) -> str:
+def _write_slot(optional: str | None, name: str, path: str) -> str:
     if optional:
         return rf"(?:/(?P<{optional}>\d+))?"
     index = name == "task_id" and "taskInstances" in path and "map_index" not in path

@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import SettingsError
-from airflow_mcp.policy.decide import Asker, offers
+from airflow_mcp.policy.decision import Principal, offers
 from airflow_mcp.policy.rules import Policy
 
 
@@ -28,15 +28,15 @@ def parse_toolsets(names: Iterable[str], catalog: Catalog) -> frozenset[str]:
     return chosen
 
 
-def listed(
-    catalog: Catalog, policy: Policy, toolsets: frozenset[str], version: Version | None, asker: Asker
+def select_tools(
+    catalog: Catalog, policy: Policy, toolsets: frozenset[str], version: Version | None, principal: Principal
 ) -> list[Tool]:
     """The tools to show, reads first; without a version, those that any version has."""
     shown = [
         tool
         for tool in catalog.tools.values()
-        if offers(policy, tool, asker)
-        and (tool.toolset in toolsets or tool.name in toolsets or policy.names(tool))
+        if offers(policy, tool, principal)
+        and (tool.toolset in toolsets or tool.name in toolsets or policy.names_tool(tool))
         and (version is None or tool.entry.since.has(version))
     ]
     return sorted(shown, key=lambda tool: tool.entry.access != "read")

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from airflow_mcp.airflow.auth.caller import by_callers_token
+from airflow_mcp.airflow.auth.caller_token import identify_by_token
 from airflow_mcp.airflow.auth.client_credentials import ClientCredentials
-from airflow_mcp.airflow.auth.exchange import Exchange, by_exchange
 from airflow_mcp.airflow.auth.google import Google
 from airflow_mcp.airflow.auth.kerberos import Kerberos
 from airflow_mcp.airflow.auth.keycloak import Keycloak
 from airflow_mcp.airflow.auth.mwaa import Mwaa
 from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
+from airflow_mcp.airflow.auth.token_exchange import TokenExchange, identify_by_exchange
+from airflow_mcp.airflow.caller_clients import CallerClients, Clients
 from airflow_mcp.airflow.client import AirflowClient
-from airflow_mcp.airflow.clients import Clients, OwnClients
 from airflow_mcp.airflow.credentials import Credentials
-from airflow_mcp.airflow.naming import Naming
+from airflow_mcp.airflow.error_wording import ErrorWording
 from airflow_mcp.airflow.network import Network
-from airflow_mcp.observe import NOBODY, Observer
+from airflow_mcp.observer import NULL_OBSERVER, Observer
 
 if TYPE_CHECKING:
-    from airflow_mcp.airflow.auth.method import Way
+    from airflow_mcp.airflow.auth.auth_method import AuthMethod
     from airflow_mcp.settings.connection import Connection
 
 
-def clients_of(
+def build_clients(
     connection: Connection,
     instance: str,
-    observer: Observer = NOBODY,
+    observer: Observer = NULL_OBSERVER,
     *,
     alone: bool,
     names: Mapping[str, str] | None = None,
@@ -48,18 +48,18 @@ def clients_of(
     )
     client = AirflowClient(
         connection.url,
-        _way(connection, network),
+        _build_method(connection, network),
         timeout=connection.timeout,
         network=network,
         instance=instance,
         observer=observer,
-        naming=Naming("" if alone else instance, names or {}),
+        wording=ErrorWording("" if alone else instance, names or {}),
     )
     match connection.identity:
         case "service":
             return client
         case "caller":
-            return OwnClients(client, by_callers_token(instance, alone=alone))
+            return CallerClients(client, identify_by_token(instance, alone=alone))
         case "exchange":
             endpoint = TokenEndpoint(
                 connection.exchange_url,
@@ -67,13 +67,13 @@ def clients_of(
                 connection.exchange_client_secret.get_secret_value(),
                 connection.ca_file,
             )
-            exchange = Exchange(
+            exchange = TokenExchange(
                 endpoint, connection.exchange_audience, connection.exchange_scope, connection.exchange_login
             )
-            return OwnClients(client, by_exchange(exchange))
+            return CallerClients(client, identify_by_exchange(exchange))
 
 
-def _way(connection: Connection, network: Network) -> Credentials | Way:
+def _build_method(connection: Connection, network: Network) -> Credentials | AuthMethod:
     match connection.auth:
         case "given":
             return Credentials(

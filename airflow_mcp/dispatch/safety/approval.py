@@ -18,7 +18,7 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.redact import MASK, redact, redact_text
-from airflow_mcp.text import clean, escape, in_strings
+from airflow_mcp.text import clean, escape, map_strings
 
 QUESTION_SIZE = 8_000  # characters of one question: what a person can be expected to read before they answer
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -47,7 +47,7 @@ class Approval:
     lost: str  # what cannot be undone; empty where nothing is known of it
 
 
-def question(approval: Approval, digest: Digest) -> str:
+def write_question(approval: Approval, digest: Digest) -> str:
     """The whole question.
 
     Raises NotAllowedError for one of more than 8,000 characters: nobody approves what they were not shown.
@@ -56,7 +56,7 @@ def question(approval: Approval, digest: Digest) -> str:
     room = QUESTION_SIZE
     if not approval.is_whole:
         raise _too_long(approval)
-    for line in _lines(approval, digest):  # one after the other: what does not fit is not even written
+    for line in _write_lines(approval, digest):  # one after the other: what does not fit is not even written
         lines.append(line)
         room -= len(line) + 1
         if room < 0:
@@ -72,73 +72,73 @@ def _too_long(approval: Approval) -> NotAllowedError:
     )
 
 
-def _lines(approval: Approval, digest: Digest) -> Iterator[str]:
-    yield _visible(approval.head)
-    yield _visible(approval.where)
+def _write_lines(approval: Approval, digest: Digest) -> Iterator[str]:
+    yield _make_visible(approval.head)
+    yield _make_visible(approval.where)
     if approval.arguments:
         yield "With:"
     for name, value in approval.arguments.items():
-        for path, text in _leaves(name, value, approval.masked.get(name), digest):
+        for path, text in _walk_leaves(name, value, approval.masked.get(name), digest):
             yield f"- {path}={text}"
     if approval.targets:
         yield "Affected:"
     for target in approval.targets:
         seen = clean(target)
         masked = redact_text(seen)
-        yield f"- {_visible(target if masked == seen else masked)}"
+        yield f"- {_make_visible(target if masked == seen else masked)}"
     if approval.lost:
         yield approval.lost
 
 
-def _leaves(path: str, value: Any, masked: Any, digest: Digest) -> Iterator[tuple[str, str]]:
+def _walk_leaves(path: str, value: Any, masked: Any, digest: Digest) -> Iterator[tuple[str, str]]:
     """Every value inside of one, by its path and in the order of keys: a call that says the same reads the same."""
     if isinstance(value, dict) and value:
-        for key, item, hidden in sorted(_entries(value, masked), key=lambda entry: entry[0]):
-            yield from _leaves(f"{path}.{_key(key, digest)}", item, hidden, digest)
+        for key, item, hidden in sorted(_pair_entries(value, masked), key=lambda entry: entry[0]):
+            yield from _walk_leaves(f"{path}.{_write_key(key, digest)}", item, hidden, digest)
     elif isinstance(value, list) and value:
         for number, item in enumerate(value):
             hidden = masked[number] if isinstance(masked, list) and len(masked) == len(value) else MASK
-            yield from _leaves(f"{path}[{number}]", item, hidden, digest)
+            yield from _walk_leaves(f"{path}[{number}]", item, hidden, digest)
     else:
-        yield path, _leaf(value, masked, digest)
+        yield path, _write_leaf(value, masked, digest)
 
 
-def _entries(value: Json, masked: Any) -> Iterator[tuple[str, Any, Any]]:
+def _pair_entries(value: Json, masked: Any) -> Iterator[tuple[str, Any, Any]]:
     """Keys and values beside what may be shown of them; keys that masking makes alike are masked one by one."""
     if isinstance(masked, dict) and len(masked) == len(value):
         for (key, item), hidden in zip(value.items(), masked.values(), strict=True):
             yield key, item, hidden
         return
     for key, item in value.items():
-        (hidden,) = redact(in_strings({key: item}, clean)).values() if isinstance(masked, dict) else (MASK,)
+        (hidden,) = redact(map_strings({key: item}, clean)).values() if isinstance(masked, dict) else (MASK,)
         yield key, item, hidden
 
 
-def _key(key: str, digest: Digest) -> str:
+def _write_key(key: str, digest: Digest) -> str:
     shown = redact_text(clean(key))
     if shown != clean(key):
-        return f"{_visible(shown)}({_secret(key, digest)})"
-    return key if _PLAIN_KEY.fullmatch(key) else _literal(key)
+        return f"{_make_visible(shown)}({_write_secret(key, digest)})"
+    return key if _PLAIN_KEY.fullmatch(key) else _write_literal(key)
 
 
-def _leaf(value: Any, masked: Any, digest: Digest) -> str:
-    if masked in (in_strings(value, clean), in_strings(value, escape)):  # an id is shown with every character seen
-        return _literal(value)
+def _write_leaf(value: Any, masked: Any, digest: Digest) -> str:
+    if masked in (map_strings(value, clean), map_strings(value, escape)):  # an id is shown with every character seen
+        return _write_literal(value)
     shown = masked if isinstance(masked, str) else MASK
     text = value if isinstance(value, str) else json.dumps(value)
-    return f"{shown if shown == MASK else _literal(shown)} ({_secret(text, digest)})"
+    return f"{shown if shown == MASK else _write_literal(shown)} ({_write_secret(text, digest)})"
 
 
-def _secret(text: str, digest: Digest) -> str:
+def _write_secret(text: str, digest: Digest) -> str:
     return f"{len(text)} characters, digest {digest(text)}"
 
 
-def _literal(value: Any) -> str:
+def _write_literal(value: Any) -> str:
     """JSON, with what is not seen made visible."""
-    return _visible(json.dumps(value, ensure_ascii=False))
+    return _make_visible(json.dumps(value, ensure_ascii=False))
 
 
-def _visible(text: str) -> str:
+def _make_visible(text: str) -> str:
     """The text in one line, without a character that is not seen and without blanks in a row."""
     if text.isascii() and text.isprintable() and "  " not in text:
         return text

@@ -13,19 +13,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.safety.audit_file import AuditFile, this_process
+from airflow_mcp.dispatch.safety.audit_file import AuditFile, describe_process
 from airflow_mcp.errors import NotAllowedError, SettingsError
-from airflow_mcp.excerpt import show_id
+from airflow_mcp.value_excerpt import show_id
 
 if TYPE_CHECKING:
-    from airflow_mcp.catalog.load import Tool
+    from airflow_mcp.catalog.loader import Tool
     from airflow_mcp.dispatch.caller import Caller
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Entry:
+class AuditRecord:
     """What is known of one call while it runs."""
 
     tool: str
@@ -52,12 +52,12 @@ class Entry:
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, caller: Caller, tool: Tool | None, instance: str, name: str = "") -> Entry:
+    def begin(cls, caller: Caller, tool: Tool | None, instance: str, name: str = "") -> AuditRecord:
         """The entry of a call that begins now; of an unknown tool, by the name that was called.
 
         Its arguments follow once they are masked, and never before.
         """
-        through = caller.through
+        through = caller.forwarder
         return cls(
             tool.name if tool else name,
             tool.entry.access if tool else "",
@@ -70,11 +70,11 @@ class Entry:
         )
 
 
-current: ContextVar[Entry | None] = ContextVar("airflow_mcp_audit_entry", default=None)
+current_record: ContextVar[AuditRecord | None] = ContextVar("airflow_mcp_audit_entry", default=None)
 _MOST_TARGETS = 100
 
 
-class Audit:
+class AuditTrail:
     """Writes entries to a file, to stderr ("-"), or nowhere ("")."""
 
     def __init__(self, path: str = "") -> None:
@@ -91,7 +91,7 @@ class Audit:
                 self._file = AuditFile(path)
             except OSError as error:
                 raise SettingsError(f"AIRFLOW_MCP_AUDIT: {path} cannot be written: {error.strerror}.") from None
-            self._end_what_is_open(self._file)
+            self._end_open_changes(self._file)
 
     def reopen(self) -> None:
         """Open the file by its name again, which whoever rotates logs has given to a new one.
@@ -106,80 +106,80 @@ class Audit:
         except OSError as error:
             _log.error("the audit file %s cannot be opened again, so the old one is kept: %s", self._path, error)
         else:
-            self._closed(old)
+            self._report_closed(old)
 
-    def announce(self, entry: Entry) -> None:
+    def announce(self, record: AuditRecord) -> None:
         """Write that a change is about to be made. Raises NotAllowedError when it cannot be: then it is not made."""
         if self._file is None:
             return
-        entry.id = secrets.token_hex(8)
+        record.id = secrets.token_hex(8)
         try:
-            self._write(entry, "begins")
+            self._write(record, "begins")
         except (OSError, ValueError):
-            entry.id = ""
+            record.id = ""
             raise NotAllowedError(
                 f"Nothing was done: the audit file {self._path} cannot be written, and changes need it. Tell the "
                 "operator of this server."
             ) from None
 
-    def close(self, entry: Entry) -> None:
+    def close(self, record: AuditRecord) -> None:
         """Write what came of a call. A change was announced before; a failure here is told in the log."""
         if self._file is None:
             return
         try:
-            self._write(entry, "ends")
+            self._write(record, "ends")
         except (OSError, ValueError) as error:
-            self._tell(error)
+            self._log_error(error)
 
-    def shut(self) -> None:
+    def close_file(self) -> None:
         """Close the file; nothing is written afterwards. What could not be written before is told in the log."""
         if isinstance(self._file, AuditFile):
-            self._closed(self._file)
+            self._report_closed(self._file)
 
-    def _end_what_is_open(self, file: AuditFile) -> None:
+    def _end_open_changes(self, file: AuditFile) -> None:
         try:
-            ended = file.end_what_is_open()
+            ended = file.end_open_changes()
         except OSError as error:
-            self._tell(error)
+            self._log_error(error)
             return
         if ended:
             _log.warning("the audit file %s had %d changes without an end: their outcome is unknown", self._path, ended)
 
-    def _closed(self, file: AuditFile) -> None:
+    def _report_closed(self, file: AuditFile) -> None:
         try:
             file.close()
         except OSError as error:
-            self._tell(error)
+            self._log_error(error)
 
-    def _tell(self, error: Exception) -> None:
+    def _log_error(self, error: Exception) -> None:
         _log.error("the audit file %s cannot be written: %s", self._path, error)
 
-    def _write(self, entry: Entry, phase: str) -> None:
+    def _write(self, record: AuditRecord, phase: str) -> None:
         assert self._file is not None
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "phase": phase,
-            "id": entry.id,
-            "process": this_process() if entry.id else None,
-            "request_id": entry.request_id,
-            "http_request_id": entry.http_request_id,
-            "trace_id": entry.trace_id,
-            "caller": entry.caller,
-            "instance": entry.instance,
-            "tool": entry.tool,
-            "through": entry.through,
-            "class": entry.access,
-            "effects": list(entry.effects),
-            "arguments": entry.arguments,
-            "decision": entry.decision,
-            "rule": entry.rule,
-            "targets": [show_id(one) for one in entry.targets[:_MOST_TARGETS]],
-            "affected": entry.affected,
-            "plan": entry.plan,
-            "status": entry.status,
-            "outcome": entry.outcome,
-            "error": entry.error,
-            "seconds": round(time.monotonic() - entry.started, 3),
+            "id": record.id,
+            "process": describe_process() if record.id else None,
+            "request_id": record.request_id,
+            "http_request_id": record.http_request_id,
+            "trace_id": record.trace_id,
+            "caller": record.caller,
+            "instance": record.instance,
+            "tool": record.tool,
+            "through": record.through,
+            "class": record.access,
+            "effects": list(record.effects),
+            "arguments": record.arguments,
+            "decision": record.decision,
+            "rule": record.rule,
+            "targets": [show_id(one) for one in record.targets[:_MOST_TARGETS]],
+            "affected": record.affected,
+            "plan": record.plan,
+            "status": record.status,
+            "outcome": record.outcome,
+            "error": record.error,
+            "seconds": round(time.monotonic() - record.started, 3),
         }
         kept = {key: value for key, value in line.items() if value not in ("", None, [])}
         if isinstance(self._file, AuditFile):

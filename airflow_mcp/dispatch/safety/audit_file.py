@@ -26,7 +26,7 @@ if sys.platform != "win32":
 
 _log = logging.getLogger(__name__)
 _MOST_READ = 64 * 1024 * 1024  # bytes from the end of the file in which a start looks for changes without an end
-_KEPT = ("request_id", "http_request_id", "trace_id", "caller", "instance", "tool", "through", "class", "decision",
+_FIELDS = ("request_id", "http_request_id", "trace_id", "caller", "instance", "tool", "through", "class", "decision",
          "rule", "targets", "affected", "plan", "arguments")  # fmt: skip
 
 
@@ -41,21 +41,21 @@ class AuditFile:
 
     def append(self, line: Json) -> None:
         """Write one line whole. Raises OSError, and leaves nothing of the line behind where that can be helped."""
-        with self._locked():
+        with self._lock():
             self._append(line)
 
     def close(self) -> None:
         """Close the file. Raises OSError for what could not be written."""
         os.close(self._descriptor)
 
-    def end_what_is_open(self) -> int:
+    def end_open_changes(self) -> int:
         """Write the end line of each change whose process is gone, and say how many those are. Raises OSError."""
         if not self._is_regular:
             return 0
-        with self._locked():
-            left = [line for line in self._open_lines() if _is_gone(line)]
+        with self._lock():
+            left = [line for line in self._find_open_lines() if _is_gone(line)]
             for line in left:
-                self._append(_end_of(line))
+                self._append(_build_end_line(line))
         return len(left)
 
     def _append(self, line: Json) -> None:
@@ -70,7 +70,7 @@ class AuditFile:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @contextmanager
-    def _locked(self) -> Generator[None]:
+    def _lock(self) -> Generator[None]:
         if not self._is_regular or sys.platform == "win32":
             yield
             return
@@ -82,17 +82,17 @@ class AuditFile:
             with suppress(OSError):
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
-    def _open_lines(self) -> list[Json]:
+    def _find_open_lines(self) -> list[Json]:
         """The lines of changes that began and have no end."""
         begun: dict[str, Json] = {}
-        for line in self._lines():
+        for line in self._read_lines():
             if line.get("phase") == "begins":
                 begun[str(line["id"])] = line
             else:
                 begun.pop(str(line["id"]), None)
         return [*begun.values()]
 
-    def _lines(self) -> Iterator[Json]:
+    def _read_lines(self) -> Iterator[Json]:
         with Path(self._path).open("rb") as file:
             file.seek(max(0, os.fstat(self._descriptor).st_size - _MOST_READ))
             for raw in file:
@@ -106,12 +106,12 @@ class AuditFile:
                     yield line
 
 
-def this_process() -> Json:
+def describe_process() -> Json:
     """This process as a line names it: host, pid, and when it started, so that its number may be another's later."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started(os.getpid())}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": read_start_time(os.getpid())}
 
 
-def started(pid: int) -> str:
+def read_start_time(pid: int) -> str:
     """When a process started, in the words of this system; empty for one that is not there."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -134,16 +134,16 @@ def _is_gone(line: Json) -> bool:
     if not isinstance(process, dict) or process.get("host") != socket.gethostname():
         return False
     pid = process.get("pid")
-    return isinstance(pid, int) and started(pid) != process.get("started")
+    return isinstance(pid, int) and read_start_time(pid) != process.get("started")
 
 
-def _end_of(line: Json) -> Json:
+def _build_end_line(line: Json) -> Json:
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "phase": "ends",
         "id": line["id"],
         "process": line["process"],
-        **{key: line[key] for key in _KEPT if key in line},
+        **{key: line[key] for key in _FIELDS if key in line},
         "outcome": "unknown",
         "error": "outcome unknown: the process ended before it could write what came of this",
     }

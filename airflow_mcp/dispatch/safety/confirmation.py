@@ -6,24 +6,23 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.catalog.load import Tool
+from airflow_mcp.catalog.loader import Tool
 from airflow_mcp.catalog.schema import SMALLEST_ANSWER
 from airflow_mcp.dispatch.answer import render
 from airflow_mcp.dispatch.call import Call, SizeLimits
-from airflow_mcp.dispatch.caller import Question
+from airflow_mcp.dispatch.caller import ApprovalQuestion
 from airflow_mcp.dispatch.next_calls import NextCall, is_repeatable, next_call
-from airflow_mcp.dispatch.operations.executor import Operations
-from airflow_mcp.dispatch.safety.approval import QUESTION_SIZE, Approval, question
-from airflow_mcp.dispatch.safety.masked_arguments import shown, spelt_out
-from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS, Bound
-from airflow_mcp.dispatch.safety.preview import Targets, named, work_out
-from airflow_mcp.dispatch.safety.safeguards import Guard
+from airflow_mcp.dispatch.operations.executor import OperationExecutor
+from airflow_mcp.dispatch.safety.approval import QUESTION_SIZE, Approval, write_question
+from airflow_mcp.dispatch.safety.masked_arguments import list_sent_arguments, mask_call_arguments
+from airflow_mcp.dispatch.safety.plan_tokens import PLAN_SECONDS, PlanBinding
+from airflow_mcp.dispatch.safety.preview import Preview, name_targets, preview_change
+from airflow_mcp.dispatch.safety.safeguards import Safeguards
 from airflow_mcp.dispatch.workflow_context import Workflow
 from airflow_mcp.errors import NotAllowedError
-from airflow_mcp.excerpt import Room as ExcerptRoom
-from airflow_mcp.excerpt import show_id
-from airflow_mcp.policy.decide import Decision, decide_call, depends_on, refusal, stricter
-from airflow_mcp.policy.effects import Effect, strictest_class
+from airflow_mcp.policy.decision import Decision, build_refusal, combine_decisions, decide_call, depends_on
+from airflow_mcp.policy.effects import Effect, choose_strictest_class
+from airflow_mcp.value_excerpt import CharacterBudget, show_id
 
 _HINT = (
     "Nothing was changed. With this plan the same call does exactly what the preview shows; it is good once, for "
@@ -36,10 +35,10 @@ _HINT_DRY = (
 
 
 @dataclass(frozen=True)
-class Offer:
+class DryRunResult:
     """What a dry run found, and the calls that do it."""
 
-    targets: Targets
+    preview: Preview
     hint: str
     plan: str = ""  # empty where none is needed, or a human is asked instead, or it may not be done
     calls: list[NextCall] = field(default_factory=list[NextCall])
@@ -47,46 +46,46 @@ class Offer:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What came of asking: a preview to answer with, or the leave to act once `once` has been claimed."""
+    """What came of asking: a preview to answer with, or the leave to act once `claim_id` has been claimed."""
 
     preview: Json | None = None
-    once: str = ""  # the plan or the answer that is used up by acting; empty where none was needed
-    granted: tuple[Json, ...] = ()  # for a workflow: the targets it may act on, in its order
+    claim_id: str = ""  # the plan or the answer that is used up by acting; empty where none was needed
+    confirmed_rows: tuple[Json, ...] = ()  # for a workflow: the targets it may act on, in its order
     effects: tuple[Effect, ...] = ()  # as they were decided and confirmed; empty where that took no look
 
 
 @dataclass(frozen=True)
-class Change:
+class PendingChange:
     """One changing call on its way to be confirmed."""
 
-    executor: Operations
-    guard: Guard
+    executor: OperationExecutor
+    safeguards: Safeguards
     call: Call
     workflow: Workflow | None  # the tool's own, where it is one
 
-    async def find_targets(self) -> Targets:
+    async def preview_targets(self) -> Preview:
         """What it would touch as things are now."""
-        return await work_out(self.executor, self.call, self.workflow)
+        return await preview_change(self.executor, self.call, self.workflow)
 
-    async def bound(self, targets: Targets) -> Bound:
+    async def bind_plan(self, targets: Preview) -> PlanBinding:
         """All that a plan or an answer for it is bound to."""
-        call, version = self.call, str(await self.executor.version(self.call))
-        return Bound.of(call.tool.name, call.arguments, targets.ids, call.caller.name, call.instance, version)
+        call, version = self.call, str(await self.executor.find_version(self.call))
+        return PlanBinding.create(call.tool.name, call.arguments, targets.ids, call.caller.name, call.instance, version)
 
-    async def seal(self, targets: Targets) -> str:
+    async def seal(self, targets: Preview) -> str:
         """A new plan for these targets, as a caller presents it."""
         record = self.call.record
-        record.plan, sealed = self.guard.plans.seal(await self.bound(targets))
+        record.plan, sealed = self.safeguards.plans.seal(await self.bind_plan(targets))
         record.decision = "previewed"
         return sealed
 
 
-async def confirm(change: Change, decision: Decision) -> Confirmation:
+async def confirm(change: PendingChange, decision: Decision) -> Confirmation:
     """Work out the targets, hold them against policy and cap, and have them confirmed.
 
     Raises NotAllowedError when the targets reach outside policy or over the cap, or the confirmation is refused.
     """
-    call, guard = change.call, change.guard
+    call, safeguards = change.call, change.safeguards
     tool, caller, record = call.tool, call.caller, call.record
     has_dry_run = tool.entry.preview == "flag"
     reaches = has_dry_run and depends_on(call.policy, "dag", call.principal, tool, *tool.effects)  # other DAGs
@@ -94,63 +93,67 @@ async def confirm(change: Change, decision: Decision) -> Confirmation:
     unlimited = decision.confirm == "never" and decision.max_affected is None
     if unlimited and not call.plan and not reaches and not by_grant:
         return Confirmation()
-    targets, decision = await _hold(change, decision)
+    targets, decision = await _check_targets(change, decision)
     if targets.count == 0:
         raise NotAllowedError(f"{tool.name}: nothing matches, so there is nothing to do and nothing was changed.")
-    if over := _over_cap(tool, targets, decision):
+    if over := _describe_excess(tool, targets, decision):
         raise NotAllowedError(over)
     granted = tuple(targets.reply.rows or ()) if by_grant and targets.reply else ()
     if decision.confirm == "human":
-        await guard.rates.require(caller.name, strictest_class(targets.effects))  # nobody is asked to be refused then
+        await safeguards.rates.require(
+            caller.name, choose_strictest_class(targets.effects)
+        )  # nobody is asked to be refused then
         record.decision = "asked"
-        return Confirmation(once=await _ask(change, targets), granted=granted, effects=targets.effects)
+        return Confirmation(claim_id=await _ask(change, targets), confirmed_rows=granted, effects=targets.effects)
     if call.plan:  # also where none is needed: it is good for what it showed and for nothing else
-        record.plan = guard.plans.open(call.plan, await change.bound(targets))
-        return Confirmation(once=record.plan, granted=granted, effects=targets.effects)
+        record.plan = safeguards.plans.open(call.plan, await change.bind_plan(targets))
+        return Confirmation(claim_id=record.plan, confirmed_rows=granted, effects=targets.effects)
     if decision.confirm == "never":
-        return Confirmation(granted=granted, effects=targets.effects)
+        return Confirmation(confirmed_rows=granted, effects=targets.effects)
     sealed = await change.seal(targets)
-    calls = _repeated(change, call.arguments, sealed)
-    return Confirmation(preview=_preview(tool, calls, targets, sealed, call.limits))
+    calls = _repeat_call(change, call.arguments, sealed)
+    return Confirmation(preview=_build_preview(tool, calls, targets, sealed, call.limits))
 
 
-async def offer(change: Change, decision: Decision) -> Offer:
+async def describe_dry_run(change: PendingChange, decision: Decision) -> DryRunResult:
     """What a dry run shows, and how it is done: by a plan that is given at once where the rule asks for one.
 
     Raises NotAllowedError when the targets reach outside policy.
     """
     tool, arguments = change.call.tool, change.call.arguments
-    targets, decision = await _hold(change, decision)
+    targets, decision = await _check_targets(change, decision)
     change.call.record.decision = "allowed"
     if targets.count == 0:
-        return Offer(targets, "Nothing matches, so there is nothing to do.", calls=_wider_calls(tool, arguments))
-    if over := _over_cap(tool, targets, decision):
-        return Offer(targets, over)
+        return DryRunResult(
+            targets, "Nothing matches, so there is nothing to do.", calls=_advise_wider(tool, arguments)
+        )
+    if over := _describe_excess(tool, targets, decision):
+        return DryRunResult(targets, over)
     if decision.confirm != "plan":
         does = "asks the user, and does it after a yes" if decision.confirm == "human" else "does it"
-        return Offer(
+        return DryRunResult(
             targets, "Nothing was changed.", calls=[next_call(tool.name, does, **arguments | {"dry_run": False})]
         )
     sealed = await change.seal(targets)
     meant = {name: value for name, value in arguments.items() if name != "dry_run"}
-    return Offer(targets, _HINT_DRY, sealed, _repeated(change, meant, sealed))
+    return DryRunResult(targets, _HINT_DRY, sealed, _repeat_call(change, meant, sealed))
 
 
-async def _hold(change: Change, decision: Decision) -> tuple[Targets, Decision]:
+async def _check_targets(change: PendingChange, decision: Decision) -> tuple[Preview, Decision]:
     """The targets, and the decision on all that they reach. Raises NotAllowedError where they reach outside policy."""
-    targets, call = await change.find_targets(), change.call
+    targets, call = await change.preview_targets(), change.call
     call.record.targets, call.record.affected = targets.ids, targets.count
     wider = decide_call(call.policy, call.tool, targets.effects, call.principal)
     if not wider.allowed:
-        raise refusal(call.policy, call.tool, wider, call.principal)
-    return targets, stricter(decision, wider)
+        raise build_refusal(call.policy, call.tool, wider, call.principal)
+    return targets, combine_decisions(decision, wider)
 
 
-def _over_cap(tool: Tool, targets: Targets, decision: Decision) -> str:
+def _describe_excess(tool: Tool, targets: Preview, decision: Decision) -> str:
     """Why max_affected refuses these targets, or nothing."""
     if decision.max_affected is None:
         return ""
-    if tool.entry.preview is None and any(None in effect.touched.values() for effect in targets.effects):
+    if tool.entry.preview is None and any(None in effect.target_ids.values() for effect in targets.effects):
         return (
             f"{tool.name}: how many objects this reaches cannot be told beforehand, and max_affected limits it. "
             "Nothing was done; name each of them."
@@ -163,7 +166,7 @@ def _over_cap(tool: Tool, targets: Targets, decision: Decision) -> str:
     return ""
 
 
-def _wider_calls(tool: Tool, arguments: Json) -> list[NextCall]:
+def _advise_wider(tool: Tool, arguments: Json) -> list[NextCall]:
     """The call that finds something where only what failed was looked at."""
     takes = any(use.name == "only_failed" for use in tool.entry.params)
     if not takes or not arguments.get("only_failed", True):
@@ -171,43 +174,45 @@ def _wider_calls(tool: Tool, arguments: Json) -> list[NextCall]:
     return [next_call(tool.name, "counts what did not fail too", **arguments | {"only_failed": False})]
 
 
-async def _ask(change: Change, targets: Targets) -> str:
+async def _ask(change: PendingChange, targets: Preview) -> str:
     """The answer's name, to be used once. Raises NotAllowedError for any answer but yes."""
-    version = await change.executor.version(change.call)
-    bound = await change.bound(targets)
-    text = await _question(change, targets)
-    answer = await change.call.caller.ask(Question(text, change.guard.plans.digest(json.dumps(asdict(bound)))))
+    version = await change.executor.find_version(change.call)
+    bound = await change.bind_plan(targets)
+    text = await _write_question(change, targets)
+    answer = await change.call.caller.ask(
+        ApprovalQuestion(text, change.safeguards.plans.digest(json.dumps(asdict(bound))))
+    )
     if not answer.yes:
         raise NotAllowedError(f"Nothing was done: the user's answer was {answer.words!r}.")
     # Where an answer has a name, the whole call ran again with it, so that the targets are those of now.
-    if not answer.once and (await change.find_targets()).ids != targets.ids:
+    if not answer.claim_id and (await change.preview_targets()).ids != targets.ids:
         raise NotAllowedError("Nothing was done: the targets changed while the user was asked. Call again.")
-    if await change.executor.version(change.call) != version:
+    if await change.executor.find_version(change.call) != version:
         raise NotAllowedError("Nothing was done: Airflow was upgraded while the user was asked. Call again.")
-    return answer.once
+    return answer.claim_id
 
 
-async def _question(change: Change, targets: Targets) -> str:
+async def _write_question(change: PendingChange, targets: Preview) -> str:
     """What a human is asked: what, where, for whom, with what, which objects, and what cannot be undone."""
     call, executor = change.call, change.executor
     tool, instance, caller = call.tool, call.instance, call.caller.name
     where = "" if instance == "default" else f" on {instance}"
-    sent = spelt_out(tool, call.arguments, caller, await executor.version(call))
-    of_call = set(named(call, executor.catalog))  # stands among the arguments
-    limit = ExcerptRoom(2 * QUESTION_SIZE)  # masked, it may be shorter
+    sent = list_sent_arguments(tool, call.arguments, caller, await executor.find_version(call))
+    of_call = set(name_targets(call, executor.catalog))  # stands among the arguments
+    limit = CharacterBudget(2 * QUESTION_SIZE)  # masked, it may be shorter
     approval = Approval(
         head=f"{tool.entry.title}{where}: {targets.count} affected.",
         where=f"Tool {tool.name}, on the Airflow {instance} ({executor.client.url}), for the caller {caller}.",
         arguments=sent,
-        masked=shown(tool, sent, executor.catalog, limit),
+        masked=mask_call_arguments(tool, sent, executor.catalog, limit),
         is_whole=not (limit.cut or limit.too_deep),
         targets=[target for target in targets.ids if target not in of_call],
         lost=tool.entry.lost,
     )
-    return question(approval, lambda text: change.guard.plans.digest(text)[:6])
+    return write_question(approval, lambda text: change.safeguards.plans.digest(text)[:6])
 
 
-def _repeated(change: Change, arguments: Json, plan: str) -> list[NextCall]:
+def _repeat_call(change: PendingChange, arguments: Json, plan: str) -> list[NextCall]:
     """The same call with its plan, where its arguments may be shown."""
     tool = change.call.tool
     if not is_repeatable(tool, arguments, change.executor.catalog):
@@ -215,7 +220,7 @@ def _repeated(change: Change, arguments: Json, plan: str) -> list[NextCall]:
     return [next_call(tool.name, "does exactly what the preview shows", **arguments | {"plan": plan})]
 
 
-def _preview(tool: Tool, calls: list[NextCall], targets: Targets, plan: str, limits: SizeLimits) -> Json:
+def _build_preview(tool: Tool, calls: list[NextCall], targets: Preview, plan: str, limits: SizeLimits) -> Json:
     frame: Json = {"preview": {}, "plan": plan, "hint": _HINT, **({"next": calls} if calls else {})}
     size = max(limits.budget - len(render.dumps(frame)), SMALLEST_ANSWER)
     extra: Json = {"affected": targets.count}
@@ -227,7 +232,7 @@ def _preview(tool: Tool, calls: list[NextCall], targets: Targets, plan: str, lim
         shown = render.fit(extra | {"targets": ids} | targets.facts, budget=size, ceiling=limits.ceiling)
     else:
         rows, extra = len(reply.rows), extra | targets.facts
-        shown = render.list_answer(
+        shown = render.render_list(
             reply.rows, reply.record, total=rows, paged=False, budget=size, ceiling=limits.ceiling, extra=extra
         )
     shown.pop("more", None)  # a larger answer would be another plan's; dry_run shows them all

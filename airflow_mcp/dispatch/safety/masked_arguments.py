@@ -6,25 +6,28 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.ids import MOST_WITHIN, id_arguments
-from airflow_mcp.catalog.load import Catalog, Tool
+from airflow_mcp.catalog.loader import Catalog, Tool
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.operations.bulk import WORDS
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.excerpt import Room, excerpt, show_id
 from airflow_mcp.redact import MASK, mask_values, redact, redact_text
-from airflow_mcp.text import clean, in_strings
+from airflow_mcp.text import clean, map_strings
+from airflow_mcp.value_excerpt import CharacterBudget, show_id, take_excerpt
 
 MOST_SHOWN = 32_000  # characters of one call's arguments
 
 
-def shown(tool: Tool | None, arguments: Json, catalog: Catalog, room: Room | None = None, within: int = 0) -> Json:
+def mask_call_arguments(
+    tool: Tool | None, arguments: Json, catalog: Catalog, limits: CharacterBudget | None = None, within: int = 0
+) -> Json:
     """Without the plan, without secrets and unseen characters; those of an unknown tool, or of a wrong kind, too.
 
-    Only what fits into `room` (by default 32,000 characters for the whole call) is made safe and shown, however much a
+    Only what fits into `limits` (by default 32,000 characters for the whole call) is made safe and shown, however
+    much a
     caller sends. `within` counts the calls around it.
     """
-    room = room or Room(MOST_SHOWN)
-    described = {use.name: use.described for use in tool.entry.params} if tool else {}
+    limits = limits or CharacterBudget(MOST_SHOWN)
+    described = {use.name: use.table for use in tool.entry.params} if tool else {}
     ids = id_arguments(tool, catalog) if tool else frozenset[str]()
     inner = (
         arguments.get("arguments") if "tool" in arguments and within < MOST_WITHIN else None
@@ -33,18 +36,20 @@ def shown(tool: Tool | None, arguments: Json, catalog: Catalog, room: Room | Non
     for key, value in arguments.items():
         if key == "plan":
             continue
-        if room.left <= 0:
-            room.cut = True
+        if limits.remaining <= 0:
+            limits.cut = True
             masked["…"] = "…"
             break
-        name = key if key in described else redact_text(clean(excerpt(key, room)))
+        name = key if key in described else redact_text(clean(take_excerpt(key, limits)))
         if inner is not None and key == "arguments":
             other = catalog.tools.get(named) if isinstance(named := arguments["tool"], str) else None
-            masked[name] = shown(other, inner, catalog, room, within + 1) if isinstance(inner, dict) else MASK
-        elif _is_secret(described.get(key, key), catalog) and isinstance(value, str) and len(value) > room.left:
+            masked[name] = (
+                mask_call_arguments(other, inner, catalog, limits, within + 1) if isinstance(inner, dict) else MASK
+            )
+        elif _is_secret(described.get(key, key), catalog) and isinstance(value, str) and len(value) > limits.remaining:
             masked[name] = MASK
         else:
-            masked[name] = _shown(key, excerpt(value, room), described.get(key, key), catalog, ids)
+            masked[name] = _mask_value(key, take_excerpt(value, limits), described.get(key, key), catalog, ids)
     return masked
 
 
@@ -53,19 +58,19 @@ def _is_secret(described: str, catalog: Catalog) -> bool:
     return parameter is not None and parameter.secret
 
 
-def _shown(name: str, value: Any, described: str, catalog: Catalog, ids: frozenset[str]) -> Any:
+def _mask_value(name: str, value: Any, table: str, catalog: Catalog, ids: frozenset[str]) -> Any:
     if name in WORDS and isinstance(value, list):  # the entities of a bulk call have fields of the same names
-        return [_shown(name, one, described, catalog, ids) for one in value]
+        return [_mask_value(name, one, table, catalog, ids) for one in value]
     if name in WORDS and isinstance(value, dict):
-        masked = redact(in_strings(value, clean))  # a field's own name tells too
+        masked = redact(map_strings(value, clean))  # a field's own name tells too
         whole = {key: value[key] for key in masked if key in ids and key in value}
-        return {key: _shown(key, item, key, catalog, ids) for key, item in (masked | whole).items()}
-    if _is_secret(described, catalog) and value not in (None, "", {}, []):
+        return {key: _mask_value(key, item, key, catalog, ids) for key, item in (masked | whole).items()}
+    if _is_secret(table, catalog) and value not in (None, "", {}, []):
         return mask_values(value)
-    return redact(in_strings(value, show_id if name in ids else clean), name)
+    return redact(map_strings(value, show_id if name in ids else clean), name)
 
 
-def carry_out(tool: Tool, arguments: Json, plan: str) -> Json:
+def apply_plan(tool: Tool, arguments: Json, plan: str) -> Json:
     """The arguments as meant: a call with a plan does what the plan's preview showed, whatever the default of dry_run.
 
     Raises InvalidArgumentsError for a plan beside dry_run=true.
@@ -80,9 +85,9 @@ def carry_out(tool: Tool, arguments: Json, plan: str) -> Json:
     return arguments | {"dry_run": False}
 
 
-def signed(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
+def sign_arguments(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
     """The arguments as sent: with a note that names the caller where Airflow takes one."""
-    notes = (use for use in tool.entry.params if use.described == "note")  # of a run; other notes are people's own
+    notes = (use for use in tool.entry.params if use.table == "note")  # of a run; other notes are people's own
     if not any(use.since.has(version) for use in notes):
         return arguments
     signature = f"by {caller}, through airflow-mcp"
@@ -90,8 +95,8 @@ def signed(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
     return {**arguments, "note": f"{note} ({signature})" if note else signature}
 
 
-def spelt_out(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
+def list_sent_arguments(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
     """All that a call sends, what it leaves to its defaults included, in the order of the tool's own arguments."""
-    sent = tool.entry.default.at(version) | signed(tool, arguments, caller, version)
+    sent = tool.entry.default.select_values(version) | sign_arguments(tool, arguments, caller, version)
     names = [use.name for use in tool.entry.params]
     return {name: sent[name] for name in (*names, *sorted(sent.keys() - set(names))) if name in sent}

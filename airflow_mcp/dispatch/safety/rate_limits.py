@@ -1,6 +1,6 @@
 """Calls per minute, by caller and class, with an answer that says when to come back.
 
-Who called when is remembered behind `CountedCalls`, so that replicas can share it.
+Who called when is remembered behind `CallCounter`, so that replicas can share it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_mcp.policy.rules import PerMinute
 WINDOW = 60.0  # seconds
 
 
-def seconds_until_free(calls: deque[float], limit: int, now: float) -> float:
+def measure_wait(calls: deque[float], limit: int, now: float) -> float:
     """0 where another call fits, else the seconds until one does; `calls` loses those that are older than a minute."""
     while calls and calls[0] + WINDOW - now <= 0:  # as below, so that what is kept never rounds to 0
         calls.popleft()
@@ -51,13 +51,13 @@ class RecentCalls:
         if not count and whose not in self._calls:
             return 0.0
         calls = self._calls.setdefault(whose, deque())
-        wait = seconds_until_free(calls, limit, now)
+        wait = measure_wait(calls, limit, now)
         if count and wait == 0:
             calls.append(now)
         return wait
 
 
-class CountedCalls(Protocol):
+class CallCounter(Protocol):
     """Remembers the calls of the last minute."""
 
     async def wait(self, whose: str, limit: int, *, count: bool) -> float:
@@ -67,48 +67,48 @@ class CountedCalls(Protocol):
         """
         ...
 
-    async def reach(self) -> None:
+    async def require_reachable(self) -> None:
         """Raises NotAllowedError while nothing can be remembered."""
         ...
 
 
-class CountedInMemory:
+class InMemoryCallCounter:
     """The calls of this process; right for one process alone. `clock` gives seconds that only grow."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._calls = RecentCalls(clock)
 
     async def wait(self, whose: str, limit: int, *, count: bool) -> float:
-        """See CountedCalls."""
+        """See CallCounter."""
         return self._calls.wait(whose, limit, count=count)
 
-    async def reach(self) -> None:
-        """See CountedCalls."""
+    async def require_reachable(self) -> None:
+        """See CallCounter."""
 
 
-class Rates:
+class RateLimiter:
     """Holds calls against the limits of policy."""
 
-    def __init__(self, limits: PerMinute, calls: CountedCalls | None = None) -> None:
+    def __init__(self, limits: PerMinute, calls: CallCounter | None = None) -> None:
         self.limits = limits
-        self._calls = calls or CountedInMemory()
+        self._calls = calls or InMemoryCallCounter()
 
     async def take(self, caller: str, access: Access) -> None:
         """Count one call. Raises NotAllowedError when the caller made as many within the last minute as it may.
 
         A change is refused, limited or not, while what replicas share is out of reach.
         """
-        await self._hold(caller, access, count=True)
+        await self._check(caller, access, count=True)
 
     async def require(self, caller: str, access: Access) -> None:
         """Raises NotAllowedError where `take` would; counts nothing."""
-        await self._hold(caller, access, count=False)
+        await self._check(caller, access, count=False)
 
-    async def _hold(self, caller: str, access: Access, *, count: bool) -> None:
+    async def _check(self, caller: str, access: Access, *, count: bool) -> None:
         limit: int | None = getattr(self.limits, access)
         if limit is None:
             if access != "read":
-                await self._calls.reach()
+                await self._calls.require_reachable()
             return
         wait = await self._calls.wait(json.dumps([caller, access]), limit, count=count)
         if wait > 0:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mcp.dispatch.safety.rate_limits import WINDOW
 from airflow_mcp.errors import NotAllowedError, SettingsError
-from airflow_mcp.throttle import Sometimes
-from airflow_mcp.tokens import digest
+from airflow_mcp.http_tokens import hash_token
+from airflow_mcp.throttle import Throttle
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-_sometimes = Sometimes(logging.getLogger(__name__))
+_throttle = Throttle(logging.getLogger(__name__))
 _SECONDS = 3.0  # that Redis has to answer in
 _PREFIX = "airflow-mcp:"
 
@@ -49,35 +49,35 @@ return 0
 """
 
 
-class SharedMemory:
-    """Used plans (see plan.UsedPlans) and counted calls (see rates.CountedCalls) of all replicas."""
+class RedisStore:
+    """Used plans (see plan.UsedPlanStore) and counted calls (see rates.CallCounter) of all replicas."""
 
     def __init__(self, url: str, clock: Callable[[], float] | None = None) -> None:
         """`clock` gives seconds, else Redis's own counts. Connects when it is first used. Raises SettingsError."""
-        self._redis = _client(url)
+        self._redis = _make_client(url)
         self._clock = clock
 
     async def claim(self, plan_id: str, seconds: int) -> bool:
-        """See UsedPlans. Raises NotAllowedError while Redis does not answer."""
-        async with _answering():
-            return bool(await self._redis.set(_key("plan", plan_id), 1, nx=True, ex=seconds))
+        """See UsedPlanStore. Raises NotAllowedError while Redis does not answer."""
+        async with _translate_errors():
+            return bool(await self._redis.set(_make_key("plan", plan_id), 1, nx=True, ex=seconds))
 
     async def release(self, plan_id: str) -> None:
-        """See UsedPlans. Raises NotAllowedError while Redis does not answer."""
-        async with _answering():
-            await self._redis.delete(_key("plan", plan_id))
+        """See UsedPlanStore. Raises NotAllowedError while Redis does not answer."""
+        async with _translate_errors():
+            await self._redis.delete(_make_key("plan", plan_id))
 
     async def wait(self, whose: str, limit: int, *, count: bool) -> float:
-        """See CountedCalls. Raises NotAllowedError while Redis does not answer."""
+        """See CallCounter. Raises NotAllowedError while Redis does not answer."""
         name = secrets.token_hex(8) if count else ""
         now = "" if self._clock is None else round(self._clock() * 1e6)
-        async with _answering():
-            answer: Any = self._redis.eval(_TAKE, 1, _key("rate", whose), limit, round(WINDOW * 1e6), name, now)
+        async with _translate_errors():
+            answer: Any = self._redis.eval(_TAKE, 1, _make_key("rate", whose), limit, round(WINDOW * 1e6), name, now)
             return int(await answer) / 1e6
 
-    async def reach(self) -> None:
-        """See CountedCalls. Raises NotAllowedError while Redis does not answer."""
-        async with _answering():
+    async def require_reachable(self) -> None:
+        """See CallCounter. Raises NotAllowedError while Redis does not answer."""
+        async with _translate_errors():
             answer: Any = self._redis.ping()
             await answer
 
@@ -86,7 +86,7 @@ class SharedMemory:
         await self._redis.aclose()
 
 
-def _client(url: str) -> Redis:
+def _make_client(url: str) -> Redis:
     try:
         from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
@@ -107,19 +107,19 @@ def _client(url: str) -> Redis:
 
 
 @asynccontextmanager
-async def _answering() -> AsyncGenerator[None]:
+async def _translate_errors() -> AsyncGenerator[None]:
     """Turn what Redis does instead of answering into one sentence, which holds no address or password."""
     from redis.exceptions import RedisError
 
     try:
         yield
     except (RedisError, OSError) as error:
-        _sometimes.warn("redis", f"AIRFLOW_MCP_REDIS_URL: Redis does not answer ({error}), so changes are refused.")
+        _throttle.warn("redis", f"AIRFLOW_MCP_REDIS_URL: Redis does not answer ({error}), so changes are refused.")
         raise NotAllowedError(
             f"Nothing was done: what replicas share is not to be had (Redis: {type(error).__name__}), and this call "
             "needs it. Try again in a minute, or tell the operator of this server."
         ) from error
 
 
-def _key(kind: str, text: str) -> str:
-    return f"{_PREFIX}{kind}:{digest(text)}"
+def _make_key(kind: str, text: str) -> str:
+    return f"{_PREFIX}{kind}:{hash_token(text)}"

@@ -7,19 +7,19 @@ import time
 
 import anyio
 
-from airflow_mcp.dispatch.safety.audit import Audit, Entry
-from airflow_mcp.dispatch.safety.plan_tokens import Plans
-from airflow_mcp.dispatch.safety.rate_limits import Rates
-from airflow_mcp.dispatch.safety.redis_store import SharedMemory
+from airflow_mcp.dispatch.safety.audit import AuditRecord, AuditTrail
+from airflow_mcp.dispatch.safety.plan_tokens import PlanTokens
+from airflow_mcp.dispatch.safety.rate_limits import RateLimiter
+from airflow_mcp.dispatch.safety.redis_store import RedisStore
 from airflow_mcp.errors import AirflowUnreachableError, LoginError
-from airflow_mcp.observe import NOBODY, Observer
+from airflow_mcp.observer import NULL_OBSERVER, Observer
 from airflow_mcp.policy.rules import Policy
-from airflow_mcp.throttle import Sometimes
+from airflow_mcp.throttle import Throttle
 
-_sometimes = Sometimes(logging.getLogger(__name__))
+_throttle = Throttle(logging.getLogger(__name__))
 
 
-class Guard:
+class Safeguards:
     """One for all doors; with a Redis, and the keys that seal plans, for the doors of all replicas."""
 
     def __init__(
@@ -29,15 +29,15 @@ class Guard:
         *,
         redis_url: str = "",
         keys: tuple[str, ...] = (),
-        observer: Observer = NOBODY,
+        observer: Observer = NULL_OBSERVER,
     ) -> None:
         """Raises SettingsError when the audit file cannot be written, or the library for Redis is missing."""
-        self._shared = SharedMemory(redis_url) if redis_url else None
+        self._shared = RedisStore(redis_url) if redis_url else None
         self._observer = observer
         self.policy = policy  # whoever decides takes it once, when a call begins
-        self.plans = Plans(self._shared, keys)
-        self.rates = Rates(policy.per_minute, self._shared)
-        self.audit = Audit(audit_path)
+        self.plans = PlanTokens(self._shared, keys)
+        self.rates = RateLimiter(policy.per_minute, self._shared)
+        self.audit = AuditTrail(audit_path)
         self._calls = 0  # that have come and are not over
         self._idle = anyio.Event()
 
@@ -55,17 +55,17 @@ class Guard:
         self._calls += 1
         self._observer.call_began()
 
-    def end(self, entry: Entry, error: BaseException | None) -> None:
+    def end(self, record: AuditRecord, error: BaseException | None) -> None:
         """A call is over: its audit line, and whoever counts."""
-        self.audit.close(entry)
+        self.audit.close(record)
         self._calls -= 1
         if not self._calls:
             self._idle.set()
             self._idle = anyio.Event()
         if isinstance(error, LoginError | AirflowUnreachableError):
-            _sometimes.warn(f"{entry.instance} {type(error).__name__}", f"calls fail: {error}")
-        seconds = time.monotonic() - entry.started
-        self._observer.call_ended(entry.tool, entry.access, entry.instance, seconds, error)
+            _throttle.warn(f"{record.instance} {type(error).__name__}", f"calls fail: {error}")
+        seconds = time.monotonic() - record.started
+        self._observer.call_ended(record.tool, record.access, record.instance, seconds, error)
 
     async def wait_until_idle(self) -> None:
         """Wait until every call is over and has its audit line."""
@@ -74,6 +74,6 @@ class Guard:
 
     async def aclose(self) -> None:
         """Close the audit trail and the connections to Redis."""
-        self.audit.shut()
+        self.audit.close_file()
         if self._shared is not None:
             await self._shared.aclose()

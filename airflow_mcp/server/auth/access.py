@@ -14,18 +14,18 @@ from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 from pydantic import AnyHttpUrl
 
-from airflow_mcp.airflow.fetch import fetcher
+from airflow_mcp.airflow.fetch import make_fetcher
+from airflow_mcp.http_tokens import PREFIX, hash_token
+from airflow_mcp.server.auth.access_tokens import AccessTokens, read_audiences
 from airflow_mcp.server.auth.issuer_keys import IssuerKeys
-from airflow_mcp.server.auth.oauth import AccessTokens, audiences_of
 from airflow_mcp.server.auth.principal import Identity
-from airflow_mcp.tokens import PREFIX, digest
 
 if TYPE_CHECKING:
     from airflow_mcp.settings.http import HttpSettings, Token
 
 
 @dataclass(frozen=True)
-class Access:
+class HttpAccess:
     """How a caller is known, as the SDK takes it."""
 
     verifier: TokenVerifier
@@ -37,12 +37,12 @@ class Access:
         """Whether a token is for this server, or another like it, good or not any more."""
         return (
             token.startswith(PREFIX)
-            or self.tokens.name_of(token) is not None
-            or not self.audiences.isdisjoint(audiences_of(token))
+            or self.tokens.find_name(token) is not None
+            or not self.audiences.isdisjoint(read_audiences(token))
         )
 
 
-def access_of(settings: HttpSettings) -> Access | None:
+def build_access(settings: HttpSettings) -> HttpAccess | None:
     """The access that these settings describe; None where they name nobody."""
     oauth = settings.oauth
     if oauth is None:
@@ -50,13 +50,13 @@ def access_of(settings: HttpSettings) -> Access | None:
             return None
         unused = AnyHttpUrl("https://unused.invalid")  # the SDK wants an issuer; without a resource URL it names none
         tokens = StaticTokens(settings.tokens)
-        return Access(
+        return HttpAccess(
             tokens, AuthSettings(issuer_url=unused, resource_server_url=None, validate_token_resource=False), tokens
         )
-    keys = IssuerKeys(oauth.issuer, fetcher(oauth.ca_file), jwks_url=oauth.jwks_url)
+    keys = IssuerKeys(oauth.issuer, make_fetcher(oauth.ca_file), jwks_url=oauth.jwks_url)
     tokens = StaticTokens(settings.tokens, scopes=oauth.required_scopes)
-    return Access(
-        EitherOf(tokens, AccessTokens(oauth, keys, taken=tokens)),
+    return HttpAccess(
+        AnyVerifier(tokens, AccessTokens(oauth, keys, reserved_names=tokens)),
         AuthSettings.model_validate(
             {
                 "issuer_url": oauth.issuer,
@@ -70,7 +70,7 @@ def access_of(settings: HttpSettings) -> Access | None:
     )
 
 
-class EitherOf:
+class AnyVerifier:
     """Accepts what one of several verifiers does; the first that does says who it is."""
 
     def __init__(self, *verifiers: TokenVerifier) -> None:
@@ -99,15 +99,15 @@ class StaticTokens:
         """Accept these from now on, and no others; none at all lets nobody in."""
         self._tokens = dict(tokens)
 
-    def name_of(self, token: str) -> str | None:
+    def find_name(self, token: str) -> str | None:
         """The name of this token, or None. All digests are compared, so that time tells nothing."""
-        given = digest(token)
+        given = hash_token(token)
         found = [name for name, kept in self._tokens.items() if hmac.compare_digest(kept.sha256, given)]
         return found[-1] if found else None
 
     async def verify_token(self, token: str) -> Identity | None:
         """Who bears this token, or None."""
-        name = self.name_of(token)
+        name = self.find_name(token)
         if name is None:
             return None
         roles = tuple(f"role:{role}" for role in self._tokens[name].roles)

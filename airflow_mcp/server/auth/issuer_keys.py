@@ -50,13 +50,13 @@ class IssuerKeys:
 
     async def find(self, kid: str) -> Key | None:
         """The key of this id (RFC 7515, 4.1.4), or None. Never raises: keys that were had before are kept."""
-        if self._must_ask(kid):
+        if self._is_renewal_due(kid):
             async with self._lock:
-                if self._must_ask(kid):  # whoever waited is served by the fetch it waited for
+                if self._is_renewal_due(kid):  # whoever waited is served by the fetch it waited for
                     await self._renew()
         return self._keys.get(kid)
 
-    def _must_ask(self, kid: str) -> bool:
+    def _is_renewal_due(self, kid: str) -> bool:
         now = self._clock()
         missing = kid not in self._keys or now - self._fetched_at > _OLDEST
         return missing and now >= self._rests_until
@@ -64,7 +64,7 @@ class IssuerKeys:
     async def _renew(self) -> None:
         first = not self._keys
         try:
-            self._keys = read_keys(await self._document())
+            self._keys = read_keys(await self._fetch_document())
             self._fetched_at = self._clock()
             # The very first fetch is no answer to an unknown id: the next unknown one may ask.
             self._rests_until = 0.0 if first else self._fetched_at + _REST
@@ -73,17 +73,17 @@ class IssuerKeys:
             kept = "so nobody gets in with a token of it" if first else "so those of before are used"
             _log.warning("the keys of the OAuth issuer %s cannot be had, %s: %s", self._issuer, kept, error)
 
-    async def _document(self) -> Json:
+    async def _fetch_document(self) -> Json:
         """The issuer's key set (RFC 7517, 5). Raises FetchError."""
-        url = self._jwks_url or await self._found()
+        url = self._jwks_url or await self._discover_url()
         document = await self._fetch(url)
         if document is None:
             raise FetchError(f"there is no key set at {url} itself.")
         return document
 
-    async def _found(self) -> str:
+    async def _discover_url(self) -> str:
         """Where the issuer's metadata says that its keys are. Raises FetchError."""
-        for url in metadata_urls(self._issuer):
+        for url in list_metadata_urls(self._issuer):
             if (metadata := await self._fetch(url)) is None:
                 continue
             if metadata.get("issuer") != self._issuer:  # RFC 8414, 3.3: whose metadata is it?
@@ -94,7 +94,7 @@ class IssuerKeys:
         raise FetchError("it has no metadata that names its keys; oauth.jwks_url can.")
 
 
-def metadata_urls(issuer: str) -> list[str]:
+def list_metadata_urls(issuer: str) -> list[str]:
     """Where an issuer may keep its metadata (RFC 8414, 3.1 and 5; OpenID Connect Discovery 1.0, 4)."""
     parts = urlsplit(issuer)
     host, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 
-from airflow_mcp.airflow.callers import Presented
+from airflow_mcp.airflow.caller_credentials import CallerCredentials
 from airflow_mcp.dispatch.caller import Caller
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.policy.narrow import WHOLE, Narrowing
-from airflow_mcp.server.telemetry.logs import http_request_id, trace_ids
-from airflow_mcp.shares import ALONE
-from airflow_mcp.tokens import LOCAL
+from airflow_mcp.fair_share import SOLE_HOLDER
+from airflow_mcp.http_tokens import LOCAL
+from airflow_mcp.policy.narrowing import UNRESTRICTED, Narrowing
+from airflow_mcp.server.telemetry.logs import get_trace_ids, http_request_id
 
 READ_ONLY = "x-airflow-mcp-read-only"
 TOOLSETS = "x-airflow-mcp-toolsets"
@@ -36,26 +36,26 @@ class Identity(AccessToken):
 
 
 @dataclass(frozen=True)
-class Narrowed:
+class RequestNarrowing:
     """What one request's headers leave of its caller's permissions, and the Airflow tokens that they bring."""
 
-    narrowing: Narrowing = WHOLE
+    narrowing: Narrowing = UNRESTRICTED
     instances: frozenset[str] | None = None
     tokens: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    share: str = ALONE  # whose share of the places at an Airflow the request takes
+    share: str = SOLE_HOLDER  # whose share of the places at an Airflow the request takes
 
 
-narrowed: ContextVar[Narrowed] = ContextVar("airflow_mcp_narrowed", default=Narrowed())  # noqa: B039 - frozen
+request_narrowing: ContextVar[RequestNarrowing] = ContextVar("airflow_mcp_narrowed", default=RequestNarrowing())  # noqa: B039 - frozen
 
 
-def current_caller() -> Caller:
+def get_caller() -> Caller:
     """Who calls: whom the accepted token names; without one, over stdio or on loopback, the local user."""
-    asked = narrowed.get()
+    asked = request_narrowing.get()
     match get_access_token():
         case None:
-            name, roles, presented = LOCAL, (), Presented(tokens=asked.tokens, share=asked.share)
+            name, roles, credentials = LOCAL, (), CallerCredentials(tokens=asked.tokens, share=asked.share)
         case Identity(name=name, roles=roles, token=token, issued=issued):
-            presented = Presented(True, token if issued else "", asked.tokens, asked.share)
+            credentials = CallerCredentials(True, token if issued else "", asked.tokens, asked.share)
         case other:
             raise TypeError(f"a token was accepted by {type(other).__name__}, which names nobody")
     return Caller(
@@ -64,12 +64,14 @@ def current_caller() -> Caller:
         narrowing=asked.narrowing,
         instances=asked.instances,
         http_request_id=http_request_id.get(),
-        trace_id=trace_ids().get("trace_id", ""),
-        presented=presented,
+        trace_id=get_trace_ids().get("trace_id", ""),
+        credentials=credentials,
     )
 
 
-def narrowing_of(headers: Iterable[tuple[str, str]], toolsets: frozenset[str], instances: Iterable[str]) -> Narrowed:
+def read_narrowing(
+    headers: Iterable[tuple[str, str]], toolsets: frozenset[str], instances: Iterable[str]
+) -> RequestNarrowing:
     """What these headers (lower-case names) leave; a header that comes twice narrows twice.
 
     Raises InvalidArgumentsError for a name or value that means nothing: an unreadable narrowing must not pass for none.
@@ -99,4 +101,4 @@ def narrowing_of(headers: Iterable[tuple[str, str]], toolsets: frozenset[str], i
             raise InvalidArgumentsError(
                 f"{name[:60]} means nothing here; what narrows is {READ_ONLY}, {TOOLSETS}, {INSTANCE}, with hyphens."
             )
-    return Narrowed(Narrowing(read_only, chosen[TOOLSETS]), chosen[INSTANCE])
+    return RequestNarrowing(Narrowing(read_only, chosen[TOOLSETS]), chosen[INSTANCE])

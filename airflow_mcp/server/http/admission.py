@@ -14,43 +14,43 @@ from starlette.datastructures import Headers
 
 from airflow_mcp.addresses import is_loopback
 from airflow_mcp.errors import InvalidArgumentsError
-from airflow_mcp.server.auth.own_tokens import OwnTokens
-from airflow_mcp.server.auth.principal import Identity, Narrowed, narrowed, narrowing_of
-from airflow_mcp.server.http.body_limit import Bodies
-from airflow_mcp.server.http.gate import OPEN, busy, end_visit, peer_in
+from airflow_mcp.fair_share import SOLE_HOLDER, FairShare
+from airflow_mcp.server.auth.airflow_token_headers import AirflowTokenHeaders
+from airflow_mcp.server.auth.principal import Identity, RequestNarrowing, read_narrowing, request_narrowing
+from airflow_mcp.server.http.body_limit import BodyLimit
+from airflow_mcp.server.http.gate import OPEN_PATHS, build_busy_refusal, find_peer, release_gate_place
 from airflow_mcp.server.http.refusals import Refusal, Refusals
 from airflow_mcp.server.http.sessions import Sessions, is_modern
-from airflow_mcp.shares import ALONE, Shares
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from airflow_mcp.server.http.gate import Limits
+    from airflow_mcp.server.http.gate import GateLimits
 
 _LISTEN = "subscriptions/listen"  # MCP 2026-07-28: a request that is answered as long as its sender listens
 
 
 @dataclass(frozen=True)
-class Known:
+class AdmissionRules:
     """What a request may name, and who has to say who it is."""
 
     toolsets: frozenset[str]
     instances: tuple[str, ...]
-    own_tokens: OwnTokens = field(default_factory=OwnTokens)
+    token_headers: AirflowTokenHeaders = field(default_factory=AirflowTokenHeaders)
     scopes: Collection[str] | None = None  # that a token must have; None where nobody needs one
 
 
 class Admission:
     """Lets a caller's request through to `app` within the caller's share of the places."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, known: Known, refusals: Refusals) -> None:
+    def __init__(self, app: ASGIApp, limits: GateLimits, rules: AdmissionRules, refusals: Refusals) -> None:
         self._app = app
         self._limits = limits
-        self._known = known
+        self._rules = rules
         self._refusals = refusals
-        self._calls = Shares(limits.calls)
-        self._listeners = Shares(limits.listeners)
-        self._bodies = Bodies(limits.calls, limits.body, limits.body_seconds)
+        self._calls = FairShare(limits.calls)
+        self._listeners = FairShare(limits.listeners)
+        self._bodies = BodyLimit(limits.calls, limits.body, limits.body_seconds)
         self._sessions = Sessions(app, limits.sessions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,64 +58,66 @@ class Admission:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        end_visit(scope)
+        release_gate_place(scope)
         user = scope.get("user")
         identity = user.access_token if isinstance(user, AuthenticatedUser) else None
-        peer = peer_in(scope)
+        peer = find_peer(scope)
         sender, whose = f"address {peer}", "one address"
         if isinstance(identity, Identity):
             sender, whose = f"caller {identity.name}", "one caller"
         headers = Headers(scope=scope)
-        is_probe = scope["path"] in OPEN and "authorization" not in headers
+        is_probe = scope["path"] in OPEN_PATHS and "authorization" not in headers
         if not is_probe and (limited := self._refusals.take(sender, whose)):
             await self._refusals.refuse(limited, scope, receive, send)
             return
-        if scope["path"] in OPEN or not self._is_known(identity):
+        if scope["path"] in OPEN_PATHS or not self._is_identified(identity):
             await self._app(scope, receive, send)  # which answers 401 or 403 where it wants a token
             return
-        share = ALONE if identity is None and is_loopback(peer) else sender
+        share = SOLE_HOLDER if identity is None and is_loopback(peer) else sender
         try:
-            wanted = narrowing_of(headers.items(), self._known.toolsets, self._known.instances)
-            wanted = replace(wanted, tokens=self._known.own_tokens.of(headers.items()), share=share)
+            wanted = read_narrowing(headers.items(), self._rules.toolsets, self._rules.instances)
+            wanted = replace(wanted, tokens=self._rules.token_headers.extract(headers.items()), share=share)
         except InvalidArgumentsError as error:
             await self._refusals.refuse(Refusal("narrowing", 400, str(error)), scope, receive, send)
             return
-        if refusal := await self._let_in(wanted, whose, scope, receive, send):
+        if refusal := await self._admit(wanted, whose, scope, receive, send):
             await self._refusals.refuse(refusal, scope, receive, send)
 
-    def _is_known(self, identity: object) -> bool:
+    def _is_identified(self, identity: object) -> bool:
         """Whether who asks has said who it is as far as it must."""
-        if self._known.scopes is None:
+        if self._rules.scopes is None:
             return True
-        return isinstance(identity, Identity) and set(self._known.scopes) <= set(identity.scopes)
+        return isinstance(identity, Identity) and set(self._rules.scopes) <= set(identity.scopes)
 
-    async def _let_in(self, wanted: Narrowed, whose: str, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
-        token = narrowed.set(wanted)
+    async def _admit(
+        self, narrowing: RequestNarrowing, subject: str, scope: Scope, receive: Receive, send: Send
+    ) -> Refusal | None:
+        token = request_narrowing.set(narrowing)
         try:
-            if _listens(scope):
-                return await self._in_place(self._listeners, wanted.share, whose, scope, receive, send)
+            if _is_stream(scope):
+                return await self._run_in_place(self._listeners, narrowing.share, subject, scope, receive, send)
             refusal: Refusal | None = None
 
             async def call(scope: Scope, receive: Receive, send: Send) -> None:
                 nonlocal refusal
-                refusal = await self._in_place(self._calls, wanted.share, whose, scope, receive, send)
+                refusal = await self._run_in_place(self._calls, narrowing.share, subject, scope, receive, send)
 
-            return await self._bodies.hand_over(call, wanted.share, scope, receive, send) or refusal
+            return await self._bodies.hand_over(call, narrowing.share, scope, receive, send) or refusal
         finally:
-            narrowed.reset(token)
+            request_narrowing.reset(token)
 
-    async def _in_place(
-        self, places: Shares, share: str, whose: str, scope: Scope, receive: Receive, send: Send
+    async def _run_in_place(
+        self, places: FairShare, share: str, subject: str, scope: Scope, receive: Receive, send: Send
     ) -> Refusal | None:
         if not places.take(share):
-            return busy(places.places, whose)
+            return build_busy_refusal(places.places, subject)
         try:
             return await self._sessions.serve(share, scope, receive, send)
         finally:
             places.give_back(share)
 
 
-def _listens(scope: Scope) -> bool:
+def _is_stream(scope: Scope) -> bool:
     """Whether a request is a stream from the server: it waits, and takes no place of a call."""
     if scope["method"] == "GET":
         return True

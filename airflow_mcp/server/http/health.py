@@ -45,11 +45,11 @@ class Reachability:
         return self._reachable
 
     async def _ask_all(self) -> None:
-        reachable = dict.fromkeys(self._instances.doors, False)
+        reachable = dict.fromkeys(self._instances.dispatchers, False)
 
         async def ask(name: str) -> None:
             with anyio.move_on_after(_SECONDS), suppress(AirflowMcpError):
-                await self._instances.doors[name].client.reach()
+                await self._instances.dispatchers[name].client.refresh_version()
                 reachable[name] = True
 
         async with anyio.create_task_group() as group:
@@ -76,12 +76,12 @@ def add_health(server: MCPServer[Any], instances: Instances, *, needs_airflow: b
         if reachable and not any(reachable.values()):
             told["airflow"] = "Airflow cannot be reached."
         if isinstance(request.scope.get("user"), AuthenticatedUser):
-            names = instances.doors
-            told["instances"] = {name: _word(reachable.get(name)) for name in names}
+            names = instances.dispatchers
+            told["instances"] = {name: _describe(reachable.get(name)) for name in names}
         return JSONResponse(told, 200 if ready else 503)
 
 
-def _word(reachable: bool | None) -> str:
+def _describe(reachable: bool | None) -> str:
     if reachable is None:
         return "not known yet"
     return "reachable" if reachable else "unreachable"

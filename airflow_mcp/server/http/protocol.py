@@ -17,10 +17,10 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from airflow_mcp.addresses import peer_of
+from airflow_mcp.addresses import derive_peer
+from airflow_mcp.fair_share import SOLE_HOLDER, FairShare
 from airflow_mcp.server.http.chunks import BoundedConnection
-from airflow_mcp.server.http.gate import LARGEST_HEADERS, UNREAD
-from airflow_mcp.shares import ALONE, Shares
+from airflow_mcp.server.http.gate import LARGEST_HEADERS, UNREAD_KEY
 
 HEAD_SECONDS = 20.0  # that a request's headers may take
 REST_SECONDS = 20.0  # that the rest of a body may take whose request has been answered, or could not be read
@@ -47,8 +47,8 @@ class BoundedProtocol(H11Protocol):
         """See asyncio.Protocol; who has its share of connections gets no more."""
         super().connection_made(transport)
         host = self.client[0] if self.client else ""
-        holder = ALONE if _is_among(host, self._proxies) else peer_of(host)
-        if not connections().take(holder):
+        holder = SOLE_HOLDER if _is_among(host, self._proxies) else derive_peer(host)
+        if not get_connections().take(holder):
             transport.abort()
             return
         self._holder = holder
@@ -58,7 +58,7 @@ class BoundedProtocol(H11Protocol):
         """See asyncio.Protocol."""
         self._stop(self._head_timer, self._unread_timer, self._rest_timer)
         if self._holder is not None:
-            connections().give_back(self._holder)
+            get_connections().give_back(self._holder)
             self._holder = None
         super().connection_lost(exc)
 
@@ -98,7 +98,7 @@ class BoundedProtocol(H11Protocol):
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
         is_answering = cycle is not None and not cycle.response_complete
         if cycle is not None and not cycle.response_started and cycle.more_body:
-            cycle.scope[UNREAD] = status
+            cycle.scope[UNREAD_KEY] = status
             cycle.keep_alive = False
             cycle.message_event.set()
             self._expect_rest()
@@ -120,7 +120,7 @@ class BoundedProtocol(H11Protocol):
             "query_string": b"",
             "headers": [],
             "state": self.app_state.copy(),
-            UNREAD: status,
+            UNREAD_KEY: status,
         }
         app: Any = self.app
         self.scope = scope
@@ -173,12 +173,12 @@ class BoundedProtocol(H11Protocol):
 
 
 @cache
-def connections() -> Shares:
+def get_connections() -> FairShare:
     """The connections of this process by peer: as many as it may have files open, less its own."""
-    return Shares(most_connections())
+    return FairShare(count_connections())
 
 
-def most_connections() -> int:
+def count_connections() -> int:
     """How many clients can be connected to this process."""
     if sys.platform == "win32":
         return _MOST
@@ -188,7 +188,7 @@ def most_connections() -> int:
     return _MOST if soft == resource.RLIM_INFINITY else max(min(soft, _MOST) - _OWN_FILES, 1)
 
 
-def quieten() -> None:
+def silence_uvicorn() -> None:
     """Keep uvicorn's own line about each request that it cannot read out of the log: the gate has one a minute."""
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != "Invalid HTTP request received.")
 

@@ -13,14 +13,14 @@ from starlette.responses import JSONResponse
 from airflow_mcp.dispatch.safety.rate_limits import RecentCalls
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
-from airflow_mcp.throttle import Sometimes
+from airflow_mcp.throttle import Throttle
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 _SHOWN = 400  # characters of a sentence
 _QUIET = frozenset({"rate", "busy"})  # reasons that are no mistake of anybody's settings
-_sometimes = Sometimes(logging.getLogger(__name__))
+_throttle = Throttle(logging.getLogger(__name__))
 
 
 class Refusal(JSONResponse):
@@ -44,16 +44,16 @@ class Refusals:
         self._count = count
         self._recent = RecentCalls(clock)
 
-    def take(self, sender: str, whose: str) -> Refusal | None:
+    def take(self, sender: str, subject: str) -> Refusal | None:
         """Count a request, or the refusal where the sender made as many within a minute as it may.
 
-        `whose` says in words what one sender is: "one address", "one caller".
+        `subject` says in words what one sender is: "one address", "one caller".
         """
         seconds = self._recent.wait(sender, self._per_minute, count=True)
         if seconds <= 0:
             return None
         wait = math.ceil(seconds)
-        sentence = f"{self._per_minute} requests a minute are accepted from {whose}. Try again in {wait} s."
+        sentence = f"{self._per_minute} requests a minute are accepted from {subject}. Try again in {wait} s."
         return Refusal("rate", 429, sentence, wait=wait)
 
     async def refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,5 +61,5 @@ class Refusals:
         self._count(refusal.reason)
         if refusal.reason not in _QUIET:
             words = f"a request was refused ({refusal.status_code}): {refusal.sentence}"
-            _sometimes.warn(refusal.reason, words)
+            _throttle.warn(refusal.reason, words)
         await refusal(scope, receive, send)

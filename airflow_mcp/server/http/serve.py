@@ -18,26 +18,26 @@ from mcp.server.transport_security import TransportSecuritySettings
 from sse_starlette.sse import AppStatus
 from starlette.middleware import Middleware
 
-from airflow_mcp.airflow.auth.caller import header_of
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.airflow.auth.caller_token import name_header
+from airflow_mcp.catalog.loader import load_catalog
 from airflow_mcp.dispatch.registry.assembly import open_instances
 from airflow_mcp.dispatch.registry.instances import Instances
 from airflow_mcp.dispatch.registry.listing import parse_toolsets
 from airflow_mcp.errors import SettingsError
 from airflow_mcp.server.app import AirflowServer
-from airflow_mcp.server.auth.access import Access, StaticTokens, access_of
-from airflow_mcp.server.auth.own_tokens import OwnTokens, taken_headers
+from airflow_mcp.server.auth.access import HttpAccess, StaticTokens, build_access
+from airflow_mcp.server.auth.airflow_token_headers import AirflowTokenHeaders, map_token_headers
 from airflow_mcp.server.auth.www_authenticate import ScopeChallenge
-from airflow_mcp.server.http.admission import Admission, Known
-from airflow_mcp.server.http.gate import LARGEST_HEADERS, Gate, Limits
+from airflow_mcp.server.http.admission import Admission, AdmissionRules
+from airflow_mcp.server.http.gate import LARGEST_HEADERS, Gate, GateLimits
 from airflow_mcp.server.http.health import add_health
-from airflow_mcp.server.http.protocol import BoundedProtocol, most_connections, quieten
+from airflow_mcp.server.http.protocol import BoundedProtocol, count_connections, silence_uvicorn
 from airflow_mcp.server.http.refusals import Refusals
-from airflow_mcp.server.http.reload import Reload, Reread, listen
-from airflow_mcp.server.http.requests import Requests
+from airflow_mcp.server.http.reload import Reload, SettingsReader, listen
+from airflow_mcp.server.http.request_log import RequestLog
 from airflow_mcp.server.http.sessions import IDLE_SECONDS
-from airflow_mcp.server.http.workers import Workers, counting_together
-from airflow_mcp.server.telemetry.logs import set_up_logging, tell
+from airflow_mcp.server.http.workers import Workers, share_counters
+from airflow_mcp.server.telemetry.logs import log_notice, set_up_logging
 from airflow_mcp.server.telemetry.metrics import PATH as METRICS
 from airflow_mcp.server.telemetry.metrics import Metrics, add_metrics
 from airflow_mcp.server.telemetry.tracing import set_up_tracing
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from airflow_mcp.policy.rules import Policy
-    from airflow_mcp.settings.read import Settings
+    from airflow_mcp.settings.settings import Settings
 
 _log = logging.getLogger(__name__)
 _LISTENERS = 16  # streams that only wait, for each request that may be answered at once
@@ -70,21 +70,21 @@ class Application:
         try:
             await self.asgi(scope, receive, send)
         except asyncio.CancelledError:  # uvicorn's end; it would print where each call was
-            tell("a request was cut off: it was not answered within AIRFLOW_MCP_HTTP_DRAIN seconds of the end.")
+            log_notice("a request was cut off: it was not answered within AIRFLOW_MCP_HTTP_DRAIN seconds of the end.")
 
     def enforce(self, settings: Settings, policy: Policy) -> None:
         """These rules and tokens hold from the next call on."""
         self.instances.enforce(policy)
         if self.tokens is not None:
             self.tokens.replace(settings.tokens)
-        tell("SIGHUP: the rules and tokens were read again and are in force from the next call on.")
+        log_notice("SIGHUP: the rules and tokens were read again and are in force from the next call on.")
         if self.tokens is not None and not settings.tokens:
-            tell("SIGHUP: no token is left in [tokens], so nobody is let in with one.")
+            log_notice("SIGHUP: no token is left in [tokens], so nobody is let in with one.")
         if self.tokens is None and settings.tokens:
-            tell("SIGHUP: until a restart nobody needs a token, since the server was started without any.")
+            log_notice("SIGHUP: until a restart nobody needs a token, since the server was started without any.")
 
 
-def require_safe(settings: Settings, access: Access | None) -> None:
+def require_safe(settings: Settings, access: HttpAccess | None) -> None:
     """Raises SettingsError for an address that others can reach while nobody has to say who they are."""
     if not settings.is_loopback and access is None:
         raise SettingsError(
@@ -94,9 +94,9 @@ def require_safe(settings: Settings, access: Access | None) -> None:
         )
 
 
-def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer) -> Application:
+def build_application(settings: Settings, server_class: type[AirflowServer] = AirflowServer) -> Application:
     """The application around a server of that class. Raises SettingsError and ManifestError before it serves."""
-    access = access_of(settings)
+    access = build_access(settings)
     require_safe(settings, access)
     metrics = Metrics(load_catalog().tools.keys())
     instances = open_instances(settings, load_workflows, metrics)
@@ -105,10 +105,10 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
     add_health(server, instances, needs_airflow=settings.http_ready_needs_airflow)
     scopes = access.settings.required_scopes or () if access else None
     add_metrics(server, metrics, scopes)
-    limits = limits_of(settings)
+    limits = read_limits(settings)
     alone = len(settings.connections) == 1
     callers = (name for name, one in settings.connections.items() if one.identity == "caller")
-    taken = taken_headers({name: header_of(name, alone=alone) for name in callers})
+    taken = map_token_headers({name: name_header(name, alone=alone) for name in callers})
     inner = server.streamable_http_app(
         stateless_http=settings.http_stateless,
         max_request_body_size=settings.http_max_body,
@@ -116,24 +116,24 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
         session_idle_timeout=IDLE_SECONDS,
         max_sessions=None,  # ours are shared out between callers
     )
-    known = Known(
+    rules = AdmissionRules(
         instances.catalog.toolsets,
-        tuple(instances.doors),
-        OwnTokens(taken, access.is_ours) if access else OwnTokens(taken),
+        tuple(instances.dispatchers),
+        AirflowTokenHeaders(taken, access.is_ours) if access else AirflowTokenHeaders(taken),
         scopes,
     )
-    refusals = Refusals(limits.per_minute, metrics.refused)
-    inner.user_middleware.append(Middleware(Admission, limits, known, refusals))  # the innermost: behind the tokens
+    refusals = Refusals(limits.per_minute, metrics.count_refusal)
+    inner.user_middleware.append(Middleware(Admission, limits, rules, refusals))  # the innermost: behind the tokens
     challenging = inner if not scopes else ScopeChallenge(inner, scopes)
-    gate = Gate(challenging, limits, refusals, by_any_name=frozenset({METRICS}) if access else frozenset())
-    return Application(Requests(gate, metrics.refused), instances, access.tokens if access else None)
+    gate = Gate(challenging, limits, refusals, exempt_paths=frozenset({METRICS}) if access else frozenset())
+    return Application(RequestLog(gate, metrics.count_refusal), instances, access.tokens if access else None)
 
 
-def limits_of(settings: Settings) -> Limits:
+def read_limits(settings: Settings) -> GateLimits:
     """Loopback by any port is always accepted; beside it what the operator names, as in `oauth.audience`."""
     public = (settings.oauth.host,) if settings.oauth else ()
     scheme = "https" if settings.http_tls_cert else "http"
-    return Limits(
+    return GateLimits(
         hosts=(*_OWN, *(f"{name}:*" for name in _OWN), *public, *map(str.lower, settings.http_allowed_hosts)),
         origins=(
             *(f"{scheme}://{name}" for name in _OWN),
@@ -144,31 +144,31 @@ def limits_of(settings: Settings) -> Limits:
         per_minute=settings.http_per_minute,
         body=settings.http_max_body,
         sessions=settings.http_max_sessions,
-        listeners=max(min(settings.http_max_calls * _LISTENERS, most_connections() // 2), 1),
+        listeners=max(min(settings.http_max_calls * _LISTENERS, count_connections() // 2), 1),
     )
 
 
-def prepare(settings: Settings) -> Application:
+def prepare_application(settings: Settings) -> Application:
     """The application as a process serves it: logs and traces set up, and nothing cut off at SIGTERM."""
     set_up_logging(settings.log_format, settings.log_level)
     set_up_tracing()
-    quieten()
+    silence_uvicorn()
     AppStatus.disable_automatic_graceful_drain()  # else a session's call in flight ends at once
-    return build(settings)
+    return build_application(settings)
 
 
-def started(application: Application, settings: Settings, reread: Reread) -> Application:
+def start_application(application: Application, settings: Settings, reader: SettingsReader) -> Application:
     """The same application, in the event loop that is to serve it."""
-    listen(Reload(settings, reread, application.enforce))
+    listen(Reload(settings, reader, application.enforce))
     return application
 
 
-def worker(reread: Reread, settings: Settings) -> Application:
+def make_worker(reader: SettingsReader, settings: Settings) -> Application:
     """The application of a worker process, in its event loop."""
-    return started(prepare(settings), settings, reread)
+    return start_application(prepare_application(settings), settings, reader)
 
 
-def serve_http(settings: Settings, reread: Reread) -> None:
+def serve_http(settings: Settings, reader: SettingsReader) -> None:
     """Serve until SIGTERM or SIGINT; calls in flight then have `http_drain` seconds. Raises SettingsError.
 
     At SIGHUP the rules and tokens are read anew.
@@ -194,10 +194,12 @@ def serve_http(settings: Settings, reread: Reread) -> None:
     }
     several = settings.http_workers > 1
     if several:
-        build(settings)  # worker processes make their own: here it shows that they can
+        build_application(settings)  # worker processes make their own: here it shows that they can
         config = uvicorn.Config("", factory=True, workers=settings.http_workers, **options)
     else:
-        config = uvicorn.Config(partial(started, prepare(settings), settings, reread), factory=True, **options)
+        config = uvicorn.Config(
+            partial(start_application, prepare_application(settings), settings, reader), factory=True, **options
+        )
     uvicorns = logging.getLogger("uvicorn.error")
     try:
         uvicorns.disabled = True  # it would say the same in other words
@@ -212,15 +214,15 @@ def serve_http(settings: Settings, reread: Reread) -> None:
     # asyncio sets this on sockets of its own making alone; without it a small answer in two parts waits for an ACK.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted inherits it
     listening.listen(config.backlog)  # who comes between the next line and the first answer waits
-    _announce(settings, _port_of(listening))
+    _announce(settings, _read_port(listening))
     if several:
-        with counting_together() as folder:
-            Workers(config, listening, partial(worker, reread), settings, reread, folder).run()
+        with share_counters() as folder:
+            Workers(config, listening, partial(make_worker, reader), settings, reader, folder).run()
     else:
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def _port_of(listening: socket.socket) -> int:
+def _read_port(listening: socket.socket) -> int:
     return int(listening.getsockname()[1])
 
 
@@ -231,7 +233,7 @@ def _announce(settings: Settings, port: int) -> None:
     kinds = [f"tokens ({bearers})"] if bearers else []
     kinds += [f"access tokens of {settings.oauth.issuer}"] if settings.oauth else []
     who = f"the bearers of {' and of '.join(kinds)}" if kinds else "whoever is on this machine"
-    tell(f"serving {scheme}://{host}:{port}/mcp to {who}")
+    log_notice(f"serving {scheme}://{host}:{port}/mcp to {who}")
     if settings.http_stateless and not settings.shared_keys:
         _log.warning("A plan is good at this replica alone: AIRFLOW_MCP_SHARED_KEY and AIRFLOW_MCP_REDIS_URL share it.")
     if not settings.is_loopback and not (settings.http_tls_cert or settings.http_trusted_proxies):

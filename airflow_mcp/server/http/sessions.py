@@ -15,8 +15,8 @@ from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import Headers
 
+from airflow_mcp.fair_share import FairShare
 from airflow_mcp.server.http.refusals import Refusal
-from airflow_mcp.shares import Shares
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -37,7 +37,7 @@ class Sessions:
 
     def __init__(self, app: ASGIApp, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
-        self._places = Shares(most)
+        self._places = FairShare(most)
         self._clock = clock
         self._open: dict[str, _Session] = {}  # the longest unused first
 
@@ -51,8 +51,8 @@ class Sessions:
         if session_id or scope["method"] != "POST" or is_modern(headers):
             await self._app(scope, receive, send)
             return None
-        if not await self._make_room(holder):
-            number = self._places.held_by(holder)
+        if not await self._free_place(holder):
+            number = self._places.count_places(holder)
             sentence = f"Of this server's sessions this caller uses {number} at this moment, which is its share. "
             return Refusal("sessions", 503, f"{sentence}End one (DELETE), or try again in a minute.", wait=60)
         await self._begin(holder, scope, receive, send)
@@ -87,7 +87,7 @@ class Sessions:
             if message["type"] == "http.response.start" and message["status"] < 400:
                 session_id = Headers(raw=message["headers"]).get(MCP_SESSION_ID_HEADER, "")
                 if session_id:
-                    self._open[session_id] = _Session(holder, _ending(scope, session_id), self._clock())
+                    self._open[session_id] = _Session(holder, _build_ending(scope, session_id), self._clock())
             await send(message)
 
         try:
@@ -96,7 +96,7 @@ class Sessions:
             if not session_id:
                 self._places.give_back(holder)
 
-    async def _make_room(self, holder: str) -> bool:
+    async def _free_place(self, holder: str) -> bool:
         """Take a place, if need be that of the holder's session that was not used for longest."""
         while self._open:
             session_id, session = next(iter(self._open.items()))
@@ -109,7 +109,7 @@ class Sessions:
         if (oldest := next(idle, None)) is None:
             return False
         if (session := self._forget(oldest)) is not None:
-            await self._app(session.ending, _no_body, _unheard)
+            await self._app(session.ending, _receive_nothing, _discard)
         return self._places.take(holder)
 
     def _forget(self, session_id: str) -> _Session | None:
@@ -125,15 +125,15 @@ def is_modern(headers: Headers) -> bool:
     return version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS
 
 
-def _ending(opening: Scope, session_id: str) -> Scope:
+def _build_ending(opening: Scope, session_id: str) -> Scope:
     """The request by which the client that sent `opening` would end its session."""
     kept = [pair for pair in opening["headers"] if pair[0] in (b"host", b"accept")]
     return {**opening, "method": "DELETE", "headers": [*kept, (MCP_SESSION_ID_HEADER.encode(), session_id.encode())]}
 
 
-async def _no_body() -> Message:
+async def _receive_nothing() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-async def _unheard(message: Message) -> None:
+async def _discard(message: Message) -> None:
     del message

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.supervisors import Multiprocess
 
-from airflow_mcp.server.http.reload import Reload, Reread, leaving
+from airflow_mcp.server.http.reload import Reload, SettingsReader, watch_hangup
 
 if TYPE_CHECKING:
     import socket
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from airflow_mcp.policy.rules import Policy
-    from airflow_mcp.settings.read import Settings
+    from airflow_mcp.settings.settings import Settings
 
 _MEMORY = "/dev/shm"  # noqa: S108 - a folder with a name of its own is made in it; there even if nothing else is writable
 
@@ -39,7 +39,7 @@ class Workers(Multiprocess):
         listening: socket.socket,
         application: Callable[[Settings], Any],
         settings: Settings,
-        reread: Reread,
+        reader: SettingsReader,
         folder: str,
     ) -> None:
         """`application` makes a worker's ASGI application, and is sent to it with the settings (pickled).
@@ -49,9 +49,9 @@ class Workers(Multiprocess):
         super().__init__(config, [listening])
         self._application = application
         self._folder = folder
-        self._left = leaving()
-        self._reload = Reload(settings, reread, self._hand_down)
-        self._take(settings)
+        self._left = watch_hangup()
+        self._reload = Reload(settings, reader, self._hand_down)
+        self._replace_settings(settings)
 
     def handle_signals(self) -> None:
         """What came since the last look; SIGHUP is held back (reload.hold_back), and waits to be looked for."""
@@ -71,18 +71,18 @@ class Workers(Multiprocess):
 
     def _hand_down(self, settings: Settings, policy: Policy) -> None:
         del policy  # each worker reads its own
-        self._take(settings)
+        self._replace_settings(settings)
         for process in self.processes:
             if process.pid is not None and process.process.is_alive():
                 os.kill(process.pid, signal.SIGHUP)
 
-    def _take(self, settings: Settings) -> None:
+    def _replace_settings(self, settings: Settings) -> None:
         """What workers that start from now on are given."""
         self.config.app = partial(self._application, settings)
 
 
 @contextmanager
-def counting_together() -> Generator[str]:
+def share_counters() -> Generator[str]:
     """A folder where prometheus_client, imported in a process that is started in this block, keeps its counts."""
     memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="airflow-mcp-", dir=memory, ignore_cleanup_errors=True) as folder:

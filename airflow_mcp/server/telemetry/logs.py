@@ -16,7 +16,7 @@ from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean
 
 if TYPE_CHECKING:
-    from airflow_mcp.settings.read import LogFormat, LogLevel
+    from airflow_mcp.settings.settings import LogFormat, LogLevel
 
 # What runs this server. Other libraries log URLs and whole messages below WARNING, and those hold ids and arguments.
 _OURS = ("airflow_mcp", "uvicorn.error")
@@ -48,7 +48,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The object; what is not known is left out."""
-        entry = audit.current.get()
+        entry = audit.current_record.get()
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -57,12 +57,12 @@ class JsonFormatter(logging.Formatter):
             "traceback": self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else "",
             "request_id": http_request_id.get(),
             "caller": entry.caller if entry else getattr(record, "caller", ""),
-            **trace_ids(),
+            **get_trace_ids(),
         }
         return json.dumps({name: redact_text(clean(value)) for name, value in line.items() if value})
 
 
-def trace_ids() -> dict[str, str]:
+def get_trace_ids() -> dict[str, str]:
     """trace_id and span_id of the current span in hexadecimal (W3C Trace Context, 3.2.2); empty without one."""
     context = get_current_span().get_span_context()
     if not context.is_valid:
@@ -96,6 +96,6 @@ def set_up_logging(form: LogFormat = "text", level: LogLevel = "WARNING") -> Non
     _notices.setLevel(logging.INFO)
 
 
-def tell(sentence: str) -> None:
+def log_notice(sentence: str) -> None:
     """Say what an operator waits for, whatever the level of the log."""
     _notices.info(sentence)

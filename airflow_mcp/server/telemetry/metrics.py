@@ -25,7 +25,7 @@ from airflow_mcp.errors import (
     NotAllowedError,
     NotFoundError,
 )
-from airflow_mcp.observe import Observer
+from airflow_mcp.observer import Observer
 from airflow_mcp.server.elicitation import QuestionPending
 
 if TYPE_CHECKING:
@@ -80,37 +80,37 @@ class Metrics(Observer):
 
     def call_began(self) -> None:
         """See Observer."""
-        with self._no_harm():
+        with self._ignore_errors():
             self._in_flight.inc()
 
     def call_ended(self, tool: str, access: str, instance: str, seconds: float, error: BaseException | None) -> None:
         """See Observer."""
         name = tool if tool in self._tools else "unknown"
         word = next((word for kind, word in _KINDS.items() if isinstance(error, kind)), "")
-        with self._no_harm():
+        with self._ignore_errors():
             self._in_flight.dec()
-            self._calls.labels(name, access or "unknown", outcome_of(error)).inc()
+            self._calls.labels(name, access or "unknown", name_outcome(error)).inc()
             self._call_seconds.labels(name).observe(seconds)
             if word:
                 self._errors.labels(instance, word).inc()
 
     def request_ended(self, instance: str, status: int | None, seconds: float) -> None:
         """See Observer."""
-        with self._no_harm():
+        with self._ignore_errors():
             self._requests.labels(instance, f"{status // 100}xx" if status else "none").observe(seconds)
 
     def login_renewed(self, instance: str) -> None:
         """See Observer."""
-        with self._no_harm():
+        with self._ignore_errors():
             self._relogins.labels(instance).inc()
 
-    def refused(self, reason: str) -> None:
+    def count_refusal(self, reason: str) -> None:
         """A request over HTTP was turned away; `reason` is one of a few words."""
-        with self._no_harm():
+        with self._ignore_errors():
             self._refused.labels(reason).inc()
 
     @contextmanager
-    def _no_harm(self) -> Generator[None]:
+    def _ignore_errors(self) -> Generator[None]:
         """A count that is lost, as where the folder of several processes has gone, costs no caller an answer."""
         try:
             yield
@@ -128,7 +128,7 @@ class Metrics(Observer):
         return generate_latest(registry)
 
 
-def outcome_of(error: BaseException | None) -> str:
+def name_outcome(error: BaseException | None) -> str:
     """How a call ended, in one word."""
     match error:
         case None:
@@ -151,12 +151,12 @@ def add_metrics(server: MCPServer[Any], metrics: Metrics, scopes: Collection[str
         if scopes is not None:
             user = request.scope.get("user")
             if not isinstance(user, AuthenticatedUser):
-                return _refusal(401, "invalid_token", "Metrics are for callers with a token here.")
+                return _build_refusal(401, "invalid_token", "Metrics are for callers with a token here.")
             if not set(scopes) <= set(user.scopes):
-                return _refusal(403, "insufficient_scope", "Metrics need the scopes that calls need.")
+                return _build_refusal(403, "insufficient_scope", "Metrics need the scopes that calls need.")
         return Response(metrics.scrape(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-def _refusal(status: int, error: str, sentence: str) -> JSONResponse:
+def _build_refusal(status: int, error: str, sentence: str) -> JSONResponse:
     """RFC 6750, 3."""
     return JSONResponse({"error": sentence}, status, {"WWW-Authenticate": f'Bearer error="{error}"'})

@@ -16,7 +16,7 @@ _TOOL = "gen_ai.tool.name"  # as MCP's SDK has it
 _LONGEST = 200  # characters: a caller chooses the words of some names
 
 
-class CarefulExporter(SpanExporter):
+class RedactingExporter(SpanExporter):
     """Hands every span to another exporter, without what must not leave."""
 
     def __init__(self, exporter: SpanExporter, tools: Collection[str]) -> None:
@@ -26,7 +26,7 @@ class CarefulExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """See SpanExporter."""
-        return self._exporter.export([_careful(span, self._tools) for span in spans])
+        return self._exporter.export([_redact_span(span, self._tools) for span in spans])
 
     def shutdown(self) -> None:
         """See SpanExporter."""
@@ -37,17 +37,17 @@ class CarefulExporter(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _careful(span: ReadableSpan, tools: Collection[str]) -> ReadableSpan:
+def _redact_span(span: ReadableSpan, tools: Collection[str]) -> ReadableSpan:
     """The same span without events (a crash with its traceback), the description of its status, and others' words."""
-    attributes = {name: _shown(value) for name, value in (span.attributes or {}).items()}
-    name, tool = _shown(span.name), attributes.get(_TOOL)
+    attributes = {name: _redact_value(value) for name, value in (span.attributes or {}).items()}
+    name, tool = _redact_value(span.name), attributes.get(_TOOL)
     if tool is not None and tool not in tools:
         attributes[_TOOL] = "unknown"
         name = f"{name.partition(' ')[0]} unknown"
     return ReadableSpan(
         name=name,
-        context=_bare(span.context),
-        parent=_bare(span.parent),
+        context=_strip_state(span.context),
+        parent=_strip_state(span.parent),
         resource=span.resource,
         attributes=attributes,
         kind=span.kind,
@@ -58,12 +58,12 @@ def _careful(span: ReadableSpan, tools: Collection[str]) -> ReadableSpan:
     )
 
 
-def _bare(context: SpanContext | None) -> SpanContext | None:
+def _strip_state(context: SpanContext | None) -> SpanContext | None:
     """Without `tracestate`, which is whatever the client wrote."""
     if context is None:
         return None
     return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags)
 
 
-def _shown(value: Any) -> Any:
+def _redact_value(value: Any) -> Any:
     return shorten(redact_text(clean(value)), _LONGEST) if isinstance(value, str) else value

@@ -1,6 +1,7 @@
 """Traces, where OpenTelemetry's own variables ask for them; without these nothing of its SDK is imported.
 
-The span of each message is made by MCP's SDK, that of each request to Airflow by airflow/watched.py. The extra `otel`
+The span of each message is made by MCP's SDK, that of each request to Airflow by airflow/request_span.py. The extra
+`otel`
 brings what exports them (OTLP over HTTP).
 """
 
@@ -16,7 +17,7 @@ import anyio
 import anyio.to_thread
 from opentelemetry import trace
 
-from airflow_mcp.catalog.load import load_catalog
+from airflow_mcp.catalog.loader import load_catalog
 
 _log = logging.getLogger(__name__)
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -39,10 +40,10 @@ def set_up_tracing() -> None:
             "checkout of this server: pip install '.[otel]'."
         )
         return
-    from airflow_mcp.server.telemetry.spans import CarefulExporter
+    from airflow_mcp.server.telemetry.spans import RedactingExporter
 
     try:
-        exporter = BatchSpanProcessor(CarefulExporter(OTLPSpanExporter(), load_catalog().tools.keys()))
+        exporter = BatchSpanProcessor(RedactingExporter(OTLPSpanExporter(), load_catalog().tools.keys()))
     except ValueError as error:
         _log.warning("A variable of OTEL_* is not right, so no traces are sent: %s.", str(error).rstrip("."))
         return

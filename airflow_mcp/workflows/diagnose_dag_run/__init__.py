@@ -7,18 +7,24 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.answer.render import dumps
-from airflow_mcp.dispatch.gather import Seen, list_unseen, look
+from airflow_mcp.dispatch.gather import ReadResults, gather, list_errors
 from airflow_mcp.dispatch.next_calls import NextCall, next_call
-from airflow_mcp.dispatch.operations.ui_links import read_link, zoned
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.operations.ui_links import add_timezone, read_link
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 from airflow_mcp.errors import AirflowMcpError, AnswerLimitError, InvalidArgumentsError, NotFoundError
-from airflow_mcp.workflows.diagnose_dag_run.differences import brief_conf, compare_runs
-from airflow_mcp.workflows.diagnose_dag_run.run_ending import events_of, without_failure
+from airflow_mcp.workflows.diagnose_dag_run.differences import compare_runs, shorten_conf
+from airflow_mcp.workflows.diagnose_dag_run.run_ending import explain_ending, read_events
 from airflow_mcp.workflows.shared.evidence import ExecutorEvents, read_evidence
-from airflow_mcp.workflows.shared.failed_tasks import Alike, by_graph, errors_told, named, names
-from airflow_mcp.workflows.shared.log_sample import Sample, arguments_of, read_sample
-from airflow_mcp.workflows.shared.paging import all_rows
-from airflow_mcp.workflows.why_not_running.question import or_error
+from airflow_mcp.workflows.shared.failed_tasks import (
+    ErrorGroup,
+    describe_errors,
+    describe_rows,
+    name_instances,
+    order_by_graph,
+)
+from airflow_mcp.workflows.shared.log_sample import LogSample, identify_try, read_sample
+from airflow_mcp.workflows.shared.paging import read_all_rows
+from airflow_mcp.workflows.why_not_running.diagnosis import read_or_error
 
 _SECONDS = 60  # for the whole answer
 _MOST_ROWS = 300  # failed task instances that are looked at: 3 requests
@@ -29,57 +35,57 @@ _FAILED = ["failed", "up_for_retry"]
 _UNFINISHED = ("running", "queued", "scheduled", "restarting", "up_for_reschedule", "deferred")
 
 
-async def run(door: InnerDoor, arguments: Json) -> Json:
+async def run(context: WorkflowContext, arguments: Json) -> Json:
     """Facts of the run, `errors` (the first cause first), `upstream_failed`, `changed` and the `next` calls.
 
     At most 12 requests, and more only for as long as logs bring causes that were not known.
     """
-    door.bound(seconds=arguments.get("timeout_seconds", _SECONDS))
-    dag_run = await _find(door, arguments)
+    context.limit_requests(seconds=arguments.get("timeout_seconds", _SECONDS))
+    dag_run = await _find(context, arguments)
     ids = {"dag_id": dag_run["dag_id"], "dag_run_id": dag_run["dag_run_id"]}
-    unfinished = [*_UNFINISHED, *(["awaiting_input"] if door.version >= (3, 3) else [])]
-    seen = await look(
-        failed=or_error(all_rows(door, "list_task_instances", _MOST_ROWS, **ids, state=_FAILED)),
-        tasks=door.rows("list_tasks", dag_id=ids["dag_id"]),
-        behind=door.rows("list_task_instances", **ids, state=["upstream_failed"]),
-        unfinished=door.rows("list_task_instances", **ids, state=unfinished),
-        success=_last_success(door, dag_run),
+    unfinished = [*_UNFINISHED, *(["awaiting_input"] if context.version >= (3, 3) else [])]
+    seen = await gather(
+        failed=read_or_error(read_all_rows(context, "list_task_instances", _MOST_ROWS, **ids, state=_FAILED)),
+        tasks=context.read_rows("list_tasks", dag_id=ids["dag_id"]),
+        behind=context.read_rows("list_task_instances", **ids, state=["upstream_failed"]),
+        unfinished=context.read_rows("list_task_instances", **ids, state=unfinished),
+        success=_find_last_success(context, dag_run),
     )
-    failed, count = _failed(seen)
+    failed, count = _take_failed(seen)
     graph = {row["task_id"]: row.get("downstream_task_ids") or [] for row in seen.get("tasks", ([], 0))[0]}
-    events = ExecutorEvents(door, **ids)
-    linked = _linked(door, arguments, failed)
-    sample = await read_sample(door, ids, by_graph(failed, graph), linked, events)
+    events = ExecutorEvents(context, **ids)
+    linked = _find_linked(context, arguments, failed)
+    sample = await read_sample(context, ids, order_by_graph(failed, graph), linked, events)
     groups = sample.groups
     unread = [row for row in failed if row not in sample.read]
     silent = groups[0].died if groups else dag_run["state"] == "failed"
-    reads: dict[str, Awaitable[Any]] = {"events": events_of(door, ids)} if silent else {}
+    reads: dict[str, Awaitable[Any]] = {"events": read_events(context, ids)} if silent else {}
     if not failed and "failed" in seen.values:
-        reads["no_cause"] = without_failure(door, ids, dag_run)
-    more = await look(**reads)
-    siblings = {} if door.hides else await _siblings(door, ids, groups)
+        reads["no_cause"] = explain_ending(context, ids, dag_run)
+    more = await gather(**reads)
+    siblings = {} if context.hides else await _count_siblings(context, ids, groups)
     answer: Json = {
         **{name: dag_run.get(name) for name in ("dag_id", "dag_run_id", "state", "run_type", "start_date", "end_date")},
-        "hint": _elsewhere(door, arguments),
-        "conf": brief_conf(dag_run.get("conf") or {}) or None,
-        "failed": named(failed, count),
-        "upstream_failed": named(*seen.get("behind", ([], 0))),
-        "unfinished": named(*seen.get("unfinished", ([], 0))),
+        "hint": _describe_other_host(context, arguments),
+        "conf": shorten_conf(dag_run.get("conf") or {}) or None,
+        "failed": describe_rows(failed, count),
+        "upstream_failed": describe_rows(*seen.get("behind", ([], 0))),
+        "unfinished": describe_rows(*seen.get("unfinished", ([], 0))),
         "errors": None,
-        "not_read": _not_read(unread, count - len(failed), sample),
-        "earlier_tries": await _earlier_tries(door, ids, groups[0]) if groups else None,
+        "not_read": _describe_unread(unread, count - len(failed), sample),
+        "earlier_tries": await _describe_earlier_tries(context, ids, groups[0]) if groups else None,
         "events": more.get("events"),
         "no_cause": more.get("no_cause"),
-        "changed": _changed(dag_run, seen),
-        "next": _next(ids, groups, dag_run) or None,
-        "not_seen": list_unseen(seen.unseen | more.unseen) or None,
+        "changed": _compare_success(dag_run, seen),
+        "next": _advise(ids, groups, dag_run) or None,
+        "not_seen": list_errors(seen.errors | more.errors) or None,
     }
-    return answer | {"errors": errors_told(groups, door.budget - len(dumps(answer)) - 40, siblings) or None}
+    return answer | {"errors": describe_errors(groups, context.budget - len(dumps(answer)) - 40, siblings) or None}
 
 
-async def _find(door: InnerDoor, arguments: Json) -> Json:
+async def _find(context: WorkflowContext, arguments: Json) -> Json:
     """The run asked for, or the latest failed one, or else the latest. Raises InvalidArgumentsError for a link."""
-    link = read_link(arguments["url"], door.url).ids if "url" in arguments else {}
+    link = read_link(arguments["url"], context.url).ids if "url" in arguments else {}
     dag_id = arguments.get("dag_id") or link.get("dag_id")
     if link and dag_id != link.get("dag_id"):
         raise InvalidArgumentsError("diagnose_dag_run: the link is about another DAG than dag_id. Give one of them.")
@@ -87,106 +93,108 @@ async def _find(door: InnerDoor, arguments: Json) -> Json:
         error = InvalidArgumentsError("diagnose_dag_run: this link names no DAG.")
         raise error.advise(next_call("resolve_url", "says what it is about", url=arguments["url"]))
     if run_id := arguments.get("dag_run_id") or link.get("dag_run_id"):
-        return await door.one("get_dag_run", dag_id=dag_id, dag_run_id=run_id)
+        return await context.read_record("get_dag_run", dag_id=dag_id, dag_run_id=run_id)
     if moment := link.get("logical_date"):  # a link of 2.x may name a run by its date alone
-        moment = zoned(moment)
-        rows, _ = await door.rows("list_dag_runs", dag_id=dag_id, logical_date_gte=moment, logical_date_lte=moment)
+        moment = add_timezone(moment)
+        rows, _ = await context.read_rows(
+            "list_dag_runs", dag_id=dag_id, logical_date_gte=moment, logical_date_lte=moment
+        )
         if not rows:
             raise NotFoundError(f"DAG {dag_id!r} has no run of {moment}, which the link names.", 404)
         return rows[0]
     for asked in ({"state": ["failed"]}, {}):
-        rows, _ = await door.rows("list_dag_runs", dag_id=dag_id, limit=1, **asked)
+        rows, _ = await context.read_rows("list_dag_runs", dag_id=dag_id, limit=1, **asked)
         if rows:
             return rows[0]
     error = NotFoundError(f"DAG {dag_id!r} has no run yet.", 404)
     raise error.advise(next_call("why_not_running", "says why", dag_id=dag_id))
 
 
-def _elsewhere(door: InnerDoor, arguments: Json) -> str | None:
+def _describe_other_host(context: WorkflowContext, arguments: Json) -> str | None:
     """What to say of a link that leads to another address than this Airflow's."""
-    return read_link(arguments["url"], door.url).elsewhere(door.url) if "url" in arguments else None
+    return read_link(arguments["url"], context.url).describe_other_host(context.url) if "url" in arguments else None
 
 
-def _linked(door: InnerDoor, arguments: Json, failed: list[Json]) -> Json | None:
+def _find_linked(context: WorkflowContext, arguments: Json, failed: list[Json]) -> Json | None:
     """The failed task instance that a link is about, if it is about one: its log is read whatever else is."""
-    link = read_link(arguments["url"], door.url).ids if "url" in arguments else {}
+    link = read_link(arguments["url"], context.url).ids if "url" in arguments else {}
     meant = (link.get("task_id"), link.get("map_index"))
     return next((row for row in failed if (row["task_id"], row.get("map_index")) == meant), None)
 
 
-async def _last_success(door: InnerDoor, dag_run: Json) -> Json | None:
+async def _find_last_success(context: WorkflowContext, dag_run: Json) -> Json | None:
     """The latest successful run before this one, if there is any."""
-    bound = "logical_date" if door.version.generation == "v1" else "run_after"  # 3.x: a run may have no logical date
+    bound = "logical_date" if context.version.generation == "v1" else "run_after"  # 3.x: a run may have no logical date
     before = {f"{bound}_lte": dag_run[bound]} if dag_run.get(bound) else {}
-    rows, _ = await door.rows("list_dag_runs", dag_id=dag_run["dag_id"], state=["success"], limit=1, **before)
+    rows, _ = await context.read_rows("list_dag_runs", dag_id=dag_run["dag_id"], state=["success"], limit=1, **before)
     return rows[0] if rows else None
 
 
-def _failed(seen: Seen) -> tuple[list[Json], int]:
+def _take_failed(seen: ReadResults) -> tuple[list[Json], int]:
     """The failed task instances that were read, and how many there are; without them there is no answer.
 
     But for a lack of time, which the answer tells.
     """
     failed = seen.values["failed"]
     if isinstance(failed, AnswerLimitError):
-        seen.unseen["failed task instances"] = str(seen.values.pop("failed"))
+        seen.errors["failed task instances"] = str(seen.values.pop("failed"))
         return [], 0
     if isinstance(failed, AirflowMcpError):
         raise failed
     return failed
 
 
-async def _siblings(door: InnerDoor, ids: Json, groups: list[Alike]) -> dict[str, str]:
+async def _count_siblings(context: WorkflowContext, ids: Json, groups: list[ErrorGroup]) -> dict[str, str]:
     """How many instances succeeded of the mapped tasks of the first errors: {"load": "6 of 8 succeeded"}.
 
     A request for each, and one more where a page does not hold all.
     """
     mapped = [row["task_id"] for group in groups for row in group.instances if row.get("map_index") is not None]
     tasks = list(dict.fromkeys(mapped))[:_MOST_MAPPED]
-    seen = await look(**{task: _count_successes(door, ids | {"task_id": task}) for task in tasks})
+    seen = await gather(**{task: _count_successes(context, ids | {"task_id": task}) for task in tasks})
     return {task: f"{successes} of {total} succeeded" for task, (successes, total) in seen.values.items()}
 
 
-async def _count_successes(door: InnerDoor, ids: Json) -> tuple[int, int]:
-    rows, total = await door.rows("list_mapped_task_instances", **ids)
+async def _count_successes(context: WorkflowContext, ids: Json) -> tuple[int, int]:
+    rows, total = await context.read_rows("list_mapped_task_instances", **ids)
     if total > len(rows):
-        _, successes = await door.rows("list_mapped_task_instances", **ids, state=["success"], limit=1)
+        _, successes = await context.read_rows("list_mapped_task_instances", **ids, state=["success"], limit=1)
         return successes, total
     return sum(row.get("state") == "success" for row in rows), total
 
 
-async def _earlier_tries(door: InnerDoor, ids: Json, first: Alike) -> list[str] | None:
+async def _describe_earlier_tries(context: WorkflowContext, ids: Json, first: ErrorGroup) -> list[str] | None:
     """Tries of the first failed task instance that ended in another error than its last one."""
     row = first.instances[0]
     tries = range(max(1, (row.get("try_number") or 1) - _MOST_TRIES), row.get("try_number") or 1)
-    seen = await look(**{f"try {one}": read_evidence(door, ids | arguments_of(row, one), size=0) for one in tries})
+    seen = await gather(**{f"try {one}": read_evidence(context, ids | identify_try(row, one), size=0) for one in tries})
     others = [f"{name}: {found.what}" for name, found in sorted(seen.values.items()) if found.what != first.what]
-    return [*others, *(f"{name} could not be read: {why}" for name, why in seen.unseen.items())] or None
+    return [*others, *(f"{name} could not be read: {why}" for name, why in seen.errors.items())] or None
 
 
-def _changed(dag_run: Json, seen: Seen) -> Json | None:
+def _compare_success(dag_run: Json, seen: ReadResults) -> Json | None:
     """What is different from the last success; nothing to say of a success itself."""
     told = "success" in seen.values and dag_run["state"] != "success"
     return compare_runs(dag_run, seen.values["success"]) if told else None
 
 
-def _not_read(rows: list[Json], beyond: int, sample: Sample) -> str | None:
+def _describe_unread(rows: list[Json], beyond: int, sample: LogSample) -> str | None:
     """Failed task instances whose logs were not read, and `beyond` these; and how sure the errors are to be all."""
-    parts = [names(rows, _NAMES)] if rows else []
+    parts = [name_instances(rows, _NAMES)] if rows else []
     parts += (
         [f"{beyond} more failed task instances" if rows else f"{beyond} failed task instances"] if beyond > 0 else []
     )
-    return f"{' and '.join(parts)}: their logs were not read, {sample.doubt()}" if parts else None
+    return f"{' and '.join(parts)}: their logs were not read, {sample.describe_doubt()}" if parts else None
 
 
-def _next(ids: Json, groups: list[Alike], dag_run: Json) -> list[NextCall]:
+def _advise(ids: Json, groups: list[ErrorGroup], dag_run: Json) -> list[NextCall]:
     """The calls that an operator would make now."""
     calls: list[NextCall] = []
     if groups:
-        first = arguments_of(groups[0].instances[0])
+        first = identify_try(groups[0].instances[0])
         calls.append(next_call("read_task_log", "shows the log of the first cause", **ids, **first))
     conf = dag_run.get("conf") or {}
-    if brief_conf(conf) != conf:
+    if shorten_conf(conf) != conf:
         calls.append(next_call("get_dag_run", "shows the whole conf", **ids))
     if dag_run["state"] in ("queued", "running"):
         calls.append(next_call("why_not_running", "says what it waits for", **ids))

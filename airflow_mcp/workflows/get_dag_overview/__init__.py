@@ -8,16 +8,21 @@ from statistics import median
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.answer.render import dumps, fitting
-from airflow_mcp.dispatch.gather import Seen, list_unseen, look
+from airflow_mcp.dispatch.answer.render import dumps, take_fitting
+from airflow_mcp.dispatch.gather import ReadResults, gather, list_errors
 from airflow_mcp.dispatch.next_calls import NextCall, next_call
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 from airflow_mcp.errors import NotFoundError
 from airflow_mcp.text import shorten
-from airflow_mcp.workflows.get_dag_overview.dag_graph import tasks_part
-from airflow_mcp.workflows.get_dag_overview.dag_links import asset_links, dag_links, expression_text, pointing
+from airflow_mcp.workflows.get_dag_overview.dag_graph import describe_tasks
+from airflow_mcp.workflows.get_dag_overview.dag_links import (
+    describe_expression,
+    find_asset_links,
+    find_dag_links,
+    select_linking_tasks,
+)
 from airflow_mcp.workflows.get_dag_overview.downstream import Downstream, filters_assets, read_instances
-from airflow_mcp.workflows.shared.params import brief
+from airflow_mcp.workflows.shared.params import describe_param
 
 _RUNS = 10
 _POINTERS = 3  # task instances read to learn which DAG a task triggers or waits for
@@ -26,74 +31,76 @@ _SLACK = 300  # characters of what says that something was left out, and how to 
 _SENSORS = "DAGs whose sensors wait for this one: Airflow's API does not say."
 _SHOWS = {"params": "get_dag_details", "runs": "list_dag_runs", "tasks": "list_tasks"}  # what has each part whole
 _GROWS = 4  # times the size, to ask for what no other tool shows
-_PLAIN = ("dag_id", "is_paused", "is_stale", "has_import_errors")
+_COPIED_FIELDS = ("dag_id", "is_paused", "is_stale", "has_import_errors")
 
 
-async def run(door: InnerDoor, arguments: Json) -> Json:
+async def run(context: WorkflowContext, arguments: Json) -> Json:
     """Facts, runs, params, links and tasks of one DAG. Raises NotFoundError for an unknown DAG after two requests."""
     dag_id = arguments["dag_id"]
-    legacy = door.version.generation == "v1"
-    details = await _details(door, dag_id)
-    seen = await look(
-        runs=door.rows("list_dag_runs", dag_id=dag_id, limit=_RUNS),
-        tasks=door.rows("list_tasks", dag_id=dag_id),
-        assets=_assets(door, dag_id),
-        **({"dag": door.one("get_dag", dag_id=dag_id)} if legacy else {}),  # 2.x: the details lack the owners
+    legacy = context.version.generation == "v1"
+    details = await _read_details(context, dag_id)
+    seen = await gather(
+        runs=context.read_rows("list_dag_runs", dag_id=dag_id, limit=_RUNS),
+        tasks=context.read_rows("list_tasks", dag_id=dag_id),
+        assets=_read_assets(context, dag_id),
+        **(
+            {"dag": context.read_record("get_dag", dag_id=dag_id)} if legacy else {}
+        ),  # 2.x: the details lack the owners
     )
     runs, total = seen.get("runs", ([], 0))
     tasks, _ = seen.get("tasks", ([], 0))
     assets, _ = seen.get("assets", ([], 0))
-    found = await _instances(door, dag_id, pointing(tasks)[:_POINTERS], runs)
-    before, after, unknown = dag_links(found, tasks, door.may_see)
-    sources, products = asset_links(dag_id, assets, door.may_see)
-    answer = _facts(details | {"owners": seen.get("dag", details).get("owners")})
-    behind = Downstream(door, None if filters_assets(door) else assets)
+    found = await _read_instances(context, dag_id, select_linking_tasks(tasks)[:_POINTERS], runs)
+    before, after, unknown = find_dag_links(found, tasks, context.may_see)
+    sources, products = find_asset_links(dag_id, assets, context.may_see)
+    answer = _describe_dag(details | {"owners": seen.get("dag", details).get("owners")})
+    behind = Downstream(context, None if filters_assets(context) else assets)
     await behind.follow(dag_id, products + after)
     downstream = products + after + behind.links
     sensors = [_SENSORS] if downstream else []
-    answer["not_seen"] = [*_not_seen(seen, unknown, runs), *behind.notes, *sensors] or None
-    answer["next"] = _next(answer, runs)
-    parts = _Parts(answer, door, dag_id)
-    answer["params"] = dict(parts.some("params", _params(details), 0.3)) or None
-    answer["upstream"] = parts.some("upstream", sources + before, 0.25) or None
-    answer["downstream"] = parts.some("downstream", downstream, 0.25) or None
-    if "runs" not in seen.unseen:
-        answer["runs"] = _runs(runs, total, parts.some("runs", [_run_row(row) for row in runs], 0.5))
-    if "tasks" not in seen.unseen:
-        answer["tasks"], left = tasks_part(tasks, parts.room)
-        parts.count("tasks", left)
+    answer["not_seen"] = [*_describe_unread(seen, unknown, runs), *behind.notes, *sensors] or None
+    answer["next"] = _advise(answer, runs)
+    parts = _SizedParts(answer, context, dag_id)
+    answer["params"] = dict(parts.take("params", _describe_params(details), 0.3)) or None
+    answer["upstream"] = parts.take("upstream", sources + before, 0.25) or None
+    answer["downstream"] = parts.take("downstream", downstream, 0.25) or None
+    if "runs" not in seen.errors:
+        answer["runs"] = _describe_runs(runs, total, parts.take("runs", [_build_run_row(row) for row in runs], 0.5))
+    if "tasks" not in seen.errors:
+        answer["tasks"], left = describe_tasks(tasks, parts.remaining_size)
+        parts.count_left_out("tasks", left)
     answer["next"] = answer["next"] or None
     return answer
 
 
-async def _details(door: InnerDoor, dag_id: str) -> Json:
+async def _read_details(context: WorkflowContext, dag_id: str) -> Json:
     """A DAG's details; of one that Airflow has dropped, since its file is gone or broken, what is left of it."""
     try:
-        return await door.one("get_dag_details", dag_id=dag_id)
+        return await context.read_record("get_dag_details", dag_id=dag_id)
     except NotFoundError:
-        return await door.one("get_dag", dag_id=dag_id)
+        return await context.read_record("get_dag", dag_id=dag_id)
 
 
-class _Parts:
+class _SizedParts:
     """Gives each part of the answer its share of the room that is left, and counts what it leaves out."""
 
-    def __init__(self, answer: Json, door: InnerDoor, dag_id: str) -> None:
-        self._answer, self._door, self._dag_id = answer, door, dag_id
+    def __init__(self, answer: Json, context: WorkflowContext, dag_id: str) -> None:
+        self._answer, self._context, self._dag_id = answer, context, dag_id
         self._calls: list[NextCall] = answer["next"]
         self._left_out: dict[str, int] = {}
 
     @property
-    def room(self) -> int:
+    def remaining_size(self) -> int:
         """Characters that are left for parts."""
-        return self._door.budget - len(dumps(self._answer)) - _SLACK - len(self._dag_id)
+        return self._context.budget - len(dumps(self._answer)) - _SLACK - len(self._dag_id)
 
-    def some(self, name: str, items: list[Any], share: float) -> list[Any]:
+    def take(self, name: str, items: list[Any], share: float) -> list[Any]:
         """As many of the items as fit into this share."""
-        kept = fitting(items, int(self.room * share))
-        self.count(name, len(items) - len(kept))
+        kept = take_fitting(items, int(self.remaining_size * share))
+        self.count_left_out(name, len(items) - len(kept))
         return kept
 
-    def count(self, name: str, left: int) -> None:
+    def count_left_out(self, name: str, left: int) -> None:
         """Say that so many of these are left out, and how to get them."""
         if left:
             self._left_out[name] = left
@@ -101,34 +108,36 @@ class _Parts:
             shows = _SHOWS.get(name)
             if shows and shows not in [call["tool"] for call in self._calls]:
                 self._calls.append(next_call(shows, f"shows all {name}", dag_id=self._dag_id))
-            elif not shows and self._door.budget < self._door.ceiling:
-                self._answer["more"] = {"max_chars": min(self._door.ceiling, _GROWS * self._door.budget)}
+            elif not shows and self._context.budget < self._context.ceiling:
+                self._answer["more"] = {"max_chars": min(self._context.ceiling, _GROWS * self._context.budget)}
 
 
-async def _assets(door: InnerDoor, dag_id: str) -> tuple[list[Json], int]:
+async def _read_assets(context: WorkflowContext, dag_id: str) -> tuple[list[Json], int]:
     """The DAG's assets and their number; before 2.9, which cannot filter them, the first ones of every DAG."""
-    if door.version.generation == "v2":
-        return await door.rows("find_assets", dag_ids=[dag_id])
-    if filters_assets(door):
-        rows, _ = await door.rows("find_datasets", dag_ids=[dag_id])
+    if context.version.generation == "v2":
+        return await context.read_rows("find_assets", dag_ids=[dag_id])
+    if filters_assets(context):
+        rows, _ = await context.read_rows("find_datasets", dag_ids=[dag_id])
         return rows, len(rows)  # 2.x counts those of every DAG, whatever the filter
-    return await door.rows("find_datasets")
+    return await context.read_rows("find_datasets")
 
 
-async def _instances(door: InnerDoor, dag_id: str, tasks: list[Json], runs: list[Json]) -> dict[str, Json]:
+async def _read_instances(
+    context: WorkflowContext, dag_id: str, tasks: list[Json], runs: list[Json]
+) -> dict[str, Json]:
     """By task id: its instance in the latest run that ended, or else that started."""
     started = [row for row in runs if row.get("start_date")]
     chosen = next((row for row in started if row.get("end_date")), started[0] if started else None)
     if chosen is None:
         return {}
-    return await read_instances(door, {**chosen, "dag_id": dag_id}, tasks)
+    return await read_instances(context, {**chosen, "dag_id": dag_id}, tasks)
 
 
-def _facts(dag: Json) -> Json:
+def _describe_dag(dag: Json) -> Json:
     """The DAG's own fields in few words."""
     expression, zone = dag.get("asset_expression"), dag.get("timezone")
-    facts = {name: dag.get(name) for name in _PLAIN} | {
-        "schedule": f"assets: {expression_text(expression)}" if expression else _schedule(dag),
+    facts = {name: dag.get(name) for name in _COPIED_FIELDS} | {
+        "schedule": f"assets: {describe_expression(expression)}" if expression else _describe_schedule(dag),
         "timezone": zone if zone != "UTC" else None,
         "next_run_after": dag.get("next_dagrun_run_after"),
         "catchup": dag.get("catchup") or None,
@@ -140,7 +149,7 @@ def _facts(dag: Json) -> Json:
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def _schedule(dag: Json) -> str | None:
+def _describe_schedule(dag: Json) -> str | None:
     interval = dag.get("schedule_interval") or {}  # 2.x: a cron expression has a `value`, a timedelta has days
     days, seconds = interval.get("days"), interval.get("seconds")
     summary = dag.get("timetable_summary") or (f"every {days} days {seconds} seconds" if days is not None else None)
@@ -148,14 +157,16 @@ def _schedule(dag: Json) -> str | None:
     return f"{summary} ({words})" if summary and words else summary or words or None
 
 
-def _params(details: Json) -> list[tuple[str, Json]]:
+def _describe_params(details: Json) -> list[tuple[str, Json]]:
     """What a run must be given first."""
-    params = [(name, brief(one)) for name, one in (details.get("params") or {}).items()]
+    params = [(name, describe_param(one)) for name, one in (details.get("params") or {}).items()]
     return sorted(params, key=lambda item: not item[1].get("required"))
 
 
-def _runs(runs: list[Json], total: int, rows: list[Any]) -> Json:
-    took = [seconds for row in runs if row.get("state") == "success" and (seconds := _seconds(row)) is not None]
+def _describe_runs(runs: list[Json], total: int, rows: list[Any]) -> Json:
+    took = [
+        seconds for row in runs if row.get("state") == "success" and (seconds := _measure_duration(row)) is not None
+    ]
     return {
         "total": total,
         f"states_of_latest_{len(runs)}": dict(Counter(str(row.get("state")) for row in runs)) or None,
@@ -165,12 +176,12 @@ def _runs(runs: list[Json], total: int, rows: list[Any]) -> Json:
     }
 
 
-def _run_row(run: Json) -> list[Any]:
+def _build_run_row(run: Json) -> list[Any]:
     start = run.get("start_date")
-    return [run["dag_run_id"], run.get("state"), f"{start[:19]}Z" if start else None, _seconds(run)]
+    return [run["dag_run_id"], run.get("state"), f"{start[:19]}Z" if start else None, _measure_duration(run)]
 
 
-def _seconds(run: Json) -> float | None:
+def _measure_duration(run: Json) -> float | None:
     """How long a run took; 2.x gives the two ends only."""
     start, end = run.get("start_date"), run.get("end_date")
     if not start or not end:
@@ -178,8 +189,8 @@ def _seconds(run: Json) -> float | None:
     return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 1)
 
 
-def _not_seen(seen: Seen, unknown: list[str], runs: list[Json]) -> list[str]:
-    notes = list_unseen(seen.unseen)
+def _describe_unread(seen: ReadResults, unknown: list[str], runs: list[Json]) -> list[str]:
+    notes = list_errors(seen.errors)
     assets, every = seen.get("assets", ([], 0))
     if len(assets) < every:
         notes.append(f"assets: only {len(assets)} of {every} were looked at.")
@@ -190,7 +201,7 @@ def _not_seen(seen: Seen, unknown: list[str], runs: list[Json]) -> list[str]:
     return notes
 
 
-def _next(dag: Json, runs: list[Json]) -> list[NextCall]:
+def _advise(dag: Json, runs: list[Json]) -> list[NextCall]:
     """The call to make where the DAG's file is gone or broken, or its latest run failed."""
     if dag.get("is_stale") or dag.get("has_import_errors"):
         return [next_call("why_not_running", "says what keeps it", dag_id=dag["dag_id"])]

@@ -12,18 +12,18 @@ TRIGGERS = {"TriggerDagRunOperator": "trigger_dag_id"}
 SENSORS = {"ExternalTaskSensor": "external_dag_id", "ExternalTaskSensorAsync": "external_dag_id"}
 
 
-def expression_text(expression: Any) -> str:
+def describe_expression(expression: Any) -> str:
     """An asset expression in words: "(a AND b) OR c". 2.x has URIs as leaves, 3.x objects."""
-    text = _words(expression)
+    text = _describe_part(expression)
     return text[1:-1] if text.startswith("(") and _is_one_group(text) else text
 
 
-def _words(part: Any) -> str:
+def _describe_part(part: Any) -> str:
     if not isinstance(part, dict):
         return str(part)
     for key, word in (("any", " OR "), ("all", " AND ")):
         if key in part:
-            items = [_words(item) for item in part[key]]
+            items = [_describe_part(item) for item in part[key]]
             return items[0] if len(items) == 1 else f"({word.join(items)})"
     kind, leaf = next(iter(part.items()), ("", ""))
     name = (leaf.get("name") or leaf.get("uri")) if isinstance(leaf, dict) else leaf
@@ -39,17 +39,17 @@ def _is_one_group(text: str) -> bool:
     return False
 
 
-def operator_of(task: Json) -> str:
+def read_operator(task: Json) -> str:
     """The class of a task's operator: `operator_name` may be a nickname such as @task."""
     return str((task.get("class_ref") or {}).get("class_name") or task.get("operator_name"))
 
 
-def pointing(tasks: Iterable[Json]) -> list[Json]:
+def select_linking_tasks(tasks: Iterable[Json]) -> list[Json]:
     """The tasks that trigger another DAG or wait for one."""
-    return [task for task in tasks if operator_of(task) in TRIGGERS | SENSORS]
+    return [task for task in tasks if read_operator(task) in TRIGGERS | SENSORS]
 
 
-def asset_links(dag_id: str, assets: list[Json], may_see: Callable[[str], bool]) -> tuple[list[Json], list[Json]]:
+def find_asset_links(dag_id: str, assets: list[Json], may_see: Callable[[str], bool]) -> tuple[list[Json], list[Json]]:
     """Assets before and after the DAG, each with the other DAGs that write or wait for it and may be shown."""
     before: list[Json] = []
     after: list[Json] = []
@@ -69,23 +69,23 @@ def asset_links(dag_id: str, assets: list[Json], may_see: Callable[[str], bool])
         if dag_id in writers:
             only_read = [other for other in read_by if other not in starts]
             after.append({"asset": name, "starts": starts, "read_by": only_read})
-    return _without_empty(before), _without_empty(after)
+    return _remove_empty(before), _remove_empty(after)
 
 
-def dag_links(
-    found: dict[str, Json], tasks: list[Json], may_see: Callable[[str], bool]
+def find_dag_links(
+    details: dict[str, Json], tasks: list[Json], may_see: Callable[[str], bool]
 ) -> tuple[list[Json], list[Json], list[str]]:
     """DAGs that tasks wait for, DAGs that tasks trigger, and the tasks of which it is not known.
 
-    `found` has a task instance by task id: its rendered template fields name the other DAG, once it ran.
+    `details` has a task instance by task id: its rendered template fields name the other DAG, once it ran.
     """
     before: list[Json] = []
     after: list[Json] = []
     unknown: list[str] = []
-    for task in pointing(tasks):
-        operator, task_id = operator_of(task), task["task_id"]
+    for task in select_linking_tasks(tasks):
+        operator, task_id = read_operator(task), task["task_id"]
         field = (TRIGGERS | SENSORS)[operator]
-        other = ((found.get(task_id) or {}).get("rendered_fields") or {}).get(field)
+        other = ((details.get(task_id) or {}).get("rendered_fields") or {}).get(field)
         if not isinstance(other, str):
             unknown.append(task_id)
         elif may_see(other):
@@ -93,5 +93,5 @@ def dag_links(
     return before, after, unknown
 
 
-def _without_empty(links: list[Json]) -> list[Json]:
+def _remove_empty(links: list[Json]) -> list[Json]:
     return [{key: value for key, value in link.items() if value} for link in links]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.gather import list_unseen, look
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.workflows.get_dag_overview.dag_links import TRIGGERS, asset_links, dag_links, operator_of
+from airflow_mcp.dispatch.gather import gather, list_errors
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
+from airflow_mcp.workflows.get_dag_overview.dag_links import TRIGGERS, find_asset_links, find_dag_links, read_operator
 
 _MOST_HOPS = 5  # from DAG to DAG, the first one included
 _MOST_REQUESTS = 10  # beyond those about the DAG itself
@@ -26,7 +26,7 @@ _FILTERS_DATASETS = (2, 9)
 class Downstream:
     """The links found so far, each with the DAG it starts `from`, and what was not followed."""
 
-    door: InnerDoor
+    context: WorkflowContext
     assets: list[Json] | None  # every DAG's, where Airflow cannot filter them: no request is needed then
     links: list[Json] = field(default_factory=list[Json])
     notes: list[str] = field(default_factory=list[str])
@@ -37,16 +37,16 @@ class Downstream:
     async def follow(self, dag_id: str, first: Iterable[Json]) -> None:
         """Walk on from the links of the DAG itself."""
         visited = {dag_id}
-        frontier = targets_of(first) - visited
+        frontier = read_targets(first) - visited
         for _ in range(_MOST_HOPS - 1):
             if not frontier:
                 break
             visited |= frontier
-            links = await self._links_of(sorted(frontier))
+            links = await self._read_links(sorted(frontier))
             if links is None:
                 break
             self.links += links
-            frontier = targets_of(links) - visited
+            frontier = read_targets(links) - visited
         if frontier:
             self.notes.append(f"Downstream of {_names(frontier)}: not followed any further.")
         if self._unread:
@@ -54,7 +54,7 @@ class Downstream:
         if self._unknown:
             self.notes.append(f"Which DAG {_names(self._unknown)} triggers: no run tells yet.")
 
-    async def _links_of(self, dag_ids: list[str]) -> list[Json] | None:
+    async def _read_links(self, dag_ids: list[str]) -> list[Json] | None:
         """The links that start from these DAGs; None where their assets may not be asked for any more."""
         assets = self.assets
         if assets is None:
@@ -63,35 +63,35 @@ class Downstream:
             assets = await self._assets(dag_ids)
         links: list[Json] = []
         for dag_id in dag_ids:
-            _, after = asset_links(dag_id, assets, self.door.may_see)
+            _, after = find_asset_links(dag_id, assets, self.context.may_see)
             links += [{"from": dag_id, **link} for link in after]
         return links + await self._triggers(dag_ids)
 
     async def _assets(self, dag_ids: list[str]) -> list[Json]:
-        name = "find_assets" if self.door.version.generation == "v2" else "find_datasets"
-        seen = await look(assets=self.door.rows(name, dag_ids=dag_ids))
-        self.notes += [f"Assets of {_names(dag_ids)}: {reason}" for reason in seen.unseen.values()]
+        name = "find_assets" if self.context.version.generation == "v2" else "find_datasets"
+        seen = await gather(assets=self.context.read_rows(name, dag_ids=dag_ids))
+        self.notes += [f"Assets of {_names(dag_ids)}: {reason}" for reason in seen.errors.values()]
         rows, total = seen.get("assets", ([], 0))
-        if self.door.version.generation == "v2" and total > len(rows):  # 2.x counts those of every DAG
+        if self.context.version.generation == "v2" and total > len(rows):  # 2.x counts those of every DAG
             self.notes.append(f"Assets of {_names(dag_ids)}: only {len(rows)} of {total} were looked at.")
         return rows
 
     async def _triggers(self, dag_ids: list[str]) -> list[Json]:
         """The DAGs that tasks of these trigger; one request is kept for the assets of the next hop."""
         read = [dag_id for dag_id in dag_ids if self._take(keep=1)]
-        seen = await look(**{dag_id: self.door.rows("list_tasks", dag_id=dag_id) for dag_id in read})
+        seen = await gather(**{dag_id: self.context.read_rows("list_tasks", dag_id=dag_id) for dag_id in read})
         self._unread += [dag_id for dag_id in dag_ids if dag_id not in read]
-        self.notes += [f"Tasks of {line}" for line in list_unseen(seen.unseen)]
+        self.notes += [f"Tasks of {line}" for line in list_errors(seen.errors)]
         links: list[Json] = []
         for dag_id, (tasks, _) in seen.values.items():
-            triggers = [task for task in tasks if operator_of(task) in TRIGGERS]
+            triggers = [task for task in tasks if read_operator(task) in TRIGGERS]
             if not triggers:
                 continue
             found = await self._instances(dag_id, triggers)
             if found is None:
                 self._unread.append(dag_id)
                 continue
-            _, after, unknown = dag_links(found, triggers, self.door.may_see)
+            _, after, unknown = find_dag_links(found, triggers, self.context.may_see)
             links += [{"from": dag_id, **link} for link in after]
             self._unknown += [f"{dag_id}.{task_id}" for task_id in unknown]
         return links
@@ -100,11 +100,13 @@ class Downstream:
         """By task id, its instance in the latest run; None where too few requests are left."""
         if not self._take(1 + min(len(tasks), _POINTERS), keep=1):
             return None
-        seen = await look(runs=self.door.rows("list_dag_runs", dag_id=dag_id, limit=1, state=["success", "failed"]))
+        seen = await gather(
+            runs=self.context.read_rows("list_dag_runs", dag_id=dag_id, limit=1, state=["success", "failed"])
+        )
         runs, _ = seen.get("runs", ([], 0))
         if not runs:
             return {}
-        return await read_instances(self.door, runs[0], tasks[:_POINTERS])
+        return await read_instances(self.context, runs[0], tasks[:_POINTERS])
 
     def _take(self, requests: int = 1, *, keep: int = 0) -> bool:
         """Whether so many requests may still be made, with some kept; they count as made then."""
@@ -113,22 +115,22 @@ class Downstream:
         return may
 
 
-async def read_instances(door: InnerDoor, dag_run: Json, tasks: list[Json]) -> dict[str, Json]:
+async def read_instances(context: WorkflowContext, dag_run: Json, tasks: list[Json]) -> dict[str, Json]:
     """By task id, its instance in this run, of a mapped task the first; without those that cannot be read."""
     ids = {"dag_id": dag_run["dag_id"], "dag_run_id": dag_run["dag_run_id"]}
     reads: dict[str, Any] = {}
     for task in {task["task_id"]: task for task in tasks}.values():
         mapped = {"map_index": 0} if task.get("is_mapped") else {}
-        reads[task["task_id"]] = door.one("get_task_instance", **ids, task_id=task["task_id"], **mapped)
-    return (await look(**reads)).values
+        reads[task["task_id"]] = context.read_record("get_task_instance", **ids, task_id=task["task_id"], **mapped)
+    return (await gather(**reads)).values
 
 
-def filters_assets(door: InnerDoor) -> bool:
+def filters_assets(context: WorkflowContext) -> bool:
     """Whether this Airflow gives the assets of some DAGs alone."""
-    return door.version.generation == "v2" or door.version >= _FILTERS_DATASETS
+    return context.version.generation == "v2" or context.version >= _FILTERS_DATASETS
 
 
-def targets_of(links: Iterable[Json]) -> set[str]:
+def read_targets(links: Iterable[Json]) -> set[str]:
     """The DAGs that links lead to."""
     found: set[str] = set()
     for link in links:

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.answer.render import dumps
 
-_WHOLE = "whole section"
+_SECTION = "whole section"
 
 
 def fit_sections(answer: Json, keep: tuple[str, ...], budget: int, ceiling: int) -> Json:
@@ -22,11 +22,11 @@ def fit_sections(answer: Json, keep: tuple[str, ...], budget: int, ceiling: int)
     if whole <= budget:
         return answer
     kept: Json = {name: dict(part) if isinstance(part, dict) else part for name, part in answer.items()}
-    lists = [one for one in _long_lists(kept) if one.section not in keep]
+    lists = [one for one in _find_long_lists(kept) if one.section not in keep]
     left_out: dict[str, Any] = {}
     more: Json = {"more": {**answer.get("more", {}), "max_chars": min(whole, ceiling)}} if budget < ceiling else {}
 
-    def told() -> Json:
+    def build_answer() -> Json:
         return {**kept, "left_out": left_out, **more}
 
     size = whole
@@ -42,9 +42,9 @@ def fit_sections(answer: Json, keep: tuple[str, ...], budget: int, ceiling: int)
         if last is None:
             break
         del kept[last]
-        left_out[last] = _WHOLE
+        left_out[last] = _SECTION
         size = len(dumps(kept))
-    return told()
+    return build_answer()
 
 
 @dataclass
@@ -64,7 +64,7 @@ class _LongList:
         return saved
 
 
-def _long_lists(answer: Json) -> list[_LongList]:
+def _find_long_lists(answer: Json) -> list[_LongList]:
     """Every such list that is a section, or stands in one; each is replaced by a copy that may be cut."""
     found: list[_LongList] = []
     for name, part in answer.items():

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.gather import look
+from airflow_mcp.dispatch.gather import gather
 from airflow_mcp.dispatch.next_calls import next_call
-from airflow_mcp.dispatch.workflow_context import InnerDoor
-from airflow_mcp.workflows.shared.findings import lasting, moment, seconds_since
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
+from airflow_mcp.workflows.shared.findings import format_duration, measure_age, parse_time
 
 LONG = 6 * 3600.0  # seconds: long for a DAG of which nothing is known
 _TIMES = 3  # of the usual time
-_NOTICED = 600.0  # seconds: a shorter run is never called long
+_SHORTEST = 600.0  # seconds: a shorter run is never called long
 _DAYS = 30  # in which successes are looked for
 _ENOUGH = 3  # successes that make a usual time
 MOST_DAGS = 5  # whose usual time is asked for, in one request
@@ -23,33 +23,33 @@ RULE = (
 )
 
 
-async def slow_runs(door: InnerDoor, running: list[Json], now: datetime) -> list[Json]:
+async def find_slow_runs(context: WorkflowContext, running: list[Json], now: datetime) -> list[Json]:
     """Of these running runs, oldest first, those that are long; see RULE. At most one request."""
-    old = [(run, age) for run in running if (age := seconds_since(run.get("start_date"), now) or 0.0) > _NOTICED]
+    old = [(run, age) for run in running if (age := measure_age(run.get("start_date"), now) or 0.0) > _SHORTEST]
     dag_ids = list(dict.fromkeys(run["dag_id"] for run, _ in old))[:MOST_DAGS]
     since = f"{now - timedelta(days=_DAYS):%Y-%m-%dT%H:%M:%SZ}"
     asked: Json = {"dag_id": "~", "dag_ids": dag_ids, "state": ["success"], "start_date_gte": since}
-    reads = {"runs": door.rows("list_dag_runs", **asked, order_by="-start_date")} if dag_ids else {}
-    runs, _ = (await look(**reads)).get("runs", ([], 0))
-    usual = {dag_id: _usual([run for run in runs if run["dag_id"] == dag_id]) for dag_id in dag_ids}
+    reads = {"runs": context.read_rows("list_dag_runs", **asked, order_by="-start_date")} if dag_ids else {}
+    runs, _ = (await gather(**reads)).get("runs", ([], 0))
+    usual = {dag_id: _measure_usual([run for run in runs if run["dag_id"] == dag_id]) for dag_id in dag_ids}
     found: list[Json] = []
     for run, age in old:
         known = usual.get(run["dag_id"])
         if age > (LONG if known is None else _TIMES * known):
             ids = {"dag_id": run["dag_id"], "dag_run_id": run["dag_run_id"]}
-            usually = None if known is None else lasting(known)
+            usually = None if known is None else format_duration(known)
             calls = [next_call("why_not_running", "says what it waits for", **ids)]
-            found.append({**ids, "running_for": lasting(age), "usually": usually, "next": calls})
+            found.append({**ids, "running_for": format_duration(age), "usually": usually, "next": calls})
     return found
 
 
-def _usual(runs: list[Json]) -> float | None:
+def _measure_usual(runs: list[Json]) -> float | None:
     """The median seconds of those that succeeded, or None for too few."""
     durations = [
         (end - start).total_seconds()
         for run in runs
         if run.get("state") == "success"
-        and (start := moment(run.get("start_date")))
-        and (end := moment(run.get("end_date")))
+        and (start := parse_time(run.get("start_date")))
+        and (end := parse_time(run.get("end_date")))
     ]
     return median(durations) if len(durations) >= _ENOUGH else None

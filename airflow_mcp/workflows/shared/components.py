@@ -9,7 +9,7 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Version
 from airflow_mcp.dispatch.next_calls import next_call
-from airflow_mcp.workflows.shared.findings import Finding, ago
+from airflow_mcp.workflows.shared.findings import Finding, format_age
 
 _MEANING = {
     "metadatabase": "nothing works",
@@ -42,24 +42,24 @@ class Component:
         """Whether it does its work; where it is no process of its own, whether nothing says it does not."""
         return self.status == "healthy" or not self.needed or bool(self.work)
 
-    def words(self, now: datetime) -> str:
+    def describe(self, now: datetime) -> str:
         """ "scheduler healthy", "triggerer unhealthy, last heartbeat 12 min ago"."""
         name = self.name.replace("_", " ")
         if self.status == "healthy":
             return f"{name} healthy"
         if self.work:
-            return f"{name} silent since {ago(self.heartbeat, now)} while it runs a task itself"
+            return f"{name} silent since {format_age(self.heartbeat, now)} while it runs a task itself"
         if not self.needed:
             return f"{name} runs inside the scheduler" if self.name == "dag_processor" else f"no {name}"
         if self.status is None:
             return f"no {name} has ever reported"
-        return f"{name} {self.status}, last heartbeat {ago(self.heartbeat, now)}"
+        return f"{name} {self.status}, last heartbeat {format_age(self.heartbeat, now)}"
 
     def work_finding(self, now: datetime) -> Finding:
         """Say that one task instance keeps the scheduler from starting others."""
         row = self.work
         place = f"{row['dag_id']} / {row['dag_run_id']} / {row['task_id']}"
-        since = ago(row.get("start_date"), now)
+        since = format_age(row.get("start_date"), now)
         shows = next_call(
             "read_task_log",
             "shows what it does",
@@ -68,18 +68,18 @@ class Component:
         if self.executor:
             what = f"Airflow runs one task at a time, and now {place}, since {since}."
             evidence = f"The scheduler's {self.executor} runs tasks inside it: it last reported "
-            evidence += f"{ago(self.heartbeat, now)}, and starts nothing else meanwhile."
+            evidence += f"{format_age(self.heartbeat, now)}, and starts nothing else meanwhile."
             return Finding("waits", what, evidence, "Another executor runs several tasks at once.", (shows,))
         what = f"Airflow most likely runs one task at a time, and now {place}, since {since}."
-        evidence = f"The scheduler last reported {ago(self.heartbeat, now)}, and that task started since: a "
+        evidence = f"The scheduler last reported {format_age(self.heartbeat, now)}, and that task started since: a "
         evidence += "SequentialExecutor runs tasks inside the scheduler, which does not report meanwhile."
         hint = "Which executor it has could not be read ([core] executor): with any other, start the scheduler again."
         return Finding("waits", what, evidence, hint, (shows,))
 
-    def finding(self, now: datetime, *, blocks: bool) -> Finding:
+    def build_finding(self, now: datetime, *, blocks: bool) -> Finding:
         """Why it matters that this one is not alive."""
         state = "is not alive" if self.status else "does not run: none has ever reported"
-        evidence = f"Health: {self.status or 'no status'}, last heartbeat {ago(self.heartbeat, now)}"
+        evidence = f"Health: {self.status or 'no status'}, last heartbeat {format_age(self.heartbeat, now)}"
         evidence += f" ({self.heartbeat})." if self.heartbeat else "."
         return Finding(
             "blocks" if blocks else "note",

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.answer.render import dumps, fitting
-from airflow_mcp.task_logs import differences
+from airflow_mcp.dispatch.answer.render import dumps, take_fitting
+from airflow_mcp.task_logs import describe_differences
 from airflow_mcp.text import shorten
 
 _NAMES = 160  # characters of a list of task instances
-_WHOLE, _SHORT = 300, 120  # characters of an error's line; and where many would not fit else
+_LINE_SIZE, _SHORT_LINE_SIZE = 300, 120  # characters of an error's line; and where many would not fit else
 _REST = 240  # of the line that stands for the errors that are not told
 _GOLDEN = 0.6180339887  # steps of it fall evenly over a range, and never in step with a pattern in the data
 
 
 @dataclass
-class Alike:
+class ErrorGroup:
     """Failed task instances with the same error."""
 
     what: str
@@ -28,13 +28,13 @@ class Alike:
     # Of each instance the line that its log gives, which may differ in data.
     lines: list[str] = field(default_factory=list[str])
     # What was looked at, in words: the log's lines, how many the task printed, the tries.
-    looked_at: str = ""
+    source: str = ""
 
-    def names(self, size: int) -> str:
+    def name_instances(self, size: int) -> str:
         """`load[0-2, 7], publish`, cut to `size` characters."""
-        return names(self.instances, size)
+        return name_instances(self.instances, size)
 
-    def summary(self, size: int, siblings: Mapping[str, str]) -> Json:
+    def describe(self, size: int, siblings: Mapping[str, str]) -> Json:
         """The error in a line of at most `size` characters, with who shares it and how their data differ.
 
         `siblings` has "6 of 8 succeeded" by mapped task.
@@ -43,16 +43,19 @@ class Alike:
         beside = "; ".join(
             f"{task}: {siblings[task]}" if len(tasks) > 1 else siblings[task] for task in tasks if task in siblings
         )
-        line: Json = {"error": shorten(self.what, size), "tasks": f"{len(self.instances)}: {self.names(_NAMES)}"}
+        line: Json = {
+            "error": shorten(self.what, size),
+            "tasks": f"{len(self.instances)}: {self.name_instances(_NAMES)}",
+        }
         line["tasks"] += f" ({beside})" if beside else ""
-        if differ := differences(self.lines):
+        if differ := describe_differences(self.lines):
             line["differ_in"] = shorten(differ, _NAMES)
-        if self.looked_at and size == _WHOLE:
-            line["looked_at"] = self.looked_at
+        if self.source and size == _LINE_SIZE:
+            line["looked_at"] = self.source
         return line
 
 
-def by_graph(rows: list[Json], downstream: dict[str, list[str]]) -> list[list[Json]]:
+def order_by_graph(rows: list[Json], downstream: dict[str, list[str]]) -> list[list[Json]]:
     """The failed rows by task: tasks without a failed task upstream first, then by when they ended."""
     tasks: dict[str, list[Json]] = {}
     for row in rows:
@@ -86,7 +89,7 @@ def _count_upstream(tasks: list[str], downstream: dict[str, list[str]]) -> dict[
     return {task: before[task].bit_count() for task in tasks}
 
 
-def spread_order(rows: list[Json]) -> list[Json]:
+def order_reads(rows: list[Json]) -> list[Json]:
     """The rows of one task in the order in which to read their logs, so that errors that repeat with the index are met.
 
     The first and the last by map index, then others that lie irregularly.
@@ -99,7 +102,7 @@ def spread_order(rows: list[Json]) -> list[Json]:
     return [ordered[place] for place in chosen]
 
 
-def names(rows: Iterable[Json], size: int) -> str:
+def name_instances(rows: Iterable[Json], size: int) -> str:
     """Task instances in a few words: `load[0-2, 7], publish`, cut to `size` characters with the number left out."""
     tasks: dict[str, list[int]] = {}
     rendered: dict[str, dict[int, str]] = {}
@@ -107,13 +110,13 @@ def names(rows: Iterable[Json], size: int) -> str:
         indexes = tasks.setdefault(row["task_id"], [])
         if row.get("map_index") is not None:
             indexes.append(row["map_index"])
-            if name := rendered_name(row):
+            if name := read_rendered_name(row):
                 rendered.setdefault(row["task_id"], {})[row["map_index"]] = name
     parts: list[str] = []
     left = size
     for number, (task, indexes) in enumerate(tasks.items()):
         room = max(left - len(task) - 2, 12)
-        text = f"{task}[{_indexes(indexes, rendered.get(task, {}), room)}]" if indexes else task
+        text = f"{task}[{_format_indexes(indexes, rendered.get(task, {}), room)}]" if indexes else task
         if parts and len(text) > left:
             more = len(tasks) - number
             return f"{', '.join(parts)} and {more} more task{'s' if more > 1 else ''}"
@@ -122,22 +125,22 @@ def names(rows: Iterable[Json], size: int) -> str:
     return ", ".join(parts)
 
 
-def rendered_name(row: Json) -> str:
+def read_rendered_name(row: Json) -> str:
     """The name that `map_index_template` gives a mapped instance; empty where it is only its index."""
     name = str(row.get("rendered_map_index") or "")
     return "" if name == str(row.get("map_index")) else name
 
 
-def _indexes(numbers: list[int], rendered: Mapping[int, str], size: int) -> str:
+def _format_indexes(numbers: list[int], rendered: Mapping[int, str], size: int) -> str:
     """Indexes with their rendered names, where they fit: "1 eu/west, 5 ap"; else as ranges."""
     if rendered:
         text = ", ".join(f"{number} {rendered.get(number, '')}".strip() for number in sorted(set(numbers)))
         if len(text) <= size:
             return text
-    return ranges(numbers, size)
+    return format_ranges(numbers, size)
 
 
-def ranges(numbers: Iterable[int], size: int) -> str:
+def format_ranges(numbers: Iterable[int], size: int) -> str:
     """[0, 1, 2, 7] -> "0-2, 7", cut to `size` characters with the number left out."""
     runs: list[list[int]] = []
     for number in sorted(set(numbers)):
@@ -155,45 +158,45 @@ def ranges(numbers: Iterable[int], size: int) -> str:
     return text
 
 
-def named(rows: list[Json], total: int) -> str | None:
+def describe_rows(rows: list[Json], total: int) -> str | None:
     """`3: load[0-2]`, or None for nothing; a state that not all share is named, and how many `rows` does not hold."""
     states = Counter(row.get("state") or "none" for row in rows)
-    said = "" if len(states) == 1 and "up_for_retry" not in states else f" ({counted(states)})"
+    said = "" if len(states) == 1 and "up_for_retry" not in states else f" ({describe_counts(states)})"
     more = f"; {total - len(rows)} more were not looked at" if total > len(rows) else ""
-    return f"{total}{said}: {names(rows, _NAMES)}{more}" if total else None
+    return f"{total}{said}: {name_instances(rows, _NAMES)}{more}" if total else None
 
 
-def errors_told(groups: list[Alike], room: int, siblings: Mapping[str, str] | None = None) -> list[Json]:
-    """Each error in a line with its task instances, the first cause first, within `room` characters.
+def describe_errors(groups: list[ErrorGroup], budget: int, siblings: Mapping[str, str] | None = None) -> list[Json]:
+    """Each error in a line with its task instances, the first cause first, within `budget` characters.
 
     Then as many excerpts of logs as there is room for. Of very many errors the lines are cut and the last are counted,
     so that the first cause keeps its excerpt.
     """
-    first = next((_cost(group.excerpt) for group in groups), 0)
-    first = first if first <= room // 2 else 0
+    first = next((_measure_cost(group.excerpt) for group in groups), 0)
+    first = first if first <= budget // 2 else 0
     lines: list[Json] = []
-    for size in (_WHOLE, _SHORT):
-        lines = [group.summary(size, siblings or {}) for group in groups]
-        if len(dumps(lines)) + first <= room:
+    for size in (_LINE_SIZE, _SHORT_LINE_SIZE):
+        lines = [group.describe(size, siblings or {}) for group in groups]
+        if len(dumps(lines)) + first <= budget:
             break
     else:
-        lines = fitting(lines, room - first - _REST) or lines[:1]
+        lines = take_fitting(lines, budget - first - _REST) or lines[:1]
         rest = groups[len(lines) :]
-        tasks = names((row for group in rest for row in group.instances), _NAMES)
+        tasks = name_instances((row for group in rest for row in group.instances), _NAMES)
         lines += [{"error": f"and {len(rest)} more errors", "tasks": tasks}] if rest else []
-    room -= len(dumps(lines))
+    budget -= len(dumps(lines))
     for line, group in zip(lines, groups, strict=False):
-        room -= _cost(group.excerpt)
-        if room < 0:
+        budget -= _measure_cost(group.excerpt)
+        if budget < 0:
             break
         line["log"] = group.excerpt
     return lines
 
 
-def _cost(excerpt: str) -> int:
+def _measure_cost(excerpt: str) -> int:
     return len(dumps(excerpt)) + len('"log":,')
 
 
-def counted(states: Counter[str]) -> str:
+def describe_counts(states: Counter[str]) -> str:
     """`3 failed, 2 skipped`."""
     return ", ".join(f"{number} {state}" for state, number in states.most_common())

@@ -10,8 +10,8 @@ from typing import Literal
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.next_calls import NextCall
 
-Kind = Literal["blocks", "waits", "runs", "ended", "note"]
-_VERDICTS: dict[Kind, str] = {  # the most pressing first
+FindingKind = Literal["blocks", "waits", "runs", "ended", "note"]
+_VERDICTS: dict[FindingKind, str] = {  # the most pressing first
     "blocks": "blocked",
     "waits": "waiting",
     "runs": "running",
@@ -29,29 +29,29 @@ class Finding:
     `hint` says what to do where no tool does it, `calls` are those to make next.
     """
 
-    kind: Kind
+    kind: FindingKind
     what: str
     evidence: str = ""
     hint: str = ""
     calls: tuple[NextCall, ...] = ()
 
-    def shown(self) -> Json:
+    def to_json(self) -> Json:
         """As a part of an answer, without what is empty."""
         parts = {"what": self.what, "evidence": self.evidence, "hint": self.hint, "next": [*self.calls]}
         return {name: part for name, part in parts.items() if part}
 
 
-def ordered(findings: Iterable[Finding]) -> list[Finding]:
+def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     """What most likely blocks first; among equals as they were found."""
     return sorted(findings, key=lambda finding: _ORDER.index(finding.kind))
 
 
-def verdict(findings: Sequence[Finding]) -> str:
+def name_verdict(findings: Sequence[Finding]) -> str:
     """The first finding in one word: blocked, waiting, running, finished or unclear."""
     return _VERDICTS[findings[0].kind] if findings else "unclear"
 
 
-def moment(text: object) -> datetime | None:
+def parse_time(text: object) -> datetime | None:
     """A time as Airflow writes it, or None for what is none."""
     try:
         read = datetime.fromisoformat(str(text))
@@ -60,13 +60,13 @@ def moment(text: object) -> datetime | None:
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
-def seconds_since(text: object, now: datetime) -> float | None:
+def measure_age(text: object, now: datetime) -> float | None:
     """Seconds from that time until now; negative for the future, None for no time."""
-    read = moment(text)
+    read = parse_time(text)
     return None if read is None else (now - read).total_seconds()
 
 
-def lasting(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration in its largest fitting unit: 40 s, 12 min, 5 h, 3 days."""
     seconds = abs(seconds)
     for size, unit in ((172_800, "days"), (7_200, "h"), (120, "min")):
@@ -75,26 +75,26 @@ def lasting(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def ago(text: object, now: datetime) -> str:
+def format_age(text: object, now: datetime) -> str:
     """ "12 min ago", "in 3 h", or "never" for no time."""
-    seconds = seconds_since(text, now)
+    seconds = measure_age(text, now)
     if seconds is None:
         return "never"
-    return f"{lasting(max(seconds, 0))} ago" if seconds >= -_SKEW else f"in {lasting(seconds)}"
+    return f"{format_duration(max(seconds, 0))} ago" if seconds >= -_SKEW else f"in {format_duration(seconds)}"
 
 
-def some(names: Iterable[str], most: int = 5) -> str:
+def first_names(names: Iterable[str], most: int = 5) -> str:
     """The first names, and how many more there are."""
     known = list(dict.fromkeys(names))
     more = f" and {len(known) - most} more" if len(known) > most else ""
     return ", ".join(known[:most]) + more
 
 
-def count(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """ "1 run", "3 runs"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def verb(number: int, one: str, many: str) -> str:
+def choose_verb(number: int, singular: str, plural: str) -> str:
     """The form that fits: "waits" for one, "wait" for several."""
-    return one if number == 1 else many
+    return singular if number == 1 else plural

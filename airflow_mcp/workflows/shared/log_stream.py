@@ -9,7 +9,7 @@ import anyio.to_thread
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.versions import Generation
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 from airflow_mcp.task_logs.records import LogForm
 
 FORMS: dict[Generation, LogForm] = {"v1": "text", "v2": "ndjson"}
@@ -18,7 +18,7 @@ _BATCH = 512 * 1024  # bytes scanned at a time: large enough that changing threa
 _PROGRESS_EVERY = 4 * 1024 * 1024  # bytes
 
 
-class Scan(Protocol):
+class LogConsumer(Protocol):
     """What is fed a log."""
 
     lines: int
@@ -37,18 +37,18 @@ class Scan(Protocol):
         ...
 
 
-async def read_log(door: InnerDoor, ids: Json, scan: Scan) -> bool:
+async def read_log(context: WorkflowContext, ids: Json, scan: LogConsumer) -> bool:
     """Feed a whole log to `scan`; False if it was given up after 120 seconds. Raises what the door raises."""
     with anyio.move_on_after(SECONDS) as clock:
-        await _feed(door, ids, scan)
+        await _feed(context, ids, scan)
     await anyio.to_thread.run_sync(scan.finish)
     return not clock.cancelled_caught
 
 
-async def _feed(door: InnerDoor, ids: Json, scan: Scan) -> None:
+async def _feed(context: WorkflowContext, ids: Json, scan: LogConsumer) -> None:
     told = held = 0
     batch: list[bytes] = []
-    async with door.logs, door.stream("get_task_log", **ids) as pieces:
+    async with context.logs, context.open_stream("get_task_log", **ids) as pieces:
         async for piece in pieces:
             batch.append(piece)
             held += len(piece)
@@ -56,7 +56,7 @@ async def _feed(door: InnerDoor, ids: Json, scan: Scan) -> None:
                 continue
             await anyio.to_thread.run_sync(scan.feed, b"".join(batch))
             batch, held = [], 0
-            if scan.size - told >= _PROGRESS_EVERY and not door.is_bounded:
+            if scan.size - told >= _PROGRESS_EVERY and not context.is_bounded:
                 told = scan.size
-                await door.progress(scan.lines, None, f"{scan.lines} lines, {scan.size // 2**20} MB read")
+                await context.progress(scan.lines, None, f"{scan.lines} lines, {scan.size // 2**20} MB read")
     await anyio.to_thread.run_sync(scan.feed, b"".join(batch))

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
-from airflow_mcp.dispatch.gather import together
+from airflow_mcp.dispatch.gather import run_concurrently
 from airflow_mcp.dispatch.operations.executor import PAGE
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 
 
-async def all_rows(door: InnerDoor, name: str, most: int, /, **arguments: Any) -> tuple[list[Json], int]:
+async def read_all_rows(context: WorkflowContext, name: str, most: int, /, **arguments: Any) -> tuple[list[Json], int]:
     """Rows (at most `most`) and how many there are; the pages behind the first are read at once."""
-    rows, total = await door.rows(name, **arguments, limit=min(PAGE, most))
+    rows, total = await context.read_rows(name, **arguments, limit=min(PAGE, most))
     step = len(rows)
     if not step or total <= step or step >= most:
         return rows, total
-    pages = await together(
-        door.rows(name, **arguments, limit=step, offset=offset) for offset in range(step, min(total, most), step)
+    pages = await run_concurrently(
+        context.read_rows(name, **arguments, limit=step, offset=offset)
+        for offset in range(step, min(total, most), step)
     )
     return [*rows, *(row for page, _ in pages for row in page)][:most], total

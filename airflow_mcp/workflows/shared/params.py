@@ -32,22 +32,22 @@ _NAMES = {type(None): "null", bool: "boolean", int: "integer", float: "number", 
 _FORMATS = ("date", "email", "ipv4", "ipv6", "uuid")  # those that need no library which Airflow may lack
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")  # RFC 3339
 _UNSURE = ('"$ref"', '"$dynamicRef"', '"patternProperties"', MASK)  # schemas with these are left to Airflow
-_GIVEN, _FORM = 60, 160  # characters of a wrong value, and of what it should be
+_VALUE_SIZE, _FORM_SIZE = 60, 160  # characters of a wrong value, and of what it should be
 
 
-def brief(param: Any) -> Json:
+def describe_param(param: Any) -> Json:
     """One param: type, default or required, what its schema restricts, and what it is about."""
     if not isinstance(param, dict):  # masked as a whole, since its name is that of a secret
         return {"default": MASK}
-    schema, value = _schema_of(param), param.get("value")
-    types = _types(schema) or ([_NAMES.get(type(value), "object")] if value is not None else [])
+    schema, value = _read_schema(param), param.get("value")
+    types = _list_types(schema) or ([_NAMES.get(type(value), "object")] if value is not None else [])
     facts = {"type": " or ".join(types) or None, "required": is_required(param) or None, "default": value}
     facts |= {word: schema[word] for word in _SHOWN if word in schema}
     facts["about"] = param.get("description") or schema.get("description")
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def _schema_of(param: Json) -> Json:
+def _read_schema(param: Json) -> Json:
     """Its JSON Schema; what is none restricts nothing."""
     schema = param.get("schema")
     return schema if isinstance(schema, dict) else {}
@@ -66,7 +66,7 @@ def check_conf(
     Raises InvalidArgumentsError for a value that its param does not take and for a missing one, naming the form;
     `shows` is the call that shows every param.
     """
-    problems = [f"{label}.{problem}" for problem in _problems(params, conf, generation)]
+    problems = [f"{label}.{problem}" for problem in _find_problems(params, conf, generation)]
     if problems:
         more = f" And {len(problems) - 3} more." if len(problems) > 3 else ""
         raise InvalidArgumentsError(f"{tool}: {'; '.join(problems[:3])}.{more} Nothing was sent.").advise(shows)
@@ -78,30 +78,32 @@ def check_conf(
     return f"conf has keys that are no params of this DAG: {', '.join(words)}."
 
 
-def _problems(params: Json, conf: Json, generation: Generation) -> Iterator[str]:
+def _find_problems(params: Json, conf: Json, generation: Generation) -> Iterator[str]:
     for name, param in params.items():
         if not isinstance(param, dict):
             continue
-        form = shorten(dumps({key: fact for key, fact in brief(param).items() if key != "required"}), _FORM)
+        form = shorten(
+            dumps({key: fact for key, fact in describe_param(param).items() if key != "required"}), _FORM_SIZE
+        )
         if name not in conf:
             if is_required(param):
                 yield f"{name} is required: {form}"
         elif not _fits(param, conf[name], generation):
-            given = shorten(dumps(redact(conf[name], name)), _GIVEN)
+            given = shorten(dumps(redact(conf[name], name)), _VALUE_SIZE)
             yield f"{name}: {given} does not fit {form}"
 
 
 def _fits(param: Json, value: Any, generation: Generation) -> bool:
     """Whether the param takes the value, as far as can be told without Airflow."""
-    schema = json.dumps(_schema_of(param))
+    schema = json.dumps(_read_schema(param))
     if any(word in schema for word in _UNSURE):
         return True
-    validator = _validator(schema, generation)
+    validator = _make_validator(schema, generation)
     return validator is None or validator.is_valid(value)
 
 
 @lru_cache(maxsize=256)
-def _validator(schema: str, generation: Generation) -> Validator | None:
+def _make_validator(schema: str, generation: Generation) -> Validator | None:
     """None for what is no schema. A `pattern` comes from outside, so it runs on RE2."""
     from jsonschema import Draft202012Validator, FormatChecker, SchemaError  # 0.1 s: not before it is needed
     from jsonschema.validators import extend
@@ -114,10 +116,10 @@ def _validator(schema: str, generation: Generation) -> Validator | None:
     checker = FormatChecker(formats=_FORMATS)
     if generation == "v2":  # 2.x falls back to any ISO 8601 moment
         checker.checkers = checker.checkers | {"date-time": (_is_moment, ())}
-    return extend(Draft202012Validator, {"pattern": _pattern})(parsed, format_checker=checker)
+    return extend(Draft202012Validator, {"pattern": _check_pattern})(parsed, format_checker=checker)
 
 
-def _pattern(validator: Validator, pattern: str, value: object, schema: Json) -> Iterator[ValidationError]:
+def _check_pattern(validator: Validator, pattern: str, value: object, schema: Json) -> Iterator[ValidationError]:
     """JSON Schema's `pattern`; one that RE2 does not take (look-around, back-references) is left to Airflow."""
     from jsonschema import ValidationError
 
@@ -135,11 +137,11 @@ def _is_moment(value: object) -> bool:
     return not isinstance(value, str) or _MOMENT.fullmatch(value) is not None
 
 
-def _types(schema: Json) -> list[str]:
+def _list_types(schema: Json) -> list[str]:
     kind = schema.get("type")
     if kind is None and isinstance(schema.get("enum"), list):
         return sorted({_NAMES.get(type(value), "object") for value in schema["enum"]})
     if kind is None:
         lists = [parts for word in ("anyOf", "oneOf") if isinstance(parts := schema.get(word), list)]
-        return [name for parts in lists for part in parts if isinstance(part, dict) for name in _types(part)]
+        return [name for parts in lists for part in parts if isinstance(part, dict) for name in _list_types(part)]
     return [one for one in (kind if isinstance(kind, list) else [kind]) if isinstance(one, str)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 from airflow_mcp.errors import AirflowMcpError
 from airflow_mcp.workflows.shared.components import Component
 
@@ -12,7 +12,7 @@ from airflow_mcp.workflows.shared.components import Component
 _INSIDE = ("SequentialExecutor", "DebugExecutor")
 
 
-async def settle_scheduler(door: InnerDoor, components: dict[str, Component]) -> dict[str, Component]:
+async def settle_scheduler(context: WorkflowContext, components: dict[str, Component]) -> dict[str, Component]:
     """Return the components, the scheduler with the task that it runs itself; at most two requests.
 
     One task instance alone that runs and started after the scheduler last reported was started by a scheduler that
@@ -20,26 +20,26 @@ async def settle_scheduler(door: InnerDoor, components: dict[str, Component]) ->
     such executor.
     """
     scheduler = components.get("scheduler")
-    if door.version.generation != "v1" or scheduler is None or scheduler.alive or not scheduler.heartbeat:
+    if context.version.generation != "v1" or scheduler is None or scheduler.alive or not scheduler.heartbeat:
         return components
     since = {"state": ["running"], "start_date_gte": scheduler.heartbeat, "limit": 2}
     try:
-        rows, total = await door.rows("list_task_instances", dag_id="~", dag_run_id="~", **since)
+        rows, total = await context.read_rows("list_task_instances", dag_id="~", dag_run_id="~", **since)
     except AirflowMcpError:
         return components
-    if total != 1 or not rows or door.hides:
+    if total != 1 or not rows or context.hides:
         return components
-    executor = await read_setting(door, "core", "executor")
+    executor = await read_setting(context, "core", "executor")
     if executor and executor.rpartition(".")[2] not in _INSIDE:
         return components
     works = replace(scheduler, work=rows[0], executor=(executor or "").rpartition(".")[2])
     return components | {"scheduler": works}
 
 
-async def read_setting(door: InnerDoor, section: str, option: str) -> str | None:
+async def read_setting(context: WorkflowContext, section: str, option: str) -> str | None:
     """Return one setting of Airflow's configuration, or None where it may not be read."""
     try:
-        rows, _ = await door.rows("get_config_value", section=section, option=option)
+        rows, _ = await context.read_rows("get_config_value", section=section, option=option)
     except AirflowMcpError:
         return None
     return next((str(row["value"]) for row in rows if row.get("key") == option and row.get("value") is not None), None)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.next_calls import next_call
-from airflow_mcp.dispatch.workflow_context import InnerDoor
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
 from airflow_mcp.errors import (
     AirflowMcpError,
     AirflowUnreachableError,
@@ -25,59 +25,63 @@ _FAILED = 500
 
 
 @dataclass(frozen=True)
-class Ready:
+class TriggerReadiness:
     """A DAG that may be triggered with this conf: whether it is paused, and what is to be said about the conf."""
 
     is_paused: bool
     hint: str | None
 
 
-async def make_ready(door: InnerDoor, tool: str, arguments: Json) -> Ready:
+async def check_trigger(context: WorkflowContext, tool: str, arguments: Json) -> TriggerReadiness:
     """Read the DAG and its params, and check the conf by them, in two reads, before anything is sent.
 
     Raises NotFoundError for an unknown DAG and InvalidArgumentsError for a conf that the DAG does not take. Where the
     params cannot be read the conf goes unchecked, and Airflow checks it alone.
     """
     dag_id, conf = arguments["dag_id"], arguments.get("conf") or {}
-    dag = await door.one("get_dag", dag_id=dag_id)
+    dag = await context.read_record("get_dag", dag_id=dag_id)
     try:
-        details = await door.one("get_dag_details", dag_id=dag_id)
+        details = await context.read_record("get_dag_details", dag_id=dag_id)
     except AirflowMcpError as error:
         hint = f"conf was not checked: {error}" if conf else None
     else:
         shows = next_call("get_dag_overview", "shows every param", dag_id=dag_id)
-        hint = check_conf(tool, details.get("params") or {}, conf, door.version.generation, shows)
-    return Ready(bool(dag.get("is_paused")), hint)
+        hint = check_conf(tool, details.get("params") or {}, conf, context.version.generation, shows)
+    return TriggerReadiness(bool(dag.get("is_paused")), hint)
 
 
-async def trigger(door: InnerDoor, tool: str, arguments: Json) -> Json:
+async def trigger_run(context: WorkflowContext, tool: str, arguments: Json) -> Json:
     """The new run, read back by its id where the answer to it could not be used.
 
     Raises UnusableAnswerError and AirflowUnreachableError where it is not there so far, or that cannot be told.
     """
-    run_id: str = arguments.get("dag_run_id") or _new_run_id()
+    run_id: str = arguments.get("dag_run_id") or _make_run_id()
     body: Json = {"conf": {}, **arguments, "dag_run_id": run_id}
     body.setdefault("logical_date", None)  # 3.x wants the key; 2.x must not have it, and nulls are not sent there
     try:
-        return await door.one("post_dag_run", **body)
+        return await context.read_record("post_dag_run", **body)
     except UnusableAnswerError as error:
-        if error.status == _FAILED and door.version.generation == "v1" and not re.fullmatch(_DEFAULT_PATTERN, run_id):
+        if (
+            error.status == _FAILED
+            and context.version.generation == "v1"
+            and not re.fullmatch(_DEFAULT_PATTERN, run_id)
+        ):
             raise InvalidArgumentsError(
                 f"{tool}: Airflow 2 fails on the dag_run_id {run_id[:80]!r}. Use letters, digits "
                 "and _.~:+- only, or leave it out."
             ) from None
-        error.args = (f"{error} {_again(run_id)}",)
+        error.args = (f"{error} {_advise_retry(run_id)}",)
         raise
     except AirflowUnreachableError as error:
         if error.sent:
-            error.args = (f"{error} {_again(run_id)}",)
+            error.args = (f"{error} {_advise_retry(run_id)}",)
         raise
 
 
-def _again(run_id: str) -> str:
+def _advise_retry(run_id: str) -> str:
     return f"Calling again with dag_run_id {run_id!r} is safe: it cannot start a second one."
 
 
-def _new_run_id() -> str:
+def _make_run_id() -> str:
     """Unique, sortable, and of the characters [scheduler] allowed_run_id_pattern takes by default."""
     return f"mcp__{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(4)}"

@@ -9,10 +9,10 @@ from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.next_calls import next_call
 from airflow_mcp.dispatch.operations.event_changes import describe_changes
 from airflow_mcp.text import shorten
-from airflow_mcp.workflows.shared.findings import Finding, ago, count, seconds_since, verb
-from airflow_mcp.workflows.why_not_running.task_waits import PATIENCE, busy_everywhere, they
+from airflow_mcp.workflows.shared.findings import Finding, choose_verb, format_age, format_count, measure_age
+from airflow_mcp.workflows.why_not_running.task_waits import PATIENCE, advise_unfinished, describe_subject
 
-_SHOWN = 3  # occupants named
+_MOST_NAMES = 3  # occupants named
 CHANGED_DAYS = 30  # of the event log that are read for who changed a pool
 # Events about pools: of 3.x, of 2.x by its API and its UI, and of the command line.
 POOL_EVENTS = (
@@ -28,7 +28,7 @@ POOL_EVENTS = (
 )
 
 
-def pools_of(rows: list[Json]) -> dict[str, list[Json]]:
+def group_by_pool(rows: list[Json]) -> dict[str, list[Json]]:
     """Task instances by the pool they need."""
     found: dict[str, list[Json]] = {}
     for row in rows:
@@ -44,12 +44,13 @@ def is_full(pool: Json, rows: list[Json]) -> bool:
     return slots != -1 and bool(fitting) and (pool.get("open_slots") or 0) < min(fitting)
 
 
-def unknown_pool(name: str, rows: list[Json]) -> Finding:
+def explain_unknown_pool(name: str, rows: list[Json]) -> Finding:
     """A pool that does not exist: Airflow never queues what names it."""
     return Finding(
         "blocks",
-        f"The pool {name!r} does not exist, so {they(rows, 'is', 'are')} never queued.",
-        f"{count(len(rows), 'task instance')} of this run {verb(len(rows), 'names', 'name')} it; no pool is called so.",
+        f"The pool {name!r} does not exist, so {describe_subject(rows, 'is', 'are')} never queued.",
+        f"{format_count(len(rows), 'task instance')} of this run {choose_verb(len(rows), 'names', 'name')} it; no "
+        "pool is called so.",
         "Name an existing pool in the DAG, or create this one.",
         (
             next_call(
@@ -62,7 +63,7 @@ def unknown_pool(name: str, rows: list[Json]) -> Finding:
     )
 
 
-def pool_finding(pool: Json, rows: list[Json], occupants: list[Json], total: int, now: datetime) -> Finding | None:
+def explain_pool(pool: Json, rows: list[Json], occupants: list[Json], total: int, now: datetime) -> Finding | None:
     """Why these get no slot of their pool, or None. `occupants` take its slots, longest first; `total` of them."""
     name, slots = pool["name"], pool.get("slots")
     if slots == -1 or slots is None:
@@ -72,7 +73,7 @@ def pool_finding(pool: Json, rows: list[Json], occupants: list[Json], total: int
         need = max(row.get("pool_slots") or 1 for row in too_big)
         return Finding(
             "blocks",
-            f"{they(too_big, 'needs', 'need')} {need} slots of pool {name!r}, which has only {slots}.",
+            f"{describe_subject(too_big, 'needs', 'need')} {need} slots of pool {name!r}, which has only {slots}.",
             f"pool_slots {need}, slots {slots}.",
             "Make the pool larger, or lower pool_slots in the DAG.",
             (next_call("update_pool", "makes it large enough", pool_name=name, slots=need),),
@@ -81,21 +82,22 @@ def pool_finding(pool: Json, rows: list[Json], occupants: list[Json], total: int
         return None
     shown = [
         f"{row['dag_id']} / {row['dag_run_id']} / {row['task_id']} ({row.get('state')} since "
-        f"{ago(row.get('start_date') or row.get('queued_when'), now)})"
-        for row in occupants[:_SHOWN]
+        f"{format_age(row.get('start_date') or row.get('queued_when'), now)})"
+        for row in occupants[:_MOST_NAMES]
     ]
     more = f"; {total - len(shown)} more" if total > len(shown) else ""
     taken = pool.get("occupied_slots")
     return Finding(
         "blocks",
-        f"Pool {name!r} is full: {taken} of {count(slots, 'slot')} taken, so {they(rows, 'waits', 'wait')}.",
+        f"Pool {name!r} is full: {taken} of {format_count(slots, 'slot')} taken, so "
+        f"{describe_subject(rows, 'waits', 'wait')}.",
         ("Taken by " + "; ".join(shown) + more + ".") if shown else f"open_slots {pool.get('open_slots')}.",
         "Wait for them, or make room.",
         (next_call("update_pool", "makes room", pool_name=name, slots=slots + len(rows)),),
     )
 
 
-def active_tasks_finding(dag: Json, rows: list[Json], active: int | None, *, each_run: bool) -> Finding | None:
+def explain_active_tasks(dag: Json, rows: list[Json], active: int | None, *, each_run: bool) -> Finding | None:
     """max_active_tasks: of the whole DAG on 2.x, of each run on 3.x (`each_run`).
 
     `active` are running or queued; None where Airflow says that they are as many as may be.
@@ -108,7 +110,7 @@ def active_tasks_finding(dag: Json, rows: list[Json], active: int | None, *, eac
     return Finding(
         "blocks",
         f"max_active_tasks is reached: {active} of {limit} task instances {where} are running or queued.",
-        f"{they(rows, 'waits', 'wait')} for one of them to end.",
+        f"{describe_subject(rows, 'waits', 'wait')} for one of them to end.",
         calls=(
             next_call(
                 "list_task_instances", "shows them", dag_id=dag["dag_id"], dag_run_id="~", state=["running", "queued"]
@@ -122,20 +124,20 @@ def taken_slots(pools: list[Json]) -> int:
     return sum((pool.get("running_slots") or 0) + (pool.get("queued_slots") or 0) for pool in pools)
 
 
-def full_executor(rows: list[Json], busy: int, parallelism: int | None, now: datetime) -> Finding | None:
+def explain_executor(rows: list[Json], busy: int, parallelism: int | None, now: datetime) -> Finding | None:
     """Say that these stay scheduled because a scheduler has handed out as many tasks as it may; None where it has not.
 
     `busy` are those it has handed out; `parallelism` is [core] parallelism, of each scheduler: None where it could not
     be read, and 0 for no limit.
     """
-    taken = f"{count(busy, 'task slot')} of all DAGs {verb(busy, 'is', 'are')} running or queued"
-    what = f"The executor may be full, so {they(rows, 'stays', 'stay')} scheduled."
-    calls = (busy_everywhere("shows who takes it"),)
+    taken = f"{format_count(busy, 'task slot')} of all DAGs {choose_verb(busy, 'is', 'are')} running or queued"
+    what = f"The executor may be full, so {describe_subject(rows, 'stays', 'stay')} scheduled."
+    calls = (advise_unfinished("shows who takes it"),)
     if parallelism is not None:
         if not 0 < parallelism <= busy:
             return None
         return Finding("blocks", what, f"{taken}; [core] parallelism is {parallelism} for each scheduler.", calls=calls)
-    waited = [seconds_since(row.get("scheduled_when"), now) for row in rows]
+    waited = [measure_age(row.get("scheduled_when"), now) for row in rows]
     if not busy or any(seconds is not None and seconds < PATIENCE for seconds in waited):
         return None
     evidence = f"{taken}; how many one scheduler hands out ([core] parallelism) could not be read."
@@ -149,7 +151,7 @@ def describe_pool(pool: Json, changes: list[Json] | None, now: datetime) -> str:
         latest = next((event for event in changes if _names(event, pool["name"])), None)
         change = describe_changes([latest], is_gapless=False)[0] if latest else None
         words.append(
-            f"Last changed by {latest.get('owner') or 'an unknown user'} {ago(latest.get('when'), now)} "
+            f"Last changed by {latest.get('owner') or 'an unknown user'} {format_age(latest.get('when'), now)} "
             f"({latest.get('event')}{f': {change}' if change else ''})."
             if latest
             else f"The event log shows no change of it in the last {CHANGED_DAYS} days."

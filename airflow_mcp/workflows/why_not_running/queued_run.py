@@ -6,13 +6,20 @@ from datetime import datetime
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.next_calls import next_call
-from airflow_mcp.workflows.shared.findings import Finding, ago, count, seconds_since, some, verb
+from airflow_mcp.workflows.shared.findings import (
+    Finding,
+    choose_verb,
+    first_names,
+    format_age,
+    format_count,
+    measure_age,
+)
 
-_SHOWN = 4  # runs named as occupying a limit
+_MOST_NAMES = 4  # runs named as occupying a limit
 _PATIENCE = 60.0  # seconds a queued run may wait without that being remarkable
 
 
-def queued_findings(
+def explain_queued_run(
     dag: Json,
     run: Json,
     active: list[Json],
@@ -20,19 +27,21 @@ def queued_findings(
     backfill: Json | None,
     now: datetime,
     *,
-    explained: bool,
+    has_cause: bool,
 ) -> list[Finding]:
     """Why this queued run does not start; `active` are the DAG's queued and running ones, oldest first.
 
     Runs of backfills and all others have a limit each, so that only those of the run's own kind are counted.
-    Where nothing is found that is said, unless something else has `explained` it.
+    Where nothing is found that is said, unless something else has `has_cause` it.
     """
     found: list[Finding] = []
     due = run.get("run_after") or run.get("logical_date")
-    early = seconds_since(due, now)
+    early = measure_age(due, now)
     if early is not None and early < 0:
         found.append(
-            Finding("waits", f"The run may not start before {due}, {ago(due, now)}.", "run_after is in the future.")
+            Finding(
+                "waits", f"The run may not start before {due}, {format_age(due, now)}.", "run_after is in the future."
+            )
         )
     of_backfill = run.get("run_type") == "backfill"  # these have a limit of their own
     limit = (backfill or {}).get("max_active_runs") if of_backfill else dag.get("max_active_runs")
@@ -40,16 +49,18 @@ def queued_findings(
     running = [row for row in alike if row.get("state") == "running"]
     if limit and len(running) >= limit:
         whose = "max_active_runs of the backfill" if of_backfill else "max_active_runs"
-        shown = "; ".join(f"{row['dag_run_id']} since {ago(row.get('start_date'), now)}" for row in running[:_SHOWN])
-        more = f"; {len(running) - _SHOWN} more" if len(running) > _SHOWN else ""
+        shown = "; ".join(
+            f"{row['dag_run_id']} since {format_age(row.get('start_date'), now)}" for row in running[:_MOST_NAMES]
+        )
+        more = f"; {len(running) - _MOST_NAMES} more" if len(running) > _MOST_NAMES else ""
         queued = len(alike) - len(running)
         least = "at least " if active_total > len(active) else ""
         oldest = {"dag_id": dag["dag_id"], "dag_run_id": running[0]["dag_run_id"]}
         found.append(
             Finding(
                 "blocks",
-                f"{whose} is reached: {len(running)} of {limit} {verb(len(running), 'is', 'are')} running, and "
-                f"{least}{count(queued, 'run')} {verb(queued, 'waits', 'wait')} behind.",
+                f"{whose} is reached: {len(running)} of {limit} {choose_verb(len(running), 'is', 'are')} running, and "
+                f"{least}{format_count(queued, 'run')} {choose_verb(queued, 'waits', 'wait')} behind.",
                 f"Running: {shown}{more}.",
                 "When one of them ends, the next one starts.",
                 (next_call("why_not_running", "says what the oldest of them waits for", **oldest),),
@@ -65,9 +76,9 @@ def queued_findings(
                 calls=(next_call("unpause_backfill", "lets its runs start", backfill_id=backfill.get("id")),),
             )
         )
-    if not found and not explained:
-        waited = seconds_since(run.get("queued_at") or due, now)
-        since = f"Queued since {ago(run.get('queued_at') or due, now)}."
+    if not found and not has_cause:
+        waited = measure_age(run.get("queued_at") or due, now)
+        since = f"Queued since {format_age(run.get('queued_at') or due, now)}."
         if waited is not None and waited > _PATIENCE:
             what = "The run is queued, and nothing seen here keeps it from starting: the scheduler has not taken it up."
             found.append(Finding("note", what, since, "Look at the scheduler's own log."))
@@ -78,24 +89,27 @@ def queued_findings(
     return found
 
 
-def others_finding(runs: list[Json], looked_at: Json, total: int) -> Finding:
+def describe_other_runs(runs: list[Json], run: Json, total: int) -> Finding:
     """The DAG's other active runs, which may wait for something else; the call looks at the latest read."""
-    others = [row["dag_run_id"] for row in runs if row["dag_run_id"] != looked_at["dag_run_id"]]
+    others = [row["dag_run_id"] for row in runs if row["dag_run_id"] != run["dag_run_id"]]
     more = total - 1
     return Finding(
         "note",
-        f"{count(more, 'more run')} of the DAG {verb(more, 'is', 'are')} active and {verb(more, 'was', 'were')} not "
-        f"looked at: {some(others)}.",
+        f"{format_count(more, 'more run')} of the DAG {choose_verb(more, 'is', 'are')} active and "
+        f"{choose_verb(more, 'was', 'were')} not "
+        f"looked at: {first_names(others)}.",
         calls=tuple(
-            next_call("why_not_running", "is about one of them", dag_id=looked_at["dag_id"], dag_run_id=run_id)
+            next_call("why_not_running", "is about one of them", dag_id=run["dag_id"], dag_run_id=run_id)
             for run_id in others[-1:]
         ),
     )
 
 
-def ended_finding(run: Json, now: datetime) -> Finding:
+def describe_ended_run(run: Json, now: datetime) -> Finding:
     """A run that is over, with the call that says more."""
     ids = {"dag_id": run["dag_id"], "dag_run_id": run["dag_run_id"]}
     state = run.get("state")
     calls = (next_call("diagnose_dag_run", "says why", **ids),) if state == "failed" else ()
-    return Finding("ended", f"The run is over: {state}.", f"It ended {ago(run.get('end_date'), now)}.", calls=calls)
+    return Finding(
+        "ended", f"The run is over: {state}.", f"It ended {format_age(run.get('end_date'), now)}.", calls=calls
+    )

@@ -1,0 +1,137 @@
+"""Failed runs of a window and their failed task instances, as far as a report reads them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.dispatch.workflow_context import WorkflowContext
+from airflow_mcp.task_logs import read_cause
+from airflow_mcp.workflows.shared.findings import first_names, format_count
+from airflow_mcp.workflows.shared.paging import read_all_rows
+
+_MOST_ROWS = 300  # of each list: 3 requests
+_MOST_RUNS = 100  # asked about by name, where their failures stand beyond these rows
+_EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}
+
+
+@dataclass(frozen=True)
+class Window:
+    """The time that a report is about: `since`, and `before` where it goes on with an earlier one's rest."""
+
+    since: str
+    before: str | None = None
+
+    @property
+    def bounds(self) -> Json:
+        """The arguments of a list of what ended in it."""
+        return {"end_date_gte": self.since} | ({"end_date_lte": self.before} if self.before else {})
+
+
+@dataclass(frozen=True)
+class FailedInstances:
+    """Failed task instances of a window, the latest first: `rows` were read, `total` there are."""
+
+    rows: list[Json]
+    total: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every one was read."""
+        return self.total <= len(self.rows)
+
+
+def read_end(row: Json) -> str:
+    """When a run or a task instance ended, as text that sorts by time within one Airflow."""
+    return str(row.get("end_date") or "")
+
+
+def identify_run(row: Json) -> tuple[str, str]:
+    """The DAG and the run of a row."""
+    return row["dag_id"], row["dag_run_id"]
+
+
+async def read_failed_runs(context: WorkflowContext, window: Window) -> tuple[list[Json], int]:
+    """Return the latest 300 failed runs, the latest first, and how many there are; 1 to 3 requests."""
+    asked: dict[str, Any] = {"dag_id": "~", "state": ["failed"], **window.bounds, "order_by": "-end_date"}
+    return await read_all_rows(context, "list_dag_runs", _MOST_ROWS, **asked)
+
+
+async def read_failures(context: WorkflowContext, window: Window) -> FailedInstances:
+    """Return the latest 300 failed task instances (2.x: 300 in its own order); 1 to 3 requests."""
+    asked: dict[str, Any] = {**_EVERYWHERE, "state": ["failed"], **window.bounds}
+    if context.version.generation == "v2":
+        asked["order_by"] = "-end_date"
+    rows, total = await read_all_rows(context, "list_task_instances", _MOST_ROWS, **asked)
+    return FailedInstances(sorted(rows, key=read_end, reverse=True), total)
+
+
+async def add_missing_runs(
+    context: WorkflowContext, failures: FailedInstances, runs: Iterable[Json], window: Window
+) -> FailedInstances:
+    """Add failures of failed runs whose task instances stand beyond what was read; 0 or 1 request."""
+    known = {identify_run(row) for row in failures.rows}
+    missing = [run for run in runs if identify_run(run) not in known][:_MOST_RUNS]
+    if failures.is_whole or not missing:
+        return failures
+    asked = {
+        "dag_ids": sorted({run["dag_id"] for run in missing}),
+        "dag_run_ids": sorted({run["dag_run_id"] for run in missing}),
+    }
+    rows, _ = await context.read_rows("list_task_instances", **_EVERYWHERE, **asked, state=["failed"], **window.bounds)
+    added = [row for row in rows if identify_run(row) not in known]
+    return FailedInstances(sorted([*failures.rows, *added], key=read_end, reverse=True), failures.total)
+
+
+def build_continuation(failures: FailedInstances, unread: list[Json], window: Window) -> Json | None:
+    """How to go on with what was not read: the arguments for the failures before the latest of it, None for nothing.
+
+    `unread` are the task instances whose logs were not read or whose cause found no room.
+    """
+    rows = unread or ([] if failures.is_whole else failures.rows[-1:])
+    if not rows or not (latest := max(map(read_end, rows))):
+        return None
+    if window.before and datetime.fromisoformat(latest) >= datetime.fromisoformat(window.before):
+        latest = (datetime.fromisoformat(latest) - timedelta(microseconds=1)).isoformat()  # all ended at one moment
+    return {"failed_before": latest}
+
+
+def identify_instance(row: Json) -> Json:
+    """The arguments that name a task instance."""
+    named = ("dag_id", "dag_run_id", "task_id", "map_index")
+    return {name: row[name] for name in named if row.get(name) is not None}
+
+
+def format_times(number: int) -> str:
+    """ " x3", or nothing for one."""
+    return f" x{number}" if number > 1 else ""
+
+
+def group_texts(rows: list[Json], text: str, name: str, most: int = 3) -> list[Json]:
+    """Rows that hold an error's text, by its signature, in the order of their first: what, how many, of which names."""
+    groups: dict[str, list[Json]] = {}
+    for row in rows:
+        groups.setdefault(read_cause(str(row.get(text) or "")).key, []).append(row)
+    return [
+        {
+            "what": read_cause(str(group[0].get(text) or "")).describe(),
+            "count": len(group),
+            "where": first_names((str(row.get(name)) for row in group), most),
+            "first": group[0],
+        }
+        for group in groups.values()
+    ]
+
+
+def describe_runs(runs: list[Json], total: int) -> str:
+    """ "17 runs of 15 DAGs failed: a x3, b, ..."; of the latest that were read, where there are more."""
+    if not total:
+        return "no run failed"
+    counts = Counter(run["dag_id"] for run in runs)
+    told = first_names((f"{dag_id}{format_times(number)}" for dag_id, number in counts.most_common()), 8)
+    latest = "" if total <= len(runs) else f" (of the latest {len(runs)})"
+    return f"{format_count(total, 'run')} failed, of {format_count(len(counts), 'DAG')}{latest}: {told}"
