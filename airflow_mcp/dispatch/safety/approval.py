@@ -142,11 +142,11 @@ def _make_visible(text: str) -> str:
     """The text in one line, without a character that is not seen and without blanks in a row."""
     if text.isascii() and text.isprintable() and "  " not in text:
         return text
-    text = "".join(f"\\u{{{ord(char):X}}}" if hidden else char for char, hidden in _hidden_of(text))
+    text = "".join(f"\\u{{{ord(char):X}}}" if hidden else char for char, hidden in _find_hidden(text))
     return _BLANKS.sub(lambda match: f"\\u{{20 x {len(match[0])}}}", text)
 
 
-def _hidden_of(text: str) -> Iterator[tuple[str, bool]]:
+def _find_hidden(text: str) -> Iterator[tuple[str, bool]]:
     """Each character, and whether it is written out: for itself, or as a mark without a letter or digit to stand on."""
     marks = _MOST_MARKS  # that the character before has
     for char in text:
