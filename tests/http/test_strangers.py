@@ -35,6 +35,27 @@ def test_a_page_from_elsewhere_is_refused_in_words(server: Served, origin: str) 
     assert "AIRFLOW_MCP_HTTP_ALLOWED_ORIGINS" in answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("LOCALHOST:8000", "HTTP://LocalHost:3000"),
+        ("LocalHost", "http://LOCALHOST"),
+        ("MCP.Example.com", "https://chat.EXAMPLE.com"),
+        ("mcp.example.com", "HTTPS://CHAT.example.com"),
+    ],
+)
+async def test_host_and_origin_are_compared_in_letters_of_any_case(
+    airflow: FakeAirflow, tmp_path: Path, host: str, origin: str
+) -> None:
+    """RFC 9110, 4.2.3: scheme and host are case-insensitive, also as the operator writes them."""
+    options = ("--allowed-host", "MCP.example.com", "--allowed-origin", "https://Chat.example.com")
+    with serving(airflow, tmp_path, *options) as served:
+        async with served.assistant(headers={"Host": host, "Origin": origin}) as someone:
+            assert (await someone.ask("list_dags"))["total"] == 2
+        other = served.request("POST", "/mcp", json=PING, headers={**ACCEPT, "Host": f"{host}.evil.example"})
+        assert other.status_code == 421
+
+
 def test_of_several_origins_each_must_be_one_that_is_accepted(server: Served) -> None:
     origins = [*ACCEPT.items(), ("Origin", "http://localhost"), ("Origin", "https://evil.example")]
     assert server.request("POST", "/mcp", json=PING, headers=origins).status_code == 403

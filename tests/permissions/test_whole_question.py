@@ -69,6 +69,29 @@ async def test_every_value_stands_on_a_line_of_its_own(mode: str) -> None:
         assert f"\n{line}\n" in f"{question}\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("p\u0336r\u0336o\u0336d\u0336", "p\\u{336}r\\u{336}o\\u{336}d\\u{336}"),  # struck through
+        ("a\u0338b\u20d2", "a\\u{338}b\\u{20D2}"),  # solidus, vertical line
+        ("1\u20dd\u20e0", "1\\u{20DD}\\u{20E0}"),  # in a circle, prohibited
+        ("x" + "\u0301" * 6, "x" + "\u0301" * 4 + "\\u{301}" * 2),  # grown into the lines above
+        ("\u0301x", "\\u{301}x"),  # on the quotation mark before it
+        ("a \u0332b", "a \\u{332}b"),  # on a blank
+        ("e\u0301te\u0301 Vie\u0323\u0302t", "e\u0301te\u0301 Vie\u0323\u0302t"),  # French, Vietnamese (NFD)
+        ("हिन्दी क़िला தமிழ் বাংলা", "हिन्दी क़िला தமிழ் বাংলা"),
+        ("ภาษาไทย ที่นี่", "ภาษาไทย ที่นี่"),
+        ("שָׁלוֹם مُحَمَّدٌ", "שָׁלוֹם مُحَمَّدٌ"),
+        ("བོད་སྐད བསྒྲུབས", "བོད་སྐད བསྒྲུབས"),
+    ],
+)
+async def test_marks_that_strike_enclose_or_stack_are_written_out_and_those_of_scripts_are_not(
+    text: str, shown: str
+) -> None:
+    question = await question_about("auto", "trigger_dag_run", dag_id="etl_a", conf={"to": text})
+    assert f'\n- conf.to="{shown}"\n' in f"{question}\n"
+
+
 @pytest.mark.parametrize("mode", ERAS)
 async def test_the_question_names_tool_airflow_and_caller_and_what_goes_along_unsaid(mode: str) -> None:
     question = await question_about(mode, "clear_task_instances", dag_id="etl_a", dag_run_id="r1", dry_run=False)

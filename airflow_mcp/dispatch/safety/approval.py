@@ -1,8 +1,9 @@
 """What a human approves: one question with everything that is sent, or none.
 
 Every argument stands on a line of its own, and so does every value inside of one, so that nothing is found only by
-scrolling past something else. Characters that are not seen, and blanks in a row, are shown as `\\u{202E}` and
-`\\u{20 x 500}`: a backslash of the value itself is shown twice, as in JSON, so neither can be written by a caller.
+scrolling past something else. Characters that are not seen, marks that strike, enclose or stack over others, and blanks
+in a row are shown as `\\u{202E}` and `\\u{20 x 500}`: a backslash of the value itself is shown twice, as in JSON, so
+neither can be written by a caller.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BLANKS = re.compile(r" {2,}")
 _HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Me", "Zl", "Zp", "Zs"})  # Unicode's general categories
 # Drawn as nothing or as a blank, though of other categories: fillers, joiners, variation selectors, empty Braille.
+_OVERLAY = 1  # the combining class of marks that strike their base through (UAX #44, table 15)
+_MOST_MARKS = 4  # on one base: Vietnamese has two, pointed Hebrew and Tibetan up to four; more hide other lines
 _BLANK_LETTERS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -139,8 +142,22 @@ def _visible(text: str) -> str:
     """The text in one line, without a character that is not seen and without blanks in a row."""
     if text.isascii() and text.isprintable() and "  " not in text:
         return text
-    text = "".join(f"\\u{{{ord(char):X}}}" if _is_hidden(char) else char for char in text)
+    text = "".join(f"\\u{{{ord(char):X}}}" if hidden else char for char, hidden in _hidden_of(text))
     return _BLANKS.sub(lambda match: f"\\u{{20 x {len(match[0])}}}", text)
+
+
+def _hidden_of(text: str) -> Iterator[tuple[str, bool]]:
+    """Each character, and whether it is written out: for itself, or as a mark without a letter or digit to stand on."""
+    marks = _MOST_MARKS  # that the character before has
+    for char in text:
+        category = unicodedata.category(char)
+        if category == "Mn":
+            hidden = marks >= _MOST_MARKS or unicodedata.combining(char) == _OVERLAY or _is_hidden(char)
+            marks += 1
+        else:
+            hidden = _is_hidden(char)
+            marks = 0 if category[0] in "LN" or category == "Mc" else _MOST_MARKS
+        yield char, hidden
 
 
 def _is_hidden(char: str) -> bool:

@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 from mcp.server.transport_security import RequestBodyLimitMiddleware
 
-from airflow_mcp.server.http.gate import busy
+from airflow_mcp.server.http.gate import UNREAD, busy
 from airflow_mcp.server.http.refusals import Refusal
 from airflow_mcp.shares import Shares
 
@@ -27,6 +27,7 @@ class _Body:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     waits: bool = True
     gave_way: bool = False
+    unreadable: bool = False
 
 
 class Bodies:
@@ -56,11 +57,14 @@ class Bodies:
         try:
             with body.scope:
                 limited = RequestBodyLimitMiddleware(run, self._largest)
-                await limited(scope, self._in_time(receive, body), send)
+                await limited(scope, self._in_time(scope, receive, body), send)
         finally:
             self._end(body)
         if not body.scope.cancelled_caught:
             return None
+        if body.unreadable:
+            sentence = "The body of this request cannot be read: it is not HTTP/1.1, or comes in many tiny chunks. "
+            return Refusal("malformed", 400, f"{sentence}Send it whole, with Content-Length.")
         if body.gave_way:
             sentence = "The body of this request gave way to newer requests of its sender. Send it again."
             return Refusal("slow", 408, sentence)
@@ -84,7 +88,7 @@ class Bodies:
             del self._waiting[body]
             self._places.give_back(body.holder)
 
-    def _in_time(self, receive: Receive, body: _Body) -> Receive:
+    def _in_time(self, scope: Scope, receive: Receive, body: _Body) -> Receive:
         deadline = anyio.current_time() + self._seconds
 
         async def next_piece() -> Message:
@@ -92,7 +96,8 @@ class Bodies:
                 return await receive()
             with anyio.move_on_after(deadline - anyio.current_time()):
                 message = await receive()
-                if message["type"] == "http.request":
+                body.unreadable = UNREAD in scope
+                if message["type"] == "http.request" and not body.unreadable:
                     return message
             body.scope.cancel()
             await anyio.lowlevel.checkpoint()

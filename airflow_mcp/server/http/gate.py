@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OPEN = frozenset({"/healthz", "/readyz"})
 LARGEST_HEADERS = 32 * 1024  # bytes of the request line and all headers
+MOST_HEADERS = 200  # of one request: browsers and proxies send some tens
 UNREAD = "airflow_mcp.unread"
 """Key of a scope whose request could not be read; its value is the status to refuse it with."""
 _VISIT = "airflow_mcp.visit"
@@ -30,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9._:/\[\]-]{1,100}")  # a Host or Origin that can 
 
 @dataclass(frozen=True)
 class Limits:
-    """What may come in. `hosts` and `origins` as the SDK takes them: exact, or with ":*" for any port."""
+    """What may come in. `hosts` and `origins` as the SDK takes them, in small letters: exact, or ":*" for any port."""
 
     hosts: tuple[str, ...]
     origins: tuple[str, ...]
@@ -73,6 +74,7 @@ class Gate:
         if not self._strangers.take(peer):
             await self._refusals.refuse(busy(self._limits.calls, "one address"), scope, receive, send)
             return
+        scope["headers"] = [_in_small_letters(name, value) for name, value in scope["headers"]]
         visit = scope[_VISIT] = _Visit(lambda: self._strangers.give_back(peer))  # no copy: `user` is read from it
         try:
             await self._app(scope, receive, send)
@@ -87,6 +89,8 @@ class Gate:
         if status == 431 or size > LARGEST_HEADERS:
             sentence = f"The address and headers of this request have more than {LARGEST_HEADERS // 1024} KiB."
             return Refusal("headers", 431, sentence)
+        if len(scope["headers"]) > MOST_HEADERS:
+            return Refusal("headers", 431, f"This request has more than {MOST_HEADERS} headers.")
         if status:
             return Refusal("malformed", status, "This is no request of HTTP/1.1 that can be read.")
         return None
@@ -148,8 +152,14 @@ def _quoted(name: str, value: str) -> str:
 
 
 def _is_among(value: str, accepted: Iterable[str]) -> bool:
-    """Whether a Host or Origin is one of these, as MCP's SDK reads them."""
+    """Whether a Host or Origin is one of these, as the SDK reads them, in letters of any case (RFC 9110, 4.2.3)."""
+    value = value.lower()
     return any(
         value == one or (one.endswith(":*") and value.startswith(one[:-1]) and value[len(one) - 1 :].isdecimal())
         for one in accepted
     )
+
+
+def _in_small_letters(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """The same header; Host and Origin as the SDK, which tells upper from lower case, is to compare them."""
+    return name, value.lower() if name in (b"host", b"origin") else value

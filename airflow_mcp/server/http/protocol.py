@@ -18,10 +18,12 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from airflow_mcp.addresses import peer_of
+from airflow_mcp.server.http.chunks import BoundedConnection
 from airflow_mcp.server.http.gate import LARGEST_HEADERS, UNREAD
 from airflow_mcp.shares import ALONE, Shares
 
 HEAD_SECONDS = 20.0  # that a request's headers may take
+REST_SECONDS = 20.0  # that the rest of a body may take whose request has been answered, or could not be read
 UNREAD_SECONDS = 60.0  # that an answer may wait for its reader to take the next 48 KiB
 _OWN_FILES = 64  # files that are no client's connection: Airflow's, the audit trail's, the log's
 _MOST = 65_536  # connections, where the system has no limit
@@ -32,12 +34,14 @@ class BoundedProtocol(H11Protocol):
 
     def __init__(self, proxies: Collection[str], *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.conn = BoundedConnection(LARGEST_HEADERS)
         self._proxies = proxies
         self._holder: str | None = None
         self._head = 0  # bytes of headers that are not complete
         self._refused = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol; who has its share of connections gets no more."""
@@ -52,7 +56,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._stop(self._head_timer, self._unread_timer)
+        self._stop(self._head_timer, self._unread_timer, self._rest_timer)
         if self._holder is not None:
             connections().give_back(self._holder)
             self._holder = None
@@ -74,18 +78,34 @@ class BoundedProtocol(H11Protocol):
         else:
             self._stop(self._head_timer)
             self._head_timer = None
+        if self._refused:
+            return
+        if self.conn.their_state is not h11.SEND_BODY:
+            self._stop(self._rest_timer)
+            self._rest_timer = None
+        elif self.conn.our_state is h11.DONE:
+            self._expect_rest()
 
     def send_400_response(self, msg: str) -> None:
-        """Let the application refuse what could not be read, so that it is counted and said like any refusal."""
+        """Let the application refuse what could not be read, so that it is counted and said like any refusal.
+
+        Whoever waits for the rest of a body is woken up with the status in the scope of its request.
+        """
         del msg
         self._refused = True
         error = sys.exception()
         cycle: Any = self.cycle  # None before the first request
+        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
         is_answering = cycle is not None and not cycle.response_complete
+        if cycle is not None and not cycle.response_started and cycle.more_body:
+            cycle.scope[UNREAD] = status
+            cycle.keep_alive = False
+            cycle.message_event.set()
+            self._expect_rest()
+            return
         if is_answering or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()
             return
-        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
         scope: Any = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
@@ -140,6 +160,10 @@ class BoundedProtocol(H11Protocol):
     def _expect_headers(self) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _expect_rest(self) -> None:
+        if self._rest_timer is None:
+            self._rest_timer = self.loop.call_later(REST_SECONDS, self.transport.abort)
 
     @staticmethod
     def _stop(*timers: asyncio.TimerHandle | None) -> None:

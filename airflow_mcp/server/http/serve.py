@@ -134,11 +134,11 @@ def limits_of(settings: Settings) -> Limits:
     public = (settings.oauth.host,) if settings.oauth else ()
     scheme = "https" if settings.http_tls_cert else "http"
     return Limits(
-        hosts=(*_OWN, *(f"{name}:*" for name in _OWN), *public, *settings.http_allowed_hosts),
+        hosts=(*_OWN, *(f"{name}:*" for name in _OWN), *public, *map(str.lower, settings.http_allowed_hosts)),
         origins=(
             *(f"{scheme}://{name}" for name in _OWN),
             *(f"{scheme}://{name}:*" for name in _OWN),
-            *settings.http_allowed_origins,
+            *map(str.lower, settings.http_allowed_origins),
         ),
         calls=settings.http_max_calls,
         per_minute=settings.http_per_minute,
