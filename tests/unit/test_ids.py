@@ -172,7 +172,7 @@ def test_an_id_arrives_as_exactly_that_id_in_its_own_segment(tool: Tool, version
             call(tool.name, **arguments_of(tool, as_shown(ids)))
             values = NUMBERS | {"file_token": "a.file-token"} | ids
             expected = [segments_of(route, values) for route in routes if route]
-            paths = [decoded(sent.path) for sent in airflow.sent]  # a run of 3.1 and later is looked for in the list too
+            paths = [decoded(sent.path) for sent in airflow.sent]  # of 3.1 the list is asked first
             assert [path for path in paths if path in expected][: len(expected)] == expected
             assert all(re.fullmatch(r"[A-Za-z0-9/._~%-]+", sent.path) for sent in airflow.sent), "RFC 3986, 2.3"
 
