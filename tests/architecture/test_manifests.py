@@ -13,6 +13,7 @@ from airflow_mcp.catalog.loader import Tool, load_catalog
 from airflow_mcp.catalog.read_back import ReadBack
 from airflow_mcp.catalog.schema import build_input_schema
 from airflow_mcp.catalog.versions import EVERYWHERE, Since
+from airflow_mcp.workflows import load_workflows
 from tests.referee.excused import READS_BY_POST
 
 CATALOG = load_catalog()
@@ -185,3 +186,12 @@ def test_every_text_in_a_path_is_an_id_that_is_read_back_as_it_was_shown() -> No
         and not CATALOG.parameters[use.table].id
     }
     assert texts == set()
+
+
+def test_every_tool_in_python_is_in_the_table_of_workflows() -> None:
+    workflows = load_workflows()
+    tools = {name: tool.entry for name, tool in load_catalog().tools.items() if tool.entry.python}
+    assert workflows.keys() == tools.keys()
+    for name, entry in tools.items():
+        assert (workflows[name].targets is not None) is (entry.preview == "flag"), name
+        assert (workflows[name].preview is not None) is (entry.preview == "flag"), name

@@ -222,13 +222,14 @@ def numbers(site: Site) -> dict[str, Json]:
         "get_config_value": {"section": "webserver" if site.is_old else "api"},
         "get_asset_alias": {"asset_alias_id": 1},
         "get_backfill": {"backfill_id": 1},
+        "wait_for_backfill": {"backfill_id": 1, "timeout_seconds": 1},
         "get_connection_test": {"token": "none"},
     }
     if site.is_old:
         return found
     found["get_asset_alias"]["asset_alias_id"] = site.held("/assets/aliases")["asset_aliases"][0]["id"]
     backfills = site.held("/backfills?dag_id=grouped&order_by=-id")["backfills"]
-    found["get_backfill"]["backfill_id"] = backfills[0]["id"]
+    found["get_backfill"]["backfill_id"] = found["wait_for_backfill"]["backfill_id"] = backfills[0]["id"]
     found["get_connection_test"]["token"] = tried(site)
     return found
 

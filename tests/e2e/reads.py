@@ -106,7 +106,7 @@ def list_tasks(site: Site) -> None:
 def list_dag_tags(site: Site) -> None:
     if lacks(site, "list_dag_tags", "3.0"):
         return
-    assert [row["name"] for row in site.admin.rows("list_dag_tags")] == ["e2e", "good", "resting"]
+    assert [row["name"] for row in site.admin.rows("list_dag_tags")] == ["causes", "e2e", "good", "resting"]
     assert site.admin.rows("list_dag_tags", tag_name_pattern="rest") == [{"name": "resting"}]
 
 
