@@ -1,7 +1,8 @@
 """The end of the application waits for its requests, so that a change in flight has its end in the audit trail.
 
-uvicorn cancels what is not answered within its time, and then ends the process by the signal that it got, whether what it
-cancelled has ended or not. A read ends at once; a change that was sent to Airflow is waited for, at most its `timeout`.
+uvicorn cancels what is not answered within its time, and then ends the process by the signal that it got, whether
+what it cancelled has ended or not. A read ends at once; a change that was sent to Airflow is waited for, at most
+its `timeout`.
 """
 
 from __future__ import annotations
