@@ -24,7 +24,7 @@ SYNCED := .venv/.synced
 PYTHON := .venv/bin/python
 NODE_PACKAGES := tests/conformance/node_modules/.installed
 
-.PHONY: help demo test test-services test-matrix conformance check bench snapshots docs
+.PHONY: help demo test test-services test-matrix conformance check bench bench-large snapshots docs
 .NOTPARALLEL:
 
 help: ## Say what there is (this list).
@@ -68,6 +68,9 @@ bench: $(SYNCED) ## Measure start-up, a call's cost, load, sizes, on-call answer
 	@$(PYTHON) -m tests.bench.bench
 	@$(PYTHON) -m tests.bench.load $(ARGS)
 	@$(with_uv) $(PYTHON) -m tests.stories.table
+
+bench-large: $(SYNCED) ## Build an Airflow of 5,000 DAGs and measure reports on it: minutes. ARGS="--scale 0.02" is quick.
+	@$(with_uv) $(PYTHON) -m tests.bench.large $(ARGS)
 
 snapshots: $(SYNCED) ## Rewrite tests/generated/snapshots/ (what a model sees). Review the diff.
 	@$(PYTHON) -m tests.generated.snapshots --write

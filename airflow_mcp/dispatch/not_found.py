@@ -49,14 +49,22 @@ async def _find(door: InnerDoor, arguments: Json) -> NotFoundError | None:
 
 
 async def _dag_ids_like(door: InnerDoor, dag_id: str) -> list[str]:
-    """DAGs that share the first characters of this id, else its last ones: a mistake is seldom at both ends."""
-    length = min(3, max(len(dag_id) - 1, 1))
+    """DAGs that share the first third of this id, else its last one: a mistake is seldom at both ends.
+
+    A part is as long as it can be, since Airflow answers with the first hundred that have it.
+    """
+    length = max(len(dag_id) // 3, min(3, max(len(dag_id) - 1, 1)))
     for end in (dag_id[:length], dag_id[-length:]):
-        rows, _ = await door.rows("list_dags", dag_id_pattern=end.replace("%", "").replace("_", ""))
+        rows, _ = await door.rows("list_dags", dag_id_pattern=_literal(end))
         dag_ids = [row["dag_id"] for row in rows]
         if near_names(dag_id, dag_ids):
             return dag_ids
     return []
+
+
+def _literal(part: str) -> str:
+    """A part of an id as a pattern: without %, and with _ only between others, where it stands for itself as well."""
+    return part.replace("%", "").strip("_")
 
 
 async def _exists(door: InnerDoor, operation: str, /, **ids: str) -> bool:

@@ -17,7 +17,8 @@ Json = dict[str, Any]
 KINDS = ("load", "sync", "export", "train", "report")
 DAGS = [f"team{number % 50:02d}.{KINDS[number % 5]}_{number:05d}" for number in range(5_000)]
 FAILED = 150  # runs of the last day, one failed task instance each
-MAPPED = 50_000  # task instances of one run
+MAPPED_STATES = {"failed": 300, "success": 40_000, "scheduled": 9_700}  # of one run, in the order of map indexes
+MAPPED = sum(MAPPED_STATES.values())
 HUGE, HUGE_RUN = DAGS[0], "huge"
 CAUSES = ("KeyError: 'customer'", "ValueError: no rows came", "OSError: disk is full", "RuntimeError: 503 of the bank")
 
@@ -76,7 +77,7 @@ class LargeAirflow(FakeAirflow):
             case ["dags", name, "dagRuns", run, "taskInstances"]:
                 return self._instances(sent, name, run)
             case ["dags", name, "dagRuns", _, "taskInstances", _, "logs", *_] if name in DAGS:
-                index = int(sent.path.rpartition("/")[2]) if name == HUGE else DAGS.index(name)
+                index = int(dict(sent.query)["map_index"]) if name == HUGE else DAGS.index(name)
                 return self._log(CAUSES[index % (3 if name == HUGE else len(CAUSES))])
             case _:
                 return self._missing()
@@ -110,17 +111,16 @@ class LargeAirflow(FakeAirflow):
         if run != HUGE_RUN:
             rows = [self._failed_task(DAGS.index(name) - 1)] if "failed" in states or not states else []
             return _paged(sent, "task_instances", len(rows), lambda at: rows[at])
-        shares = {"failed": 300, "scheduled": 9_700, "success": 40_000}
-        wanted = [state for state in shares if not states or state in states]
+        wanted, index = list[tuple[int, str]](), 0
+        for state, many in MAPPED_STATES.items():
+            wanted += [(number, state) for number in range(index, index + many) if not states or state in states]
+            index += many
 
         def mapped(at: int) -> Json:
-            for state in wanted:
-                if at < shares[state]:
-                    return task_instance("fan", state, dag_id=HUGE, dag_run_id=HUGE_RUN, map_index=at)
-                at -= shares[state]
-            raise IndexError(at)
+            number, state = wanted[at]
+            return task_instance("fan", state, dag_id=HUGE, dag_run_id=HUGE_RUN, map_index=number)
 
-        return _paged(sent, "task_instances", sum(shares[state] for state in wanted), mapped)
+        return _paged(sent, "task_instances", len(wanted), mapped)
 
     def _failed_task(self, at: int) -> Json:
         return task_instance("load", "failed", dag_id=DAGS[at + 1], dag_run_id="r", end_date=back(9 * at + 1))

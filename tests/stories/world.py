@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Generator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from pathlib import Path
@@ -48,10 +48,22 @@ class World(LocalAirflow):
         """
         cache = cache or cache_folder()
         built = ran_home(version, report, cache)
-        python = install(version, cache, report)
         report("seeding a copy")
         _copy(built, home)
         seed(home, version, timedelta(seconds=time.time() - float((built / "finished").read_text())))
+        return cls.serve_home(version, home, report, cache=cache, port=port)
+
+    @classmethod
+    def serve_home(
+        cls, version: str, home: Path, report: Report = quiet, *, cache: Path | None = None, port: int = 0
+    ) -> Self:
+        """Serve the stopped Airflow in `home`, whose users are USERS, with its database as it is.
+
+        Raises:
+            DemoError: installing or starting failed.
+        """
+        cache = cache or cache_folder()
+        python = install(version, cache, report)
         memory = Memory.of(home)
         memory.mark = secrets.token_urlsafe(24)  # the one it was built with is every copy's
         memory.port, memory.task_port = airflow_home.free_ports(port, 0)
@@ -64,11 +76,12 @@ class World(LocalAirflow):
             prepare(version, home, cache, memory, python, users, env, report)
             world = cls(version, home, memory, undo.pop_all())
         try:
-            report(f"serving the stories of Airflow {version} on {world.url}")
+            report(f"serving Airflow {version} on {world.url}")
+            started = datetime.now(UTC)
             world._heart = Heart(home / "airflow.db")
             name = "webserver" if version.startswith("2.") else "api-server"
             world._start_components(python, env, {name: airflow_home.components(version, memory)[name]})
-            world._wait_until_it_answers(name)
+            world._wait_until_it_answers(name, started)
         except BaseException:
             world.stop()
             raise
@@ -95,17 +108,16 @@ class World(LocalAirflow):
     ) -> None:
         self.stop()
 
-    def _wait_until_it_answers(self, component: str) -> None:
+    def _wait_until_it_answers(self, component: str, started: datetime) -> None:
         api = Api(self.version, self.url, self.username, self.password)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             self.check()
-            try:
-                if api.known_files(self.home / "dags"):
+            with suppress(OSError, ValueError, HTTPException):  # not listening yet, or an error page while it starts
+                if api.scheduler_is_healthy_since(started):
                     return
-            except (OSError, ValueError, HTTPException):  # not listening yet, or an error page while it starts
-                time.sleep(0.2)
-        raise DemoError(f"The stories did not answer after {PATIENCE:.0f} seconds. {self._log_end(component)}")
+            time.sleep(0.2)
+        raise DemoError(f"Airflow did not answer after {PATIENCE:.0f} seconds. {self._log_end(component)}")
 
 
 class Heart:

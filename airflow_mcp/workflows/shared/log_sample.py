@@ -69,7 +69,8 @@ async def read_sample(
             left = most - door.requests - (1 if died else 0)  # the run's events are asked for then
             if left <= 0 and not brings and (len(known) < 2 or sample.repeats >= _ENOUGH):
                 break
-            size = min(MOST_AT_ONCE, _MOST_LOGS - len(outcomes), left if left > 0 else MOST_AT_ONCE)
+            beyond = _ENOUGH - sample.repeats if len(known) > 1 and sample.repeats < _ENOUGH else MOST_AT_ONCE
+            size = min(MOST_AT_ONCE, _MOST_LOGS - len(outcomes), left if left > 0 else beyond)
             rows = [row for row, _ in zip(waiting, range(size), strict=False)]
             read = await _read(door, ids, rows, events)
             if not read:

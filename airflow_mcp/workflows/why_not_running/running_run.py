@@ -40,6 +40,7 @@ _OVER = ("success", "failed", "upstream_failed", "skipped", "removed")
 _EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}
 _TOLD_SINCE = (2, 10)  # of Airflow, that it says itself whether max_active_tasks keeps a task
 _PARALLELISM = {"section": "core", "option": "parallelism"}
+_MOST_INSTANCES = 10_000  # of a run, beyond which Airflow takes seconds for the dependencies of one of them
 _MOST_CHANGES = 50  # events about pools that are read
 
 
@@ -140,6 +141,13 @@ async def _judge_held(question: Question, dag: Json, run: Json, held: list[Json]
             return
     mapped = {} if first.get("map_index") is None else {"map_index": first["map_index"]}
     ids = {"dag_id": question.dag_id, "dag_run_id": run["dag_run_id"], "task_id": first["task_id"], **mapped}
+    instances = 1 + max(row.get("map_index") or 0 for row in held)
+    if instances > _MOST_INSTANCES:
+        question.unseen["task dependencies"] = (
+            f"not read: Airflow would look at every ended task instance of this run for them, which has {instances:,} "
+            "at least."
+        )
+        return
     seen = await question.look(task_dependencies=door.rows("list_task_dependencies", **ids))
     reasons, _ = seen.get("task_dependencies", ([], 0))
     if waits_for_past(reasons):
