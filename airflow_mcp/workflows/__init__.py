@@ -23,6 +23,7 @@ def load_workflows() -> Mapping[str, Workflow]:
         resolve_url,
         trigger_and_wait,
         trigger_dag_run,
+        wait_for_backfill,
         wait_for_dag_run,
         why_not_running,
     )
@@ -39,6 +40,7 @@ def load_workflows() -> Mapping[str, Workflow]:
         "resolve_url": Workflow(resolve_url.run),
         "trigger_and_wait": Workflow(trigger_and_wait.run),
         "trigger_dag_run": Workflow(trigger_dag_run.run),
+        "wait_for_backfill": Workflow(wait_for_backfill.run),
         "wait_for_dag_run": Workflow(wait_for_dag_run.run),
         "why_not_running": Workflow(why_not_running.run),
     }

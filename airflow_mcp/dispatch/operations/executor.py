@@ -105,6 +105,8 @@ class Operations:
                 status = error.status
                 raw = {entry.rows_key(version.generation): []}  # or its parent is missing: that is looked up below
             if entry.then:
+                if not (isinstance(raw, dict) and raw.keys() & {"task_instances", "dag_id"}):
+                    raise UnusableAnswerError(f"Airflow {version} answered {tool.name} without a record.", status)
                 reply = await self._then(call.step(self.catalog.operations[entry.then], arguments))
             elif entry.bulk:
                 reply = bulk.outcome(tool, raw)

@@ -29,6 +29,7 @@ from airflow_mcp.server.auth.access import Access, StaticTokens, access_of
 from airflow_mcp.server.auth.own_tokens import OwnTokens, taken_headers
 from airflow_mcp.server.auth.www_authenticate import ScopeChallenge
 from airflow_mcp.server.http.admission import Admission, Known
+from airflow_mcp.server.http.drain import Drain
 from airflow_mcp.server.http.gate import LARGEST_HEADERS, Gate, Limits
 from airflow_mcp.server.http.health import add_health
 from airflow_mcp.server.http.protocol import BoundedProtocol, most_connections, quieten
@@ -126,7 +127,7 @@ def build(settings: Settings, server_class: type[AirflowServer] = AirflowServer)
     inner.user_middleware.append(Middleware(Admission, limits, known, refusals))  # the innermost: behind the tokens
     challenging = inner if not scopes else ScopeChallenge(inner, scopes)
     gate = Gate(challenging, limits, refusals, by_any_name=frozenset({METRICS}) if access else frozenset())
-    return Application(Requests(gate, metrics.refused), instances, access.tokens if access else None)
+    return Application(Drain(Requests(gate, metrics.refused)), instances, access.tokens if access else None)
 
 
 def limits_of(settings: Settings) -> Limits:
