@@ -34,6 +34,7 @@ from airflow_mcp.errors import (
     UnusableAnswerError,
     VersionChangedError,
 )
+from airflow_mcp.pace import paced
 from airflow_mcp.policy.decide import decide, decide_call, depends_on
 from airflow_mcp.policy.effects import Effect, effects_of, touched_by
 
@@ -141,7 +142,7 @@ class Operations:
                 error.answered = status
                 raise
         if entry.is_dry(arguments) and reply.rows is not None:  # targets: they are compared, and sent
-            reply = replace(reply, rows=[conform(row) for row in reply.rows])
+            reply = replace(reply, rows=[conform(row) async for row in paced(reply.rows)])
         if entry.is_dry(arguments) and version.generation == "v1":
             asked = entry.default.at(version) | arguments
             if any(lacking("task_instance", row) for row in reply.rows or []):
