@@ -127,6 +127,31 @@ async def test_at_sigterm_calls_in_flight_finish_and_new_connections_are_refused
         assert "Traceback" not in served.stderr
 
 
+@pytest.mark.parametrize("legacy", [False, True], ids=["modern", "legacy"])
+async def test_a_change_that_outlasts_the_time_to_drain_has_its_end_in_the_trail(
+    standing: Standing, tmp_path: Path, legacy: bool
+) -> None:
+    audit = tmp_path / "audit.jsonl"
+    allow = 'allow = "trigger_dag_run"\n'
+    async with standing(config=allow, audit=str(audit), http_drain="1") as (airflow, served):
+        airflow.faults = lambda method, path: Fault.HELD if method == "POST" else None
+        call = asyncio.create_task(_legacy_trigger(served) if legacy else one_call(served.url, TRIGGER))
+        await airflow.until(lambda: airflow.held == 1)
+        served.process.send_signal(signal.SIGTERM)
+        await anyio.to_thread.run_sync(served.hear, "timeout graceful shutdown exceeded")
+        airflow.release.set()
+        await anyio.to_thread.run_sync(served.process.wait)
+        await asyncio.gather(call, return_exceptions=True)
+    assert airflow.changes == ["POST mine"]
+    lines = [line for line in map(json.loads, audit.read_text().splitlines()) if line["tool"] == "trigger_dag_run"]
+    assert [line["phase"] for line in lines] == ["begins", "ends"]
+
+
+async def _legacy_trigger(served: Served) -> object:
+    async with served.assistant(mode="legacy") as someone:
+        return await someone.client.call_tool("trigger_dag_run", {"dag_id": "etl", "dag_run_id": "mine"})
+
+
 async def _is_let_in(url: str) -> bool:
     try:
         (await opened(url)).writer.close()

@@ -24,6 +24,9 @@ HTML = "<html>one moment, please</html>"
 UNUSABLE: dict[str, Any] = {
     "a page": Reply(200, HTML),
     "cut JSON": Reply(200, '{"name": "sma'),
+    "a list": Reply(200, [1, 2]),
+    "a number": Reply(200, "17"),
+    "another's JSON": Reply(200, {"healthy": "yes"}),
     "a redirect": Reply(302, headers={"location": "https://login.example/"}),
     "too many": Reply(429, {"detail": "slow down"}),
     "failed": Reply(500, {"detail": "it broke"}),

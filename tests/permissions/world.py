@@ -126,7 +126,9 @@ class World:
                 return self._backfill(5)
             case (_, "backfills", number, *_) if int(number) in self.backfills:
                 return self._backfill(int(number))
-            case (_, "connections", "test" | "enqueue-test" | "defaults"):
+            case ("POST", "connections", "defaults"):
+                return Reply(204)
+            case (_, "connections", "test" | "enqueue-test"):
                 return {"status": True, "message": "it works", "connection_id": "warehouse"}
             case (method, "auth", "fab", "v1", noun, *rest) | (method, noun, *rest) if noun in self.shelves:
                 return self._of_shelf(method, self.shelves[noun], "/".join(rest), sent)

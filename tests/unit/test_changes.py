@@ -102,7 +102,11 @@ async def test_a_task_instance_is_really_set_and_then_read_back(
 
 
 async def test_neighbours_of_a_task_instance_are_included_where_3x_can() -> None:
-    airflow = FakeAirflow().on("PATCH", TASK_PATH, {}).on("GET", TASK_PATH, task_instance())
+    airflow = (
+        FakeAirflow()
+        .on("PATCH", TASK_PATH, page("task_instances", [task_instance()]))
+        .on("GET", TASK_PATH, task_instance())
+    )
     async with assistant(airflow, allow=ALL) as someone:
         await someone.ask("set_task_instance_state", **TASK, new_state="success", include_downstream=True)
     assert airflow.sent[0].body == {"new_state": "success", "include_downstream": True}

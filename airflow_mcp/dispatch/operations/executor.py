@@ -36,6 +36,7 @@ from airflow_mcp.errors import (
 )
 from airflow_mcp.policy.decision import decide, decide_call, depends_on
 from airflow_mcp.policy.effects import Effect, derive_effects, find_target_ids
+from airflow_mcp.time_slice import iterate_in_slices
 
 PAGE = 100  # rows asked for by default: the most that Airflow gives unless its operator raised it
 _MOST_RUNS = 20  # whose task instances are read to tell which mapped ones a dry run of Airflow 2 means
@@ -105,6 +106,8 @@ class OperationExecutor:
                 status = error.status
                 raw = {entry.rows_key(version.generation): []}  # or its parent is missing: that is looked up below
             if entry.then:
+                if not (isinstance(raw, dict) and raw.keys() & {"task_instances", "dag_id"}):
+                    raise UnusableAnswerError(f"Airflow {version} answered {tool.name} without a record.", status)
                 reply = await self._follow_up(call.step(self.catalog.operations[entry.then], arguments))
             elif entry.bulk:
                 reply = bulk.read_outcome(tool, raw)
@@ -141,7 +144,7 @@ class OperationExecutor:
                 error.answered = status
                 raise
         if entry.is_dry(arguments) and reply.rows is not None:  # targets: they are compared, and sent
-            reply = replace(reply, rows=[conform(row) for row in reply.rows])
+            reply = replace(reply, rows=[conform(row) async for row in iterate_in_slices(reply.rows)])
         if entry.is_dry(arguments) and version.generation == "v1":
             asked = entry.default.select_values(version) | arguments
             if any(find_missing_keys("task_instance", row) for row in reply.rows or []):

@@ -64,15 +64,19 @@ async def read_result(
     """
     entry, generation = tool.entry, version.generation
     record = catalog.records[entry.record] if entry.record else PLAIN
-    if entry.record is None:
-        return OperationResult(None, 0, None, record)
     start = f"Airflow {version} answered {tool.name}"
+    if entry.record is None:
+        if raw not in (None, {}):  # Airflow's documents know no other answer: this is somebody else's
+            raise UnusableAnswerError(f"{start} with something where it has nothing to answer.", 200)
+        return OperationResult(None, 0, None, record)
     key = entry.rows_key(generation)
     if key is None or (entry.single and isinstance(raw, dict) and key not in raw):
         record = catalog.records[entry.single] if entry.single else record
         if not isinstance(raw, dict):
             raise UnusableAnswerError(f"{start} without a record.", 200)
         one, cut = normalise(raw, record, generation, reveal=reveal, size=size)
+        if entry.access != "read" and all(one.get(name) is None for name in record.keep):
+            raise UnusableAnswerError(f"{start} with an object that has nothing of what it should have.", 200)
         return OperationResult(None, 0, one, record, sizes=await measure_fields(cut))
     if not isinstance(raw, dict) or not isinstance(raw.get(key), list):
         raise UnusableAnswerError(f"{start} without the list {key!r}.", 200)

@@ -29,6 +29,7 @@ from airflow_mcp.server.auth.access import HttpAccess, StaticTokens, build_acces
 from airflow_mcp.server.auth.airflow_token_headers import AirflowTokenHeaders, map_token_headers
 from airflow_mcp.server.auth.www_authenticate import ScopeChallenge
 from airflow_mcp.server.http.admission import Admission, AdmissionRules
+from airflow_mcp.server.http.drain import Drain
 from airflow_mcp.server.http.gate import LARGEST_HEADERS, Gate, GateLimits
 from airflow_mcp.server.http.health import add_health
 from airflow_mcp.server.http.protocol import BoundedProtocol, count_connections, silence_uvicorn
@@ -126,7 +127,7 @@ def build_application(settings: Settings, server_class: type[AirflowServer] = Ai
     inner.user_middleware.append(Middleware(Admission, limits, rules, refusals))  # the innermost: behind the tokens
     challenging = inner if not scopes else ScopeChallenge(inner, scopes)
     gate = Gate(challenging, limits, refusals, exempt_paths=frozenset({METRICS}) if access else frozenset())
-    return Application(RequestLog(gate, metrics.count_refusal), instances, access.tokens if access else None)
+    return Application(Drain(RequestLog(gate, metrics.count_refusal)), instances, access.tokens if access else None)
 
 
 def read_limits(settings: Settings) -> GateLimits:
