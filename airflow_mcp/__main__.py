@@ -1,4 +1,4 @@
-"""`python -m airflow_mcp` is the console script."""
+"""Run the console script with `python -m airflow_mcp`."""
 
 from airflow_mcp.cli.main import main
 

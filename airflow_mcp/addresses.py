@@ -1,4 +1,4 @@
-"""What an address says: whether what is fetched from it can be altered on its way here, and who asks from it."""
+"""Properties of addresses: loopback, protection against tampering in transit, and the peer that a client counts as."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LONGEST_ADDRESS = 64  # characters: an IPv6 address with its zone
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine answers at a host, or reaches it."""
+    """Return whether a host is this machine itself: `localhost` or a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -19,7 +19,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_sheltered(url: str) -> bool:
-    """Whether nobody on the way can put other words into an answer: https, or this machine itself."""
+    """Return whether nobody between here and a URL can alter its answers: https, or http to this machine itself."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -31,9 +31,10 @@ def is_sheltered(url: str) -> bool:
 
 
 def derive_peer(host: str) -> str:
-    """The peer that a client's address stands for: itself, or of IPv6 its /64, since one machine has a whole one.
+    """Return the peer that a client's address stands for: the address itself, or of IPv6 its /64 network.
 
-    What is no IP address, as what a proxy may pass on unread, is one peer: "unknown".
+    One machine usually has a whole /64. Text that is no IP address, which a proxy may pass on unread, is one peer:
+    "unknown".
     """
     if len(host) > _LONGEST_ADDRESS:
         return "unknown"

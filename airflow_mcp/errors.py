@@ -9,14 +9,16 @@ AirflowMcpError                 a sentence to act on; `server` turns it into an 
 ├── NotSupportedError           the connected Airflow lacks the operation or the argument
 ├── AirflowUnreachableError     no HTTP answer: refused, unresolved, timed out, TLS
 ├── VersionChangedError         Airflow became another version while a call was under way
-├── LoginError                  Airflow does not accept who we say we are
-│   ├── LoginRefusedError       what proves it was presented, and refused
-│   └── LoginOnHoldError        and so it is not presented again for a while
-├── FetchError                  a document that the server itself needs cannot be had
+├── AnswerLimitError            a read was left out: the time or the requests of its answer are used up
+├── LoginError                  Airflow does not accept the configured identity
+│   ├── LoginRefusedError       credentials were presented and refused
+│   └── LoginOnHoldError        credentials were refused, and are not presented again for a while
+├── FetchError                  a document that the server itself needs cannot be fetched
+├── UnhealthyError              the HTTP server of this machine does not report that it is alive
 └── AirflowError                Airflow answered with an error status
-    ├── NotFoundError           404, in Airflow's own words
-    ├── ForbiddenError          403: known, but without the permission
-    └── UnusableAnswerError     an answer that does not say what became of a request
+    ├── NotFoundError           404: Airflow has no such object
+    ├── ForbiddenError          403: the identity is known, but lacks the permission
+    └── UnusableAnswerError     an answer that does not show what became of a request
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
 
 
 class AirflowMcpError(Exception):
-    """Base of all our exceptions; `str()` is the sentence to show, `next_calls` the calls that help.
+    """Base of all exceptions here; `str()` is the sentence to show, `next_calls` the calls that help.
 
-    `answered` is the HTTP status that Airflow gave to the operation itself, where it was asked; `outcome` is what is
+    `answered` is the HTTP status of Airflow's answer to the operation itself, if there was one; `outcome` is what is
     known of a change whose answer could not be used (dispatch/operations/settlement.py).
     """
 
@@ -45,7 +47,7 @@ class AirflowMcpError(Exception):
         return self
 
     def with_sentence(self, sentence: str) -> Self:
-        """The same error in other words."""
+        """Return a copy of the error with another sentence."""
         error = type(self).__new__(type(self))
         error.__dict__.update(self.__dict__)
         error.args = (sentence,)
@@ -53,7 +55,7 @@ class AirflowMcpError(Exception):
 
 
 class SettingsError(AirflowMcpError):
-    """The operator's configuration is wrong; `path` is where in the TOML file, as keys and indexes."""
+    """The operator's configuration is wrong; `path` is the place in the TOML file, as keys and indexes."""
 
     def __init__(self, message: str, path: tuple[str | int, ...] = ()) -> None:
         super().__init__(message)
@@ -77,7 +79,7 @@ class NotAllowedError(AirflowMcpError):
 
 
 class NotSupportedError(AirflowMcpError):
-    """The connected Airflow version lacks what was asked for."""
+    """The connected Airflow version lacks the operation or the argument."""
 
 
 class AirflowUnreachableError(AirflowMcpError):
@@ -97,11 +99,11 @@ class LoginRefusedError(LoginError):
 
 
 class LoginOnHoldError(LoginError):
-    """Credentials were refused a moment ago and are not presented yet."""
+    """Credentials were refused a moment ago, and are not presented again yet."""
 
 
 class VersionChangedError(AirflowMcpError):
-    """Airflow became another version after a request was built for the one before."""
+    """Airflow changed its version after a request was built for the previous one."""
 
 
 class AnswerLimitError(AirflowMcpError):
@@ -109,7 +111,7 @@ class AnswerLimitError(AirflowMcpError):
 
 
 class FetchError(AirflowMcpError):
-    """A document that the server itself needs, such as the keys of an OAuth issuer, cannot be had."""
+    """A document that the server itself needs, such as the keys of an OAuth issuer, cannot be fetched."""
 
 
 class AirflowError(AirflowMcpError):
@@ -121,11 +123,11 @@ class AirflowError(AirflowMcpError):
 
 
 class UnhealthyError(AirflowMcpError):
-    """The HTTP server of this machine does not say that it is alive."""
+    """The HTTP server of this machine does not report that it is alive."""
 
 
 class NotFoundError(AirflowError):
-    """Airflow has no such object (HTTP 404). `is_own` is whether it said so in words, and not with an empty body."""
+    """Airflow has no such object (HTTP 404). `is_own` is whether the answer had a body with Airflow's own words."""
 
     is_own: bool = True
 
@@ -135,9 +137,9 @@ class ForbiddenError(AirflowError):
 
 
 class UnusableAnswerError(AirflowError):
-    """What answered does not say what became of the request: a proxy's page, cut JSON, a redirect, 429, 5xx."""
+    """The answer does not show what became of the request: a proxy's page, cut JSON, a redirect, 429, 5xx."""
 
 
 def choose_error(errors: Sequence[ErrorDetails]) -> ErrorDetails:
-    """Of all that a model refuses what to tell first: a key that it does not know, as a missing one may be meant."""
-    return next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    """Choose the error to report first: an unknown key, since it may be a misspelling of a missing one."""
+    return next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])

@@ -1,4 +1,4 @@
-"""Tokens that callers bear over HTTP: made at random, and kept as their SHA-256 alone."""
+"""Tokens of callers over HTTP: made at random, and stored only as their SHA-256."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import hashlib
 import re
 import secrets
 
-PREFIX = "amcp_"  # lets a secret scanner know ours
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")  # of who bears one, and of a role
-LOCAL = "local"  # who calls over stdio, or on loopback without a token
-_BYTES = 32  # of randomness: nothing to guess, so a plain digest is enough and each request is checked in microseconds
+PREFIX = "amcp_"  # lets secret scanners recognise these tokens
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")  # of a token's bearer, and of a role
+LOCAL = "local"  # the caller over stdio, or on loopback without a token
+_BYTES = 32  # of randomness: too many to guess, so a plain digest is enough and each request is checked in microseconds
 
 
 def make_token() -> str:
-    """A token nobody can guess."""
+    """Make a token that nobody can guess."""
     return PREFIX + secrets.token_urlsafe(_BYTES)
 
 
 def hash_token(text: str) -> str:
-    """The SHA-256 of a text, in hexadecimal: what is kept of a token, and what stands for other texts elsewhere."""
+    """Return the SHA-256 of a text in hexadecimal, which is stored or compared in place of a token or another text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

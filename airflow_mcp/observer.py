@@ -1,24 +1,25 @@
-"""What happens, told to whoever counts it: calls of tools, and requests to Airflow."""
+"""Notification of events to whatever counts them: tool calls, and requests to Airflow."""
 
 from __future__ import annotations
 
 
 class Observer:
-    """Is told what happens, and takes no notice. Whoever counts overrides this; nothing here may raise or wait."""
+    """Receives events and ignores them. Subclasses that count override the methods, which must not raise or wait."""
 
     def call_began(self) -> None:
-        """A call of a tool is in flight."""
+        """Note that a tool call has begun."""
 
     def call_ended(self, tool: str, access: str, instance: str, seconds: float, error: BaseException | None) -> None:
-        """The same call is over; `error` is why it gave no answer. A misdirected one may name neither tool nor instance
-        that exists, and then has no `access`.
+        """Note that the same call has ended; `error` is the reason if it gave no answer.
+
+        A misdirected call may name a tool or an instance that does not exist, and then has no `access`.
         """
 
     def request_ended(self, instance: str, status: int | None, seconds: float) -> None:
-        """One request to an Airflow is over; without a status, no answer came."""
+        """Note that one request to an Airflow has ended; without a `status`, no answer came."""
 
     def login_renewed(self, instance: str) -> None:
-        """An Airflow refused a login that was good before, and another is asked for."""
+        """Note that an Airflow refused a login that it accepted before, and that another is requested."""
 
 
 NULL_OBSERVER = Observer()

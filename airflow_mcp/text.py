@@ -1,8 +1,8 @@
-"""Text that others wrote into Airflow, made safe to show: no control, ANSI, zero-width, bidi or tag characters.
+"""Make text from Airflow safe to show: without control, ANSI, zero-width, bidi or tag characters.
 
 Such characters hide instructions from a person while a model reads them, or repaint a terminal. Running text loses them
-(`clean`; newlines and tabs stay). An id keeps them, since it must be recognised when it is given back: they are written
-as `\\u{202E}` (`escape`), and read back (`unescape`).
+(`clean`; newlines and tabs stay). An id keeps them, since it must be recognised when a caller gives it back: they are
+written as `\\u{202E}` (`escape`), and read back (`unescape`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|
 _HIDDEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0, delete, C1
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # soft hyphen, joiners, fillers
-    "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2"  # signs that span the digits behind them
+    "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2"  # signs that span the digits after them
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff0-\ufffb"  # zero width, lines, bidi, invisible
     "\ufe00-\ufe0f"  # variation selectors
     "\ud800-\udfff"  # halves of a surrogate pair, which UTF-8 cannot carry
@@ -28,7 +28,7 @@ _HIDDEN = (
     "\U000e0000-\U000e0fff"  # tag characters and the supplementary variation selectors
 )
 _UNSEEN = re.compile(f"[{_HIDDEN}]")
-# In an id a tab, a newline and the spaces that look like the plain one are not seen either (category Zs).
+# In an id a tab, a newline and the spaces that look like the plain one are invisible too (category Zs).
 _UNSEEN_IN_ID = re.compile(f"[{_HIDDEN}\t\n\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]|\\\\(?=u\\{{)")
 _UNSEEN_IN_SENTENCE = re.compile(f"[{_HIDDEN}]|\\\\(?=u\\{{)")
 _ESCAPED = re.compile(r"\\u\{([0-9A-Fa-f]{1,6})\}")
@@ -36,45 +36,46 @@ _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    """The same text without the characters that are not seen; carriage returns before newlines go as well."""
+    """Return the text without invisible characters; carriage returns before newlines go as well."""
     if text.isascii() and text.isprintable():
         return text
     return _UNSEEN.sub("", _ANSI.sub("", text))
 
 
 class EscapedId(str):
-    """An id as it is shown: it is not escaped once more."""
+    """An id that is escaped already, and is not escaped again."""
 
     __slots__ = ()
 
 
 def escape(text: str) -> str:
-    """Write an id so that each character of it is seen; a backslash before `u{` is written as `\\u{5C}`."""
+    """Write an id so that each character of it is visible; a backslash before `u{` is written as `\\u{5C}`."""
     return text if isinstance(text, EscapedId) else EscapedId(_UNSEEN_IN_ID.sub(_escape_match, text))
 
 
 def escape_in_sentence(text: str) -> str:
-    """The same for a text that holds ids among words of this server: its newlines and spaces stay."""
+    """Escape the ids in a sentence of this server, as `escape` does; the sentence's newlines and spaces stay."""
     return text if isinstance(text, EscapedId) else _UNSEEN_IN_SENTENCE.sub(_escape_match, text)
 
 
 def escape_unseen(text: str) -> str:
-    """The same for a text that holds ids among words of others, whose backslashes stay too: nothing reads it back."""
+    """Escape the invisible characters of text by others; its backslashes stay too, since nothing reads it back."""
     return _UNSEEN.sub(_escape_match, text)
 
 
 def unescape(text: str) -> str:
-    """Read an id as `escape` wrote it. What is no such escape stays as it is."""
+    """Read an id that `escape` wrote; anything that is not such an escape stays unchanged."""
     return _ESCAPED.sub(_unescape_match, text) if "\\u{" in text else text
 
 
 def find_unsendable(text: str) -> str:
-    """The first character that no request can carry, written as in `escape`, or "": NUL, or half a surrogate pair.
+    """Return the first character that no request can carry, as `escape` writes it, or "".
 
-    UTF-8 has no halves of surrogate pairs (RFC 3629, 3), and PostgreSQL, where Airflow stores texts, no NUL.
+    That is half a surrogate pair, which UTF-8 does not have (RFC 3629, 3), or NUL, which PostgreSQL, where Airflow
+    stores texts, does not take.
     """
-    found = _UNSENDABLE.search(text)
-    return _escape_match(found) if found else ""
+    match = _UNSENDABLE.search(text)
+    return _escape_match(match) if match else ""
 
 
 def _escape_match(match: re.Match[str]) -> str:
@@ -87,7 +88,7 @@ def _unescape_match(match: re.Match[str]) -> str:
 
 
 def map_strings(value: Any, change: Callable[[str], str]) -> Any:
-    """The same JSON value with `change` applied to every string in it, keys included."""
+    """Return the JSON value with `change` applied to every string in it, keys included."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list):
@@ -98,7 +99,7 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def shorten(text: str, size: int, *, keep_end: bool = False) -> str:
-    """At most `size` characters of the text, its start (or its end), with "…" where it was cut."""
+    """Cut the text to at most `size` characters, its start or with `keep_end` its end, with "…" at the cut."""
     if len(text) <= size:
         return text
     if size < 1:

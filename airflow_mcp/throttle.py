@@ -1,4 +1,4 @@
-"""What is said once in a while, however often it happens: a log that a stranger can fill tells nothing."""
+"""Log each kind of warning at most once per period, so that a stranger cannot flood the log."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 import time
 from collections.abc import Callable
 
-_MOST = 1000  # kinds that are remembered
+_MOST = 1000  # kinds in memory
 
 
 class Throttle:
-    """Warns of each kind of trouble once in so many seconds."""
+    """Logs a warning of each kind at most once in `seconds` seconds."""
 
     def __init__(self, log: logging.Logger, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
@@ -19,7 +19,7 @@ class Throttle:
         self._quiet_until: dict[str, float] = {}
 
     def warn(self, kind: str, sentence: str) -> None:
-        """Log the sentence, unless one of this kind was logged just before."""
+        """Log the sentence, unless one of this kind was logged within the period."""
         now = self._clock()
         if now < self._quiet_until.get(kind, 0.0):
             return

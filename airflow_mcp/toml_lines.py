@@ -1,4 +1,4 @@
-"""Find the line of a key in a TOML file, which the parser of the standard library does not tell, and name a rule."""
+"""Find the line of a key in a TOML file, which the standard library's parser does not report, and name a rule."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ KeyPath = tuple[str, ...]
 
 
 def find_line(text: str, path: tuple[str | int, ...]) -> int | None:
-    """The 1-based line where `path` (keys, and indexes of arrays) is set, or the nearest table or array around it.
+    """Return the 1-based line that sets `path` (keys and array indexes), or that of the nearest table around it.
 
-    `text` is TOML that was parsed before.
+    An array around it counts like a table. `text` is TOML that has been parsed before.
     """
-    wanted = tuple(map(str, path))
-    best: tuple[int, int | None] = (0, None)
-    for found, line in _Reader(text).iterate_places():
-        if len(found) > best[0] and wanted[: len(found)] == found:
-            best = len(found), line
-    return best[1]
+    target_path = tuple(map(str, path))
+    best_match: tuple[int, int | None] = (0, None)
+    for place_path, line in _Reader(text).iterate_places():
+        if len(place_path) > best_match[0] and target_path[: len(place_path)] == place_path:
+            best_match = len(place_path), line
+    return best_match[1]
 
 
 def name_rule(path: tuple[str | int, ...]) -> str:
-    """What people call the permission rule at a path: ("policy", "deny", 0) is "deny rule 1"; else the dotted path."""
+    """Name the permission rule at a path: ("policy", "deny", 0) is "deny rule 1"; any other path is dotted."""
     match path:
         case ("policy", "allow" | "deny" as kind, int(index), *_):
             return f"{kind} rule {index + 1}"
@@ -44,19 +44,19 @@ def name_rule(path: tuple[str | int, ...]) -> str:
 
 
 class _Reader:
-    """Walks the file once, with the path and the line of everything that is set."""
+    """Reads the file once, and yields the path and the line of everything that it sets."""
 
     def __init__(self, text: str) -> None:
         self._tokens: list[tuple[str, int, int]] = []  # text, line, offset
-        line, seen = 1, 0
+        line, offset = 1, 0
         for match in _TOKEN.finditer(text):
-            line, seen = line + text.count("\n", seen, match.start()), match.start()
+            line, offset = line + text.count("\n", offset, match.start()), match.start()
             if not match[0].startswith("#"):
                 self._tokens.append((match[0], line, match.start()))
         self._next = 0
 
     def iterate_places(self) -> Iterator[tuple[KeyPath, int]]:
-        """Each table, key and element of an array, in the file's order."""
+        """Yield each table, key and array element, in the file's order."""
         counts: dict[KeyPath, int] = {}
         table: KeyPath = ()
         while self._peek():
@@ -102,7 +102,7 @@ class _Reader:
                 self._next += 1
 
     def _key(self, counts: dict[KeyPath, int]) -> KeyPath:
-        """A dotted key; of an array of tables, the part behind it is about its latest table."""
+        """Read a dotted key; behind the name of an array of tables, a key belongs to the array's latest table."""
         parts: KeyPath = ()
         while self._peek() not in ("", "=", "]"):
             if not self._skip("."):

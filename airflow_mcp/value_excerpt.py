@@ -1,7 +1,7 @@
-"""The part of a value that an answer can show, made safe: work is bounded by what is shown, not by what came.
+"""Excerpt and make safe the part of a value that an answer can show; the work grows with the excerpt, not the value.
 
-A text is cut before it is made safe, further out than it will be shown: a secret that the cut runs through is still
-recognised, or lies in the margin that is then dropped.
+A text is cut before it is made safe, with a margin beyond what will be shown: a secret that the cut runs through is
+still recognised, or lies in the margin that is then dropped.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any, cast
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import EscapedId, clean, escape
 
-_MARGIN = 4096  # characters: longer than the keys and tokens that are known by their form
-_DEEPEST = 60  # containers in each other; an answer's own and its client's parsers end at some hundred
-_NAMES = ("name", "key")  # fields of an object that tell whether what stands beside them is a secret
+_MARGIN = 4096  # characters: longer than the keys and tokens that are recognised by their form
+_DEEPEST = 60  # nested containers; the parsers of an answer, this server's and its client's, stop at some hundred
+_NAMES = ("name", "key")  # fields of an object that decide whether its other fields are secrets
 _NAME_SIZE = 200  # characters
-ANY_SIZE = 2**40  # characters: a room in which nothing is cut
+ANY_SIZE = 2**40  # characters: a size at which nothing is cut
 
 
 def excerpt_text(text: str, size: int, *, keep_end: bool = False) -> str:
-    """Make a text safe, without unseen characters and secrets; of a longer one at least its first (or last) `size`.
+    """Remove invisible characters and secrets from a text; of a longer one keep at least its first (or last) `size`.
 
-    A text that was cut has "…" there.
+    A text that was cut has "…" at the cut.
     """
     if len(text) <= size + 2 * _MARGIN:
         return redact_text(clean(text))
     part = text[-(size + 2 * _MARGIN) :] if keep_end else text[: size + 2 * _MARGIN]
     safe = redact_text(clean(part))
-    dropped = _MARGIN + max(0, len(safe) - len(part))
-    return f"…{safe[dropped:]}" if keep_end else f"{safe[: len(safe) - dropped]}…"
+    margin = _MARGIN + max(0, len(safe) - len(part))
+    return f"…{safe[margin:]}" if keep_end else f"{safe[: len(safe) - margin]}…"
 
 
 def show_id(text: str) -> str:
-    """Write an id with every character seen; one that holds a credential has a mask instead of it."""
+    """Write an id with every character visible, and with a mask in place of a credential in it."""
     if isinstance(text, EscapedId):
         return text
     cleaned = clean(text)
@@ -45,7 +45,7 @@ def show_id(text: str) -> str:
 
 @dataclass
 class CharacterBudget:
-    """Characters that may still be taken of a value, and whether some were left out, for their number or depth."""
+    """Characters that may still be taken from a value, and whether parts were left out for their number or depth."""
 
     remaining: int
     cut: bool = False
@@ -53,10 +53,10 @@ class CharacterBudget:
 
 
 def take_excerpt(value: Any, budget: CharacterBudget, *, keep_end: bool = False, depth: int = 0) -> Any:
-    """Take the first of a JSON value that fit into the room, of a text the last with `keep_end`; deep ones as "…".
+    """Take what fits into the budget from the start of a JSON value, or with `keep_end` from the end of a text.
 
-    What is not cut is not made safe either: only a text that is cut must be, before its cut. A number that JSON does
-    not have becomes a text.
+    Values that are nested too deeply become "…". Text that is not cut is not made safe either: only a text that is cut
+    must be, before its cut. A number that JSON does not have becomes a text.
     """
     if isinstance(value, str):
         budget.remaining -= len(value)
@@ -78,27 +78,29 @@ def take_excerpt(value: Any, budget: CharacterBudget, *, keep_end: bool = False,
 
 
 def _take_items(items: list[Any], budget: CharacterBudget, depth: int) -> list[Any]:
-    kept: list[Any] = []
+    excerpt: list[Any] = []
     for item in items:
         if budget.remaining <= 0:
             budget.cut = True
-            kept.append("…")
+            excerpt.append("…")
             break
-        kept.append(take_excerpt(item, budget, depth=depth + 1))
+        excerpt.append(take_excerpt(item, budget, depth=depth + 1))
         budget.remaining -= 1
-    return kept
+    return excerpt
 
 
 def _take_fields(fields: Mapping[str, Any], budget: CharacterBudget, depth: int) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
+    excerpt: dict[str, Any] = {}
     for key, item in fields.items():
         if budget.remaining <= 0:
             budget.cut = True
-            named = {name: fields[name] for name in _NAMES if isinstance(fields.get(name), str)}
-            kept |= {name: text for name, text in named.items() if name not in kept and len(text) <= _NAME_SIZE}
-            kept["…"] = "…"
+            name_fields = {name: fields[name] for name in _NAMES if isinstance(fields.get(name), str)}
+            excerpt |= {
+                name: text for name, text in name_fields.items() if name not in excerpt and len(text) <= _NAME_SIZE
+            }
+            excerpt["…"] = "…"
             break
         key = take_excerpt(key, budget)
-        kept[key] = take_excerpt(item, budget, depth=depth + 1)
+        excerpt[key] = take_excerpt(item, budget, depth=depth + 1)
         budget.remaining -= 3
-    return kept
+    return excerpt

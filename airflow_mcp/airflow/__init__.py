@@ -1,1 +1,1 @@
-"""The outside world: the only room that imports the HTTP client."""
+"""Access to Airflow over HTTP: the only room that imports the HTTP client."""

@@ -1,4 +1,4 @@
-"""What a caller brings to be itself at Airflow, and who it then is there."""
+"""The credentials that a caller brings for Airflow, and its login there."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from airflow_mcp.fair_share import SOLE_HOLDER
 
 @dataclass(frozen=True)
 class CallerCredentials:
-    """What came with a call. No part of it is shown by `repr`."""
+    """The credentials that came with a call; `repr` shows none of them."""
 
-    authenticated: bool = False  # whether the caller had to say who it is
-    issued: str = field(default="", repr=False)  # the access token that let it in, if an OAuth issuer made it
+    authenticated: bool = False  # whether the caller had to authenticate
+    issued: str = field(default="", repr=False)  # the OAuth issuer's access token that authenticated the caller
     tokens: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)  # Airflow's own, by instance
-    share: str = SOLE_HOLDER  # whose share of the places at an Airflow its requests take
+    share: str = SOLE_HOLDER  # the holder whose share of the concurrency limit its requests use
 
 
 @dataclass(frozen=True)
 class CallerLogin:
-    """Who a caller is at Airflow: two calls with the same `secret` of the same caller share one login."""
+    """The login of a caller at Airflow: two calls of the same caller with the same `secret` share it."""
 
     secret: str = field(repr=False)
     method: AuthMethod
 
 
-# What a caller presented -> who it is at Airflow. Raises LoginError where it did not present what is needed.
+# A caller's credentials -> its login at Airflow. Raises LoginError where they lack what is needed.
 Identify = Callable[[CallerCredentials], CallerLogin]

@@ -1,4 +1,4 @@
-"""The one pooled async client of an Airflow: send, retry what is safe, time out, re-authenticate, never redirect."""
+"""The pooled async client of an Airflow: send, retry what is safe, time out, log in again, never follow a redirect."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _UNKNOWN_ROUTE = frozenset({404, 405})
 _JSON = "application/json"
 
 
-ReadResponse = Callable[[httpx2.Response], Awaitable[Response]]  # reads an answer
+ReadResponse = Callable[[httpx2.Response], Awaitable[Response]]  # reads the body of an answer
 
 
 class AirflowClient:
@@ -60,8 +60,8 @@ class AirflowClient:
     ) -> None:
         """`url` has no /api/vN and no credentials; `timeout` is seconds per request, `backoff` before a retry.
 
-        `instance` is what the observer, and traces, call this Airflow. `clock` gives seconds that never go back, for
-        how long a version is believed and a refused login is not repeated. `wording` is how errors call this Airflow.
+        `instance` is the name of this Airflow for the observer and in traces. `clock` gives seconds that never go back,
+        for how long a version is trusted and a refused login is not repeated. `wording` names this Airflow in errors.
         """
         self.url = url.rstrip("/")
         self.timeout = timeout
@@ -75,14 +75,14 @@ class AirflowClient:
         self._auth = self._make_authenticator(identity.method if isinstance(identity, Credentials) else identity)
         self._detection = VersionDetection(instance, clock)
         self._limit = ConcurrencyLimit(self.url, timeout)
-        self._share = SOLE_HOLDER  # whose share of the places the requests take
+        self._share = SOLE_HOLDER  # the holder whose share of the concurrency limit the requests use
 
     def make_sibling(self, method: AuthMethod) -> AirflowClient:
-        """A client of the same Airflow for somebody else: the login is its own, and only that needs to be closed."""
-        other = copy(self)
-        other._auth = other._make_authenticator(method)
-        other._is_sibling = True
-        return other
+        """Make a client of the same Airflow with another login; only that login is its own and needs to be closed."""
+        sibling = copy(self)
+        sibling._auth = sibling._make_authenticator(method)
+        sibling._is_sibling = True
+        return sibling
 
     def _make_authenticator(self, method: AuthMethod) -> Authenticator:
         return Authenticator(
@@ -91,30 +91,30 @@ class AirflowClient:
 
     @asynccontextmanager
     async def borrow(self, name: str, credentials: CallerCredentials) -> AsyncGenerator[AirflowClient, None]:
-        """The client for what this caller asks: this one, whoever it is, within the caller's share of the places."""
+        """Lend this client for the block, whoever the caller is, within the caller's share of the concurrency limit."""
         del name
         yield self.with_share(credentials.share)
 
     def with_share(self, share: str) -> AirflowClient:
-        """The same client, whose requests take places of this share."""
+        """Return the same client, whose requests use this share of the concurrency limit."""
         if share == self._share:
             return self
-        other = copy(self)
-        other._share = share
-        return other
+        client = copy(self)
+        client._share = share
+        return client
 
     def describe(self) -> str:
-        """Who this client says it is, for a person."""
+        """Describe the identity of this client for a person."""
         return self._auth.method.describe()
 
     async def aclose(self) -> None:
-        """Forget the login, and close every connection that is not a sibling's too."""
+        """Forget the login, and close the connections; a sibling leaves them open, since it shares them."""
         if not self._is_sibling:
             await self.connections.aclose()
         await self._auth.method.aclose()
 
     async def version(self) -> Version:
-        """The connected Airflow's version, as it said it within ten minutes; see Detection.
+        """Return the connected Airflow's version, which is at most ten minutes old; see VersionDetection.
 
         Raises AirflowUnreachableError, NotSupportedError (older than 2.7), LoginError and AirflowError.
         """
@@ -123,29 +123,30 @@ class AirflowClient:
 
     @property
     def known_version(self) -> Version | None:
-        """The version if it was ever asked successfully."""
+        """The latest version that Airflow answered with, or None before the first."""
         return self._detection.known
 
     async def refresh_version(self) -> Version:
-        """The version as Airflow says it now, known before or not. Raises what `version` raises."""
+        """Ask Airflow for its version now, and return it. Raises what `version` raises."""
         with self._wording.apply():
             return await self._detection.ask(self._get_version, self._auth)
 
     def subscribe(self, listener: Callable[[], None]) -> AbstractContextManager[None]:
-        """Call `listener` in the block whenever this Airflow turns out to be another version than before."""
+        """Call `listener` within the block whenever this Airflow turns out to have another version than before."""
         return self._detection.subscribe(listener)
 
     def retry_login(self) -> None:
-        """Let a login that was refused be tried again with the next call."""
+        """Allow a refused login to be tried again with the next call."""
         self._auth.retry()
 
     async def send(self, request: Request) -> Response:
-        """Send one request, again where that is safe.
+        """Send one request, and repeat it where that is safe.
 
-        A read is tried three times through broken connections, timeouts and 5xx. Anything else is tried again only
-        when it cannot have left, or when Airflow itself refuses who asks. Raises AirflowUnreachableError, LoginError,
-        UnusableAnswerError for what is too large, and VersionChangedError where the request is one of another version
-        than Airflow is by now (a read that was answered, a change before it is sent); other statuses are the caller's.
+        A read is tried three times through broken connections, timeouts and 5xx. Any other request is repeated only
+        when it cannot have left this machine, or when Airflow itself refuses the login. Raises AirflowUnreachableError,
+        LoginError, UnusableAnswerError for an answer that is too large, and VersionChangedError where the request was
+        built for another version than Airflow has by now (a read after its answer, a change before it is sent); the
+        caller handles other statuses.
         """
         async with AsyncExitStack() as turn:
             with self._wording.apply():
@@ -153,70 +154,72 @@ class AirflowClient:
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[tuple[int, AsyncIterator[bytes]], None]:
-        """Status and body of a read, piece by piece; `timeout` then bounds each silence, not the whole."""
-        opened: list[httpx2.Response] = []
+        """Yield the status of a read, and its body in pieces; `timeout` then bounds each pause, not the whole."""
+        streams: list[httpx2.Response] = []
 
         async def leave_open(raw: httpx2.Response) -> Response:
             if not raw.is_success:
                 return await read(raw)
-            opened.append(raw)
+            streams.append(raw)
             return Response(raw.status_code, b"")
 
         async with AsyncExitStack() as turn:
             with self._wording.apply():
                 response = await self._send_with_retries(request, leave_open, turn, stream=True)
             try:
-                yield response.status, self._read_pieces(opened[0] if opened else response.content, request)
+                yield response.status, self._read_pieces(streams[0] if streams else response.content, request)
             finally:
-                for raw in opened:
+                for raw in streams:
                     await raw.aclose()
 
     async def _send_with_retries(
         self, request: Request, take: ReadResponse, turn: AsyncExitStack, *, stream: bool = False
     ) -> Response:
-        """The response of the first attempt worth keeping; `take` reads it, inside the attempt's timeout.
+        """Return the response of the first attempt that needs no other; `take` reads it, within the attempt's timeout.
 
-        `turn` takes a place at this Airflow, and has none while a login is waited for.
+        `turn` holds a place of the concurrency limit, and none while the request waits for a login.
         """
-        began = anyio.current_time()
+        start_time = anyio.current_time()
         generation = (await self.version()).generation
         self._require_same(request)
-        headers = await self._auth.get_headers(generation, began)
+        headers = await self._auth.get_headers(generation, start_time)
         await turn.enter_async_context(self._limit.acquire(self._share, stream=stream))
-        headers, renewed = self._auth.get_latest(headers), False
+        headers, is_renewed = self._auth.get_latest(headers), False
         for attempt in range(1, _ATTEMPTS + 2):  # one more than the retries: a new login uses one up
-            again = request.repeatable and attempt < _ATTEMPTS
+            can_repeat = request.repeatable and attempt < _ATTEMPTS
             try:
                 response = await self._attempt(request, headers.headers, take)
             except (*CONNECTION_ERRORS, TimeoutError) as error:
-                if not again and not (isinstance(error, UNSENT_ERRORS) and attempt < _ATTEMPTS):
+                if not can_repeat and not (isinstance(error, UNSENT_ERRORS) and attempt < _ATTEMPTS):
                     raise self._build_unreachable_error(error, request) from None
             else:
-                foreign = not request.repeatable and not is_own_error(response.content)
-                if foreign or not await self._is_refused(response, generation, headers):
-                    if response.status not in _RETRY_STATUSES or not again:
+                is_foreign = not request.repeatable and not is_own_error(response.content)
+                if is_foreign or not await self._is_refused(response, generation, headers):
+                    if response.status not in _RETRY_STATUSES or not can_repeat:
                         if response.status != 401:
                             self._auth.accept()
                         await self._doubt(request, response)
                         return response
-                elif renewed:
+                elif is_renewed:
                     break
                 else:
                     await turn.aclose()
-                    headers = await self._auth.renew(headers, generation, began)
+                    headers = await self._auth.renew(headers, generation, start_time)
                     await turn.enter_async_context(self._limit.acquire(self._share, stream=stream))
-                    headers, renewed = self._auth.get_latest(headers), True
+                    headers, is_renewed = self._auth.get_latest(headers), True
                     continue
             await anyio.sleep(self._backoff * attempt)
-            headers = await self._auth.get_headers(generation, began)  # one that is good for one request was used up
+            # Headers that are good for one request are used up.
+            headers = await self._auth.get_headers(generation, start_time)
         advice = f"{self._auth.method.advice}{describe_ambiguity(generation)}"
         sentence = f"Airflow keeps refusing {self.describe()}, after a new login too. {advice}"
         raise self._auth.refuse(headers, sentence)
 
     async def _doubt(self, request: Request, response: Response) -> None:
-        """Ask for the version after an answer that Airflow does not give to its own routes.
+        """Ask for the version after an answer that Airflow does not give on its own routes.
 
-        Raises VersionChangedError for a read that another version's routes may answer. A change is not repeated.
+        Raises VersionChangedError for a read if the version has changed, since the other version's routes may answer
+        it. A change is not repeated.
         """
         if response.status in _UNKNOWN_ROUTE and not is_own_error(response.content):
             await self._detection.doubt(self._get_version, self._auth)
@@ -224,7 +227,7 @@ class AirflowClient:
                 self._require_same(request)
 
     def _require_same(self, request: Request) -> None:
-        """Raise VersionChangedError for a request of another version than Airflow is."""
+        """Raise VersionChangedError if the request was built for another version than Airflow has."""
         if request.version not in (None, self.known_version):
             raise VersionChangedError(
                 f"Airflow is {self.known_version} now, and was {request.version} when this call was prepared. Nothing "
@@ -232,24 +235,24 @@ class AirflowClient:
             )
 
     async def _attempt(self, request: Request, proof: Mapping[str, str], take: ReadResponse) -> Response:
-        """One request and its answer, in time. Raises TimeoutError and what httpx2 and `take` raise.
+        """Send one request and read its answer in time. Raises TimeoutError, and what httpx2 and `take` raise.
 
-        A change that has begun is not broken off when its caller leaves: what came of it can be audited.
+        A change that has begun is not cancelled with its caller, so that its outcome can be audited.
         """
-        built = build(self.connections.http, self.url, request, proof)
+        http_request = build(self.connections.http, self.url, request, proof)
         with (
-            trace_request(built, request.route, self._instance, self._observer) as seen,
+            trace_request(http_request, request.route, self._instance, self._observer) as outcome,
             anyio.fail_after(self.timeout, shield=not request.repeatable),
         ):
-            response = await take(await self.connections.http.send(built, stream=True, follow_redirects=False))
-            seen.status = response.status
+            response = await take(await self.connections.http.send(http_request, stream=True, follow_redirects=False))
+            outcome.status = response.status
         return response
 
     async def _is_refused(self, response: Response, generation: Generation, headers: AuthHeaders) -> bool:
-        """Whether another login may help.
+        """Return whether another login may help.
 
-        Airflow 3 says so. 2.8 and newer answer a login that ended like a missing permission (403, since FAB has a
-        public role): a read that every role may do tells.
+        Airflow 3 says so. Airflow 2.8 and newer answer an expired login like a missing permission (403, since FAB has a
+        public role), so a read that every role may do decides.
         """
         if response.status != 403:
             return response.status == 401
@@ -273,24 +276,24 @@ class AirflowClient:
 
     @property
     def _get_version(self) -> Get:
-        """Asks for the version without a login, as Airflow allows; with one where something in front of it wants that.
+        """The request for the version: without a login, as Airflow allows, or with one where the address demands it.
 
-        It may say so by the way to its sign-in page; so does an address that is not quite right, and nothing that
-        others on the way could read is sent there. A login that is refused is presented once.
+        A redirect to a sign-in page may be such a demand. A slightly wrong address redirects too, so it gets
+        credentials only where nobody on the way can read them. A refused login is presented only once.
         """
-        refused: list[AuthHeaders] = []
+        refused_headers: list[AuthHeaders] = []
 
         async def get(path: str) -> tuple[int, bytes]:
             answer = await self._ask("GET", path)
-            signs_in = 300 <= answer.status < 400 and is_sheltered(self.url)
-            if (signs_in or answer.status in (401, 403)) and not refused:
+            is_sign_in = 300 <= answer.status < 400 and is_sheltered(self.url)
+            if (is_sign_in or answer.status in (401, 403)) and not refused_headers:
                 headers = await self._auth.get_headers(None, anyio.current_time())
                 if headers.headers:
                     answer = await self._ask("GET", path, headers=headers.headers)
-                    refused.extend([headers] if answer.status == 401 else [])
+                    refused_headers.extend([headers] if answer.status == 401 else [])
             elif answer.status == 401:
                 raise self._auth.refuse(
-                    refused[0],
+                    refused_headers[0],
                     "What answers at AIRFLOW_MCP_URL wants a login before it says anything, and does not accept "
                     f"{self.describe()} (401). {self._auth.method.advice}",
                 )
@@ -301,7 +304,7 @@ class AirflowClient:
     async def _send_plain(
         self, method: str, path: str, body: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """One request outside the API proper: to log in, and to find out whether that was good."""
+        """Send one request outside the API proper: to log in, or to check a login."""
         return require_no_redirect(await self._ask(method, path, body, headers))
 
     async def _ask(

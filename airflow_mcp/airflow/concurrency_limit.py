@@ -1,4 +1,4 @@
-"""How many requests an Airflow gets from us at once, whose they are, and how long a request waits for its turn."""
+"""The limit on concurrent requests to one Airflow, and its fair division among the callers."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import anyio
 from airflow_mcp.errors import AirflowUnreachableError
 from airflow_mcp.fair_share import SOLE_HOLDER, FairShare
 
-_IN_FLIGHT = 8  # requests at once: an Airflow has few workers, and others use it too
-_STREAMS = 4  # of them, bodies read piece by piece: a log may take two minutes
+_IN_FLIGHT = 8  # concurrent requests: an Airflow has few workers, and others use it too
+_STREAMS = 4  # of them, bodies read in pieces: a log may take two minutes
 
 
 @dataclass(eq=False)
 class _QueuedRequest:
     holder: str
     stream: bool
-    number: int  # in the order in which they came
+    number: int  # in the order of arrival
     turn: anyio.Event = field(default_factory=anyio.Event)
 
 
 class ConcurrencyLimit:
-    """The places of one Airflow. Each caller has a share of them, and those who have least are served first."""
+    """The places of one Airflow. Each caller has a share of them; callers with the fewest places are served first."""
 
     def __init__(self, url: str, patience: float) -> None:
         """`patience` is the seconds that a request waits for a place."""
@@ -38,9 +38,9 @@ class ConcurrencyLimit:
 
     @asynccontextmanager
     async def acquire(self, holder: str = SOLE_HOLDER, *, stream: bool = False) -> AsyncGenerator[None, None]:
-        """A place for the block, within the share of `holder`.
+        """Hold a place for the block, within the share of `holder`.
 
-        Raises AirflowUnreachableError when none comes in time.
+        Raises AirflowUnreachableError when none becomes free in time.
         """
         await self._take(_QueuedRequest(holder, stream, next(self._numbers)))
         try:
@@ -55,7 +55,7 @@ class ConcurrencyLimit:
             with anyio.fail_after(self._patience):
                 await request.turn.wait()
         except TimeoutError:
-            if request.turn.is_set():  # in the same moment
+            if request.turn.is_set():  # the place came at the moment of the timeout
                 return
             self._leave(request)
             raise AirflowUnreachableError(
@@ -63,7 +63,7 @@ class ConcurrencyLimit:
                 f"caller has a share, and no turn came within {self._patience:g} seconds. Nothing was sent: try again "
                 "in a moment, or ask for less at once."
             ) from None
-        except BaseException:  # its caller left
+        except BaseException:  # the caller was cancelled
             if request.turn.is_set():
                 self._give_back(request.holder, request.stream)
             else:
@@ -71,7 +71,7 @@ class ConcurrencyLimit:
             raise
 
     def _leave(self, request: _QueuedRequest) -> None:
-        """Wait no longer."""
+        """Remove the request from its queue."""
         key = request.holder, request.stream
         del self._waiting[key][request]
         if not self._waiting[key]:
@@ -83,17 +83,17 @@ class ConcurrencyLimit:
         self._serve()
 
     def _serve(self) -> None:
-        """Give free places to those who wait and may have one: to who holds least first, then to who came first."""
-        while able := [
+        """Give free places to waiting requests: to the holder with the fewest places first, then by arrival."""
+        while ready_requests := [
             next(iter(queue))
             for (holder, stream), queue in self._waiting.items()
             if all(places.fits(holder) for places in self._list_shares(stream))
         ]:
-            first = min(able, key=lambda one: (self._all.count_places(one.holder), one.number))
-            for places in self._list_shares(first.stream):
-                places.take(first.holder)
-            self._leave(first)
-            first.turn.set()
+            next_request = min(ready_requests, key=lambda one: (self._all.count_places(one.holder), one.number))
+            for places in self._list_shares(next_request.stream):
+                places.take(next_request.holder)
+            self._leave(next_request)
+            next_request.turn.set()
 
     def _list_shares(self, stream: bool) -> tuple[FairShare, ...]:
         return (self._all, self._streams) if stream else (self._all,)

@@ -1,4 +1,4 @@
-"""Why an Airflow gave no answer, in a sentence that says what to look at."""
+"""The error for an Airflow that gave no answer, with a sentence that says what to check."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _CLIENT_CERT = "it may want a certificate of this server's, or another one: AIRF
 def build_unreachable_error(
     error: Exception, url: str, timeout: float, *, repeatable: bool, answered: bool, proxied: bool
 ) -> AirflowUnreachableError:
-    """The error for a request that got no answer within `timeout` seconds.
+    """Build the error for a request that got no answer within `timeout` seconds.
 
-    `answered` says whether this Airflow has ever answered; `proxied` whether there is a proxy before it. The proxy's
-    address is not told: it may hold a password.
+    `answered` says whether this Airflow has ever answered; `proxied` whether there is a proxy before it. The error does
+    not contain the proxy's address, which may hold a password.
     """
     text = str(error)
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
-        why = f"gave no answer within {timeout:g} seconds (AIRFLOW_MCP_TIMEOUT)"
+        reason = f"gave no answer within {timeout:g} seconds (AIRFLOW_MCP_TIMEOUT)"
     elif isinstance(error, httpx2.ProxyError):
-        why = f"cannot be reached: the proxy ({_PROXY}) refuses. Are its address, user and password right?"
+        reason = f"cannot be reached: the proxy ({_PROXY}) refuses. Are its address, user and password right?"
     elif "WRONG_VERSION_NUMBER" in text:
-        why = "does not speak TLS. Is its address http:// instead of https://?"
+        reason = "does not speak TLS. Is its address http:// instead of https://?"
     elif "ALERT" in text:
-        why = f"refuses TLS with us; {_CLIENT_CERT}"
+        reason = f"refuses TLS with us; {_CLIENT_CERT}"
     elif "CERTIFICATE" in text or "SSL" in text:
-        why = "shows a TLS certificate that is not trusted here; AIRFLOW_MCP_CA_FILE names the CA that signed it"
+        reason = "shows a TLS certificate that is not trusted here; AIRFLOW_MCP_CA_FILE names the CA that signed it"
     elif isinstance(error, httpx2.ConnectError) and proxied:
-        why = f"cannot be reached. Is the proxy ({_PROXY}) running, and are both addresses right?"
+        reason = f"cannot be reached. Is the proxy ({_PROXY}) running, and are both addresses right?"
     elif isinstance(error, httpx2.ConnectError):
-        why = "cannot be reached. Is it running, and is AIRFLOW_MCP_URL right?"
+        reason = "cannot be reached. Is it running, and is AIRFLOW_MCP_URL right?"
     elif url.startswith("https:") and not answered:
-        why = f"broke the connection ({type(error).__name__}); {_CLIENT_CERT}"
+        reason = f"broke the connection ({type(error).__name__}); {_CLIENT_CERT}"
     else:
-        why = f"broke the connection ({type(error).__name__})"
+        reason = f"broke the connection ({type(error).__name__})"
     sent = not repeatable and not isinstance(error, UNSENT_ERRORS)
-    return AirflowUnreachableError(f"Airflow at {url} {why.rstrip('.')}.".replace("?.", "?"), sent=sent)
+    return AirflowUnreachableError(f"Airflow at {url} {reason.rstrip('.')}.".replace("?.", "?"), sent=sent)

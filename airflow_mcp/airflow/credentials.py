@@ -1,4 +1,4 @@
-"""The login of one Airflow: a proof of who is asking, made and renewed once for all calls that wait for it."""
+"""The login of one Airflow: headers that authenticate, made and renewed once for all calls that wait for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_mcp.errors import AirflowMcpError, LoginOnHoldError, LoginRefusedEr
 
 @dataclass(frozen=True)
 class Credentials:
-    """What the operator configured; one of token, token_command and username with password, or nothing."""
+    """The operator's configuration: a token, a token_command, a username with password, or nothing."""
 
     username: str = ""
     password: str = field(default="", repr=False)
@@ -27,7 +27,7 @@ class Credentials:
 
     @property
     def method(self) -> AuthMethod:
-        """How these prove who is asking."""
+        """The login method for these credentials."""
         if self.token:
             return StaticToken(self.token)
         if self.token_command:
@@ -36,7 +36,7 @@ class Credentials:
 
 
 class Authenticator:
-    """The current proof of one identity at one Airflow, and the rest of a login that was refused."""
+    """The current headers of one identity at one Airflow, and the pause after a refused login."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Authenticator:
         on_renewal: Callable[[], None] = lambda: None,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`on_renewal` is told whenever Airflow has refused a proof and another is about to be made."""
+        """`on_renewal` is called whenever Airflow has refused the headers and new ones are about to be made."""
         self.method = method
         self._send_plain = send_plain
         self._on_renewal = on_renewal
@@ -55,37 +55,37 @@ class Authenticator:
         self._failure: AirflowMcpError | None = None
         self._failed_at = 0.0
         self._backoff = Backoff(clock)
-        self._refused: AuthHeaders | None = None  # what Airflow refused last
+        self._refused: AuthHeaders | None = None  # the headers that Airflow refused last
 
     async def get_headers(self, generation: Generation | None, since: float) -> AuthHeaders:
-        """The proof to send with a call that began at `since` (the event loop's clock, seconds).
+        """Return the headers for a call that began at `since` (the event loop's clock, seconds).
 
-        Raises LoginError, or another AirflowMcpError, when none can be had.
+        Raises LoginError, or another AirflowMcpError, when the method gives none.
         """
         return self._get_valid() or await self._renew(None, generation, since)
 
     async def renew(self, stale: AuthHeaders, generation: Generation, since: float) -> AuthHeaders:
-        """Another proof than the one Airflow just refused. Raises what `get_headers` raises when there is none.
+        """Return other headers than those that Airflow just refused. Raises what `get_headers` raises.
 
         Calls that wait for a login share it, and its failure.
         """
         return await self._renew(stale, generation, since)
 
     def get_latest(self, headers: AuthHeaders) -> AuthHeaders:
-        """The proof that is in use by now, where this one was waiting: it may have been refused to others meanwhile."""
+        """Return the headers in use by now: while this call waited, its own may have been refused to others."""
         return headers if headers.expires_at == SINGLE_USE or self._headers is None else self._headers
 
     def accept(self) -> None:
-        """Airflow has taken a proof: what was refused before counts no more."""
+        """Note that Airflow accepted the headers, and forget the earlier refusals."""
         self._backoff.reset()
 
     def refuse(self, headers: AuthHeaders, sentence: str) -> LoginOnHoldError:
-        """Airflow has refused a new proof too: the error to raise, and nothing is presented again for a while."""
+        """Note that Airflow refused new headers too, put the login on hold, and return the error to raise."""
         self._headers, self._refused = None, headers
         return self._backoff.refuse(LoginRefusedError(sentence))
 
     def retry(self) -> None:
-        """Let a login that was refused be tried again with the next call."""
+        """Allow a refused login to be tried again with the next call."""
         self._failure = None
         self._backoff.reset()
         self.method.retry()
@@ -95,10 +95,10 @@ class Authenticator:
 
     async def _renew(self, stale: AuthHeaders | None, generation: Generation | None, since: float) -> AuthHeaders:
         async with self._lock:
-            # Made since this call began is fresh enough, even where it lasts for a moment only.
-            shared = self._get_valid() or (self._headers if self._made_at >= since else None)
-            if shared and shared is not stale and shared.expires_at != SINGLE_USE:
-                return shared
+            # Headers made since this call began are fresh enough, even if they last only for a moment.
+            shared_headers = self._get_valid() or (self._headers if self._made_at >= since else None)
+            if shared_headers and shared_headers is not stale and shared_headers.expires_at != SINGLE_USE:
+                return shared_headers
             if self._failure and since <= self._failed_at:  # many wrong logins in a row may lock the account
                 raise self._failure.with_traceback(None)
             if not self.method.rotates:
@@ -119,7 +119,7 @@ class Authenticator:
             return self._headers
 
     async def _request_another(self, stale: AuthHeaders | None, request: AuthRequest) -> AuthHeaders:
-        """A new proof. Where its secret changes by itself, one that was just refused is not presented again."""
+        """Make new headers. If the method's secret rotates, headers that were just refused are not presented again."""
         headers = await self.method.authenticate(request)
         if not self.method.rotates:
             return headers

@@ -1,4 +1,4 @@
-"""Airflow's own words in an error, whichever of its forms they come in."""
+"""Extract Airflow's own words from an error, in any of their forms."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from airflow_mcp.text import shorten
 from airflow_mcp.value_excerpt import excerpt_text
 
-_SHOWN = 300  # characters of them
-_LARGEST = 256 * 1024  # bytes of a body that are read for them
+_SHOWN = 300  # characters of Airflow's words
+_LARGEST = 256 * 1024  # bytes of a body; a larger one is not parsed
 
 
 def extract_detail(content: bytes) -> str:
-    """Airflow's own words, whichever of its error forms they come in; HTML has none worth showing, nor has a flood."""
+    """Return Airflow's own words, in any of its error forms; "" for HTML, and for a body above 256 KiB."""
     if len(content) > _LARGEST:
         return ""
     try:
@@ -33,11 +33,11 @@ def extract_detail(content: bytes) -> str:
             for item in detail
             if isinstance(item, dict)
         )
-    # Made safe before it is put in one line: a secret may end where its line does.
+    # Made safe before it becomes one line, since a secret may end at the end of its line.
     return shorten(" ".join(excerpt_text(str(detail), 2 * _SHOWN).split()), _SHOWN)
 
 
 def _read_path(item: dict[str, Any]) -> list[Any]:
-    """Where in a request FastAPI found something wrong."""
+    """Return the place in a request where FastAPI found an error."""
     path = item.get("loc")
     return path if isinstance(path, list) else []

@@ -1,4 +1,4 @@
-"""A small JSON document from an address the operator trusts, handed to rooms that know no HTTP."""
+"""Fetch a small JSON document from an address that the operator trusts, for rooms that know no HTTP."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 _SECONDS = 5.0  # for the whole answer: a caller waits for it
 _LARGEST = 1024 * 1024  # bytes
 
-# The document at an address; None where the server says that there is none, or that it is elsewhere. Raises FetchError.
+# Address -> document; None where the server says that there is none, or that it is elsewhere. Raises FetchError.
 Fetch = Callable[[str], Awaitable["Json | None"]]
 
 
 def make_fetcher(ca_file: str = "", transport: httpx2.AsyncBaseTransport | None = None) -> Fetch:
-    """A fetch that trusts this CA file, or else what the system trusts. It keeps no connection, and follows nobody."""
+    """Make a fetch function that trusts this CA file, or else the system's CAs; it keeps no connection or cookie.
+
+    It follows no redirect.
+    """
 
     async def fetch(url: str) -> Json | None:
         if not is_sheltered(url):

@@ -1,7 +1,8 @@
-"""A JSON body parsed in pieces, so that a large one does not hold the event loop.
+"""Parse a JSON body in pieces, so that a large one does not block the event loop.
 
-The values are those of `json.loads`, but that NaN and the infinities, which Python writes and JSON does not have (RFC
-8259, 6), become the texts "NaN", "Infinity" and "-Infinity". A thread would not help: the parser holds the interpreter.
+The values are those of `json.loads`, except that NaN and the infinities, which Python writes and JSON does not have
+(RFC 8259, 6), become the texts "NaN", "Infinity" and "-Infinity". A thread would not help: the parser holds the
+interpreter lock.
 """
 
 from __future__ import annotations
@@ -12,32 +13,32 @@ from typing import Any
 
 from airflow_mcp.time_slice import TimeSlice
 
-_AT_ONCE = 64 * 1024  # characters that are parsed in one go, some milliseconds
-_EDGE = 32  # characters before a window's end: a number that ends there may go on behind it
-_DEEPEST = 400  # containers around what is parsed in one go
+_AT_ONCE = 64 * 1024  # characters that are parsed at once, which takes some milliseconds
+_EDGE = 32  # characters before a window's end: a number that ends there may continue after it
+_DEEPEST = 400  # containers around what is parsed at once
 _SPACE = re.compile(r"[ \t\n\r]*")
-_BEHIND = {"{": "},", "[": "],", '"': '",'}  # a value's first character: what most likely stands before the next value
-_OPENED = object()  # instead of a value: a container has begun whose elements are read one by one
+_BEHIND = {"{": "},", "[": "],", '"': '",'}  # a value's first character: what most likely precedes the next value
+_OPENED = object()  # in place of a value: a container was opened, and its elements are read one by one
 _DECODER = json.JSONDecoder(parse_constant=str)
-_scan = _DECODER.raw_decode  # the value that begins at a place, and where it ends
+_scan = _DECODER.raw_decode  # returns the value that begins at a position, and its end
 
 
 async def parse_json(content: bytes) -> Any:
-    """Parse a body. Raises ValueError for what is no JSON, and RecursionError for what is nested too deeply."""
+    """Parse a body. Raises ValueError for text that is not JSON, and RecursionError for too deep nesting."""
     text = content.decode(json.detect_encoding(content), "surrogatepass")
     return _DECODER.decode(text) if len(text) <= _AT_ONCE else await _Parser(text).parse()
 
 
 class _Parser:
-    """Reads a text from `_at` on, with the containers that have begun and, of each object, the key that is due."""
+    """Reads a text from `_at` on; it keeps the open containers and, for each object, the key of the next value."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
         self._open: list[list[Any] | dict[str, Any]] = []
         self._keys: list[str] = []
-        self._window, self._base = "", -1  # a part of the text, and where it begins
-        self._singly_until = 0  # up to there elements are read one by one
+        self._window, self._base = "", -1  # a part of the text, and its position
+        self._singly_until = 0  # elements up to this position are read one by one
 
     async def parse(self) -> Any:
         time_slice = TimeSlice()
@@ -60,39 +61,39 @@ class _Parser:
                 return value
 
     def _take_many(self) -> bool:
-        """Parse all elements up to a comma, in one go; False where it is not between two elements after all."""
+        """Parse all elements up to a comma at once; return False where that comma does not separate two elements."""
         container = self._open[-1] if self._open else None
-        last = len(self._text) - self._at <= _AT_ONCE
-        if container is None or last or self._at < self._singly_until:
+        is_last_part = len(self._text) - self._at <= _AT_ONCE
+        if container is None or is_last_part or self._at < self._singly_until:
             return False
-        before = _BEHIND.get(self._text[self._at], ",")
-        comma = self._text.rfind(before, self._at, self._at + _AT_ONCE) + len(before) - 1
+        separator = _BEHIND.get(self._text[self._at], ",")
+        comma = self._text.rfind(separator, self._at, self._at + _AT_ONCE) + len(separator) - 1
         piece = self._text[self._at : comma]
         source = f"[{piece}]" if isinstance(container, list) else f"{{{json.dumps(self._keys[-1])}:{piece}}}"
         try:
-            several, stop = _scan(source, 0)
+            elements, stop = _scan(source, 0)
         except ValueError:
-            stop, several = 0, None
-        if stop < len(source) or not several:
+            stop, elements = 0, None
+        if stop < len(source) or not elements:
             self._singly_until = self._at + _AT_ONCE
             return False
         if isinstance(container, list):
-            container += several
+            container += elements
         else:
-            container.update(several)
+            container.update(elements)
         self._at = comma
         return self._has_next()
 
     def _value(self) -> Any:
-        """The value that begins here, or `_OPENED`; only a text or number is larger than one go."""
+        """Read the value that begins here, or return `_OPENED`; only a text or number is larger than one window."""
         while True:
             try:
                 value, stop = _scan(self._window, self._at - self._base)
             except ValueError:
                 stop = len(self._window) + 1
                 value = None
-            whole = self._base + len(self._window) == len(self._text)
-            if stop <= len(self._window) - (0 if whole else _EDGE):
+            reaches_end = self._base + len(self._window) == len(self._text)
+            if stop <= len(self._window) - (0 if reaches_end else _EDGE):
                 self._at = self._base + stop
                 self._skip(0)
                 return value
@@ -106,7 +107,7 @@ class _Parser:
         return value
 
     def _begin(self) -> Any:
-        """Open the container that begins here; the container itself where it is empty."""
+        """Open the container that begins here; return the container itself if it is empty."""
         if len(self._open) == _DEEPEST:
             raise RecursionError("nested too deeply")
         self._open.append([] if self._text[self._at] == "[" else {})
@@ -125,7 +126,7 @@ class _Parser:
             container[self._keys[-1]] = value
 
     def _has_next(self) -> bool:
-        """Whether another element follows; its key is read. Raises ValueError where neither it nor the end does."""
+        """Return whether another element follows, and read its key. Raises ValueError for all but `,` or the end."""
         sign = self._text[self._at : self._at + 1]
         if sign != ",":
             if sign != self._closing:

@@ -1,4 +1,4 @@
-"""One HTTP message to Airflow, and one from it."""
+"""One HTTP request to Airflow, and its response."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGEST_BODY = 32 * 1024 * 1024  # bytes; a reply is held in memory, a log is s
 
 @dataclass(frozen=True)
 class Response:
-    """What came back: status, the whole body, and where a redirect would have led."""
+    """A response: the status, the whole body, and the target of a redirect."""
 
     status: int
     content: bytes
@@ -25,7 +25,7 @@ class Response:
 
 
 def build(http: httpx2.AsyncClient, url: str, request: Request, proof: Mapping[str, str]) -> httpx2.Request:
-    """The request as it is sent. Raises InvalidArgumentsError for what no request can carry."""
+    """Build the HTTP request. Raises InvalidArgumentsError for values that no request can carry."""
     headers = {**dict(request.headers), "Accept": request.accept, **proof}
     try:
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
@@ -38,7 +38,7 @@ def build(http: httpx2.AsyncClient, url: str, request: Request, proof: Mapping[s
 
 
 async def read(raw: httpx2.Response) -> Response:
-    """The whole response, closed. Raises UnusableAnswerError beyond 32 MiB."""
+    """Read the whole response and close it. Raises UnusableAnswerError beyond 32 MiB."""
     try:
         body = await read_body(raw, _LARGEST_BODY)
     finally:
@@ -53,7 +53,7 @@ async def read(raw: httpx2.Response) -> Response:
 
 
 def require_no_redirect(response: Response) -> tuple[int, bytes]:
-    """Status and body. Raises AirflowError for a redirect, which is never followed."""
+    """Return status and body. Raises AirflowError for a redirect, which is never followed."""
     if 300 <= response.status < 400:
         raise build_redirect_error(response.status, response.location)
     return response.status, response.content

@@ -1,4 +1,4 @@
-"""How an Airflow is reached: whom to trust, what certificate to show, through which proxy, with which headers."""
+"""How to reach an Airflow: the trusted CAs, the client certificate, the proxy, and extra headers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import httpx2
 
 @dataclass(frozen=True)
 class Network:
-    """The way to one Airflow; its TLS context is made once for all clients of it."""
+    """The network settings of one Airflow; its TLS context is made once for all clients of it."""
 
     ca_file: str = ""
     client_cert: str = ""  # PEM files
@@ -24,9 +24,9 @@ class Network:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def open(self, url: str, timeout: float, transport: httpx2.AsyncBaseTransport | None = None) -> httpx2.AsyncClient:
-        """A new client, with connections of its own, for that address; `timeout` in seconds. It keeps no cookie.
+        """Open a new client for that address, with connections of its own and without cookies; `timeout` in seconds.
 
-        Every request says who is asking, and one caller's cookie would say it of another.
+        Every request authenticates itself, and one caller's cookie would authenticate another caller.
         """
         return httpx2.AsyncClient(
             timeout=timeout,
@@ -59,13 +59,13 @@ class Connections:
 
     @property
     def http(self) -> httpx2.AsyncClient:
-        """What sends requests over them."""
+        """The HTTP client that sends over these connections."""
         if self._http is None:
             self._http = self._open()
         return self._http
 
     async def aclose(self) -> None:
-        """Close them; the next request opens others."""
+        """Close the connections; the next request opens others."""
         if self._http is not None:
             await self._http.aclose()
             self._http = None

@@ -1,6 +1,6 @@
-"""Each request to Airflow as a span of the caller's trace, told to the observer; of ids and arguments it says nothing.
+"""Trace each request to Airflow as a span of the caller's trace and tell the observer, without ids or arguments.
 
-Without the extra `otel` the span is none, and Airflow is sent no trace. Names follow OpenTelemetry's conventions for
+Without the extra `otel` there is no span, and Airflow is sent no trace. Names follow OpenTelemetry's conventions for
 HTTP clients (semantic conventions 1.23 and newer).
 """
 
@@ -20,41 +20,44 @@ from airflow_mcp.observer import Observer
 
 _tracer = get_tracer("airflow-mcp", version("airflow-mcp"))
 _trace_context = TraceContextTextMapPropagator()
-_TRACEPARENT = "traceparent"  # and never tracestate or baggage, which would carry words of the caller to Airflow
+_TRACEPARENT = "traceparent"  # never tracestate or baggage, which would carry the caller's words to Airflow
 
 
 @dataclass
 class RequestOutcome:
-    """What is known of a request when it is over."""
+    """The outcome of a request that is over."""
 
     status: int | None = None
 
 
 @contextmanager
 def trace_request(request: httpx2.Request, route: str, instance: str, observer: Observer) -> Generator[RequestOutcome]:
-    """The span around one request and its answer. `route` is its path with the names of ids in place of the ids."""
+    """Open the span around one request and its answer.
+
+    `route` is the request's path with the names of ids in place of the ids.
+    """
     attributes = {"http.request.method": request.method, "url.template": route, "server.address": request.url.host}
     attributes["airflow_mcp.instance"] = instance
-    began = time.monotonic()
-    seen = RequestOutcome()
+    start_time = time.monotonic()
+    outcome = RequestOutcome()
     with _span(f"{request.method} {route}".strip(), attributes) as span:
         _send_trace(request, span)
         try:
-            yield seen
-        except BaseException as error:  # whoever leaves while it runs, too
+            yield outcome
+        except BaseException as error:  # including cancellation
             _fail(span, type(error).__qualname__)
             raise
         else:
-            if seen.status is not None:
-                span.set_attribute("http.response.status_code", seen.status)
-                if seen.status >= 400:
-                    _fail(span, str(seen.status))
+            if outcome.status is not None:
+                span.set_attribute("http.response.status_code", outcome.status)
+                if outcome.status >= 400:
+                    _fail(span, str(outcome.status))
         finally:
-            observer.request_ended(instance, seen.status, time.monotonic() - began)
+            observer.request_ended(instance, outcome.status, time.monotonic() - start_time)
 
 
 def _span(name: str, attributes: dict[str, str]) -> AbstractContextManager[Span]:
-    """A span within the current one; none where there is none, as for a probe: it would be a trace of its own."""
+    """Start a span within the current one; without one, as for a probe, there is none: it would be its own trace."""
     if not get_current_span().get_span_context().is_valid:
         return nullcontext(INVALID_SPAN)
     return _tracer.start_as_current_span(
@@ -67,12 +70,12 @@ def _span(name: str, attributes: dict[str, str]) -> AbstractContextManager[Span]
 
 
 def _send_trace(request: httpx2.Request, span: Span) -> None:
-    """Airflow's own spans become children of this one, where it is one of ours and not just the client's."""
+    """Make Airflow's own spans children of this one, if it is one of this server's and not just the client's."""
     context = span.get_span_context()
     if context.is_valid and not context.is_remote:
-        carried: dict[str, str] = {}
-        _trace_context.inject(carried)
-        request.headers[_TRACEPARENT] = carried[_TRACEPARENT]
+        carrier: dict[str, str] = {}
+        _trace_context.inject(carrier)
+        request.headers[_TRACEPARENT] = carrier[_TRACEPARENT]
 
 
 def _fail(span: Span, kind: str) -> None:

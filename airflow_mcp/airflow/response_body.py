@@ -1,4 +1,4 @@
-"""The body of an answer, held in memory: whole, or not at all where it is too large."""
+"""Read the body of an answer into memory, whole or, if it is too large, not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import httpx2
 
 
 async def read_body(response: httpx2.Response, largest: int) -> bytes | None:
-    """The body of an answer that is open; None where it has more than `largest` bytes. Raises what httpx2 raises."""
+    """Read the body of an open answer; return None if it has more than `largest` bytes. Raises what httpx2 raises."""
     pieces: list[bytes] = []
     size = 0
     async for piece in response.aiter_bytes():

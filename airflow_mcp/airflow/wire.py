@@ -1,4 +1,4 @@
-"""Pure: operation + arguments -> request, and response -> value or error. Every id is quoted here, once."""
+"""Pure: operation + arguments -> request, and response -> value or error. The only place that quotes ids."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from airflow_mcp.value_excerpt import excerpt_text
 
 _OPTIONAL_SEGMENT = re.compile(r"\[/\{(\w+)\}\]")
 _SLOT = re.compile(r"\{(\w+)\}")
-_REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422})  # by which a request is refused, and not done
+_REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422})  # statuses of requests that were refused
 
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request to Airflow. `path` starts behind the base URL and is fully quoted."""
+    """One HTTP request to Airflow. `path` follows the base URL and is fully quoted."""
 
     method: str
     path: str
@@ -41,40 +41,42 @@ class Request:
     accept: str
     repeatable: bool  # safe to send again when no answer came (RFC 9110, 9.2.2: reads)
     headers: tuple[tuple[str, str], ...] = ()
-    route: str = ""  # the path with names in place of ids, for who counts and traces
-    version: Version | None = None  # that this is a request of; None where it is one of every version
+    route: str = ""  # the path with names in place of ids, for metrics and traces
+    version: Version | None = None  # that the request was built for; None where it suits every version
 
 
 def build(
     tool: Tool, arguments: dict[str, Any], catalog: Catalog, version: Version, full_body: dict[str, Any] | None = None
 ) -> Request:
-    """The request of one call. Arguments that this version's route has no place for must not be here.
+    """Build the request of one call; its arguments must all have a place in this version's route.
 
-    `full_body` is a body made elsewhere, in Airflow's words; the arguments are then the path's and the query's.
-    Raises NotSupportedError without a route in this generation, InvalidArgumentsError for an id that cannot be sent.
+    `full_body` is a body made elsewhere, in Airflow's words; the arguments are then the path's and the query's. Raises
+    NotSupportedError without a route in this generation, InvalidArgumentsError for an id that cannot be sent.
     """
     entry, generation = tool.entry, version.generation
     route = entry.route(generation)
     if route is None:
         raise NotSupportedError(f"{tool.name} needs {entry.since}; this is Airflow {version}.")
-    local = {use.name for use in entry.params if not use.since.has(version)}
-    given = entry.default.select_values(version) | arguments
-    values = {name: value for name, value in given.items() if name not in local} | entry.const.select_values(version)
-    described = {use.name: use.table for use in entry.params}
-    path, used = _fill(route.path, values, described, catalog, generation)
+    local_names = {use.name for use in entry.params if not use.since.has(version)}
+    call_values = entry.default.select_values(version) | arguments
+    values = {
+        name: value for name, value in call_values.items() if name not in local_names
+    } | entry.const.select_values(version)
+    tables = {use.name: use.table for use in entry.params}
+    path, path_names = _fill(route.path, values, tables, catalog, generation)
     query: list[tuple[str, str]] = []
     headers: list[tuple[str, str]] = []
     body: dict[str, Any] = {}
     for name, value in values.items():
-        if name in used or (value is None and generation == "v1"):
+        if name in path_names or (value is None and generation == "v1"):
             continue
-        parameter = catalog.parameters.get(described.get(name, name), Parameter())
+        parameter = catalog.parameters.get(tables.get(name, name), Parameter())
         wire_name = entry.alias.get(name) or parameter.wire_name(name, generation)
         place = parameter.place or ("query" if route.method in ("GET", "DELETE") else "body")
         value = write_value(value, parameter, generation, in_body=place == "body")
         if place == "query":
             if generation in parameter.comma and isinstance(value, list) and any("," in str(item) for item in value):
-                # Airflow would read two names out of it, and policy has decided on one.
+                # Airflow would read two names from it, while policy has decided about one.
                 raise InvalidArgumentsError(f"{name} must not hold a comma: Airflow {version} parts a list by it.")
             query += [(wire_name, text) for text in _query_values(value, generation in parameter.comma)]
         elif place == "header":
@@ -98,20 +100,20 @@ def build(
 
 
 def check_ids(tool: Tool, arguments: dict[str, Any], catalog: Catalog, generation: Generation) -> None:
-    """Refuse ids that no step of a workflow could send, before the first. Raises InvalidArgumentsError."""
-    described = {use.name: use.table for use in tool.entry.params}
+    """Refuse ids that no step of a workflow could send, before the first step. Raises InvalidArgumentsError."""
+    tables = {use.name: use.table for use in tool.entry.params}
     routes = (catalog.operations[name].entry.route(generation) for name in tool.entry.steps)
-    for name in {slot for route in routes if route for slot in route.slots} & described.keys() & arguments.keys():
-        parameter = catalog.parameters[described[name]]
+    for name in {slot for route in routes if route for slot in route.slots} & tables.keys() & arguments.keys():
+        parameter = catalog.parameters[tables[name]]
         _quote(name, arguments[name], parameter, generation)
 
 
 def quote_id(name: str, value: Any, *, slash: bool = False, uri: bool = False, merged: bool = False) -> str:
-    """One id as one path segment: everything but unreserved characters percent-encoded (RFC 3986, 2.3).
+    """Quote one id as one path segment: everything but unreserved characters percent-encoded (RFC 3986, 2.3).
 
-    Raises InvalidArgumentsError for what no segment can carry: empty, "." and "..", and "/" unless the route takes
-    it (`slash`) or it is a `uri`. `merged` is whether the web server makes one of several slashes, and drops an outer
-    one, as werkzeug does under Airflow 2 (answered with a redirect to another id).
+    Raises InvalidArgumentsError for what no segment can carry: empty, "." and "..", and "/" unless the route takes it
+    (`slash`) or it is a `uri`. `merged` says whether the web server makes one of several slashes, and drops an outer
+    one, as werkzeug does under Airflow 2 (it answers with a redirect to another id).
     """
     text = str(value)
     if text.strip("/") in ("", ".", ".."):
@@ -138,7 +140,7 @@ def _quote(name: str, value: Any, parameter: Parameter, generation: Generation) 
 def _fill(
     path: str, values: dict[str, Any], described: dict[str, str], catalog: Catalog, generation: Generation
 ) -> tuple[str, set[str]]:
-    used = set(_SLOT.findall(path))
+    path_names = set(_SLOT.findall(path))
 
     def optional(match: re.Match[str]) -> str:
         return "" if values.get(match[1]) in (None, -1) else f"/{{{match[1]}}}"
@@ -147,11 +149,11 @@ def _fill(
         parameter = catalog.parameters.get(described.get(match[1], match[1]), Parameter())
         return _quote(match[1], values[match[1]], parameter, generation)
 
-    return _SLOT.sub(slot, _OPTIONAL_SEGMENT.sub(optional, path)), used
+    return _SLOT.sub(slot, _OPTIONAL_SEGMENT.sub(optional, path)), path_names
 
 
 def write_value(value: Any, parameter: Parameter, generation: Generation, *, in_body: bool) -> Any:
-    """A value as this generation writes it."""
+    """Return a value as this generation spells it."""
     if generation == "v1" and parameter.values_v1 and isinstance(value, str):
         sign, name = ("-", value[1:]) if value.startswith("-") else ("", value)
         return sign + parameter.values_v1.get(name, name)
@@ -165,7 +167,7 @@ def write_value(value: Any, parameter: Parameter, generation: Generation, *, in_
 
 
 def _nest_under(key: str, item: Any) -> Any:
-    """ "Viewer" -> {"name": "Viewer"}; {"action": "can_read"} -> {"action": {"name": "can_read"}}."""
+    """Nest texts: "Viewer" -> {"name": "Viewer"}; {"action": "can_read"} -> {"action": {"name": "can_read"}}."""
     if isinstance(item, dict):
         return {name: _nest_under(key, value) for name, value in item.items()}
     return {key: item}
@@ -181,17 +183,23 @@ def _query_values(value: Any, comma: bool) -> list[str]:
 
 
 async def read(tool: Tool, status: int, content: bytes, *, location: str = "") -> Any:
-    """The JSON value of a response (None for an empty one). Raises what `build_failure` gives for anything but 2xx."""
+    """Read the JSON value of a response (None for an empty one).
+
+    Raises what `build_failure` returns for anything but 2xx, UnusableAnswerError for a body that is not JSON, and
+    NotSupportedError where Airflow lacks FAB and answers with its login page.
+    """
     if 200 <= status < 300:
         if not content or content.isspace():
             return None
         try:
             return await parse_json(content)
         except RecursionError:
-            said = f"Airflow answered {tool.name} with JSON that is nested too deeply to be read. Its UI may show it."
-            raise UnusableAnswerError(said, status) from None
+            sentence = (
+                f"Airflow answered {tool.name} with JSON that is nested too deeply to be read. Its UI may show it."
+            )
+            raise UnusableAnswerError(sentence, status) from None
         except ValueError:
-            # Airflow 3 shows its login page at any path of an auth manager that it has not.
+            # Airflow 3 answers with its login page at any path of an auth manager that it lacks.
             if _is_of_fab(tool) and tool.entry.access == "read":
                 raise _build_fab_error(tool.name) from None
             raise UnusableAnswerError(
@@ -203,7 +211,7 @@ async def read(tool: Tool, status: int, content: bytes, *, location: str = "") -
 
 
 def is_own_error(content: bytes) -> bool:
-    """Whether an error is in Airflow's own form, and not that of a proxy, a gateway or a login page.
+    """Return whether an error is in Airflow's own form, and not that of a proxy, a gateway or a login page.
 
     Airflow 3 answers `detail` (FastAPI), Airflow 2 an object with `title` and `type` (connexion, RFC 7807).
     """
@@ -217,33 +225,33 @@ def is_own_error(content: bytes) -> bool:
 
 
 def is_refusal(status: int, content: bytes) -> bool:
-    """Whether Airflow itself says that it did not do what it was asked for."""
+    """Return whether Airflow itself says that it did not do what was requested."""
     return status in _REFUSALS and is_own_error(content)
 
 
 def build_failure(tool: Tool, status: int, content: bytes, *, location: str = "") -> AirflowMcpError:
-    """The error for a response that is not 2xx, in words that say what to do next.
+    """Build the error for a response that is not 2xx, in words that say what to do next.
 
-    Of a change it is UnusableAnswerError unless Airflow itself refuses it: then nothing tells whether it happened.
+    For a change it is UnusableAnswerError unless Airflow itself refuses: only then is it certain that nothing happened.
     """
     name = tool.entry.part_of or tool.name
     detail = extract_detail(content)
-    said = f" Airflow says: {detail.rstrip('.')}." if detail else ""
+    quotation = f" Airflow says: {detail.rstrip('.')}." if detail else ""
     if tool.entry.access != "read" and not is_refusal(status, content):
-        return _build_unusable_error(name, status, said, location)
+        return _build_unusable_error(name, status, quotation, location)
     if 300 <= status < 400:
         return build_redirect_error(status, location)
     match status:
         case 403:
             return ForbiddenError(
-                f"Airflow refuses {name} to the user this server acts as (403).{said} Ask Airflow's administrator for "
-                "that permission, or use another login.",
+                f"Airflow refuses {name} to the user this server acts as (403).{quotation} Ask Airflow's administrator "
+                "for that permission, or use another login.",
                 status,
             )
         case 404 if _is_of_fab(tool) and extract_detail(content) in (
             "",
             "Not Found",
-        ):  # FAB's own names what is missing
+        ):  # FAB's own 404 names what is missing
             return _build_fab_error(name)
         case 405 if _is_of_fab(tool):
             return _build_fab_error(name)
@@ -254,23 +262,23 @@ def build_failure(tool: Tool, status: int, content: bytes, *, location: str = ""
                 status,
             )
         case 404:
-            missing = NotFoundError(f"Airflow does not know it (404).{said}", status)
-            missing.is_own = bool(content)
-            return missing
+            error = NotFoundError(f"Airflow does not know it (404).{quotation}", status)
+            error.is_own = bool(content)
+            return error
         case 409:
-            return AirflowError(f"{name} conflicts with what Airflow holds (409).{said}", status)
+            return AirflowError(f"{name} conflicts with what Airflow holds (409).{quotation}", status)
         case 400 | 422:
-            return AirflowError(f"Airflow refuses these arguments of {name} ({status}).{said}", status)
+            return AirflowError(f"Airflow refuses these arguments of {name} ({status}).{quotation}", status)
         case 429:
-            return AirflowError(f"Airflow asks to slow down (429).{said} Try again in a minute.", status)
+            return AirflowError(f"Airflow asks to slow down (429).{quotation} Try again in a minute.", status)
         case _ if status >= 500:
             return AirflowError(
-                f"Airflow failed to answer {name} ({status}).{said} If it fails again, the cause is in the log of "
+                f"Airflow failed to answer {name} ({status}).{quotation} If it fails again, the cause is in the log of "
                 "Airflow's API server.",
                 status,
             )
         case _:
-            return AirflowError(f"Airflow answered {name} with status {status}.{said}", status)
+            return AirflowError(f"Airflow answered {name} with status {status}.{quotation}", status)
 
 
 def _build_unusable_error(name: str, status: int, detail: str, location: str) -> UnusableAnswerError:
@@ -280,8 +288,8 @@ def _build_unusable_error(name: str, status: int, detail: str, location: str) ->
         return UnusableAnswerError(f"Airflow asks to slow down (429).{detail}", status)
     if status >= 500:
         return UnusableAnswerError(f"Airflow failed to answer {name} ({status}).{detail}", status)
-    what = "" if detail else " without words of Airflow's own, as a proxy does"
-    return UnusableAnswerError(f"{name} was answered with status {status}{what}.{detail}", status)
+    origin = "" if detail else " without words of Airflow's own, as a proxy does"
+    return UnusableAnswerError(f"{name} was answered with status {status}{origin}.{detail}", status)
 
 
 def _is_of_fab(tool: Tool) -> bool:
@@ -296,7 +304,7 @@ def _build_fab_error(name: str) -> NotSupportedError:
 
 
 def build_redirect_error(status: int, location: str) -> AirflowError:
-    """The error for a redirect, which could lead credentials anywhere."""
+    """Build the error for a redirect, which could lead credentials anywhere."""
     place = shorten(excerpt_text(location, 120), 120) or "nowhere"
     return AirflowError(
         f"Airflow answered with a redirect to {place}, which is never followed. "

@@ -1,1 +1,1 @@
-"""What exists: the manifest entries, their words, and their arguments as JSON Schema. Pure: no network, no MCP."""
+"""The tools that exist: manifest entries, their keys, and their arguments as JSON Schema. Pure: no network, no MCP."""

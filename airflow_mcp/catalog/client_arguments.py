@@ -1,8 +1,9 @@
-"""Arguments as clients write them, read as the tool's JSON Schema means them.
+"""Read arguments as clients write them, in the meaning of the tool's JSON Schema.
 
 Some clients write every argument as text, JSON as text, one value for a list, or null for what they leave out (OpenAI's
-strict mode names every property). Where the schema leaves one reading, it is taken; else the value stays as it is, and
-validation refuses it. A value whose schema takes text is never read as anything else: a variable's "5" stays text.
+strict mode names every property). Where the schema allows just one reading, the value is read so; else it stays as it
+is, and validation refuses it. A value whose schema takes text is never read as anything else: a variable's "5" stays
+text.
 """
 
 from __future__ import annotations
@@ -19,27 +20,30 @@ from airflow_mcp.catalog.schema import build_validation_schema
 _WHOLE_NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.0+)?", re.ASCII)
 _SCALARS = frozenset({"string", "integer", "number", "boolean"})
 _ADDED = ("instance", "plan")  # arguments that the server adds to a tool's own schema
-_OF_ANOTHER_TOOL = ("call_arguments", "inner_arguments")  # described so: the arguments of the tool that `tool` names
+_OF_ANOTHER_TOOL = ("call_arguments", "inner_arguments")  # [tables] for arguments of the tool that `tool` names
 
 
 def read_arguments(tool: Tool, arguments: Json, catalog: Catalog, within: int = 0) -> Json:
-    """Read every value as the type that the tool's schema asks for, as far as there is one reading.
+    """Read every value as the type that the tool's schema asks for, as far as there is just one reading.
 
-    What cannot be read stays as it was given. `within` counts the calls around it.
+    Other values stay as the client gave them. `within` is the number of parent calls.
     """
-    given = {name: value for name, value in arguments.items() if not (value is None and name in _ADDED)}
-    values = read_value(build_validation_schema(tool, catalog), given)
-    other = catalog.tools.get(named) if isinstance(named := values.get("tool"), str) else None
-    if other is None or within == MOST_WITHIN:
+    present_arguments = {name: value for name, value in arguments.items() if not (value is None and name in _ADDED)}
+    values = read_value(build_validation_schema(tool, catalog), present_arguments)
+    inner_tool = catalog.tools.get(tool_name) if isinstance(tool_name := values.get("tool"), str) else None
+    if inner_tool is None or within == MOST_WITHIN:
         return values
     for use in tool.entry.params:
         if use.table in _OF_ANOTHER_TOOL and isinstance(values.get(use.name), dict):
-            values[use.name] = read_arguments(other, values[use.name], catalog, within + 1)
+            values[use.name] = read_arguments(inner_tool, values[use.name], catalog, within + 1)
     return values
 
 
 def read_value(schema: Json, value: Any) -> Any:
-    """One value by its JSON Schema (draft 2020-12, the keywords type, anyOf, enum, items, properties, required)."""
+    """Read one value by its JSON Schema (draft 2020-12).
+
+    The keywords that count are type, anyOf, enum, items, prefixItems, properties and required.
+    """
     if not schema:
         return value
     kinds = _list_kinds(schema)
@@ -74,7 +78,7 @@ def _read_text(schema: Json, kinds: frozenset[str], text: str) -> Any:
 
 
 def _read_items(items: Json, text: str) -> list[Any]:
-    """A list written as one text: of one value, or of names of an enum with commas between them."""
+    """Read a list written as one text: one value, or names of an enum with commas between them."""
     parts = [_find_near_value(items["enum"], part) for part in text.split(",")] if "enum" in items else []
     if len(parts) > 1 and all(part in items["enum"] for part in parts):
         return parts
@@ -89,25 +93,25 @@ def _read_list(schema: Json, values: list[Any]) -> list[Any]:
 
 
 def _read_object(schema: Json, value: Json) -> Json:
-    properties, required = schema.get("properties", {}), schema.get("required", ())
-    absent = {
+    properties, required_names = schema.get("properties", {}), schema.get("required", ())
+    absent_names = {
         name
         for name, item in value.items()
-        if item is None and name in properties and name not in required and not _takes_null(properties[name])
+        if item is None and name in properties and name not in required_names and not _takes_null(properties[name])
     }
     return {
         name: read_value(properties[name], item) if name in properties else item
         for name, item in value.items()
-        if name not in absent
+        if name not in absent_names
     }
 
 
 def _find_near_value(values: list[Any], text: str) -> Any:
-    """The enum's own spelling of a text that differs from it in case or outer spaces alone."""
+    """Return the enum's own spelling of a text that differs from it only in case or outer spaces."""
     if text in values:
         return text
-    near = [value for value in values if isinstance(value, str) and value.casefold() == text.strip().casefold()]
-    return near[0] if len(near) == 1 else text
+    matches = [value for value in values if isinstance(value, str) and value.casefold() == text.strip().casefold()]
+    return matches[0] if len(matches) == 1 else text
 
 
 def _list_alternatives(schema: Json) -> list[Json]:
@@ -115,7 +119,7 @@ def _list_alternatives(schema: Json) -> list[Json]:
 
 
 def _list_kinds(schema: Json) -> frozenset[str]:
-    """The JSON types that a schema takes; empty where it takes any."""
+    """List the JSON types that a schema takes; none where it takes any."""
     kinds: set[str] = set()
     for alternative in _list_alternatives(schema):
         kind = alternative.get("type", ())
@@ -133,9 +137,9 @@ def _takes_scalars(schema: Json) -> bool:
 
 
 def _find_alternative(kind: str, schema: Json) -> Json:
-    """The alternative that describes values of this JSON type, where there is just one."""
-    fitting = [alternative for alternative in _list_alternatives(schema) if alternative.get("type") == kind]
-    return fitting[0] if len(fitting) == 1 else {}
+    """Return the alternative for values of this JSON type, where there is just one, else {}."""
+    alternatives = [alternative for alternative in _list_alternatives(schema) if alternative.get("type") == kind]
+    return alternatives[0] if len(alternatives) == 1 else {}
 
 
 def _is_scalar(value: Any) -> bool:
@@ -143,7 +147,7 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _parse_json(text: str) -> Any:
-    """The JSON value that a text holds; None for a text that is none, or that names a key twice."""
+    """Parse the JSON value in a text; return None for a text that is not JSON, or that names a key twice."""
     try:
         return json.loads(text, object_pairs_hook=_read_pairs, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""A tool's JSON Schema in the subset that clients and the models behind them take.
+"""Reduce a tool's JSON Schema to the subset that clients and the models behind them take.
 
-VS Code refuses a tool, and Gemini a whole list, for an array without `items`; tuples (`prefixItems`) are no part of
-what Gemini and OpenAI's strict mode take. tests/unit/client_rules.py has the rules with their sources. Arguments are
-held to the narrower schema that this one is made from.
+VS Code refuses a tool, and Gemini a whole list, for an array without `items`; neither Gemini nor OpenAI's strict mode
+takes tuples (`prefixItems`). tests/unit/client_rules.py has the rules with their sources. Arguments are validated
+against the narrower schema that this one is made from.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _ANY_ITEM: Json = {"anyOf": [{"type": kind} for kind in ("string", "number", "bo
 
 
 def simplify_schema(schema: Json) -> Json:
-    """The same schema where every array has `items` and none is a tuple."""
+    """Return the schema with `items` for every array and without tuples."""
     portable = {key: _simplify_value(key, value) for key, value in schema.items() if key != "prefixItems"}
     if schema.get("type") == "array" and "items" not in portable:
         places = [simplify_schema(place) for place in schema.get("prefixItems", ())]

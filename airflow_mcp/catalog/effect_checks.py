@@ -1,4 +1,4 @@
-"""Whether an entry states what it changes: `effects` and `kinds`, held against the entries that they name."""
+"""Check that an entry states what it changes: its `effects` and `kinds`, against the entries that they name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLASSES: tuple[Access, ...] = ("read", "write", "destructive", "admin")  # the s
 
 
 def check_effects(name: str, file: str, entry: Entry, entries: dict[str, Entry]) -> None:
-    """Raises ManifestError for a change that does not say what it changes, or says it wrongly."""
+    """Check the effects of an entry. Raises ManifestError for a change that states them wrongly, or not at all."""
 
     def require(right: bool, key: str, sentence: str) -> None:
         if not right:
@@ -29,50 +29,58 @@ def check_effects(name: str, file: str, entry: Entry, entries: dict[str, Entry])
     )
     arguments = {use.name for use in entry.params}
     for use in entry.effects:
-        other = entries.get(use.name)
-        require(other is not None, "effects", f"{use.name!r} is no tool.{_suggest_near(use.name, entries)}")
-        assert other is not None
-        does = [one.name for one in other.effects]
-        require(use.name in does, "effects", f"{use.name} is only a way to {', '.join(does) or 'reads'}: name these.")
+        effect_entry = entries.get(use.name)
+        require(effect_entry is not None, "effects", f"{use.name!r} is no tool.{_suggest_near(use.name, entries)}")
+        assert effect_entry is not None
+        effect_names = [effect.name for effect in effect_entry.effects]
         require(
-            CLASSES.index(other.access) <= CLASSES.index(entry.access),
-            "access",
-            f"its effect {use.name} is {other.access}, so it cannot be {entry.access}.",
+            use.name in effect_names,
+            "effects",
+            f"{use.name} is only a way to {', '.join(effect_names) or 'reads'}: name these.",
         )
         require(
-            other.scope.nouns <= entry.scope.nouns,
+            CLASSES.index(effect_entry.access) <= CLASSES.index(entry.access),
+            "access",
+            f"its effect {use.name} is {effect_entry.access}, so it cannot be {entry.access}.",
+        )
+        require(
+            effect_entry.scope.nouns <= entry.scope.nouns,
             "scope",
-            f"its effect {use.name} touches a {' and a '.join(sorted(other.scope.nouns - entry.scope.nouns))}.",
+            f"its effect {use.name} touches a {' and a '.join(sorted(effect_entry.scope.nouns - entry.scope.nouns))}.",
         )
         listing = entries.get(use.each)
-        listed = bool(listing and listing.access == "read" and listing.rows)
+        is_list = bool(listing and listing.access == "read" and listing.rows)
         require(
-            not use.each or use.each in arguments or listed,
+            not use.each or use.each in arguments or is_list,
             "effects",
             f"{use.each!r} is neither an argument nor a list.{_suggest_near(use.each, arguments)}",
         )
-    own = name in {use.name for use in entry.effects}
-    require(own or not entry.kinds, "kinds", "those of its effects hold; it has none of its own.")
-    stated = {use.name for use in entry.effects}
+    has_own_effect = name in {use.name for use in entry.effects}
+    require(has_own_effect or not entry.kinds, "kinds", "those of its effects hold; it has none of its own.")
+    stated_names = {use.name for use in entry.effects}
     for step in entry.steps:
-        if step in entries and (unstated := sorted({use.name for use in entries[step].effects} - stated)):
-            require(False, "effects", f"its step {step} has the effect {', '.join(unstated)}, which is missing here.")
+        if step in entries and (missing_names := sorted({use.name for use in entries[step].effects} - stated_names)):
+            require(
+                False, "effects", f"its step {step} has the effect {', '.join(missing_names)}, which is missing here."
+            )
 
 
 def check_conditions(name: str, file: str, entry: Entry, parameters: dict[str, Parameter]) -> None:
-    """Raises ManifestError for an `if` about an argument that is not there, or a value that it never has."""
-    described = {use.name: use.table for use in entry.params}
+    """Check the conditions of effects and kinds. Raises ManifestError for an unknown argument or impossible value."""
+    tables = {use.name: use.table for use in entry.params}
     for key, uses in (("effects", entry.effects), ("kinds", entry.kinds)):
-        for when in (use.when for use in uses if use.when):
-            parameter = parameters.get(described.get(when.argument, ""))
+        for condition in (use.when for use in uses if use.when):
+            parameter = parameters.get(tables.get(condition.argument, ""))
             if parameter is None:
-                near = _suggest_near(when.argument, described)
-                raise ManifestError(f"{file}: [{name}] {key}: {when.argument!r} is no argument of it.{near}")
+                suggestion = _suggest_near(condition.argument, tables)
+                raise ManifestError(f"{file}: [{name}] {key}: {condition.argument!r} is no argument of it.{suggestion}")
             schema = parameter.json_schema
-            values = ["true", "false"] if schema.get("type") == "boolean" else schema.get("enum", [when.value])
-            if when.value not in values:
-                near = _suggest_near(when.value, values)
-                raise ManifestError(f"{file}: [{name}] {key}: {when.argument} is never {when.value!r}.{near}")
+            values = ["true", "false"] if schema.get("type") == "boolean" else schema.get("enum", [condition.value])
+            if condition.value not in values:
+                suggestion = _suggest_near(condition.value, values)
+                raise ManifestError(
+                    f"{file}: [{name}] {key}: {condition.argument} is never {condition.value!r}.{suggestion}"
+                )
 
 
 def _suggest_near(word: str, words: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
-"""The words a manifest may use: frozen models that refuse anything else.
+"""The keys of a manifest, as frozen models that refuse any other key.
 
-No expressions and no templates: an entry that needs more becomes a workflow (`python`). notation.py has notations.
+There are no expressions and no templates: an entry that needs more becomes a workflow (`python`). manifest_syntax.py
+has the notations.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ Access = Literal["read", "write", "destructive", "admin"]
 Noun = Literal["dag", "pool", "variable", "connection"]
 Where = Literal["path", "body", "query", "row", "every_row", "file", "look_up"]
 Json = dict[str, Any]
-SMALLEST_ANSWER = 400  # characters; below this an answer could not say what it left out
+SMALLEST_ANSWER = 400  # characters; a smaller answer could not say what it left out
 
 
 class Resolve(ManifestModel):
-    """An argument of a request that callers need not give: read `operation` first and take `field` of its answer.
+    """An argument of a request that callers may leave out: it is `field` of the answer of `operation`, read first.
 
-    It is asked with the call's own ids, or with `asks` (its argument -> the call's); of a list, the one row is taken
-    whose `match` equals the call's argument of that name.
+    The read takes the call's own ids, or `asks` (its argument -> the call's); of a list, the one row is taken whose
+    `match` equals the call's argument of that name.
     """
 
     operation: str
@@ -43,33 +44,33 @@ class Resolve(ManifestModel):
 
 
 class Patch(ManifestModel):
-    """A PATCH that Airflow validates whole: read the object, send what is named with what must be there, compare."""
+    """A PATCH that Airflow validates whole: read the object, send the changed and the required fields, compare."""
 
     read: str
     body: tuple[str, ...]  # fields of the record that may be changed, and those of `fill`
-    fill: tuple[str, ...] = ()  # sent as Airflow holds them where the caller names none; default: all of `body`
+    fill: tuple[str, ...] = ()  # sent as Airflow holds them unless the caller names them; default: all of `body`
     rename_v2: dict[str, str] = {}  # field -> its name on the wire of 3.x
-    grows: dict[Generation, tuple[str, ...]] = {}  # lists to which that generation adds, and takes nothing away
-    mask: dict[Generation, str] = {}  # the parameter that names what is written; default update_mask, "" for none
+    grows: dict[Generation, tuple[str, ...]] = {}  # lists to which that generation adds, and removes nothing
+    mask: dict[Generation, str] = {}  # the parameter that names the written fields; default update_mask, "" for none
 
     @property
     def required_fields(self) -> tuple[str, ...]:
-        """Fields that every request holds."""
+        """The fields that every request holds."""
         return self.fill or self.body
 
     def wire_names(self, generation: Generation) -> dict[str, str]:
-        """Every field of the body with its name on the wire."""
+        """Map every field of the body to its name on the wire."""
         return {field: self.rename_v2.get(field, field) if generation == "v2" else field for field in self.body}
 
     def mask_parameter(self, generation: Generation) -> str:
-        """The parameter that names the fields to write, or nothing where this generation takes none."""
+        """Return the parameter that names the fields to write, or "" where this generation takes none."""
         return self.mask.get(generation, "update_mask")
 
 
 class AlternativeOperation(ManifestModel):
-    """Where one of `when` is given, `operation` answers: a list by POST has filters that its GET lacks.
+    """The operation that answers where one of `when` is given: a list by POST has filters that its GET lacks.
 
-    An id of the path goes there as a list of one (`lists`: the path's argument -> the list's name), "~" not at all.
+    An id of the path becomes a list of one there (`lists`: the path's argument -> the list's name), "~" is left out.
     """
 
     operation: str
@@ -78,26 +79,26 @@ class AlternativeOperation(ManifestModel):
 
 
 class LookUp(ManifestModel):
-    """What a call touches is not among its arguments: read `operation` and take the DAG ids at the dotted paths."""
+    """What a call touches, where its arguments do not say: read `operation`, take the DAG ids at the dotted paths."""
 
     operation: str
     paths: tuple[str, ...]
 
 
 class Bulk(ManifestModel):
-    """The arguments create, update and delete become Airflow's list of actions on entities."""
+    """A bulk request: the arguments create, update and delete become Airflow's list of actions on entities."""
 
-    read: str  # what shows one entity before it is changed or deleted
-    ids: dict[str, str]  # field of an entity -> the argument of `read`; the last is what names it
+    read: str  # the operation that reads one entity before it is changed or deleted
+    ids: dict[str, str]  # field of an entity -> the argument of `read`; the last one names the entity
     alias: dict[str, str] = {}  # field of an entity -> its name on the wire
-    default: dict[str, Any] = {}  # sent where an entity does not say: else Airflow reaches further
-    holds: dict[str, str] = {}  # field of what `read` answers -> the entity's field, where that is called otherwise
-    fill: tuple[str, ...] = ()  # fields that Airflow wants in an update: as it holds them where the caller names none
-    along: str | None = None  # the list of what changes or goes with one entity, and is counted with it
+    default: dict[str, Any] = {}  # sent where an entity leaves it out: else Airflow reaches further
+    holds: dict[str, str] = {}  # field of the answer of `read` -> the entity's field, where its name differs
+    fill: tuple[str, ...] = ()  # fields that Airflow requires in an update: its own values unless the caller names them
+    along: str | None = None  # the list of objects that change or go with one entity, and are counted with it
 
 
 class Scope(ManifestModel):
-    """What a call touches, by noun, and where that is found; all None means it touches none of them."""
+    """The nouns that a call touches, and where their ids are found; all None means that it touches none of them."""
 
     dag: Where | None = None
     pool: Where | None = None
@@ -106,7 +107,7 @@ class Scope(ManifestModel):
 
     @property
     def nouns(self) -> frozenset[str]:
-        """The nouns that it touches."""
+        """The nouns that a call touches."""
         return frozenset(self.model_dump(exclude_none=True))
 
 
@@ -136,56 +137,54 @@ class Entry(ManifestModel):
 
     title: str = ""
     summary: str
-    words: str = ""  # what people call it besides, for find_tools
+    words: str = ""  # other words that people use for it, for find_tools
     access: Access
-    effects: Effects = ()  # what it changes, by tool
-    kinds: Kinds = ()  # of its own effect, for rules
+    effects: Effects = ()  # what it changes, as names of tools
+    kinds: Kinds = ()  # of its own effect, for permission rules
     scope: Annotated[Scope, BeforeValidator(_parse_scope)]
     v1: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     v2: Annotated[Route | None, BeforeValidator(_parse_route)] = None
     python: StrictBool = False  # the workflow airflow_mcp/workflows/<name> answers
-    steps: tuple[str, ...] = ()  # with python: every operation it may take; its permission is theirs
-    forwards: Literal["reads", "changes"] | None = None  # it only hands on: runs any tool of that kind by name
-    part_of: str | None = None  # only a step of workflows, never listed; what denies this tool denies it everywhere
+    steps: tuple[str, ...] = ()  # with python: every operation it may call; it needs their permission
+    forwards: Literal["reads", "changes"] | None = None  # it only forwards: runs any tool of that kind by name
+    part_of: str | None = None  # only a step of workflows, never listed; denying the tool denies the step everywhere
     only: Annotated[Since | None, BeforeValidator(_parse_since)] = None  # with python: where not every Airflow has it
     params: Annotated[tuple[ParameterUse, ...], BeforeValidator(_parse_params)] = ()
     alias: dict[str, str] = {}  # argument -> its name on the wire, where this operation differs from others
     any_of: tuple[str, ...] = ()  # at least one of these optional arguments must be given
-    default: PerGeneration = PerGeneration()  # sent unless the caller says otherwise
+    default: PerGeneration = PerGeneration()  # sent unless the caller gives another value
     const: PerGeneration = PerGeneration()  # always sent, never an argument
     record: str | None = None
     rows: str | None = None  # the reply's key that holds a list; without that key the reply is one record
     rows_v1: str | None = None  # the same on 2.x where it differs
     no_rows: tuple[Generation, ...] = ()  # generations that answer an empty list with 404
-    single: str | None = None  # what that one record is, where it is not `record`
-    newest: str | None = None  # field by which an unpaged list is put latest first
-    picks: tuple[str, ...] = ()  # arguments that choose rows here, by the field of the same name, as Airflow does not
+    single: str | None = None  # the type of that one record, where it is not `record`
+    newest: str | None = None  # field by which an unpaged list is sorted, latest first
+    picks: tuple[str, ...] = ()  # arguments that filter rows here, by the field of the same name, as Airflow does not
     resolve: dict[str, Resolve] = {}
-    parent: tuple[str, ...] = ()  # where an empty list may mean "no such DAG or run": look the first fitting one up
+    parent: tuple[str, ...] = ()  # where an empty list may mean "no such DAG or run": call the first that fits
     patch: Patch | None = None
     bulk: Bulk | None = None
     instead: AlternativeOperation | None = None
     unless: dict[Generation, str] = {}  # a read that must find nothing first: that generation would overwrite
     look_up: LookUp | None = None  # with scope.dag = "look_up"
-    read_back: ReadBack | str | None = None  # of a change; patch and bulk have theirs; a text says why nothing shows it
+    read_back: ReadBack | str | None = None  # of a change; patch and bulk have their own; a text says why none can
     after: Literal["add_changes", "add_existing_runs", "add_latest_runs"] | None = (
-        None  # what is added to its rows (operations/handlers.py)
+        None  # the addition to its rows (operations/handlers.py)
     )
     then: str | None = None  # answer with this read instead of the reply
-    preview: Literal["flag", "read", "bulk", "itself"] | None = None  # how what a call touches is found out
+    preview: Literal["flag", "read", "bulk", "itself"] | None = None  # how the objects that a call touches are found
     dry: str | None = None  # with preview = "flag": the operation that answers a dry run
     counts: tuple[str, ...] = ()  # with preview = "flag": a dry run answers these numbers instead of rows
-    shows: tuple[str, ...] = ()  # with preview = "read": what is read to show what a call touches
-    lost: str = ""  # what cannot be undone, for whoever confirms
+    shows: tuple[str, ...] = ()  # with preview = "read": the reads that show what a call touches
+    lost: str = ""  # what cannot be undone, for the person who confirms
     accept: dict[Generation, str] = {}  # default: application/json
     budget: Annotated[int, Field(strict=True, ge=SMALLEST_ANSWER)] | None = (
         None  # characters of an answer when the caller names no max_chars
     )
     idempotent: StrictBool = False
-    every_instance: StrictBool = False  # of several Airflows, a call that names none asks each; for python that reads
-    serverwide: StrictBool = (
-        False  # of several Airflows, a call that names none is about them all; for python that reads
-    )
+    every_instance: StrictBool = False  # with several Airflows, a call that names none asks each; for python that reads
+    serverwide: StrictBool = False  # with several Airflows, a call that names none is about all; for python that reads
     links: StrictBool = False  # takes the argument `links`, which adds the UI's page to each row or record
 
     @model_validator(mode="after")
@@ -223,35 +222,35 @@ class Entry(ManifestModel):
         return self
 
     def list_kinds(self, arguments: Json) -> frozenset[Kind]:
-        """What kinds of effect its own is in a call with these arguments."""
+        """List the kinds of the entry's own effect in a call with these arguments."""
         return frozenset(use.name for use in self.kinds if not use.when or use.when.holds(arguments))
 
     @property
     def possible_kinds(self) -> frozenset[Kind]:
-        """What kinds of effect its own may be."""
+        """The kinds that the entry's own effect may have."""
         return frozenset(use.name for use in self.kinds)
 
     def is_dry(self, arguments: Json) -> bool:
-        """Whether a call with these arguments only shows what it would touch."""
+        """Return whether a call with these arguments only shows what it would touch."""
         default = self.default.both.get("dry_run")
         return self.preview == "flag" and bool(arguments.get("dry_run", default.value if default else True))
 
     @property
     def takes_latest(self) -> bool:
-        """Whether a call may leave out which run it is about, and then means the latest."""
+        """Whether a call may leave out its run, and then means the latest."""
         return any(use.name == "latest" for use in self.params)
 
     def rows_key(self, generation: Generation) -> str | None:
-        """The key of the reply that holds the list."""
+        """Return the key of the reply that holds the list."""
         return self.rows_v1 or self.rows if generation == "v1" else self.rows
 
     def route(self, generation: Generation) -> Route | None:
-        """The request of that generation, or None where it has none."""
+        """Return the route of that generation, or None where it has none."""
         return self.v1 if generation == "v1" else self.v2
 
     @property
     def since(self) -> Since:
-        """Where the tool exists. A workflow works everywhere unless it says `only`; its steps say what they need."""
+        """The versions that have the tool. A workflow works in all unless it has `only`; its steps state their own."""
         if self.python or self.forwards:
             return self.only or EVERYWHERE
         if self.v2 is None:
@@ -269,7 +268,7 @@ class Parameter(ManifestModel):
     json_schema: Json = Field(alias="schema", default={"type": "string"})
     v1: str | None = None  # its name on the wire of 2.x
     v2: str | None = None
-    place: Literal["query", "body", "header"] | None = Field(alias="in", default=None)  # else by method: GET query
+    place: Literal["query", "body", "header"] | None = Field(alias="in", default=None)  # else query for GET, DELETE
     comma: tuple[Generation, ...] = ()  # generations that take a list as one comma-joined value
     values_v1: dict[str, str] = {}  # values spelt differently on 2.x; a leading "-" (descending) is kept
     values_since: dict[str, SinceMark] = {}  # values that only newer versions know
@@ -278,16 +277,16 @@ class Parameter(ManifestModel):
     json_text: tuple[Generation, ...] = ()  # generations that take any value but a text as JSON in a text
     slash: tuple[Generation, ...] = ()  # generations whose route takes "/" in it (sent as %2F)
     uri: StrictBool = False  # a URI as an id: it holds "/" anywhere, and "//"
-    id: StrictBool = False  # an id, some, or a part of one: read back from the form in which answers show ids
+    id: StrictBool = False  # an id, several, or a part of one: read back from the form in which answers show ids
     secret: StrictBool = False  # masked wherever a call's arguments are shown
 
     def wire_name(self, name: str, generation: Generation) -> str:
-        """What Airflow calls this argument."""
+        """Return Airflow's name of this argument."""
         return (self.v1 if generation == "v1" else self.v2) or name
 
 
 class Record(ManifestModel):
-    """One kind of result: what a model sees of it by default and how 2.x spells it."""
+    """One kind of result: the fields that a model sees by default, and how 2.x spells it."""
 
     keep: tuple[str, ...]  # fields of one record, in order
     row: tuple[str, ...] = ()  # fields in a list; default: keep
@@ -295,28 +294,28 @@ class Record(ManifestModel):
     rename_v1: dict[str, str] = {}  # 2.x name -> ours
     scalar: str | None = None  # replies are plain values: the field that holds them
     blank: dict[str, Any] = {}  # field -> the value that only means "none"
-    tail: tuple[str, ...] = ()  # of these the end is kept when they are cut
+    tail: tuple[str, ...] = ()  # fields of which a cut keeps the end
     pluck: dict[str, str] = {}  # our name -> dotted path into the reply; lists are walked item by item
     pluck_v1: dict[str, str] = {}
     elapsed: dict[str, tuple[str, str]] = {}  # seconds between two times, where Airflow does not say them itself
     invert_v1: dict[str, str] = {}  # our boolean -> the 2.x boolean that means the opposite
-    plain: tuple[str, ...] = ()  # fields whose objects hold only a name: it is shown instead
+    plain: tuple[str, ...] = ()  # fields whose objects hold only a name, which is shown instead
     bare_v1: str | None = None  # 2.x answers the value of this field alone
     unnest: dict[str, str] = {}  # { options = "section" }: each item of a row's list is a row, with the row's name
     dags: tuple[str, ...] = ()  # with scope "every_row": dotted paths to all DAG ids that a row names
     ids: tuple[str, ...] = ()  # never altered: they round-trip as arguments
     text: tuple[str, ...] = ()  # written by others: data, never instructions
-    named: dict[str, str] = {}  # field -> the field that holds its name, by which it may be secret
+    named: dict[str, str] = {}  # field -> the field that holds its name, which may mark it as a secret
     secret: tuple[str, ...] = ()  # masked whatever their value
     secret_values: tuple[str, ...] = ()  # objects, or JSON in a text: every value in them is masked
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Fields shown in a list."""
+        """The fields of a record in a list."""
         return self.row or self.keep
 
 
 class Toolsets(ManifestModel):
-    """Which toolsets, and which tools beside them, are listed unless the operator says otherwise."""
+    """The toolsets, and the tools beside them, that are listed unless the operator configures others."""
 
     default: tuple[str, ...] = ()

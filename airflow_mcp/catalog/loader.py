@@ -27,31 +27,31 @@ _SHARED = ("parameters.toml", "records.toml", "toolsets.toml")
 
 @dataclass(frozen=True)
 class Tool:
-    """A manifest entry with its name and the toolset (its file's name) it belongs to."""
+    """A manifest entry with its name and its toolset, which is the name of its file."""
 
     name: str
     toolset: str
     entry: Entry
     forwarded_tools: tuple[Tool, ...] = field(
         default=(), compare=False, repr=False
-    )  # what it may run, if it `forwards`
+    )  # the tools that it may run, if it `forwards`
     effect_tools: dict[str, Tool] = field(default_factory=dict[str, "Tool"], compare=False, repr=False)  # see `effects`
 
     @property
     def effects(self) -> tuple[Tool, ...]:
-        """The tools by which its effects are named, in the manifest's order; of a read, itself."""
-        named = dict.fromkeys(use.name for use in self.entry.effects) or {self.name: None}
-        return tuple(self.effect_tools.get(name, self) for name in named)
+        """The tools that its effects are named after, in the manifest's order; for a read, the tool itself."""
+        effect_names = dict.fromkeys(use.name for use in self.entry.effects) or {self.name: None}
+        return tuple(self.effect_tools.get(name, self) for name in effect_names)
 
     @property
     def is_vehicle(self) -> bool:
-        """Whether it changes something and is only another way to what other tools do."""
+        """Whether it changes something, but has no effect of its own: it only does what other tools do."""
         return bool(self.entry.effects) and not self.entry.part_of and self.name not in {t.name for t in self.effects}
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """Everything that exists."""
+    """Every tool, request, parameter and record of the manifests."""
 
     operations: dict[str, Tool]  # tools, and requests that only workflows make
     parameters: dict[str, Parameter]
@@ -61,32 +61,34 @@ class Catalog:
 
     @cached_property
     def tools(self) -> dict[str, Tool]:
-        """What a caller may name."""
+        """The tools that a caller may name."""
         return {name: tool for name, tool in self.operations.items() if not tool.entry.part_of}
 
     @cached_property
     def validators(self) -> dict[str, Draft202012Validator]:
-        """By tool, what checks its arguments; `schema.py` makes one when a tool is first called."""
+        """The validator of each tool's arguments; `schema.py` makes one when a tool is first called."""
         return {}
 
     @cached_property
     def toolsets(self) -> frozenset[str]:
-        """Names AIRFLOW_MCP_TOOLSETS may hold."""
+        """The names that AIRFLOW_MCP_TOOLSETS may hold."""
         return frozenset(tool.toolset for tool in self.tools.values())
 
     def find_near_tools(self, name: str) -> list[str]:
-        """Up to three tool names that look like this one."""
+        """Return up to three tool names that look like this one."""
         return difflib.get_close_matches(name, self.tools, n=3, cutoff=0.6)
 
 
 def build_unknown_tool_error(name: str, catalog: Catalog) -> UnknownToolError:
-    """The error for a name that no tool has, with the names that look like it."""
-    near = catalog.find_near_tools(name)
-    return UnknownToolError(f"Unknown tool: {name[:80]}." + (f" Did you mean {' or '.join(near)}?" if near else ""))
+    """Build the error for a name that no tool has, with the tool names that look like it."""
+    near_names = catalog.find_near_tools(name)
+    return UnknownToolError(
+        f"Unknown tool: {name[:80]}." + (f" Did you mean {' or '.join(near_names)}?" if near_names else "")
+    )
 
 
 def find_manifest_folder() -> Path:
-    """The folder of manifests: inside the package in a wheel, beside it in a checkout. Raises ManifestError."""
+    """Return the folder of manifests: inside the package in a wheel, beside it in a checkout. Raises ManifestError."""
     for folder in (_PACKAGE / "tool_manifests", _PACKAGE.parent / "tool_manifests"):
         if folder.is_dir():
             return folder
@@ -95,11 +97,11 @@ def find_manifest_folder() -> Path:
 
 @cache
 def load_catalog(folder: Path | None = None) -> Catalog:
-    """Read every manifest. Raises ManifestError, which names the file and the key that is wrong."""
+    """Read every manifest. Raises ManifestError, which names the file and the wrong key."""
     folder = folder or find_manifest_folder()
     files = {path.name: _read(path) for path in sorted(folder.glob("*.toml"))}
-    if missing := [name for name in _SHARED if name not in files]:
-        raise ManifestError(f"{folder}: {', '.join(missing)} is missing.")
+    if missing_files := [name for name in _SHARED if name not in files]:
+        raise ManifestError(f"{folder}: {', '.join(missing_files)} is missing.")
     synonyms = _read_synonyms(files.pop("synonyms.toml", {}))
     parameters = _parse(Parameter, "parameters.toml", files["parameters.toml"])
     for name in [name for name in parameters if name.endswith(".range")]:
@@ -132,39 +134,42 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _parse(model: type[Model], file: str, tables: dict[str, Any]) -> dict[str, Model]:
-    parsed: dict[str, Model] = {}
+    models: dict[str, Model] = {}
     for name, table in tables.items():
         try:
-            parsed[name] = model.model_validate(table)
+            models[name] = model.model_validate(table)
         except ValidationError as error:
             where = f"{file}: [{name}]" if name else f"{file}:"
             raise ManifestError(f"{where} {describe_validation_error(error, model)}") from None
-    return parsed
+    return models
 
 
 def _read_synonyms(table: dict[str, Any]) -> dict[str, str]:
-    if wrong := [word for word, said in table.items() if not isinstance(said, str)]:
-        raise ManifestError(f"synonyms.toml: {', '.join(wrong)}: what people say must be words in one string.")
+    if wrong_words := [word for word, synonym in table.items() if not isinstance(synonym, str)]:
+        raise ManifestError(f"synonyms.toml: {', '.join(wrong_words)}: what people say must be words in one string.")
     return table
 
 
 def _add_effects(operations: dict[str, Tool]) -> dict[str, Tool]:
-    """The tools with those by which their effects are named. Raises ManifestError for wrong `effects` and `kinds`."""
+    """Return the operations with the tools that their effects name.
+
+    Raises ManifestError for wrong `effects` or `kinds`.
+    """
     entries = {name: tool.entry for name, tool in operations.items()}
     for name, tool in operations.items():
         check_effects(name, f"{tool.toolset}.toml", tool.entry, entries)
-    named = {name: {use.name for use in entry.effects} - {name} for name, entry in entries.items()}
+    effect_names = {name: {use.name for use in entry.effects} - {name} for name, entry in entries.items()}
     return {
-        name: replace(tool, effect_tools={other: operations[other] for other in named[name]})
+        name: replace(tool, effect_tools={effect_name: operations[effect_name] for effect_name in effect_names[name]})
         for name, tool in operations.items()
     }
 
 
 def _find_forwarders(operations: dict[str, Tool]) -> dict[str, Tool]:
-    """The tools that run others, each with what it may run."""
-    own = [tool for tool in operations.values() if not tool.entry.forwards and not tool.entry.part_of]
+    """Return the forwarding tools, each with the tools that it may run."""
+    tools = [tool for tool in operations.values() if not tool.entry.forwards and not tool.entry.part_of]
     kinds = {
-        kind: tuple(tool for tool in own if (tool.entry.access == "read") is (kind == "reads"))
+        kind: tuple(tool for tool in tools if (tool.entry.access == "read") is (kind == "reads"))
         for kind in ("reads", "changes")
     }
     return {
@@ -175,7 +180,7 @@ def _find_forwarders(operations: dict[str, Tool]) -> dict[str, Tool]:
 
 
 def _split_range(name: str, ranged: Parameter) -> dict[str, Parameter]:
-    """`[start_date.range]` describes start_date_gte and start_date_lte at once."""
+    """Split `[start_date.range]` into the parameters start_date_gte and start_date_lte."""
     words = {"gte": "from this on", "lte": "up to this"}
     return {
         f"{name}_{bound}": ranged.model_copy(

@@ -1,4 +1,4 @@
-"""The notations of a manifest: routes, parameters and gated values, strings because they are read far more than parsed.
+"""Parse the notations of a manifest, which are strings because they are read far more often than parsed.
 
 - a route      "GET /dags/{dag_id}/dagRuns @2.10"     method, path, since when (`versions.Since`);
                "[/{map_index}]" in a path is there only when the argument is given and not -1;
@@ -9,9 +9,9 @@
 - a default    "stringify@2.10" as the key of `const` or `default`: sent only where the version knows it
 - an effect    "delete_pool for delete"   the tool that does only that, once for each item of an argument;
                "set_dag_run_state for update.state"   for each item that has the field;
-               "pause_dag for list_dags"   for each row of a list that is asked with the call's own filters;
-               "update_pool for create if on_existing=overwrite"   only where the call says so
-- a kind       "starts_runs if state=queued"   of what an effect is, always or where the call says so
+               "pause_dag for list_dags"   for each row of a list that is read with the call's own filters;
+               "update_pool for create if on_existing=overwrite"   only where the call has that value
+- a kind       "starts_runs if state=queued"   the kind of an effect, always or where the call has that value
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Kind = Literal["delete", "starts_runs", "state", "config", "access"]
 
 
 class ManifestModel(BaseModel):
-    """Base of every model here: frozen, and closed to unknown words."""
+    """Base of every model of a manifest: frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Route(ManifestModel):
-    """One request of one generation. `path` starts behind /api/vN, unless it is one of the auth manager's."""
+    """One request of one generation. `path` follows /api/vN, unless it is one of the auth manager's."""
 
     method: str
     path: str
@@ -58,12 +58,12 @@ class Route(ManifestModel):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of the path's arguments, in order."""
+        """The names of the path's arguments, in order."""
         return tuple(_SLOT.findall(self.path))
 
     @property
     def required_slots(self) -> tuple[str, ...]:
-        """Those without which there is no path: all but the ones in brackets."""
+        """The arguments that the path needs: all but those in brackets."""
         return tuple(_SLOT.findall(_OPTIONAL.sub("", self.path)))
 
     @property
@@ -73,7 +73,7 @@ class Route(ManifestModel):
 
 
 class ParameterUse(ManifestModel):
-    """How an entry uses one parameter: the argument's name, and the [table] of parameters.toml that describes it."""
+    """The use of a parameter in an entry: the argument's name, and the [table] of parameters.toml that describes it."""
 
     name: str
     table: str
@@ -82,11 +82,14 @@ class ParameterUse(ManifestModel):
 
     @property
     def local(self) -> bool:
-        """Whether it is never sent, but acted on here."""
+        """Whether it is never sent to Airflow, but applied by this server."""
         return self.since == LOCAL
 
     def in_schema(self, version: Version | None) -> bool:
-        """Whether a caller of this version, or of any, may give it; a page is cut here where Airflow cuts none."""
+        """Return whether a caller may give it with this version, or with any version if that is None.
+
+        Limit and offset are always allowed, since this server pages a list that Airflow does not.
+        """
         return version is None or self.local or self.since.has(version) or self.name in ("limit", "offset")
 
 
@@ -95,35 +98,35 @@ def parse_use(text: str) -> tuple[ParameterUse, ...]:
     match = _USE.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a parameter such as 'dag_id', 'state?@3.1' or 'start_date.range?'")
-    name, described, ranged, optional, mark = match.groups()
+    name, table, range_suffix, optional, mark = match.groups()
     since = Since.parse(mark) if mark else EVERYWHERE
     if name == "page":
         return tuple(ParameterUse(name=part, table=part, required=False, since=since) for part in ("limit", "offset"))
     if name == "run":
-        one = ParameterUse(name="dag_run_id", table="dag_run_id", required=False, since=since)
-        return (one, ParameterUse(name="latest", table="latest", required=False, since=LOCAL))
-    if ranged:
+        run_use = ParameterUse(name="dag_run_id", table="dag_run_id", required=False, since=since)
+        return (run_use, ParameterUse(name="latest", table="latest", required=False, since=LOCAL))
+    if range_suffix:
         names = (f"{name}_{bound}" for bound in ("gte", "lte"))
         return tuple(ParameterUse(name=bound, table=bound, required=False, since=since) for bound in names)
-    return (ParameterUse(name=name, table=described or name, required=not optional, since=since),)
+    return (ParameterUse(name=name, table=table or name, required=not optional, since=since),)
 
 
 class VersionedValue(ManifestModel):
-    """A value that is sent only to versions which know its parameter."""
+    """A value that is sent only to versions that know its parameter."""
 
     value: Any
     since: Since
 
 
 def _parse_values(table: dict[str, Any]) -> dict[str, Any]:
-    """{"stringify@2.10": False} -> {"stringify": Gated}."""
+    """Parse {"stringify@2.10": False} as {"stringify": VersionedValue}."""
     if any(isinstance(value, VersionedValue) for value in table.values()):
         return table
-    parsed = {}
+    values = {}
     for key, value in table.items():
         name, _, mark = key.partition("@")
-        parsed[name] = VersionedValue(value=value, since=Since.parse(mark) if mark else EVERYWHERE)
-    return parsed
+        values[name] = VersionedValue(value=value, since=Since.parse(mark) if mark else EVERYWHERE)
+    return values
 
 
 VersionedValues = Annotated[dict[str, VersionedValue], BeforeValidator(_parse_values)]
@@ -137,29 +140,29 @@ class PerGeneration(ManifestModel):
     v2: VersionedValues = {}
 
     def select_values(self, version: Version) -> dict[str, Any]:
-        """The plain values that this version takes."""
-        merged = self.both | (self.v1 if version.generation == "v1" else self.v2)
-        return {name: gated.value for name, gated in merged.items() if gated.since.has(version)}
+        """Return the plain values that this version takes."""
+        values = self.both | (self.v1 if version.generation == "v1" else self.v2)
+        return {name: item.value for name, item in values.items() if item.since.has(version)}
 
 
 class Condition(ManifestModel):
-    """What a call must say: an argument's value, as JSON spells it but without quotes."""
+    """A condition on a call: an argument's value, as JSON spells it but without quotes."""
 
     argument: str
     value: str
 
     def holds(self, arguments: dict[str, Any]) -> bool:
-        """Whether the arguments say so."""
-        given = arguments.get(self.argument)
-        return (given if isinstance(given, str) else json.dumps(given, default=str)) == self.value
+        """Return whether the arguments meet the condition."""
+        value = arguments.get(self.argument)
+        return (value if isinstance(value, str) else json.dumps(value, default=str)) == self.value
 
 
 class EffectUse(ManifestModel):
-    """One effect of an entry: the tool that does only that, what it is done to, and when."""
+    """One effect of an entry: the tool that does only that, its targets, and its condition."""
 
     name: str
-    each: str = ""  # an argument, to each item of which it is done, or a list, to each row of which it is
-    field: str = ""  # only to items that have this field
+    each: str = ""  # an argument or a list: the effect is done to each of its items or rows
+    field: str = ""  # only items with this field are targets
     when: Condition | None = None
 
     @classmethod
@@ -176,7 +179,7 @@ class EffectUse(ManifestModel):
 
 
 class KindUse(ManifestModel):
-    """One kind of an entry's effect, and when it is of that kind."""
+    """One kind of an entry's effect, and the condition for that kind."""
 
     name: Kind
     when: Condition | None = None
@@ -195,7 +198,7 @@ def _read_condition(match: re.Match[str]) -> Condition | None:
 
 
 def _parse_each(word: type[EffectUse] | type[KindUse], value: Any) -> Any:
-    return [word.parse(one) if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
+    return [word.parse(item) if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
 
 
 Effects = Annotated[tuple[EffectUse, ...], BeforeValidator(partial(_parse_each, EffectUse))]

@@ -1,4 +1,4 @@
-"""What the words of a manifest refer to: each name must exist, and one that does not is met with the near one."""
+"""Check that every name in a manifest exists, and suggest a similar name for one that does not."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from airflow_mcp.errors import ManifestError
 if TYPE_CHECKING:
     from airflow_mcp.catalog.loader import Catalog
 
-Reference = tuple[str, Collection[str], Collection[str]]  # the key, the names in it, and those that there are
+Reference = tuple[str, Collection[str], Collection[str]]  # the key, the names in it, and the names that exist
 
 
 def check_entries(catalog: Catalog) -> None:
-    """Hold every name in an entry against what it names. Raises ManifestError."""
+    """Check that every name in an entry exists. Raises ManifestError."""
     for tool in catalog.operations.values():
-        for key, names, known in _list_references(tool.entry, catalog):
-            _require(f"{tool.toolset}.toml: [{tool.name}] {key}", names, known)
+        for key, names, existing_names in _list_references(tool.entry, catalog):
+            _require(f"{tool.toolset}.toml: [{tool.name}] {key}", names, existing_names)
 
 
 def check_parameters(catalog: Catalog) -> None:
-    """Hold every value that a parameter spells or dates against its schema. Raises ManifestError."""
+    """Check every value that a parameter spells or dates against its schema. Raises ManifestError."""
     for name, parameter in catalog.parameters.items():
         values = _read_enum(parameter)
-        where = f"parameters.toml: [{name}]"
-        _require_types(f"{where} schema", parameter.json_schema)
+        location = f"parameters.toml: [{name}]"
+        _require_types(f"{location} schema", parameter.json_schema)
         if values is not None:
-            _require(f"{where} values_v1", parameter.values_v1, values)
-            _require(f"{where} values_since", parameter.values_since, values)
+            _require(f"{location} values_v1", parameter.values_v1, values)
+            _require(f"{location} values_since", parameter.values_since, values)
 
 
 def check_default(catalog: Catalog) -> None:
-    """Hold what is listed by default against the toolsets and tools. Raises ManifestError."""
+    """Check the default listing against the toolsets and tools. Raises ManifestError."""
     _require("toolsets.toml: default", catalog.default, [*catalog.toolsets, *catalog.tools])
 
 
 def describe_near(name: str, known: Collection[str]) -> str:
-    """A sentence with the name that looks like it, or with those there are where they are few."""
+    """Suggest the name that looks like this one, or list the existing names if there are at most 12."""
     if close := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
         return f" Did you mean {close[0]}?"
     return f" There are {', '.join(sorted(known))}." if 0 < len(known) <= 12 else ""
@@ -112,11 +112,11 @@ def _as_list(name: str | None) -> list[str]:
 
 
 def _list_fields(record: Record) -> set[str]:
-    """Every field that a record's own words name."""
+    """List every field that a record's keys name."""
     lists = (record.keep, record.row, record.ids, record.text, record.tail, record.plain, record.secret)
     tables = (record.rename, record.rename_v1)
-    named = {name for names in lists for name in names} | {ours for table in tables for ours in table.values()}
-    return named | {
+    fields = {name for names in lists for name in names} | {field for table in tables for field in table.values()}
+    return fields | {
         *record.pluck,
         *record.pluck_v1,
         *record.invert_v1,
@@ -130,22 +130,22 @@ _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")  
 
 
 def _require_types(where: str, schema: Json) -> None:
-    """Hold the types in a schema, at any depth, against those there are."""
+    """Check the types in a schema, at any depth. Raises ManifestError for an unknown one."""
     kind = schema.get("type")
     kinds = kind if isinstance(kind, list) else _as_list(kind)
-    _require(f"{where}.type", [str(one) for one in kinds], _TYPES)
+    _require(f"{where}.type", [str(name) for name in kinds], _TYPES)
     properties = schema.get("properties")
-    inner = [*properties.values()] if isinstance(properties, dict) else []
+    inner_schemas = [*properties.values()] if isinstance(properties, dict) else []
     for key in ("items", "anyOf", "oneOf", "additionalProperties"):
         part = schema.get(key)
-        inner += part if isinstance(part, list) else [part]
-    for part in inner:
+        inner_schemas += part if isinstance(part, list) else [part]
+    for part in inner_schemas:
         if isinstance(part, dict):
             _require_types(where, part)
 
 
 def _read_enum(parameter: Parameter) -> list[str] | None:
-    """The values that a parameter may have, or None where its schema does not list them."""
+    """Return the values that a parameter may have, or None where its schema does not list them."""
     schema = parameter.json_schema
     values = (schema.get("items") or schema).get("enum")
     return None if values is None else [str(value) for value in values]

@@ -1,4 +1,4 @@
-"""Airflow versions and the two REST generations: what exists where.
+"""Airflow versions, the two REST generations, and the first versions that have something.
 
 Generation `v1` is Airflow 2.x (`/api/v1`), `v2` is Airflow 3.x (`/api/v2`).
 """
@@ -30,7 +30,7 @@ class Version(NamedTuple):
 
     @property
     def generation(self) -> Generation:
-        """The REST generation this version serves."""
+        """The REST generation that this version serves."""
         return "v1" if self.major < 3 else "v2"
 
 
@@ -53,7 +53,7 @@ class Since(NamedTuple):
 
         "2.10": since 2.10 and in all of 3.x.  "3.1": only in 3.x, since 3.1.  "2.10,3.2": both, each since its own.
         "3.0-3.0": only in 3.x, from the first to the last of these.  "v1", "v2": all supported versions of that
-        generation alone.  "local": in neither, done on our side.
+        generation alone.  "local": in neither, done by this server.
         Raises ValueError for anything else.
         """
         match mark.split(","):
@@ -63,11 +63,11 @@ class Since(NamedTuple):
                 return cls(OLDEST["v1"], None)
             case ["v2"]:
                 return cls(None, OLDEST["v2"])
-            case [one] if "-" in one:
-                first, _, last = one.partition("-")
+            case [text] if "-" in text:
+                first, _, last = text.partition("-")
                 return cls(None, Version.parse(first), Version.parse(last))
-            case [one]:
-                version = Version.parse(one)
+            case [text]:
+                version = Version.parse(text)
                 return cls(version, OLDEST["v2"]) if version.generation == "v1" else cls(None, version)
             case [first, second]:
                 return cls(Version.parse(first), Version.parse(second))
@@ -75,12 +75,12 @@ class Since(NamedTuple):
                 raise ValueError(f"@{mark} names more than one version of each generation")
 
     def has(self, version: Version) -> bool:
-        """Whether this exists in the given version."""
+        """Return whether this exists in the given version."""
         first = self.v1 if version.generation == "v1" else self.v2
         return first is not None and version >= first and (self.last is None or version <= self.last)
 
     def __str__(self) -> str:
-        """For an error message: "Airflow 3.1 or newer", "Airflow 2.10 to 2.11"."""
+        """Describe it for an error message: "Airflow 3.1 or newer", "Airflow 2.10 to 2.11"."""
         if self.v2 is None:
             return "Airflow 2.x" if self.v1 == OLDEST["v1"] else f"Airflow {self.v1} to 2.11"
         if self.last is not None:

@@ -24,7 +24,7 @@ app = typer.Typer(
 
 
 class TransportName(StrEnum):
-    """How MCP clients connect."""
+    """The transports by which MCP clients connect."""
 
     stdio = "stdio"
     http = "http"
@@ -189,7 +189,7 @@ def new(
 
 
 def read_argument_kinds(tool: str) -> dict[str, str]:
-    """The JSON type of each argument of a tool; empty for a tool that does not exist."""
+    """Return the JSON type of each argument of a tool; empty for an unknown tool."""
     from airflow_mcp.catalog.loader import load_catalog
 
     catalog = load_catalog()
@@ -198,10 +198,10 @@ def read_argument_kinds(tool: str) -> dict[str, str]:
 
 
 def parse_arguments(pairs: list[str], kinds: dict[str, str]) -> dict[str, Any]:
-    """["limit=5", "dag_id=1234", "state=failed"] -> {"limit": 5, "dag_id": "1234", "state": ["failed"]}.
+    """Parse ["limit=5", "dag_id=1234", "state=failed"] into {"limit": 5, "dag_id": "1234", "state": ["failed"]}.
 
-    A text stays one where `kinds` says string, and one word is a list where it says array. Raises InvalidArgumentsError
-    for what is not key=value.
+    A value stays a string where `kinds` has string, and becomes a list of one where it has array. Raises
+    InvalidArgumentsError for a pair that is not key=value.
     """
     arguments: dict[str, Any] = {}
     for pair in pairs:

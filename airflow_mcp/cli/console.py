@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of the door: the table of tools, one call's answer, and the doctor's findings."""
+"""Output at a terminal: the table of tools, the answer of a call, policy, new tokens, and the doctor's findings."""
 
 from __future__ import annotations
 
@@ -34,45 +34,47 @@ from airflow_mcp.workflows import load_workflows
 if TYPE_CHECKING:
     from airflow_mcp.settings.settings import Settings
 
-_WIDE = 200  # characters a table may take: squeezed into a narrow terminal's width, its words break apart
-# One cheap read for each kind of right that roles of Airflow differ in.
+_WIDE = 200  # characters of a table: in the width of a narrow terminal its words would break
+# One cheap read for each kind of permission in which Airflow's roles differ.
 _READS = {"DAGs": "list_dags", "runs": "list_dag_runs", "pools": "list_pools", "event logs": "list_event_logs"}
 
 
 def print_tools(settings: Settings) -> None:
-    """Every tool of the catalog and its standing under these settings, for each Airflow. Asks no Airflow."""
+    """Print every tool and its standing under these settings, for each Airflow, without a request to any."""
     instances = open_instances(settings, load_workflows)
     catalog, policy = instances.catalog, instances.policy
     toolsets = parse_toolsets(settings.toolsets, catalog)
     for dispatcher in instances.dispatchers.values():
         principal = dispatcher.identify_principal(Caller())
-        shown = {tool.name for tool in select_tools(catalog, policy, toolsets, None, principal)}
+        listed = {tool.name for tool in select_tools(catalog, policy, toolsets, None, principal)}
         table = Table("tool", "class", "standing", "toolset", "Airflow", box=None, pad_edge=False)
         for tool in catalog.tools.values():
             allowed = offers(policy, tool, principal)
-            standing = "listed" if tool.name in shown else ("allowed, not listed" if allowed else "refused")
+            standing = "listed" if tool.name in listed else ("allowed, not listed" if allowed else "refused")
             since = str(tool.entry.since).removeprefix("Airflow ")
             table.add_row(tool.name, tool.entry.access, standing, tool.toolset, since)
-        where = "" if len(instances.dispatchers) == 1 else f" on {dispatcher.instance}"
+        place = "" if len(instances.dispatchers) == 1 else f" on {dispatcher.instance}"
         Console(width=_WIDE).print(table)
-        _make_console().print(f"{len(shown)} of {len(catalog.tools)} listed{where}. Allow more with AIRFLOW_MCP_ALLOW.")
+        _make_console().print(
+            f"{len(listed)} of {len(catalog.tools)} listed{place}. Allow more with AIRFLOW_MCP_ALLOW."
+        )
 
 
 def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: bool = False) -> None:
     """Print the answer of one call as JSON on stdout, its progress on stderr. Raises AirflowMcpError.
 
-    A plan is carried out if `yes`, or if the person at the terminal agrees to its preview. Where nobody can be asked it
-    is the answer, and good for nothing once this process has ended.
+    A plan is carried out with `yes`, or when the person at the terminal agrees to its preview. Without a terminal the
+    plan is the answer, and no longer valid once this process has ended.
     """
     instances = open_instances(settings, load_workflows)
-    side = Console(stderr=True)
+    stderr_console = Console(stderr=True)
 
     async def show(done: float, total: float | None, message: str) -> None:
-        side.print(f"{done:g}{f'/{total:g}' if total else ''} {message}", markup=False, highlight=False)
+        stderr_console.print(f"{done:g}{f'/{total:g}' if total else ''} {message}", markup=False, highlight=False)
 
     async def ask_person(question: str) -> bool:
-        side.print(question, markup=False, highlight=False)
-        return await anyio.to_thread.run_sync(lambda: Confirm.ask("Do it?", console=side, default=False))
+        stderr_console.print(question, markup=False, highlight=False)
+        return await anyio.to_thread.run_sync(lambda: Confirm.ask("Do it?", console=stderr_console, default=False))
 
     async def ask(question: ApprovalQuestion) -> ApprovalAnswer:
         if not sys.stdin.isatty():
@@ -83,7 +85,8 @@ def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: 
     async def run_call() -> Any:
         caller = Caller(progress=show, ask=ask)
         answer = await instances.call(name, arguments, caller)
-        if "preview" not in answer or not (yes or sys.stdin.isatty()):  # a dry run was only to be shown
+        # An answer without a preview is final, as that of a dry run; so is a plan where nobody can be asked.
+        if "preview" not in answer or not (yes or sys.stdin.isatty()):
             return answer
         if not (yes or await ask_person(dumps(answer["preview"]))):
             return None
@@ -91,22 +94,22 @@ def call_tool(settings: Settings, name: str, arguments: dict[str, Any], *, yes: 
 
     answer = _run(instances, run_call)
     if answer is None:
-        side.print("Nothing was done.")
+        stderr_console.print("Nothing was done.")
         return
-    sys.stdout.write(f"{dumps(answer)}\n")  # not through rich, which replaces :words: between colons
+    sys.stdout.write(f"{dumps(answer)}\n")  # not through rich, which replaces words between colons by emoji
 
 
 def _add_plan(name: str, arguments: dict[str, Any], plan: str, instances: Instances) -> dict[str, Any]:
-    """The same call with its plan, which stands among the arguments of the tool that is run."""
+    """Return the arguments with the plan, which a forwarding tool takes among the arguments of its target."""
     if instances.catalog.tools[name].entry.forwards:
         return {**arguments, "arguments": {**arguments.get("arguments", {}), "plan": plan}}
     return {**arguments, "plan": plan}
 
 
 def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller: str, instance: str) -> bool:
-    """Print what policy says about a call, asking no Airflow; False where it is denied.
+    """Print the policy's decision on a call, without a request to Airflow; return False where it is denied.
 
-    Raises UnknownToolError and InvalidArgumentsError.
+    Raises UnknownToolError for the tool, and InvalidArgumentsError for an unknown instance or caller.
     """
     instances = open_instances(settings, load_workflows)
     tool = instances.catalog.tools.get(name)
@@ -114,32 +117,32 @@ def explain_policy(settings: Settings, name: str, about: dict[str, Any], caller:
         raise build_unknown_tool_error(name, instances.catalog)
     if instance and instance not in instances.dispatchers:
         raise InvalidArgumentsError(f"{instance!r} is no instance; there are {', '.join(instances.dispatchers)}.")
-    where = instance or next(iter(instances.dispatchers))
-    principal = Principal(caller, _find_roles(caller, settings), where)
+    instance_name = instance or next(iter(instances.dispatchers))
+    principal = Principal(caller, _find_roles(caller, settings), instance_name)
     if "dag_id" in about and {"dag_ids"} == {use.name for use in tool.entry.params} & {"dag_id", "dag_ids"}:
         about = {"dag_ids": [about["dag_id"]]} | {name: value for name, value in about.items() if name != "dag_id"}
-    explained = explain_decision(instances.policy, instances.catalog, tool, about, principal)
-    for key, value in explained.items():
+    explanation = explain_decision(instances.policy, instances.catalog, tool, about, principal)
+    for key, value in explanation.items():
         text = ", ".join(value) if isinstance(value, list) else value
         _make_console().print(f"{key:<12} {text}", markup=False, highlight=False, soft_wrap=True)
-    return explained["verdict"] != "denied"
+    return explanation["verdict"] != "denied"
 
 
 def _find_roles(caller: str, settings: Settings) -> tuple[str, ...]:
-    """What the rules may call this caller beside its name. Raises InvalidArgumentsError for a name that nobody has."""
+    """Return the roles that rules may name this caller by. Raises InvalidArgumentsError for an unknown caller."""
     if caller in settings.tokens:
         return tuple(f"role:{role}" for role in settings.tokens[caller].roles)
     if not settings.tokens or settings.oauth or caller == LOCAL or caller.startswith(NO_NAMES):
         return (caller,)
-    near = difflib.get_close_matches(caller, settings.tokens, n=1)
-    names = f"did you mean {near[0]}?" if near else f"there are {', '.join(settings.tokens)}."
-    raise InvalidArgumentsError(f"No token is named {caller!r}; {names}")
+    close_names = difflib.get_close_matches(caller, settings.tokens, n=1)
+    hint = f"did you mean {close_names[0]}?" if close_names else f"there are {', '.join(settings.tokens)}."
+    raise InvalidArgumentsError(f"No token is named {caller!r}; {hint}")
 
 
 def check_policy(settings: Settings) -> None:
-    """Print what each rule of the settings amounts to, and what it says in vain.
+    """Print the tools that each rule of the settings reaches, and warnings about rules without effect.
 
-    Raises SettingsError, naming file and line, for a wrong one.
+    Raises SettingsError, with file and line, for an invalid rule.
     """
     instances = open_instances(settings, load_workflows)
     policy = instances.policy
@@ -162,7 +165,7 @@ def check_policy(settings: Settings) -> None:
 
 
 def print_new_token(name: str, roles: list[str]) -> None:
-    """Print a token on stdout, and the lines that accept it on stderr. Raises InvalidArgumentsError for a bad name."""
+    """Print a token on stdout, its configuration on stderr. Raises InvalidArgumentsError for an invalid name."""
     for word in (name, *roles):
         if not NAME.fullmatch(word):
             raise InvalidArgumentsError(f"{word!r}: a name has letters, digits and . _ @ - and at most 64 of them.")
@@ -171,26 +174,26 @@ def print_new_token(name: str, roles: list[str]) -> None:
     token = make_token()
     lines = [f"[tokens.{dumps(name)}]", f"sha256 = {dumps(hash_token(token))}"]
     lines += [f"roles = {dumps(roles)}"] if roles else []
-    side = Console(stderr=True, soft_wrap=True)
-    side.print(
+    stderr_console = Console(stderr=True, soft_wrap=True)
+    stderr_console.print(
         "Give this token to its bearer; it is not shown again. The server accepts it once these lines are in the"
     )
-    side.print("file that AIRFLOW_MCP_CONFIG names:", end="\n\n")
-    side.print("\n".join(lines), end="\n\n", markup=False, highlight=False)
+    stderr_console.print("file that AIRFLOW_MCP_CONFIG names:", end="\n\n")
+    stderr_console.print("\n".join(lines), end="\n\n", markup=False, highlight=False)
     sys.stdout.write(f"{token}\n")
 
 
 def run_doctor(settings: Settings) -> bool:
-    """Print one line per finding, each with what to do about it; True when every Airflow can be worked with."""
+    """Print one line per finding, each with what to do about it; return True when every Airflow is usable."""
     instances = open_instances(settings, load_workflows)
 
     async def examine_all() -> bool:
-        well = True
+        all_well = True
         for dispatcher in instances.dispatchers.values():
             if len(instances.dispatchers) > 1:
                 _make_console().print(f"[bold]{escape(dispatcher.instance)}[/]")
-            well = await _examine(dispatcher) and well
-        return well
+            all_well = await _examine(dispatcher) and all_well
+        return all_well
 
     return _run(instances, examine_all)
 
@@ -213,50 +216,52 @@ async def _examine(dispatcher: Dispatcher) -> bool:
         say(True, "login", "each caller logs in as itself, which is not tried here")
         _say_policy(dispatcher, say)
         return True
-    may: list[str] = []
-    may_not: list[str] = []
+    rights: list[str] = []
+    unreadable: list[str] = []
     for what, tool in _READS.items():
         arguments = {"limit": 1} | ({"dag_id": "~"} if tool == "list_dag_runs" else {})
         try:
             await dispatcher.call(tool, arguments, Caller())
-            may.append(what)
+            rights.append(what)
         except NotAllowedError:
-            may_not.append(f"{what} (by policy)")
+            unreadable.append(f"{what} (by policy)")
         except ForbiddenError:
-            may_not.append(what)
+            unreadable.append(what)
         except AirflowMcpError as error:
             say(False, "login", describe_error(error))
             return False
     say(True, "login", f"Airflow accepts {dispatcher.client.describe()}")
-    refused = f"; not {', '.join(may_not)}: ask Airflow's administrator for a role that may" if may_not else ""
+    note = f"; not {', '.join(unreadable)}: ask Airflow's administrator for a role that may" if unreadable else ""
     say(
-        bool(may),
+        bool(rights),
         "rights",
-        f"may read {', '.join(may) or 'nothing'}{refused}. What it may change cannot be tried without a change",
+        f"may read {', '.join(rights) or 'nothing'}{note}. What it may change cannot be tried without a change",
     )
     _say_policy(dispatcher, say)
-    return bool(may)
+    return bool(rights)
 
 
 def _say_policy(dispatcher: Dispatcher, say: Callable[[bool, str, str], None]) -> None:
     principal = dispatcher.identify_principal(Caller())
-    changing = [
+    changing_tools = [
         tool.name
         for tool in dispatcher.catalog.tools.values()
         if tool.entry.access != "read" and not tool.entry.forwards and offers(dispatcher.policy, tool, principal)
     ]
-    allowed = f"allows {', '.join(changing)}" if changing else "allows reads only; AIRFLOW_MCP_ALLOW allows more"
+    sentence = (
+        f"allows {', '.join(changing_tools)}" if changing_tools else "allows reads only; AIRFLOW_MCP_ALLOW allows more"
+    )
     if any(rule.callers for rule in (*dispatcher.policy.allow, *dispatcher.policy.deny)):
-        allowed += " to who calls as 'local'; of others `airflow-mcp policy explain TOOL --caller NAME` tells"
+        sentence += " to who calls as 'local'; of others `airflow-mcp policy explain TOOL --caller NAME` tells"
     say(
         True,
         "policy",
-        allowed + ("; secrets are shown (@secret)" if reveals_secrets(dispatcher.policy, principal) else ""),
+        sentence + ("; secrets are shown (@secret)" if reveals_secrets(dispatcher.policy, principal) else ""),
     )
 
 
 def _run(instances: Instances, job: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    logging.getLogger(safeguards.__name__).addHandler(logging.NullHandler())  # why a call failed is told by the command
+    logging.getLogger(safeguards.__name__).addHandler(logging.NullHandler())  # the command prints why a call failed
 
     async def run_and_close() -> Any:
         try:

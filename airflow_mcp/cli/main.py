@@ -1,4 +1,4 @@
-"""A command line becomes one job; whatever the operator can mend becomes one sentence on stderr and exit code 1."""
+"""The console script; an error that the operator can mend becomes one sentence on stderr and exit code 1."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from airflow_mcp.errors import AirflowMcpError
 
 
 def main() -> None:
-    """The console script `airflow-mcp`."""
+    """Run the console script `airflow-mcp`."""
     try:
-        if sys.argv[1:] in ([], ["serve"]):  # how every client starts it: the command line's library costs 0.06 s
+        if sys.argv[1:] in ([], ["serve"]):  # how clients start it: importing typer would cost 0.06 s
             from airflow_mcp.server.transports import serve
             from airflow_mcp.settings.settings import read_settings
 

@@ -1,1 +1,1 @@
-"""The embedded default: a real Airflow, installed and started for a newcomer, and an on-call story played on it."""
+"""The demo: installs and starts a real Airflow for a newcomer, and plays an on-call story on it."""

@@ -1,4 +1,4 @@
-"""A home folder of a local Airflow: what it remembers between starts, and the environment variables that go with it."""
+"""The home folder of a local Airflow: its memory between starts, its ports, and the environment of its processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _make_secret() -> str:
 
 @dataclass
 class HomeMemory:
-    """What a home remembers, readable by its owner only: one file, `memory.json`."""
+    """The memory of a home between starts, in the file `memory.json`, which only its owner can read."""
 
     mark: str = field(default_factory=_make_secret)
     port: int = 0
@@ -35,33 +35,33 @@ class HomeMemory:
 
     @classmethod
     def load(cls, home: Path) -> HomeMemory:
-        """What `home` remembers, or a fresh memory."""
+        """Load the memory of `home`; create a new one where it has none."""
         file = home / "memory.json"
         return cls(**json.loads(file.read_text())) if file.exists() else cls()
 
     def password(self, user: str) -> str:
-        """The user's password, made at random the first time."""
+        """Return the user's password, generated at random the first time."""
         return self.passwords.setdefault(user, _make_secret())
 
     def save(self, home: Path) -> None:
-        """Write it to `home`, whole or not at all."""
+        """Write the memory to `home`, atomically."""
         write_private(home / "memory.json", json.dumps(asdict(self), indent=1))
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file only its owner may read, whole or not at all."""
-    partial = file.with_name(f"{file.name}.partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+    """Write a file that only its owner may read, atomically."""
+    partial_file = file.with_name(f"{file.name}.partial")
+    partial_file.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
         stream.write(text)
-    partial.replace(file)
+    partial_file.replace(file)
 
 
 def find_free_ports(*preferred: int) -> list[int]:
-    """As many loopback ports nobody listens on; the preferred ones where possible, so that clients find us again.
+    """Find a free loopback port for each preferred one, which is itself taken if free, so that clients reconnect.
 
     Raises:
-        OSError: there are none left.
+        OSError: no port is free.
     """
     with ExitStack() as probes:
         return [_bind_port(probes, port) for port in preferred]
@@ -79,25 +79,25 @@ def _bind_port(probes: ExitStack, preferred: int) -> int:
 
 @dataclass(frozen=True)
 class AirflowProcess:
-    """One process of an Airflow: the words after `airflow`, and how many seconds it waits for the database's lock."""
+    """One process of an Airflow: its arguments to `airflow`, and the seconds that it waits for the database's lock."""
 
     words: list[str]
     lock_wait: int = 60
 
 
 def list_processes(version: str, memory: HomeMemory) -> dict[str, AirflowProcess]:
-    """The processes that make an Airflow of this version, by name.
+    """Return the processes of an Airflow of this version, by name.
 
-    Started one by one rather than by `airflow standalone`, which cannot keep the log servers of scheduler and triggerer
-    off 0.0.0.0 and makes up Airflow 2's password. The logs lie on this disk, so the log servers are not needed.
+    They are started one by one: `airflow standalone` cannot keep the log servers of scheduler and triggerer off 0.0.0.0
+    and generates Airflow 2's password. The logs lie on this disk, so the log servers are not needed.
     """
     scheduler = AirflowProcess(["scheduler", "--skip-serve-logs"])
     triggerer = AirflowProcess(["triggerer", "--skip-serve-logs"])
     if version.startswith("2."):
         return {"webserver": AirflowProcess(["webserver"]), "scheduler": scheduler, "triggerer": triggerer}
-    # Airflow 3's API server writes its audit log on the event loop. Waiting there for SQLite's lock stops the very loop
-    # that a request holding the lock needs to finish, so tasks report to an API server of their own, and the other one
-    # does not wait long.
+    # Airflow 3's API server writes its audit log on the event loop. A wait there for SQLite's lock blocks the loop that
+    # the request holding the lock needs to finish. So tasks report to an API server of their own, and the other one
+    # waits briefly.
     return {
         "api-server": AirflowProcess(["api-server", "--apps", "core"], lock_wait=10),
         "task-api-server": AirflowProcess(["api-server", "--apps", "execution", "--port", str(memory.task_port)]),
@@ -108,22 +108,22 @@ def list_processes(version: str, memory: HomeMemory) -> dict[str, AirflowProcess
 
 
 def build_database_url(file: Path, lock_wait: int) -> dict[str, str]:
-    """The environment variable that names the SQLite `file`, whose users wait `lock_wait` seconds for its lock."""
+    """Return the variable with the URL of the SQLite `file`; connections wait `lock_wait` seconds for its lock."""
     return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{file}?timeout={lock_wait}"}
 
 
 def build_environment(
     version: str, home: Path, dags_folder: Path, memory: HomeMemory, python: Path, users: dict[str, str]
 ) -> dict[str, str]:
-    """The environment variables of every process but for the database; `users` are name -> role, like admin."""
+    """Return the variables of every process, without the database's; `users` maps names to roles, like admin."""
     url = f"http://{LOOPBACK}:{memory.port}"
-    foreign = ("AIRFLOW", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "GUNICORN")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    inherited_prefixes = ("AIRFLOW", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "GUNICORN")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(inherited_prefixes)}
     env |= {
         "PATH": f"{python.parent}{os.pathsep}{env.get('PATH', os.defpath)}",
         MARK: memory.mark,
-        "SPT_NOENV": "1",  # setproctitle would overwrite the environment others see, and the mark with it
-        # The demo's Airflow talks to itself only: no proxy, and no look-up of one (which crashes forks on macOS).
+        "SPT_NOENV": "1",  # else setproctitle overwrites the environment that others read, and the mark in it
+        # The demo's Airflow calls only itself: no proxy, and no look-up of one, which crashes forks on macOS.
         "NO_PROXY": "*",
         "no_proxy": "*",
         "SCARF_NO_ANALYTICS": "true",
@@ -134,14 +134,14 @@ def build_environment(
         "core.dags_folder": dags_folder,
         "core.load_examples": False,
         "core.fernet_key": memory.fernet_key,
-        "core.hostname_callable": "socket.gethostname",  # the default asks the DNS
+        "core.hostname_callable": "socket.gethostname",  # the default queries the DNS
         "core.executor": "LocalExecutor",
-        # SQLite has one writer: few writers, each of which waits for its turn.
+        # SQLite has one writer at a time, so few tasks compete for it.
         "core.parallelism": 4,
         "core.max_active_tasks_per_dag": 4,
         "usage_data_collection.enabled": False,
         "logging.base_log_folder": home / "logs",
-        "logging.worker_log_server_port": 1,  # nobody listens there; 8793 may be another Airflow's
+        "logging.worker_log_server_port": 1,  # a port without a listener; the default 8793 may be another Airflow's
         "logging.trigger_log_server_port": 1,
     }
     options |= (
@@ -176,7 +176,7 @@ def _list_airflow2_options(memory: HomeMemory) -> dict[str, object]:
 def _list_airflow3_options(memory: HomeMemory, url: str, users: dict[str, str]) -> dict[str, object]:
     return {
         "core.simple_auth_manager_users": ",".join(f"{name}:{role}" for name, role in users.items()),
-        # A task that is not answered in this time fails before it starts; on a busy machine the default of 5 is short.
+        # Seconds; a task without an answer by then fails before it starts. The default, 5, is short on a busy machine.
         "workers.execution_api_timeout": 60,
         "core.execution_api_server_url": f"http://{LOOPBACK}:{memory.task_port}/execution/",
         "api.host": LOOPBACK,

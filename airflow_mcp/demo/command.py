@@ -1,4 +1,4 @@
-"""The command `airflow-mcp demo`: install, start, play the story, show how to connect, stay until Ctrl-C."""
+"""The command `airflow-mcp demo`: install, start, play the story, print how to connect, stay until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from airflow_mcp.demo.story import DemoConnection, play
 
 SAMPLES = Path(__file__).parent / "dags"
 INTERRUPTED = 130
-"""The exit code of a command ended by Ctrl-C before it was done."""
+"""The exit code of a command that Ctrl-C interrupted."""
 
 
 def demo(*, airflow_version: str = DEFAULT_VERSION, once: bool = False, clean: bool = False) -> int:
-    """Run the demo and give its exit code: 0 when all went well, 1 when something did not, 130 when interrupted.
+    """Run the demo and return its exit code: 0 for success, 1 for an error, 130 when interrupted.
 
-    `once` ends it after the story instead of staying until Ctrl-C (SIGTERM and a closed terminal count as Ctrl-C);
-    `clean` removes everything a demo has ever installed or written, and does nothing else.
+    With `once` it ends after the story instead of at Ctrl-C (SIGTERM and a closed terminal count as Ctrl-C);
+    with `clean` it only removes everything that demos have installed or written.
     """
     console = Console()
     cache = find_cache_folder()
@@ -77,19 +77,19 @@ def _stay(airflow: LocalAirflow, connection: DemoConnection, console: Console) -
         while True:
             airflow.check()
             time.sleep(1)
-    except KeyboardInterrupt:  # how it is meant to end
+    except KeyboardInterrupt:  # the intended end
         console.print()
 
 
 def _clean(cache: Path, console: Console) -> int:
-    """Remove what demos made, and only that: the folder itself may hold more."""
-    ours = [cache / name for name in ("environments", "databases", "homes")]
+    """Remove the files of demos; the folder itself only when it is empty, since it may hold others."""
+    folders = [cache / name for name in ("environments", "databases", "homes")]
     with ExitStack() as locks:
         for lock in [*cache.glob("homes/*/lock"), *cache.glob("environments/*.lock")]:
             locks.enter_context(hold_lock(lock, lambda lock=lock: _refuse_clean(lock)))
         for home in cache.glob("homes/*"):
             end_marked(HomeMemory.load(home).mark)
-        for folder in ours:
+        for folder in folders:
             if folder.exists():
                 shutil.rmtree(folder)
     if cache.exists() and not any(cache.iterdir()):
@@ -103,7 +103,7 @@ def _refuse_clean(lock: Path) -> NoReturn:
 
 
 class Steps:
-    """Shows the step that is going on, with its duration, on a terminal or as plain lines."""
+    """Shows the current step with its duration, live on a terminal, else as plain lines."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -112,7 +112,7 @@ class Steps:
         self._began = 0.0
 
     def __call__(self, text: str) -> None:
-        """The step before has ended and `text` begins."""
+        """End the current step, if any, and begin the step `text`."""
         self.end()
         self._text, self._began = text, time.monotonic()
         if self._console.is_terminal:
@@ -124,13 +124,13 @@ class Steps:
             self._console.print(f"{text} ...", markup=False, highlight=False, soft_wrap=True)
 
     def end(self, mark: str = "✓") -> None:
-        """The step that is going on, if any, has ended."""
+        """End the current step, if any."""
         if self._live:
             self._live.stop()
             self._live = None
         if self._text:
-            took = f"{mark} {self._text} ({time.monotonic() - self._began:.0f} s)"
-            self._console.print(took, markup=False, highlight=False, soft_wrap=True)
+            line = f"{mark} {self._text} ({time.monotonic() - self._began:.0f} s)"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
             self._text = ""
 
     def __enter__(self) -> Steps:
@@ -142,7 +142,7 @@ class Steps:
 
 @contextmanager
 def _signals_as_interrupt() -> Generator[None]:
-    """Make SIGTERM and SIGHUP take the way of Ctrl-C, which the event loop knows as well."""
+    """Handle SIGTERM and SIGHUP like Ctrl-C in the block, by SIGINT's handler, which the event loop may have set."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         handler = signal.getsignal(signal.SIGINT)
@@ -150,9 +150,9 @@ def _signals_as_interrupt() -> Generator[None]:
             raise KeyboardInterrupt
         handler(number, frame)
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Starts a real Airflow on loopback with SQLite, waits until it is ready, and ends every process of it."""
+"""Starts a real Airflow on loopback with SQLite, waits until it is ready, and ends all its processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_mcp.demo.readiness import ReadinessApi, find_dag_files
 
 
 def ignore_report(_: str) -> None:
-    """A report that tells nobody."""
+    """Ignore the report."""
 
 
 class LocalAirflow:
@@ -62,38 +62,37 @@ class LocalAirflow:
     ) -> Self:
         """Start an Airflow in `home` with the DAG files of `dags_folder`, installing it first if need be.
 
-        `wanted` is a version the demo offers, or any release. `home` is the caller's to keep or to remove after `stop`:
-        a kept one starts faster and remembers its runs, port and passwords; a new one gets a copy of a migrated
-        database from `cache` (the user's cache folder when None). `users` are name -> role (admin, op, user or viewer)
+        `wanted` is a version the demo offers, or any release. After `stop` the caller may keep `home` or remove it: a
+        kept home starts faster and remembers its runs, port and passwords; a new one gets a copy of a migrated database
+        from `cache` (the user's cache folder when None). `users` maps names to roles (admin, op, user or viewer),
         beside the administrator `admin`. `options` are further environment variables, which win over ours. Returns when
-        the scheduler is healthy and every DAG file is listed or an import error; gives up after `timeout` seconds of
-        waiting for that. Every *.py file that mentions both "dag" and "airflow" counts as a DAG file, as it does for
-        Airflow.
+        the scheduler is healthy and every DAG file is listed or has an import error; waits at most `timeout` seconds
+        for that. Every *.py file that mentions both "dag" and "airflow" counts as a DAG file, as it does for Airflow.
 
         Raises:
             FolderBusyError: an Airflow runs in this home already.
             DemoError: installing or starting failed; the sentence names the log file and quotes its end.
         """
         home, dags_folder, cache = home.absolute(), dags_folder.absolute(), cache or find_cache_folder()
-        everyone = {cls.username: "admin", **(users or {})}
+        all_users = {cls.username: "admin", **(users or {})}
         release = find_release(wanted) if isinstance(wanted, str) else wanted
         version = release.version
         python = install(release, cache, report)
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with ExitStack() as undo:
-            undo.enter_context(hold_lock(home / "lock", lambda: _refuse_busy(home)))
+        with ExitStack() as cleanup:
+            cleanup.enter_context(hold_lock(home / "lock", lambda: _refuse_busy(home)))
             memory = HomeMemory.load(home)
             end_marked(memory.mark)
             memory.port, memory.task_port = airflow_home.find_free_ports(memory.port, memory.task_port)
-            for user in everyone:
+            for user in all_users:
                 memory.password(user)
-            memory.save(home)  # before the first process, so that its mark is known whatever happens
-            undo.callback(end_marked, memory.mark)
-            env = airflow_home.build_environment(version, home, dags_folder, memory, python, everyone) | dict(
+            memory.save(home)  # before the first process, so that its mark is on disk after any crash
+            cleanup.callback(end_marked, memory.mark)
+            env = airflow_home.build_environment(version, home, dags_folder, memory, python, all_users) | dict(
                 options or {}
             )
-            prepare_home(release.name, home, cache, memory, python, everyone, env, report)
-            airflow = cls(version, home, memory, undo.pop_all())
+            prepare_home(release.name, home, cache, memory, python, all_users, env, report)
+            airflow = cls(version, home, memory, cleanup.pop_all())
         try:
             report(f"starting Airflow {version} on {airflow.url}")
             airflow._start_components(python, env, airflow_home.list_processes(version, memory))
@@ -104,21 +103,21 @@ class LocalAirflow:
         return airflow
 
     def stop(self) -> None:
-        """End every process of this Airflow, tasks included, and let go of the home. May be called twice.
+        """End every process of this Airflow, tasks included, and release the home. May be called twice.
 
         Raises:
             DemoError: a process does not end even when killed.
         """
         try:
             self._lock.close()
-        except KeyboardInterrupt:  # asked again: no more patience, but still nothing left behind
+        except KeyboardInterrupt:  # a second Ctrl-C: kill at once, and leave no process behind
             end_marked(self._mark, grace=0)
             raise
         for process in self._components.values():
             process.wait()
 
     def check(self) -> None:
-        """Do nothing while every component runs.
+        """Check that every component runs.
 
         Raises:
             DemoError: one has ended; the sentence names its log file and quotes its end.
@@ -131,7 +130,7 @@ class LocalAirflow:
                 )
 
     def find_log_file(self, component: str) -> Path:
-        """Where a component writes its own log: scheduler, triggerer, api-server (webserver on Airflow 2) and so on."""
+        """Return the log file of a component: scheduler, triggerer, api-server (webserver on Airflow 2) and so on."""
         return self.home / "logs" / f"{component}.log"
 
     def __enter__(self) -> Self:
@@ -153,33 +152,33 @@ class LocalAirflow:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C in the terminal reaches us only
+                    start_new_session=True,  # Ctrl-C in the terminal then reaches this process only
                 )
 
     def _wait_until_ready(self, dags_folder: Path, report: Report, timeout: float) -> None:
         started, deadline = datetime.now(UTC), time.monotonic() + timeout
         api = ReadinessApi(self.version, self.url, self.username, self.password)
-        missing = "the health endpoint"
+        missing_part = "the health endpoint"
         waiting_for_dags = False
         while time.monotonic() < deadline:
             self.check()
             try:
                 if not api.scheduler_is_healthy_since(started):
-                    missing = "a healthy scheduler"
+                    missing_part = "a healthy scheduler"
                 else:
                     if not waiting_for_dags:
                         report("waiting until every DAG is listed")
                         waiting_for_dags = True
-                    left = find_dag_files(dags_folder) - api.list_files(dags_folder)
-                    if not left:
+                    unlisted_files = find_dag_files(dags_folder) - api.list_files(dags_folder)
+                    if not unlisted_files:
                         return
-                    missing = "the DAGs of " + ", ".join(sorted(file.name for file in left))
+                    missing_part = "the DAGs of " + ", ".join(sorted(file.name for file in unlisted_files))
             except (OSError, ValueError, HTTPException) as error:  # not listening yet, or an error page while it starts
-                missing = f"an answer of the API ({error})"
+                missing_part = f"an answer of the API ({error})"
             time.sleep(0.5)
-        component = "scheduler" if self.version.startswith("2.") or "DAGs" not in missing else "dag-processor"
+        component = "scheduler" if self.version.startswith("2.") or "DAGs" not in missing_part else "dag-processor"
         raise DemoError(
-            f"The local Airflow was not ready after {timeout:.0f} seconds, still waiting for {missing}. "
+            f"The local Airflow was not ready after {timeout:.0f} seconds, still waiting for {missing_part}. "
             f"{self._read_log_end(component)}"
         )
 

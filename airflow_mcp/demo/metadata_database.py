@@ -1,4 +1,4 @@
-"""Gives the home of a local Airflow its migrated database and its users."""
+"""Creates the migrated database and the users of a local Airflow."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def prepare_home(
     env: dict[str, str],
     report: Report,
 ) -> None:
-    """Give `home` a migrated database, the users, and nothing stale.
+    """Give `home` a migrated database and the users, and remove stale files.
 
-    Migrating takes seconds, so it is done once per release (`name`) and copied from `cache` from then on.
+    Migrating takes seconds, so it is done once per release (`name`); later homes get a copy from `cache`.
 
     Raises:
         DemoError: a step failed; the sentence quotes the end of its output.
     """
-    for stale in home.glob("*.pid"):  # a killed gunicorn leaves its own, and the next one refuses to start
+    for stale in home.glob("*.pid"):  # a killed gunicorn leaves its file, with which the next refuses to start
         stale.unlink()
-    (home / "airflow.cfg").touch()  # or every component writes a default one at the same time
+    (home / "airflow.cfg").touch()  # else every component writes a default file at the same time
     template = cache / "databases" / f"airflow-{name}.db"
     if not (home / "airflow.db").exists():
         if not template.exists():
@@ -58,18 +58,18 @@ def prepare_home(
     if not _has_fab_users(env):
         passwords = json.dumps({user: memory.passwords[user] for user in users})
         write_private(home / "simple_auth_manager_passwords.json.generated", passwords)
-    elif new := [user for user, role in users.items() if f"{user}:{role}" not in memory.created]:
+    elif missing_users := [user for user, role in users.items() if f"{user}:{role}" not in memory.created]:
         report("creating the users")
-        wanted = json.dumps([(user, users[user], memory.passwords[user]) for user in new])
+        users_json = json.dumps([(user, users[user], memory.passwords[user]) for user in missing_users])
         command = [python, "-c", CREATE_USERS]
         run_to_end(
             command,
             doing="Creating Airflow's users",
             cwd=home,
             env=build_database_url(home / "airflow.db", lock_wait=60) | env,
-            stdin=wanted,
+            stdin=users_json,
         )
-        memory.created += [f"{user}:{users[user]}" for user in new]
+        memory.created += [f"{user}:{users[user]}" for user in missing_users]
         memory.save(home)
 
 

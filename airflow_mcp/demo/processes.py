@@ -1,4 +1,4 @@
-"""Child processes that never outlive us: each carries a mark in its environment, by which all of them are found."""
+"""Child processes that never outlive this one: each has a mark in its environment, by which all of them are found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_mcp.errors import AirflowMcpError
 MARK = "AIRFLOW_MCP_DEMO_MARK"
 
 Report = Callable[[str], None]
-"""Told what begins now, in a few words without a full stop ("starting Airflow")."""
+"""Takes the step that begins now, in a few words without a full stop ("starting Airflow")."""
 
 
 class DemoError(AirflowMcpError):
@@ -28,46 +28,46 @@ class FolderBusyError(DemoError):
 
 
 def find_marked(mark: str) -> set[int]:
-    """The process ids of every running process of ours that carries `mark`, whoever its parent is.
+    """Return the ids of all our running processes that carry `mark`, whatever their parent.
 
-    Process groups do not find them all, since Airflow moves its tasks and parsers to groups of their own, and a
-    process id from a file may belong to a stranger by now. A mark is inherited by every descendant and by nobody else.
+    Process groups do not cover them all, since Airflow moves its tasks and parsers to groups of their own, and a
+    process id from a file may belong to another program by now. Every descendant inherits the mark, and nothing else.
     """
     needle = f"{MARK}={mark}".encode()
     if Path("/proc/self/environ").exists():
-        found = {
+        process_ids = {
             int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _carries(entry, needle)
         }
     else:
         listing = subprocess.run(["/bin/ps", "-axEww", "-o", "pid=,command="], capture_output=True, check=True).stdout
-        found = {int(line.split(maxsplit=1)[0]) for line in listing.splitlines() if needle in line.split()}
-    return found - {os.getpid()}
+        process_ids = {int(line.split(maxsplit=1)[0]) for line in listing.splitlines() if needle in line.split()}
+    return process_ids - {os.getpid()}
 
 
 def _carries(process: Path, needle: bytes) -> bool:
     try:
         return needle in (process / "environ").read_bytes().split(b"\0")
-    except OSError:  # ended meanwhile, or another user's: not one of ours either way
+    except OSError:  # it has ended, or is another user's: not one of ours
         return False
 
 
 def end_marked(mark: str, grace: float = 5.0) -> None:
-    """End every process that carries `mark`: ask, wait up to `grace` seconds, then kill, children born meanwhile too.
+    """End every process with `mark`: SIGTERM, wait up to `grace` seconds, then SIGKILL, new children included.
 
     Raises:
-        DemoError: some are still there 10 seconds after being killed.
+        DemoError: some are still running after 10 seconds of SIGKILL.
     """
-    asked_until = time.monotonic() + grace
+    grace_deadline = time.monotonic() + grace
     _signal(find_marked(mark), signal.SIGTERM)
-    while (left := find_marked(mark)) and time.monotonic() < asked_until:
+    while (process_ids := find_marked(mark)) and time.monotonic() < grace_deadline:
         time.sleep(0.1)
-    killed_until = time.monotonic() + 10
-    while left and time.monotonic() < killed_until:
-        _signal(left, signal.SIGKILL)
+    kill_deadline = time.monotonic() + 10
+    while process_ids and time.monotonic() < kill_deadline:
+        _signal(process_ids, signal.SIGKILL)
         time.sleep(0.05)
-        left = find_marked(mark)
-    if left:
-        raise DemoError(f"Processes {sorted(left)} of the local Airflow do not end; end them with `kill -9`.")
+        process_ids = find_marked(mark)
+    if process_ids:
+        raise DemoError(f"Processes {sorted(process_ids)} of the local Airflow do not end; end them with `kill -9`.")
 
 
 def _signal(processes: set[int], number: signal.Signals) -> None:
@@ -75,14 +75,14 @@ def _signal(processes: set[int], number: signal.Signals) -> None:
         try:
             os.kill(process, number)
         except ProcessLookupError:
-            continue  # it ended by itself, which is what we want
+            continue  # it has ended by itself
 
 
 @contextmanager
 def hold_lock(lock_file: Path, on_busy: Callable[[], None]) -> Generator[int]:
-    """Hold `lock_file` for the block and give its file descriptor; a process killed with -9 gives it up too.
+    """Lock `lock_file` for the block and give its file descriptor; the lock ends with the process, even by kill -9.
 
-    `on_busy` is called when another process holds it: it may raise to give up, or return to wait.
+    `on_busy` is called when another process holds the lock: it may raise to give up, or return to wait.
     """
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
@@ -106,13 +106,13 @@ def run_to_end(
     stdin: str = "",
     keep: Sequence[int] = (),
 ) -> str:
-    """Run `command` and give its output; the file descriptors `keep` stay open in it.
+    """Run `command` and return its output; the file descriptors `keep` stay open in it.
 
     Raises:
         DemoError: it cannot be started or fails; the sentence starts with `doing` and quotes the end of the output.
     """
     words = [str(word) for word in command]
-    # A session of its own: Ctrl-C in the terminal reaches us only, and we end the whole group.
+    # In a session of its own: Ctrl-C in the terminal reaches this process only, which kills the whole group.
     try:
         process = subprocess.Popen(  # noqa: S603 - the commands are ours
             words,
@@ -140,6 +140,6 @@ def run_to_end(
 
 
 def read_tail(text: str, lines: int = 12) -> str:
-    """The last lines of `text` that are not blank, indented."""
-    kept = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
-    return "\n".join(f"    {line}" for line in kept) or "    (nothing)"
+    """Return the last lines of `text` that are not blank, indented."""
+    tail = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+    return "\n".join(f"    {line}" for line in tail) or "    (nothing)"

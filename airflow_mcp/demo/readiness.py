@@ -1,4 +1,4 @@
-"""What readiness asks a starting Airflow: is the scheduler healthy, and is every DAG file known."""
+"""Requests to a starting Airflow: whether its scheduler is healthy, and which DAG files it has parsed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 
 def find_dag_files(folder: Path) -> set[Path]:
-    """The files Airflow takes for DAG files: those that mention both words."""
+    """Return the files that Airflow takes for DAG files: *.py that mention both "dag" and "airflow"."""
     texts = ((file, file.read_bytes().lower()) for file in folder.rglob("*.py"))
     return {file.resolve() for file, text in texts if b"dag" in text and b"airflow" in text}
 
 
 class ReadinessApi:
-    """The few questions readiness needs. While Airflow starts they raise OSError, ValueError or HTTPException."""
+    """The requests of readiness. While Airflow starts they raise OSError, ValueError or HTTPException."""
 
     def __init__(self, version: str, url: str, username: str, password: str) -> None:
         self._old = version.startswith("2.")
@@ -27,15 +27,15 @@ class ReadinessApi:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def scheduler_is_healthy_since(self, start: datetime) -> bool:
-        """Whether this start's scheduler has reported; a kept home still has the heartbeat of the one before."""
+        """Tell whether a scheduler is healthy since `start`; a kept home still has the heartbeat of an earlier run."""
         scheduler = self._ask("health" if self._old else "monitor/health")["scheduler"]
         beat = scheduler["latest_scheduler_heartbeat"]
         return scheduler["status"] == "healthy" and beat is not None and datetime.fromisoformat(beat) >= start
 
     def list_files(self, dags_folder: Path) -> set[Path]:
-        """The DAG files that are listed or have an import error."""
+        """Return the DAG files that are listed or have an import error."""
         listed = {Path(dag["fileloc"]).resolve() for dag in self._read_pages("dags", "dags")}
-        # Airflow 3 gives them relative to the folder, Airflow 2 absolute; joining suits both.
+        # Airflow 3 has paths relative to the folder, Airflow 2 absolute ones; joining suits both.
         failed = {
             (dags_folder / error["filename"]).resolve() for error in self._read_pages("importErrors", "import_errors")
         }

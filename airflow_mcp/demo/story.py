@@ -25,19 +25,19 @@ DAG = "load_orders"
 CAUSE = "order 1003: amount is negative"
 FAILED = "check_order[3]"
 LONGEST_ANSWER = 700
-"""Characters of an answer that are printed."""
+"""Characters of an answer that are printed at most."""
 
 
 @dataclass(frozen=True)
 class DemoConnection:
-    """How the server reaches an Airflow."""
+    """The address and login by which the server reaches an Airflow."""
 
     url: str
     username: str
     password: str
 
     def build_server(self) -> StdioServerParameters:
-        """The command and environment an MCP client starts the server with."""
+        """Return the command and environment that an MCP client starts the server with."""
         env = {
             "AIRFLOW_MCP_URL": self.url,
             "AIRFLOW_MCP_USERNAME": self.username,
@@ -47,7 +47,7 @@ class DemoConnection:
         return StdioServerParameters(command=sys.executable, args=["-m", "airflow_mcp", "serve"], env=env)
 
     def write_client_config(self) -> str:
-        """The JSON an IDE's MCP settings want."""
+        """Return the JSON for the MCP settings of an IDE."""
         server = self.build_server().model_dump(include={"command", "args", "env"})
         return json.dumps({"mcpServers": {"airflow": server}}, indent=2)
 
@@ -56,7 +56,7 @@ def play(connection: DemoConnection, console: Console, log_file: Path) -> None:
     """Start the server, play the story to its end, and stop the server; its own log goes to `log_file`.
 
     Raises:
-        DemoError: a step did not go as the story says; the sentence names it.
+        DemoError: a step did not go as expected; the sentence names it.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("w") as log:
@@ -69,7 +69,7 @@ def play(connection: DemoConnection, console: Console, log_file: Path) -> None:
 
 
 async def play_with(client: Client, console: Console) -> str | None:
-    """Connect `client`, play the story and give what went wrong, if anything: raised, the client would wrap it."""
+    """Connect `client` and play the story; return the error if any, since the client would wrap a raised one."""
     problem: str | None = None
     try:
         async with client:
@@ -85,7 +85,7 @@ async def play_with(client: Client, console: Console) -> str | None:
 
 
 def _make_approver(console: Console) -> ElicitationFnT:
-    """The human of the story: prints what the server asks, and agrees."""
+    """Return the human of the story: a callback that prints the server's question and agrees."""
 
     async def answer(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG001
         schema = params.requested_schema if isinstance(params, ElicitRequestFormParams) else {}
@@ -109,7 +109,7 @@ class Story:
         """Play every step in order.
 
         Raises:
-            DemoError: a step did not go as the story says.
+            DemoError: a step did not go as expected.
         """
         for title, step in self._list_steps():
             self._console.print(f"\n[bold]{title}[/]")
@@ -127,47 +127,47 @@ class Story:
         ]
 
     async def read_import_errors(self) -> None:
-        """One DAG file does not import, and the answer says why."""
+        """Read the import error of a DAG file, whose answer names the missing module."""
         answer = await self._call("list_import_errors", {})
         self._expect(
             "warehouse_client" in answer.text, "list_import_errors to name the missing module warehouse_client"
         )
 
     async def list_dags(self) -> None:
-        """The sample DAGs are listed."""
+        """List the sample DAGs."""
         answer = await self._call("list_dags", {})
         self._expect(DAG in {row.get("dag_id") for row in answer.read_rows()}, f"list_dags to list {DAG}")
 
     async def trigger_run(self) -> None:
-        """A run is triggered, watched, and fails as it should."""
-        triggered = await self._call("trigger_dag_run", {"dag_id": DAG, "conf": {"region": "south"}})
-        run_id = triggered.find("dag_run_id")
+        """Trigger a run and wait until it has failed, as it must."""
+        trigger_answer = await self._call("trigger_dag_run", {"dag_id": DAG, "conf": {"region": "south"}})
+        run_id = trigger_answer.find("dag_run_id")
         self._expect(isinstance(run_id, str), "trigger_dag_run to answer with a dag_run_id")
         self._run = {"dag_id": DAG, "dag_run_id": run_id}
-        ended = await self._call("wait_for_dag_run", {**self._run, "timeout_seconds": 300})
-        self._expect(ended.find("state") == "failed", f"the run of {DAG} to fail")
+        wait_answer = await self._call("wait_for_dag_run", {**self._run, "timeout_seconds": 300})
+        self._expect(wait_answer.find("state") == "failed", f"the run of {DAG} to fail")
 
     async def diagnose(self) -> None:
-        """One call names the mapped task instance that failed, and the cause out of its log."""
+        """Diagnose the run: one call names the failed mapped task instance, and the cause in its log."""
         answer = await self._call("diagnose_dag_run", self._run, around=CAUSE)
         self._expect(CAUSE in answer.text, f"the diagnosis to say {CAUSE!r}")
         self._expect(FAILED in answer.text, f"the diagnosis to name {FAILED}")
 
     async def preview_clear(self) -> None:
-        """Clearing shows first what it would clear."""
+        """Preview with a dry run what clearing would clear."""
         answer = await self._call("clear_task_instances", {**self._run, "dry_run": True})
         self._expect("check_order" in answer.text, "the dry run to name check_order")
 
     async def clear(self) -> None:
-        """Nothing is cleared without the plan of a preview; with it, exactly that is cleared, and the run goes on."""
-        sure = {**self._run, "dry_run": False}
-        plan = (await self._call("clear_task_instances", sure)).find("plan")
+        """Clear by a plan: without it nothing is cleared; with it exactly what was previewed, and the run goes on."""
+        arguments = {**self._run, "dry_run": False}
+        plan = (await self._call("clear_task_instances", arguments)).find("plan")
         self._expect(isinstance(plan, str), "the clear to ask for confirmation with a plan")
-        answer = await self._call("clear_task_instances", {**sure, "plan": plan})
+        answer = await self._call("clear_task_instances", {**arguments, "plan": plan})
         self._expect(answer.find("done") is True, "the clear to be done")
 
     async def refuse_delete(self) -> None:
-        """What the operator did not allow is refused, and the refusal names the setting that would allow it."""
+        """Try to delete the DAG: policy refuses, and the refusal names the setting that would allow it."""
         answer = await self._call("delete_dag", {"dag_id": DAG}, refused=True)
         self._expect("ALLOW" in answer.text.upper(), "the refusal to name the setting that would allow it")
 
@@ -197,26 +197,26 @@ class Story:
 
 
 class ToolAnswer:
-    """A tool's answer: its text, and its JSON looked into."""
+    """The answer of a tool: its text, and look-ups in its JSON."""
 
     def __init__(self, result: CallToolResult) -> None:
         self.text = "\n".join(part.text for part in result.content if isinstance(part, TextContent))
         self._data: dict[str, Any] = result.structured_content or {}
 
     def read_rows(self) -> list[dict[str, Any]]:
-        """A list answer's rows, by column name."""
+        """Return the rows of a list answer, by column name."""
         return [dict(zip(self._data.get("columns", []), row, strict=True)) for row in self._data.get("rows", [])]
 
     def find(self, key: str) -> Any:
-        """The value of `key` in the answer or one level down, None without one."""
+        """Return the value of `key` in the answer or one level down; None without one."""
         places = [self._data, *(value for value in self._data.values() if isinstance(value, dict))]
         return next((place[key] for place in places if key in place), None)
 
     def shorten(self, around: str = "") -> str:
-        """The text cut to what a person reads, starting a little before `around` where that occurs."""
-        at = self.text.find(around) if around else 0
-        start = max(0, at - LONGEST_ANSWER // 2)
-        cut = self.text[start : start + LONGEST_ANSWER]
-        left = len(self.text) - start - len(cut)
+        """Cut the text to 700 characters, starting a little before `around` where that occurs."""
+        position = self.text.find(around) if around else 0
+        start = max(0, position - LONGEST_ANSWER // 2)
+        excerpt = self.text[start : start + LONGEST_ANSWER]
+        rest = len(self.text) - start - len(excerpt)
         head = f"(… {start:,} characters) " if start else ""
-        return head + cut.strip().replace("\n", "\n  ") + (f" (… {left:,} characters more)" if left else "")
+        return head + excerpt.strip().replace("\n", "\n  ") + (f" (… {rest:,} characters more)" if rest else "")

@@ -1,1 +1,1 @@
-"""One call of one tool, from its name and arguments to its answer."""
+"""Dispatch of tool calls: from a tool's name and arguments to its answer."""

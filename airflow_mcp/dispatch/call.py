@@ -1,4 +1,4 @@
-"""One call of one tool: read once when it comes in, and carried to its answer."""
+"""The data of one tool call, from its arrival to its answer."""
 
 from __future__ import annotations
 
@@ -21,62 +21,62 @@ ALL_FIELDS = ("*",)
 
 @dataclass(frozen=True)
 class SizeLimits:
-    """Characters an answer may have."""
+    """Limits on the size of an answer, in characters."""
 
-    # As the call asks for, or as its tool has it.
+    # The limit that the call asks for, or the default of its tool.
     budget: int
-    # As the operator allows at most.
+    # The maximum that the operator allows.
     ceiling: int
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of one tool on one Airflow, or one step of it: the same caller, under the same rules."""
+    """One call of one tool on one Airflow, or one step of it for the same caller under the same rules."""
 
     tool: Tool
-    # What the tool itself takes. What says only how to answer or to confirm stands in the fields below instead.
+    # The tool's own arguments. Those about the answer or the confirmation are in the fields below.
     arguments: Json
     caller: Caller
-    # The rules in force when the call came in, whatever a reload brings meanwhile.
+    # The rules in force when the call came in; a later reload does not change them.
     policy: Policy
     instance: str
-    # The line of the audit trail that tells of the whole call.
+    # The record of the whole call in the audit trail.
     record: AuditRecord
     limits: SizeLimits
-    # Fields to show beside the record's own; "*" for all of them.
+    # Fields to show in addition to the record's own; "*" for all of them.
     fields: tuple[str, ...] = ALL_FIELDS
     # Whether to add links to Airflow's pages.
     links: bool = False
-    # The plan that confirms it; empty for none.
+    # The plan token that confirms the call; empty for none.
     plan: str = ""
-    # What it does, as policy decides on it; empty for a step.
+    # The effects that policy decides on; empty for a step.
     effects: tuple[Effect, ...] = ()
-    # The workflow that a step belongs to; None for a call of a client, and for a read in the caller's own name.
+    # The workflow's call that a step belongs to; None for a client's call, and for a read in the caller's own name.
     parent: ParentCall | None = None
 
     @cached_property
     def principal(self) -> Principal:
-        """Who policy decides about."""
+        """The principal that policy decides about."""
         return Principal(self.caller.name, self.caller.roles, self.instance, self.caller.narrowing)
 
     @cached_property
     def reveals_secrets(self) -> bool:
-        """Whether the caller is shown secret fields."""
+        """Whether the caller may see secret fields."""
         return reveals_secrets(self.policy, self.principal)
 
     @property
     def changes(self) -> bool:
-        """Whether the tool is one that changes something."""
+        """Whether the tool changes something."""
         return self.tool.entry.access != "read"
 
     @property
     def is_dry(self) -> bool:
-        """Whether it only shows what a change would do."""
+        """Whether the call is a dry run, which only shows what a change would do."""
         return self.tool.entry.is_dry(self.arguments)
 
     @property
     def is_action(self) -> bool:
-        """Whether it changes something once it is sent."""
+        """Whether the call changes something once it is sent."""
         return self.changes and not self.is_dry
 
     def step(self, tool: Tool, arguments: Json, fields: tuple[str, ...] = ALL_FIELDS) -> Call:

@@ -1,4 +1,4 @@
-"""Who is calling, as one plain object, so that nothing below `server` knows MCP."""
+"""The caller of a tool as a plain object, so that nothing below `server` depends on MCP."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from airflow_mcp.errors import NotAllowedError
 from airflow_mcp.http_tokens import LOCAL
 from airflow_mcp.policy.narrowing import UNRESTRICTED, Narrowing
 
-# (done, total or None, message): shown to whoever asked for progress.
+# (done, total or None, message): reports progress to a client that asked for it.
 Progress = Callable[[float, float | None, str], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class ApprovalAnswer:
-    """What a human answered. `claim_id` names the answer, so that it is used once; empty where it cannot come twice."""
+    """A human's answer to an approval question.
+
+    `claim_id` names the answer, so that it is used once; empty where it cannot come twice.
+    """
 
     yes: bool
     words: str  # accept, decline, cancel
@@ -27,13 +30,13 @@ class ApprovalAnswer:
 
 @dataclass(frozen=True)
 class ApprovalQuestion:
-    """What a human is asked, and the digest of the call and targets that an answer to it is good for."""
+    """A question to a human, and the digest of the call and the targets that an answer is valid for."""
 
     text: str
     digest: str
 
 
-# Asks the caller's human one question. Raises NotAllowedError where the client cannot show one.
+# Asks the caller's human one question. Raises NotAllowedError where the client has no elicitation.
 Ask = Callable[[ApprovalQuestion], Awaitable[ApprovalAnswer]]
 
 
@@ -42,11 +45,11 @@ SearchTools = Callable[[str], Awaitable[SearchResult]]
 
 
 async def _ignore_progress(done: float, total: float | None, message: str) -> None:
-    """Nobody asked for progress."""
+    """Report nothing, for a client that asked for no progress."""
 
 
 async def refuse_to_ask(question: ApprovalQuestion) -> ApprovalAnswer:
-    """Ask where no human can be asked. Raises NotAllowedError."""
+    """Raise NotAllowedError for a question where no human can be asked."""
     del question
     raise NotAllowedError(
         "Nothing was done: the operator wants a human to confirm this, and this client cannot show a question "
@@ -61,20 +64,22 @@ async def _find_nothing(query: str) -> SearchResult:
 
 @dataclass(frozen=True)
 class Caller:
-    """One call's caller; `roles` as "role:NAME" and "scope:NAME", `instances` those it wants to see (None: all)."""
+    """The caller of one call; `roles` as "role:NAME" and "scope:NAME".
+
+    `instances` are the Airflows that it wants to see; None for all.
+    """
 
     name: str = LOCAL
     roles: tuple[str, ...] = ()
     narrowing: Narrowing = UNRESTRICTED
     instances: frozenset[str] | None = None
     request_id: str = ""
-    http_request_id: str = ""  # of the HTTP request that brought the call; empty over stdio
+    http_request_id: str = ""  # of the HTTP request that carried the call; empty over stdio
     trace_id: str = ""  # of the trace that the call belongs to, 32 hexadecimal digits (W3C Trace Context)
     progress: Progress = _ignore_progress
     ask: Ask = refuse_to_ask
     find: SearchTools = _find_nothing
-    forwarder: Tool | None = None  # the tool by which it runs this one
-    names_instance: bool = False  # whether there are several Airflows, so that a call to make next must name its own
-    credentials: CallerCredentials = field(
-        default_factory=CallerCredentials, repr=False
-    )  # what it brings to be itself at Airflow
+    forwarder: Tool | None = None  # the forwarding tool that runs this one, such as call_tool
+    names_instance: bool = False  # whether there are several Airflows, so that a call to make next must name one
+    # The caller's own credentials for Airflow.
+    credentials: CallerCredentials = field(default_factory=CallerCredentials, repr=False)

@@ -1,7 +1,7 @@
-"""The one way to call a tool: check its arguments, decide, confirm, send, answer, and record what came of it.
+"""Dispatcher of tool calls: check the arguments, decide, confirm, send, answer, and record the outcome.
 
-Every call of every tool comes through here. A workflow's own steps are decided in workflow_context.py by the same
-policy, so that nothing goes round policy, redaction or the size of an answer.
+Every call of every tool passes through here. A workflow's own steps are decided in workflow_context.py by the same
+policy, so that nothing bypasses policy, redaction or the size limit of an answer.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _ERROR_SIZE = 600  # characters of an error
 
 
 class Dispatcher:
-    """What may be called, and how it is done, for one Airflow."""
+    """Dispatcher of all tool calls on one Airflow."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class Dispatcher:
         safeguards: Safeguards | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ceiling` is the operator's limit on an answer, characters; `clock` gives seconds.
+        """Build a dispatcher; `ceiling` is the operator's limit on an answer in characters, `clock` gives seconds.
 
-        `safeguards` is shared by the dispatchers of one server, and then it has the rules, not `policy`.
+        The dispatchers of one server share `safeguards`, which then hold the rules instead of `policy`.
         """
         self.catalog = catalog
         self.client = client
@@ -79,13 +79,13 @@ class Dispatcher:
         return self.safeguards.policy
 
     def identify_principal(self, caller: Caller) -> Principal:
-        """Who policy decides about."""
+        """Return the principal that policy decides about."""
         return Principal(caller.name, caller.roles, self.instance, caller.narrowing)
 
     async def call(self, name: str, arguments: Json, caller: Caller) -> Json:
         """Run one tool and answer within its budget.
 
-        Raises UnknownToolError for a name that does not exist and, as AirflowMcpError, every other reason why not.
+        Raises UnknownToolError for a name that does not exist, and another AirflowMcpError for every other failure.
         """
         tool = self.catalog.tools.get(name)
         if tool is None:
@@ -100,7 +100,7 @@ class Dispatcher:
             record.arguments = mask_call_arguments(tool, arguments, self.catalog)
             call, decision = await self._decide(call)
             return await self._answer(call, decision)
-        except BaseException as error:  # ours, a question, a cancellation, a crash
+        except BaseException as error:  # an error of this package, a question, a cancellation, a crash
             failure = error
             if isinstance(error, AirflowMcpError) and error.next_calls:
                 error.next_calls = self._adapt_answer([*error.next_calls], caller, None)
@@ -115,7 +115,7 @@ class Dispatcher:
             audit.current_record.reset(token)
 
     async def _decide(self, call: Call) -> tuple[Call, Decision]:
-        """The call with its arguments read, and the decision on its effects.
+        """Return the call with checked arguments and its effects, and the decision on them.
 
         Raises InvalidArgumentsError for arguments that the tool does not take, and NotAllowedError.
         """
@@ -133,7 +133,10 @@ class Dispatcher:
         return replace(call, effects=effects), decision
 
     def _require_offered(self, call: Call) -> None:
-        """Refuse what no call of this tool, or of the tool that runs it, may do, before its arguments are looked at."""
+        """Raise NotAllowedError where policy allows no call of this tool, or of the tool that forwards to it.
+
+        This comes before the arguments are checked.
+        """
         for tool in filter(None, (call.tool, call.caller.forwarder)):
             if not offers(call.policy, tool, call.principal):
                 effects = derive_effects(tool, call.arguments if tool is call.tool else {})
@@ -142,7 +145,7 @@ class Dispatcher:
                 raise build_refusal(call.policy, tool, decision, call.principal)
 
     def _read(self, call: Call) -> Call:
-        """The call with its arguments checked, and apart from them what only says how to answer or to confirm."""
+        """Return the call with checked arguments; those about the answer or the confirmation become its fields."""
         tool, arguments = call.tool, call.arguments
         require_sendable(tool, arguments, self.catalog)
         schema.validate(tool, arguments, self.catalog)
@@ -165,7 +168,7 @@ class Dispatcher:
         version = await self._executor.find_version(call)
         schema.check_version(call.tool, call.arguments, self.catalog, version)
         workflow = self._load_workflows()[call.tool.name] if call.tool.entry.python else None
-        granted: tuple[Json, ...] = ()
+        confirmed_rows: tuple[Json, ...] = ()
         run_id = ""
         try:
             if call.is_action:
@@ -173,7 +176,7 @@ class Dispatcher:
                 confirmation = await self._confirm(change, decision)
                 if confirmation.preview is not None:
                     return self._adapt_answer(confirmation.preview, call.caller, version)
-                granted = confirmation.confirmed_rows
+                confirmed_rows = confirmation.confirmed_rows
                 call = replace(
                     call,
                     effects=confirmation.effects or call.effects,
@@ -189,7 +192,7 @@ class Dispatcher:
             if call.changes and call.is_dry:
                 answer = await self._answer_preview(call, decision, version, workflow)
             elif workflow:
-                answer = await self._run_workflow(call, version, workflow, granted)
+                answer = await self._run_workflow(call, version, workflow, confirmed_rows)
             else:
                 answer = await self._run_operation(call, decision, version)
         except NotFoundError as error:
@@ -199,7 +202,7 @@ class Dispatcher:
         return name_run(answer, run_id) if run_id else answer
 
     def _with_run(self, call: Call, run_id: str) -> Call:
-        """The call of the run that it left out, with less room for the answer, which names the run."""
+        """Return the call with the run that it left out, and less room for the answer, which names the run."""
         arguments = {name: value for name, value in call.arguments.items() if name != "latest"}
         arguments["dag_run_id"] = run_id
         call.record.arguments = mask_call_arguments(call.tool, arguments, self.catalog)
@@ -207,9 +210,9 @@ class Dispatcher:
         return replace(call, arguments=arguments, limits=replace(call.limits, budget=budget))
 
     async def _confirm(self, change: PendingChange, decision: Decision) -> Confirmation:
-        """A preview to answer with, or the leave to make the change now.
+        """Return a preview to answer with, or the permission to make the change now.
 
-        A plan is used up by acting alone: a refusal for any other reason leaves it good.
+        Only acting uses a plan up: after a refusal for any other reason it is still valid.
         """
         call = change.call
         confirmation = await confirm(change, decision)
@@ -219,9 +222,8 @@ class Dispatcher:
             raise NotAllowedError(
                 f"{call.tool.name}: the rules changed while this waited for an answer. Call it again."
             )
-        await self.safeguards.rates.take(
-            call.caller.name, choose_strictest_class(call.effects)
-        )  # previews are not counted
+        # Previews are not counted.
+        await self.safeguards.rates.take(call.caller.name, choose_strictest_class(call.effects))
         if confirmation.claim_id:
             await self.safeguards.plans.use(confirmation.claim_id)
         call.record.decision = "allowed"
@@ -236,30 +238,30 @@ class Dispatcher:
     async def _answer_preview(
         self, call: Call, decision: Decision, version: Version, workflow: Workflow | None
     ) -> Json:
-        """The answer of a dry run: what would be touched, and the plan and the call that do it."""
+        """Return the answer of a dry run: its targets, and the plan and the calls that make the change."""
         tool, limits = call.tool, call.limits
         if workflow:
             wire.check_ids(tool, call.arguments, self.catalog, version.generation)
         try:
-            offered = await describe_dry_run(PendingChange(self._executor, self.safeguards, call, workflow), decision)
+            dry_run = await describe_dry_run(PendingChange(self._executor, self.safeguards, call, workflow), decision)
         except AirflowMcpError as error:
             call.record.status = error.answered
             raise
-        reply = offered.preview.reply
-        assert reply is not None  # of a tool with a dry run
+        reply = dry_run.preview.reply
+        assert reply is not None  # a tool with a dry run always has one
         call.record.status = reply.status
-        frame: Json = {"plan": offered.plan} if offered.plan else {}
-        size = limits.budget - len(render.dumps(frame | {"next": offered.calls}))
-        smaller = replace(limits, budget=max(size, schema.SMALLEST_ANSWER))  # a plan is never cut
+        frame: Json = {"plan": dry_run.plan} if dry_run.plan else {}
+        size = limits.budget - len(render.dumps(frame | {"next": dry_run.calls}))
+        smaller = replace(limits, budget=max(size, schema.SMALLEST_ANSWER))  # so that the plan is never cut
         call = replace(call, limits=smaller, fields=())
-        extra: Json = {"dry_run": True, "hint": offered.hint}
+        extra: Json = {"dry_run": True, "hint": dry_run.hint}
         if workflow:
             assert workflow.preview is not None
-            answer = extra | workflow.preview(call.arguments, reply.rows or [], offered.preview.facts)
+            answer = extra | workflow.preview(call.arguments, reply.rows or [], dry_run.preview.facts)
             answer = self._fit_answer(answer, call, version)
         else:
             answer = build_answer(call, reply, extra)
-        calls = [*answer.pop("next", ()), *offered.calls]
+        calls = [*answer.pop("next", ()), *dry_run.calls]
         return answer | frame | ({"next": calls} if calls else {})
 
     async def _run_workflow(self, call: Call, version: Version, workflow: Workflow, granted: tuple[Json, ...]) -> Json:
@@ -288,12 +290,12 @@ class Dispatcher:
         return build_answer(call, reply, {"done": True} if entry.preview == "flag" else {})
 
     def _adapt_answer(self, answer: Any, caller: Caller, version: Version | None) -> Any:
-        """The answer with its calls to make next as this caller can make them here."""
-        known = self.client.known_version or version
-        return adapt(answer, self.catalog, known, self.instance if caller.names_instance else "")
+        """Return the answer with those next calls that this caller can make here."""
+        airflow_version = self.client.known_version or version
+        return adapt(answer, self.catalog, airflow_version, self.instance if caller.names_instance else "")
 
     def _fit_answer(self, answer: Json, call: Call, version: Version, hints: Sequence[str] = ()) -> Json:
-        """A workflow's answer as its record keeps it, cut to size."""
+        """Return a workflow's answer with the fields of its record, cut to size."""
         answer = self._adapt_answer(answer, call.caller, version)
         if hints:
             answer["hint"] = " ".join([*filter(None, [answer.get("hint")]), *hints])
@@ -307,10 +309,10 @@ class Dispatcher:
 
 
 def describe_error(error: AirflowMcpError) -> str:
-    """An error as it may leave: redacted, unseen characters of its ids written out, at most 600 characters."""
+    """Return an error's sentence: redacted, invisible characters of its ids escaped, at most 600 characters."""
     return shorten(excerpt_text(escape_unseen(str(error)), _ERROR_SIZE), _ERROR_SIZE)
 
 
 def build_error_answer(error: AirflowMcpError) -> Json:
-    """An error as data: its sentence as it may leave, and the calls to make next."""
+    """Return an error as data: its sentence as `describe_error` writes it, and the calls to make next."""
     return {"error": describe_error(error), **({"next": [*error.next_calls]} if error.next_calls else {})}

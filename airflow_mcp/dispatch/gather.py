@@ -1,4 +1,4 @@
-"""Reads that do not depend on each other, asked for at once."""
+"""Concurrent reads that do not depend on each other."""
 
 from __future__ import annotations
 
@@ -15,42 +15,51 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class ReadResults:
-    """What could be read, and one sentence for each read that failed: an answer says what it did not see."""
+    """The values of several reads, and one sentence for each read that failed.
+
+    An answer lists these sentences, so that it says what is missing.
+    """
 
     values: dict[str, Any]
     errors: dict[str, str]
 
     def get(self, name: str, otherwise: Any = None) -> Any:
-        """A value, or `otherwise` where it could not be read."""
+        """Return a value, or `otherwise` where it could not be read."""
         return self.values.get(name, otherwise)
 
 
 def list_errors(errors: Mapping[str, str]) -> list[str]:
-    """One line for each reason, with all that it kept from being read: one login that fails is told once."""
+    """Return one line for each reason, with the reads that failed for it: a failed login is listed once."""
     names: dict[str, list[str]] = {}
     for name, reason in errors.items():
         names.setdefault(reason, []).append(name.replace("_", " "))
-    return [f"{', '.join(kept)}: {reason}" for reason, kept in names.items()]
+    return [f"{', '.join(reads)}: {reason}" for reason, reads in names.items()]
 
 
 async def gather(**reads: Awaitable[Any]) -> ReadResults:
-    """Each read's value by its name; one that Airflow or policy refuses is `unseen`, and the others go on."""
-    seen = ReadResults({}, {})
+    """Run the reads at once and return their values by name.
+
+    A read that Airflow or policy refuses is listed in `errors`, and the others go on.
+    """
+    results = ReadResults({}, {})
 
     async def read(name: str, what: Awaitable[Any]) -> None:
         try:
-            seen.values[name] = await what
+            results.values[name] = await what
         except AirflowMcpError as error:
-            seen.errors[name] = str(error)
+            results.errors[name] = str(error)
 
     async with anyio.create_task_group() as group:
         for name, what in reads.items():
             group.start_soon(read, name, what)
-    return seen
+    return results
 
 
 async def run_concurrently(reads: Iterable[Awaitable[Value]]) -> list[Value]:
-    """Every value, in order. Raises the AirflowMcpError of the first read that failed, in that order."""
+    """Run the reads at once and return every value, in order.
+
+    Raises the AirflowMcpError of the first read in that order that failed.
+    """
     values: dict[int, Value] = {}
     errors: dict[int, AirflowMcpError] = {}  # apart from the values, which may be errors too
 

@@ -1,4 +1,4 @@
-"""Which run a read is about that names none: the DAG's latest, or its latest that ended as `latest` says."""
+"""The run of a read that names none: the DAG's latest, or the latest that ended as `latest` says."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 async def find_run(context: WorkflowContext, tool: Tool, arguments: Json) -> str:
-    """The run that a read means without naming it, in one request; empty where it names one, or is about no one run.
+    """Return the id of the run that a read means without naming it, found in one request.
 
-    The latest is the first row of the list of runs: by run_after on 3.x, by logical date on 2.x. Raises
-    InvalidArgumentsError for a call that names a run in two ways, or no DAG; NotFoundError where there is no such run.
+    Empty where the call names a run, or the tool is not about one run. The latest is the first row of the list of runs:
+    by run_after on 3.x, by logical date on 2.x. Raises InvalidArgumentsError for a call that names a run in two ways,
+    or no DAG; NotFoundError where there is no such run.
     """
     if not tool.entry.takes_latest:
         return ""
@@ -39,7 +40,7 @@ async def find_run(context: WorkflowContext, tool: Tool, arguments: Json) -> str
 
 
 def name_run(answer: Json, dag_run_id: str) -> Json:
-    """The answer with the run that was found, which what is left out of it is asked for by."""
-    named = {"dag_run_id": show_id(dag_run_id)}
-    more = {"more": named | answer["more"]} if "more" in answer else {}
-    return named | answer | more
+    """Return the answer with the id of its run, also in `more`, the arguments that ask for the omitted part."""
+    run_field = {"dag_run_id": show_id(dag_run_id)}
+    more_field = {"more": run_field | answer["more"]} if "more" in answer else {}
+    return run_field | answer | more_field

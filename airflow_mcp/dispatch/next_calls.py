@@ -1,7 +1,7 @@
-"""Calls to make next: the one shape, `next: [{tool, arguments, why}]`, in which an answer or an error advises a call.
+"""Calls to make next: the one form, `next: [{tool, arguments, why}]`, in which an answer or an error advises a call.
 
-Sentences name no tool. A call that is advised is data, so that it can be checked against the catalog, dropped where
-the connected Airflow lacks it, and made by a client as it stands.
+Sentences name no tool. An advised call is data, so that it can be checked against the catalog, dropped where the
+connected Airflow lacks it, and made by a client without changes.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from airflow_mcp.dispatch.safety.masked_arguments import mask_call_arguments
 from airflow_mcp.errors import NotSupportedError
 from airflow_mcp.text import escape_in_sentence
 
-_LONGEST = 1_500  # characters of the arguments of a call that is advised
+_LONGEST = 1_500  # characters of an advised call's arguments
 
 
 class NextCall(dict[str, Any]):
-    """One call as JSON. A class of its own tells it from what Airflow answers under the same keys."""
+    """One call as JSON; its own class distinguishes it from Airflow's data under the same keys."""
 
 
 def next_call(tool: str, why: str, /, **arguments: Any) -> NextCall:
-    """Advise a call; `why` goes on where the call ends ("shows the traceback"), and arguments that are None are left
-    out."""
+    """Return an advised call without those arguments that are None.
+
+    `why` continues the sentence after the call, as in "shows the traceback".
+    """
     return NextCall(
         tool=tool,
         arguments={name: value for name, value in arguments.items() if value is not None},
@@ -36,7 +38,7 @@ def next_call(tool: str, why: str, /, **arguments: Any) -> NextCall:
 
 
 def is_repeatable(tool: Tool, arguments: Json, catalog: Catalog) -> bool:
-    """Whether an answer may repeat these arguments: they hold no secret and nothing unseen, and are short."""
+    """Return whether an answer may repeat these arguments: short, without secrets or invisible characters."""
     plain = {name: value for name, value in arguments.items() if name != "plan"}
     return len(dumps(plain)) <= _LONGEST and mask_call_arguments(tool, plain, catalog) == write_ids(
         tool, plain, catalog
@@ -44,10 +46,10 @@ def is_repeatable(tool: Tool, arguments: Json, catalog: Catalog) -> bool:
 
 
 def adapt(answer: Any, catalog: Catalog, version: Version | None, instance: str) -> Any:
-    """The answer with the calls in it as they can be made: without those that this Airflow lacks, or that would hold
-    a secret or be too long to repeat. A list of calls that ends up empty is left out.
+    """Return the answer with those of its next calls that can be made.
 
-    `instance` is the Airflow that a call must name, or empty where there is one alone.
+    Left out are calls that this Airflow lacks, that would hold a secret or that are too long to repeat, and a list of
+    calls that ends up empty. `instance` is the Airflow that a call must name, or empty where there is only one.
     """
     if isinstance(answer, dict):
         fields = cast(Json, answer)
@@ -82,7 +84,7 @@ def _addressed(call: NextCall, catalog: Catalog, instance: str) -> NextCall:
     call = NextCall(call, arguments=arguments, why=escape_in_sentence(call["why"]))
     if not instance or tool.entry.serverwide:
         return call
-    if tool.entry.forwards:  # which Airflow stands among the arguments of the tool that it runs
+    if tool.entry.forwards:  # the instance is an argument of the tool that it runs
         inner: Json = {"instance": instance, **arguments.get("arguments", {})}
         return NextCall(call, arguments={**arguments, "arguments": inner})
     return NextCall(call, arguments={"instance": instance, **arguments})

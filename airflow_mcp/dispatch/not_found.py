@@ -1,4 +1,4 @@
-"""Say which part of a 404 does not exist, and what does: the DAG, the run, the task or the pool."""
+"""Explanation of a 404: the DAG, run, task or pool that does not exist, and similar names that do."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 async def explain_missing(context: WorkflowContext, arguments: Json, error: NotFoundError) -> NotFoundError:
-    """A clearer error than Airflow's own, or the same one where nothing more can be found out.
+    """Return a clearer error than Airflow's own, or the same one where nothing more can be found out.
 
-    At most three more reads; only names that the caller could list are given.
+    At most three more reads are made, and only names that the caller could list are given.
     """
     try:
         return await _find(context, arguments) or error
     except AirflowMcpError:
-        return error  # the lookup is a courtesy: its own trouble must not hide what happened
+        return error  # the explanation is optional: its own failure must not hide the 404
 
 
 async def _find(context: WorkflowContext, arguments: Json) -> NotFoundError | None:
@@ -53,9 +53,9 @@ async def _find(context: WorkflowContext, arguments: Json) -> NotFoundError | No
 
 
 async def _find_similar_dags(context: WorkflowContext, dag_id: str) -> list[str]:
-    """DAGs that share the first third of this id, else its last one: a mistake is seldom at both ends.
+    """Return DAG ids that share the first third of this id, else its last third: an error is seldom at both ends.
 
-    A part is as long as it can be, since Airflow answers with the first hundred that have it.
+    A part is as long as possible, since Airflow answers with the first hundred matches.
     """
     length = max(len(dag_id) // 3, min(3, max(len(dag_id) - 1, 1)))
     for end in (dag_id[:length], dag_id[-length:]):
@@ -67,7 +67,7 @@ async def _find_similar_dags(context: WorkflowContext, dag_id: str) -> list[str]
 
 
 def _literal(part: str) -> str:
-    """A part of an id as a pattern: without %, and with _ only between others, where it stands for itself as well."""
+    """Return a part of an id as a pattern: without %, and with _ only inside it, where it matches itself as well."""
     return part.replace("%", "").strip("_")
 
 
@@ -81,7 +81,7 @@ async def _exists(context: WorkflowContext, operation: str, /, **ids: str) -> bo
 
 def _build_error(kind: str, name: str, names: list[str], shows: NextCall) -> NotFoundError | None:
     if name in names:
-        return None  # it is there: something else is missing
-    near = find_near_names(name, names)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        return None  # it exists: something else is missing
+    close_names = find_near_names(name, names)
+    hint = f" Did you mean {' or '.join(close_names)}?" if close_names else ""
     return NotFoundError(f"There is no {kind} {name[:120]!r}.{hint}", 404).advise(shows)

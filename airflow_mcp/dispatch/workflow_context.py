@@ -1,4 +1,4 @@
-"""What a workflow may do: read and change by the same policy for every step, with values whole instead of cut."""
+"""Context of a workflow: its reads and changes, every step under the same policy, with values not cut to size."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from airflow_mcp.policy.decision import Decision, build_refusal, decide
 from airflow_mcp.policy.effects import Effect, derive_effects, extend_to_dags, list_effect_names
 from airflow_mcp.policy.explanation import explain_decision
 
-_LOGS = 2  # read at once by one call: each keeps a place at Airflow for as long as it streams
+_LOGS = 2  # logs that one call reads at once: each keeps a place at Airflow while it streams
 
 
 class WorkflowContext:
-    """Handed to every workflow: all that it may do. A call without a `parent` reads in the caller's own name."""
+    """Everything that a workflow may do. A call without a `parent` reads in the caller's own name."""
 
     def __init__(
         self, executor: OperationExecutor, call: Call, version: Version, confirmed_rows: tuple[Json, ...] = ()
     ) -> None:
         self.reveals = call.reveals_secrets
         self.budget = call.limits.budget  # characters the workflow's answer may have
-        self.ceiling = call.limits.ceiling  # and the most any answer may have
+        self.ceiling = call.limits.ceiling  # the maximum of any answer
         self.catalog = executor.catalog
         self.instance = call.instance
         self.url = executor.client.url  # Airflow's address, for links
         self.progress = call.caller.progress
         self.confirmed_rows = confirmed_rows  # the targets that were confirmed, in the workflow's order
-        self.hides = False  # whether policy has hidden rows from a list, so that its count is of the shown ones only
-        self.status: int | None = None  # of its changes' own, the highest
+        self.hides = False  # whether policy has hidden rows of a list, so that its count omits them
+        self.status: int | None = None  # the highest HTTP status of the workflow's changes
         self.outcome = ""  # of a change whose answer could not be used (operations/settlement.py)
-        self.hints: list[str] = []  # what reading such a change back showed
-        self.cut = False  # whether behind such a list more rows may follow, which its count leaves out
-        self.logs = anyio.CapacityLimiter(_LOGS)  # that this call reads at once
-        self.requests = 0  # steps taken, each of them a request where policy hides no rows
+        self.hints: list[str] = []  # results of reading such a change back
+        self.cut = False  # whether more rows may follow a list with hidden rows, which its count omits
+        self.logs = anyio.CapacityLimiter(_LOGS)  # bounds concurrent reads of logs
+        self.requests = 0  # steps so far, each of them one request where policy hides no rows
         self._answers = 0
         self._clock = executor.clock
         self._limits = AnswerLimits()
@@ -59,11 +59,11 @@ class WorkflowContext:
         self._executor = executor
         self._call = call
         self._parent = call.parent
-        self._existing: set[tuple[str | None, str | None]] = set()  # DAGs and runs that exist: no need to look them up
+        self._existing: set[tuple[str | None, str | None]] = set()  # DAGs and runs that need no lookup
 
     @property
     def version(self) -> Version:
-        """Airflow's, also where it was upgraded since the call began."""
+        """Airflow's version, current also where it was upgraded since the call began."""
         return self._executor.client.known_version or self._version
 
     def limit_requests(self, *, seconds: float, requests: float = math.inf) -> None:
@@ -72,26 +72,24 @@ class WorkflowContext:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether the answer has a deadline, and so tells its progress in requests."""
+        """Whether the answer has a deadline, so that its progress is reported in requests."""
         return not math.isinf(self._limits.deadline)
 
     @property
     def remaining_requests(self) -> float:
-        """Steps that the answer may still take; none after its deadline, infinite where nothing bounds it."""
+        """Steps that the answer may still take: 0 after its deadline, infinite where nothing bounds it."""
         return 0 if self._clock() >= self._limits.deadline else max(self._limits.requests - self.requests, 0)
 
     async def read_record(self, name: str, /, **arguments: Any) -> Json:
-        """The full record of an operation; empty where Airflow answers nothing.
+        """Return the full record of an operation; empty where Airflow answers nothing.
 
-        An id that the answer lacks is the one that was asked for. Raises UnusableAnswerError where there is none, and
-        values of a wrong type are None: see operations/field_types.py.
+        An id that the answer lacks is taken from the arguments. Raises UnusableAnswerError where they lack it too;
+        values of a wrong type are None (operations/field_types.py).
         """
         return (await self._operate(name, arguments)).single or {}
 
     async def read_rows(self, name: str, /, **arguments: Any) -> tuple[list[Json], int]:
-        """The full records of one page of a list, and how many there are in all; each is read like that of
-        `read_record`.
-        """
+        """Return the full records of one page of a list, read as by `read_record`, and the total number of rows."""
         reply = await self._operate(name, arguments)
         rows = reply.rows or []
         self.hides = self.hides or (reply.rows is not None and reply.total is None)
@@ -100,7 +98,7 @@ class WorkflowContext:
 
     @asynccontextmanager
     async def open_stream(self, name: str, /, **arguments: Any) -> AsyncGenerator[AsyncIterator[bytes], None]:
-        """The body of an operation, piece by piece."""
+        """Open the body of an operation as an iterator over its pieces."""
         step, decision = self._decide_step(name, arguments)
         if decision.by_row:
             raise NotAllowedError(f"{name}: policy depends on the DAG here, so '~' will not do; name it.")
@@ -113,12 +111,12 @@ class WorkflowContext:
 
     @asynccontextmanager
     async def _acquire_request(self) -> AsyncGenerator[Callable[[], None]]:
-        """One step's place at Airflow, within the limits of the answer. Raises AnswerLimitError."""
+        """Hold one step's place at Airflow, within the limits of the answer. Raises AnswerLimitError."""
         self._limits.check(self.requests, self._clock())
         self.requests += 1
         with anyio.move_on_after(self._limits.deadline - self._clock()) as scope:
             async with self._concurrency.acquire() as answered:
-                if self._clock() >= self._limits.deadline:  # it passed while this waited for its place
+                if self._clock() >= self._limits.deadline:  # it passed during the wait for a place
                     raise self._limits.build_deadline_error()
                 yield answered
         if scope.cancelled_caught:
@@ -132,8 +130,8 @@ class WorkflowContext:
         if step.entry.preview == "flag" and not step.entry.is_dry(arguments):
             await self._require_confirmed(step, arguments)
         dag_run_id = arguments.get("dag_run_id")
-        place = arguments.get("dag_id"), None if dag_run_id == "~" else dag_run_id
-        look_up = place not in self._existing
+        run_key = arguments.get("dag_id"), None if dag_run_id == "~" else dag_run_id
+        look_up = run_key not in self._existing
         changes = step.entry.access != "read" and not step.entry.is_dry(arguments)
         try:
             async with self._acquire_request():
@@ -146,12 +144,12 @@ class WorkflowContext:
             self._remember(reply.status, READ_BACK if reply.hint else "")
         if reply.hint:
             self.hints.append(reply.hint)
-        one = self._read(name, reply.single, arguments) if reply.single else None
-        named = {key: value for key, value in arguments.items() if value != "~"}  # of a list "~" means any
-        rows = None if reply.rows is None else [self._read(name, row, named) for row in reply.rows]
-        reply = replace(reply, single=one, rows=rows)
+        record = self._read(name, reply.single, arguments) if reply.single else None
+        row_arguments = {key: value for key, value in arguments.items() if value != "~"}  # in a list "~" means any
+        rows = None if reply.rows is None else [self._read(name, row, row_arguments) for row in reply.rows]
+        reply = replace(reply, single=record, rows=rows)
         if reply.single or reply.rows:
-            self._existing |= {place, (place[0], None)}
+            self._existing |= {run_key, (run_key[0], None)}
             self._existing |= {(row.get("dag_id"), row.get("dag_run_id")) for row in reply.rows or []}
         if step.entry.is_dry(arguments):
             self._decide(step, extend_to_dags(derive_effects(step, arguments), collect_dag_ids(reply.rows)))
@@ -169,30 +167,30 @@ class WorkflowContext:
         return typed
 
     def _remember(self, status: int | None, outcome: str) -> None:
-        self.status = max((one for one in (self.status, status) if one is not None), default=None)
+        self.status = max((value for value in (self.status, status) if value is not None), default=None)
         self.outcome = outcome or self.outcome
 
     async def _require_confirmed(self, step: Tool, arguments: Json) -> None:
-        """A change under a grant reaches what was confirmed and nothing else. Raises NotAllowedError."""
+        """Raise NotAllowedError where a dry run now reaches targets that were not confirmed."""
         reply = await self._executor.operate(self._call.step(step, {**arguments, "dry_run": True}))
-        granted = {identify_target(row) for row in self.confirmed_rows}
-        strangers = {name_target(row) for row in reply.rows or [] if identify_target(row) not in granted}
-        if strangers:
+        confirmed_targets = {identify_target(row) for row in self.confirmed_rows}
+        new_targets = {name_target(row) for row in reply.rows or [] if identify_target(row) not in confirmed_targets}
+        if new_targets:
             raise NotAllowedError(
-                f"{step.name} would now also touch {', '.join(sorted(strangers)[:3])}, which was not confirmed. It was "
-                "not done; call again for a new preview."
+                f"{step.name} would now also touch {', '.join(sorted(new_targets)[:3])}, which was not confirmed. "
+                "It was not done; call again for a new preview."
             )
 
     def _decide_step(self, name: str, arguments: Json) -> tuple[Tool, Decision]:
-        """An operation that the workflow's entry names, as policy decides on it now. Raises NotAllowedError."""
+        """Return a step of the workflow's entry and the decision on it now. Raises NotAllowedError."""
         step = self._executor.catalog.operations[name]
-        own = name in self._parent.tool.entry.steps if self._parent else step.entry.access == "read"
-        if not own:
+        is_allowed = name in self._parent.tool.entry.steps if self._parent else step.entry.access == "read"
+        if not is_allowed:
             raise NotAllowedError(f"The step {name} is not one of this workflow's own.")
         return step, self._decide(step, derive_effects(step, arguments))
 
     def _decide(self, step: Tool, effects: tuple[Effect, ...]) -> Decision:
-        (effect,) = effects  # of a vehicle no workflow makes a step
+        (effect,) = effects  # no step of a workflow is a vehicle
         if effect.changes and self._parent and effect.tool.name not in list_effect_names(self._parent.effects):
             raise NotAllowedError(f"{step.name} is no effect of this call of {self._parent.tool.name}.")
         policy, principal = self._call.policy, self._call.principal
@@ -202,16 +200,22 @@ class WorkflowContext:
         return decision
 
     def may_see(self, dag_id: str) -> bool:
-        """Whether policy lets the caller read this DAG: what another DAG's records say about it is shown only then."""
-        read = Effect(self.catalog.operations["get_dag"], {"dag": frozenset({dag_id})})
-        return decide(self._call.policy, read, self._call.principal, self._parent).allowed
+        """Return whether policy lets the caller read this DAG.
+
+        What another DAG's records say about it is included only then.
+        """
+        effect = Effect(self.catalog.operations["get_dag"], {"dag": frozenset({dag_id})})
+        return decide(self._call.policy, effect, self._call.principal, self._parent).allowed
 
     async def find_tools(self, query: str) -> SearchResult:
-        """The tools that this caller may use for a question, best first."""
+        """Return the tools that this caller may use for a question, best first."""
         return await self._call.caller.find(query)
 
     def explain_call(self, name: str, arguments: Json) -> Json:
-        """What policy says about every call of this caller with these arguments. Raises InvalidArgumentsError."""
+        """Explain what policy says about a call of this caller.
+
+        Raises InvalidArgumentsError for an unknown tool, and for arguments that the tool does not take.
+        """
         catalog = self.catalog
         tool = catalog.tools.get(name)
         if tool is None:
@@ -223,15 +227,15 @@ class WorkflowContext:
 
 @dataclass(frozen=True)
 class Workflow:
-    """A tool that is Python: what it answers and, for one with a dry run, what it would touch and how that is shown."""
+    """A tool implemented in Python: its answer and, where it has a dry run, its targets and their preview."""
 
     # Answers a call, by its context and its arguments.
     run: Callable[[WorkflowContext, Json], Awaitable[Json]]
-    # The rows that it would touch, and facts to show with them.
+    # Returns the rows that it would touch, and facts to show with them.
     targets: Callable[[WorkflowContext, Json], Awaitable[tuple[list[Json], Json]]] | None = None
-    # The answer of its dry run, from its arguments, those rows and those facts.
+    # Returns the answer of its dry run, from its arguments, those rows and those facts.
     preview: Callable[[Json, list[Json], Json], Json] | None = None
 
 
-# By the names of their tools. A function: their modules are not needed to list tools, and take 0.1 s to import.
+# Workflows by tool name, loaded on demand: their modules take 0.1 s to import, and listing tools does not need them.
 LoadWorkflows = Callable[[], Mapping[str, Workflow]]

@@ -1,1 +1,1 @@
-"""May this call happen? Pure."""
+"""Policy: the decision whether a call may happen. Pure functions."""

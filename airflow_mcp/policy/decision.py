@@ -1,8 +1,8 @@
-"""May this call happen? Pure: a policy and the effects of a call give one decision, with the rules that made it.
+"""Decision on a call: a policy and the call's effects give one decision, with the rules that made it. Pure.
 
 An effect touches ids of nouns (DAGs, pools, variables, connections), or everything of a noun: a `~`, a missing filter,
 a list of all. A change that could touch something outside an allow rule, or inside a deny rule, is refused. A read of
-everything is decided row by row instead: `Decision.by_row` says so. One refused effect refuses the whole call.
+everything is decided row by row instead (`Decision.by_row`). One refused effect refuses the whole call.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from airflow_mcp.policy.narrowing import UNRESTRICTED, Narrowing
 from airflow_mcp.policy.rules import NOUNS, SECRET, Allow, Confirm, Policy, Rule, choose_default_confirm
 
 _STRICTNESS: dict[Confirm, int] = {"never": 0, "plan": 1, "human": 2}
-NO_NAMES = ("role:", "scope:")  # what a rule's `callers` may start with and a caller's name may not
+NO_NAMES = ("role:", "scope:")  # prefixes of a rule's `callers` that no caller's name may have
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks and where: a caller's name, its roles as "role:NAME" and "scope:NAME", and the Airflow it asks of."""
+    """The caller that policy decides about: its name, roles ("role:NAME" and "scope:NAME") and Airflow."""
 
     name: str = LOCAL
     roles: tuple[str, ...] = ()
@@ -37,16 +37,16 @@ class Principal:
 
 @dataclass(frozen=True)
 class Decision:
-    """The verdict on one call, and the rule that made it."""
+    """The decision on one call, and the rules that made it."""
 
     allowed: bool
     rules: tuple[str, ...]  # "deny rule 1 (airflow-mcp.toml, line 12)", "policy.default", or "no rule"
     confirm: Confirm = "never"
     max_affected: int | None = None
     by_row: frozenset[Noun] = frozenset()  # decide every row of the reply again by these nouns
-    parent: ParentCall | None = None  # whose step this is about
-    denied: Tool | None = None  # the effect that a rule denies, where it is not the tool itself that is denied
-    missing_effects: tuple[Effect, ...] = ()  # the effects that no rule allows, as far as they reach
+    parent: ParentCall | None = None  # the call that the decided step or effect belongs to
+    denied: Tool | None = None  # the denied effect, where the rule does not deny the tool itself
+    missing_effects: tuple[Effect, ...] = ()  # the effects that no rule allows, with all that they reach
 
     @property
     def rule(self) -> str:
@@ -63,17 +63,19 @@ class ParentCall:
 
     @property
     def kinds(self) -> frozenset[Kind]:
-        """What kinds the tool's own effect is of in this call."""
+        """The kinds of the tool's own effect in this call."""
         return frozenset[Kind]().union(*(one.kinds for one in self.effects if one.tool.name == self.tool.name))
 
 
 def decide_call(policy: Policy, tool: Tool, effects: tuple[Effect, ...], principal: Principal) -> Decision:
-    """The decision on a whole call: allowed where each of its effects is, with the strictest confirmation and cap."""
+    """Decide on a whole call: allowed where each of its effects is, with the strictest confirmation and cap."""
     decisions = [decide(policy, effect, principal, _find_parent(tool, effects, effect)) for effect in effects]
-    if refused := [decision for decision in decisions if not decision.allowed]:
-        lacking = tuple({one.tool.name: one for decision in refused for one in decision.missing_effects}.values())
-        first = next((decision for decision in refused if not decision.missing_effects), refused[0])
-        return replace(first, parent=None, missing_effects=() if not first.missing_effects else lacking)
+    if refusals := [decision for decision in decisions if not decision.allowed]:
+        missing_effects = tuple(
+            {effect.tool.name: effect for decision in refusals for effect in decision.missing_effects}.values()
+        )
+        refusal = next((decision for decision in refusals if not decision.missing_effects), refusals[0])
+        return replace(refusal, parent=None, missing_effects=() if not refusal.missing_effects else missing_effects)
     rules = dict.fromkeys(rule for decision in decisions for rule in decision.rules)
     return replace(reduce(combine_decisions, decisions), rules=tuple(rules), parent=None)
 
@@ -83,20 +85,20 @@ def _find_parent(tool: Tool, effects: tuple[Effect, ...], effect: Effect) -> Par
 
 
 def decide(policy: Policy, effect: Effect, principal: Principal, parent: ParentCall | None = None) -> Decision:
-    """The decision on one effect or read. Deny wins; among allows the strictest confirmation and cap hold.
+    """Decide on one effect or read: deny wins; among allows the strictest confirmation and cap hold.
 
-    Within a call of another tool it is denied by what denies either; a read is allowed there also by what allows an
-    effect of that call, on the ids of both.
+    Within a call of another tool, a rule that denies either tool denies the effect; a read is allowed there also by
+    what allows an effect of that call, on the ids of both.
     """
     tool, target_ids, changing = effect.tool, effect.target_ids, effect.changes
-    outer = parent.tool if parent else None
-    if not tool.entry.forwards and (left_out := principal.narrowing.refuses(tool, outer)):
-        return Decision(False, (left_out,), parent=parent)
+    outer_tool = parent.tool if parent else None
+    if not tool.entry.forwards and (narrowing_reason := principal.narrowing.refuses(tool, outer_tool)):
+        return Decision(False, (narrowing_reason,), parent=parent)
     for rule in policy.deny:
-        itself = _is_about(rule, tool, principal, every=True, kinds=effect.kinds)
-        around = parent is not None and _is_about(rule, parent.tool, principal, every=True, kinds=parent.kinds)
-        if (itself or around) and _denies(rule, target_ids, changing):
-            return Decision(False, (rule.name,), parent=parent, denied=None if around else tool)
+        is_about_tool = _is_about(rule, tool, principal, every=True, kinds=effect.kinds)
+        is_about_parent = parent is not None and _is_about(rule, parent.tool, principal, every=True, kinds=parent.kinds)
+        if (is_about_tool or is_about_parent) and _denies(rule, target_ids, changing):
+            return Decision(False, (rule.name,), parent=parent, denied=None if is_about_parent else tool)
 
     def allows(rule: Allow) -> bool:
         if _is_about(rule, tool, principal, every=False, kinds=effect.kinds) and _covers(rule, target_ids, changing):
@@ -105,28 +107,28 @@ def decide(policy: Policy, effect: Effect, principal: Principal, parent: ParentC
             not changing
             and parent is not None
             and any(
-                _is_about(rule, one.tool, principal, every=False, kinds=one.kinds)
-                and _covers(rule, one.target_ids | target_ids, changing)
-                for one in parent.effects
+                _is_about(rule, parent_effect.tool, principal, every=False, kinds=parent_effect.kinds)
+                and _covers(rule, parent_effect.target_ids | target_ids, changing)
+                for parent_effect in parent.effects
             )
         )
 
-    matching = [rule for rule in policy.allow if allows(rule)]
-    if not matching and (changing or policy.default == "none"):
+    matching_rules = [rule for rule in policy.allow if allows(rule)]
+    if not matching_rules and (changing or policy.default == "none"):
         return Decision(False, ("no rule",), parent=parent, missing_effects=(effect,))
     by_row: frozenset[Noun] = frozenset()
     if not changing:
-        actors = (tool, *(one.tool for one in parent.effects), parent.tool) if parent else (tool,)
+        actors = (tool, *(parent_effect.tool for parent_effect in parent.effects), parent.tool) if parent else (tool,)
         by_row = frozenset(
             noun for noun, ids in target_ids.items() if ids is None and depends_on(policy, noun, principal, *actors)
         )
-    if not matching:
+    if not matching_rules:
         return Decision(True, ("policy.default",), by_row=by_row, parent=parent)
-    confirms: list[Confirm] = [_choose_confirm(rule, tool, outer) for rule in matching]
-    caps = [rule.max_affected for rule in matching if rule.max_affected is not None]
+    confirms: list[Confirm] = [_choose_confirm(rule, tool, outer_tool) for rule in matching_rules]
+    caps = [rule.max_affected for rule in matching_rules if rule.max_affected is not None]
     return Decision(
         True,
-        tuple(rule.name for rule in matching),
+        tuple(rule.name for rule in matching_rules),
         confirm=_choose_strictest(confirms) if changing else "never",
         max_affected=min(caps, default=None),
         by_row=by_row,
@@ -135,7 +137,7 @@ def decide(policy: Policy, effect: Effect, principal: Principal, parent: ParentC
 
 
 def depends_on(policy: Policy, noun: Noun, principal: Principal, *tools: Tool) -> bool:
-    """Whether the decision on any of these depends on a noun's ids: by a denial, or where it needs a rule."""
+    """Return whether the decision on any of these depends on a noun's ids: by a denial, or where it needs a rule."""
     return any(
         rule.list_patterns(noun) and _is_about(rule, tool, principal, every=True)
         for tool in tools
@@ -144,17 +146,19 @@ def depends_on(policy: Policy, noun: Noun, principal: Principal, *tools: Tool) -
 
 
 def offers(policy: Policy, tool: Tool, principal: Principal) -> bool:
-    """Whether some call of this tool may be allowed: what a list shows."""
+    """Return whether some call of this tool may be allowed, so that the tool is listed."""
     if _is_denied(policy, tool, frozenset(), principal):
         return False
     if tool.entry.forwards:
-        return any(offers(policy, one, principal) for one in tool.forwarded_tools)
+        return any(offers(policy, effect, principal) for effect in tool.forwarded_tools)
     if principal.narrowing.refuses(tool):
         return False
     if tool.entry.access == "read" and policy.default == "read":
         return True
-    always = [one for one in tool.effects if _always_has(tool, one)]
-    return (all if always else any)(_offers(policy, one, principal) for one in always or tool.effects)
+    constant_effects = [effect for effect in tool.effects if _always_has(tool, effect)]
+    return (all if constant_effects else any)(
+        _offers(policy, effect, principal) for effect in constant_effects or tool.effects
+    )
 
 
 def _always_has(tool: Tool, effect: Tool) -> bool:
@@ -164,34 +168,34 @@ def _always_has(tool: Tool, effect: Tool) -> bool:
 
 
 def _offers(policy: Policy, effect: Tool, principal: Principal) -> bool:
-    """Whether some effect of this name may be allowed, of whatever kinds its arguments may make it."""
-    always = frozenset[Kind](use.name for use in effect.entry.kinds if use.when is None)
-    at_times = effect.entry.possible_kinds - always
-    choices = chain.from_iterable(combinations(at_times, size) for size in range(len(at_times) + 1))
+    """Return whether some effect of this name may be allowed, of whatever kinds its arguments may make it."""
+    constant_kinds = frozenset[Kind](use.name for use in effect.entry.kinds if use.when is None)
+    optional_kinds = effect.entry.possible_kinds - constant_kinds
+    kind_choices = chain.from_iterable(combinations(optional_kinds, size) for size in range(len(optional_kinds) + 1))
     return any(
         not _is_denied(policy, effect, kinds, principal)
         and any(
             _is_about(rule, effect, principal, every=False, kinds=kinds) and rule.fits(effect) for rule in policy.allow
         )
-        for kinds in (always.union(some) for some in choices)
+        for kinds in (constant_kinds.union(choice) for choice in kind_choices)
     )
 
 
 def _is_denied(policy: Policy, tool: Tool, kinds: frozenset[Kind], principal: Principal) -> bool:
-    """Whether a rule denies this whatever it touches."""
-    everywhere = (rule for rule in policy.deny if not any(map(rule.list_patterns, NOUNS)))
-    return any(_is_about(rule, tool, principal, every=True, kinds=kinds) for rule in everywhere)
+    """Return whether a rule denies this tool whatever the call touches."""
+    unconditional_rules = (rule for rule in policy.deny if not any(map(rule.list_patterns, NOUNS)))
+    return any(_is_about(rule, tool, principal, every=True, kinds=kinds) for rule in unconditional_rules)
 
 
 def combine_decisions(first: Decision, second: Decision) -> Decision:
-    """Both decisions at once: the stricter confirmation, the smaller cap, and denied if either is."""
-    caps = [each.max_affected for each in (first, second) if each.max_affected is not None]
+    """Combine two decisions: the stricter confirmation, the smaller cap, and denied if either is."""
+    caps = [decision.max_affected for decision in (first, second) if decision.max_affected is not None]
     confirm = _choose_strictest([first.confirm, second.confirm])
     return replace(second if first.allowed else first, confirm=confirm, max_affected=min(caps, default=None))
 
 
 def may_ask_for_plan(policy: Policy, tool: Tool, principal: Principal) -> bool:
-    """Whether some call of this tool may have to be confirmed by a plan."""
+    """Return whether some call of this tool may have to be confirmed by a plan."""
     return tool.entry.access != "read" and any(
         _is_about(rule, effect, principal, every=False)
         and rule.fits(effect)
@@ -202,49 +206,50 @@ def may_ask_for_plan(policy: Policy, tool: Tool, principal: Principal) -> bool:
 
 
 def reveals_secrets(policy: Policy, principal: Principal) -> bool:
-    """Whether results show this asker secret fields (@secret)."""
+    """Return whether results show this principal secret fields (@secret)."""
     return any(SECRET in rule.tools and _is_for(rule, principal) for rule in policy.allow)
 
 
 def build_refusal(policy: Policy, tool: Tool, decision: Decision, principal: Principal) -> NotAllowedError:
-    """The sentence for a call that is not allowed: which effect of it, by which rule, and what would change it.
+    """Return the error of a call that is not allowed: its refused effect, the rule, and what would change it.
 
-    Rules are named, and neither their patterns nor their callers told: those may be what a reader must not know of.
+    It names rules, but neither their patterns nor their callers: a reader may not be allowed to know those.
     """
     start = f"{tool.name} is not allowed here, and nothing was changed"
     if not decision.missing_effects:
-        what = "it" if decision.denied is None else _name_subject(decision.denied, tool)
-        return NotAllowedError(f"{start}: {decision.rule} denies {what}, and no permission lifts a denial.")
+        subject = "it" if decision.denied is None else _name_subject(decision.denied, tool)
+        return NotAllowedError(f"{start}: {decision.rule} denies {subject}, and no permission lifts a denial.")
     for effect in decision.missing_effects:
-        what = _name_subject(effect.tool, tool)
-        fitting = [rule for rule in policy.allow if rule.fits(effect.tool)]  # one of another noun's ids never helps
-        narrower = [
-            rule for rule in fitting if _is_about(rule, effect.tool, principal, every=False, kinds=effect.kinds)
+        subject = _name_subject(effect.tool, tool)
+        # A rule for another noun's ids never helps.
+        fitting_rules = [rule for rule in policy.allow if rule.fits(effect.tool)]
+        narrower_rules = [
+            rule for rule in fitting_rules if _is_about(rule, effect.tool, principal, every=False, kinds=effect.kinds)
         ]
-        if narrower:
+        if narrower_rules:
             nouns = " and ".join(
-                word for noun, word in NOUNS.items() if any(rule.list_patterns(noun) for rule in narrower)
+                word for noun, word in NOUNS.items() if any(rule.list_patterns(noun) for rule in narrower_rules)
             )
-            names = " and ".join(rule.name for rule in narrower)
+            names = " and ".join(rule.name for rule in narrower_rules)
             return NotAllowedError(
-                f"{start}: {what} is allowed only by {names}, for some {nouns} alone, and this call reaches further."
+                f"{start}: {subject} is allowed only by {names}, for some {nouns} alone, and this call reaches further."
             )
-        if any(rule.reaches(effect.tool, every=False, kinds=effect.kinds) for rule in fitting):
+        if any(rule.reaches(effect.tool, every=False, kinds=effect.kinds) for rule in fitting_rules):
             return NotAllowedError(
-                f"{start}: rules allow {what} to other callers than {principal.name!r}, or on other Airflows. The "
+                f"{start}: rules allow {subject} to other callers than {principal.name!r}, or on other Airflows. The "
                 "operator "
                 "of this server can say who may do it here."
             )
-    first, *others = (effect.tool for effect in decision.missing_effects)
-    names = " and ".join(effect.name for effect in (first, *others))
+    first, *other_effects = (effect.tool for effect in decision.missing_effects)
+    names = " and ".join(effect.name for effect in (first, *other_effects))
     article = "an" if first.entry.access == "admin" else "a"
-    why = f"{_name_subject(first, tool)} is {article} {first.entry.access} operation that no rule allows"
-    if others:
-        classes = " and ".join(f"{effect.name} ({effect.entry.access})" for effect in (first, *others))
-        why = f"no rule allows its effects {classes}"
+    reason = f"{_name_subject(first, tool)} is {article} {first.entry.access} operation that no rule allows"
+    if other_effects:
+        classes = " and ".join(f"{effect.name} ({effect.entry.access})" for effect in (first, *other_effects))
+        reason = f"no rule allows its effects {classes}"
     return NotAllowedError(
-        f"{start}: {why}. The operator of this server can allow it by adding {names} to the setting AIRFLOW_MCP_ALLOW "
-        "or to a [[policy.allow]] rule."
+        f"{start}: {reason}. The operator of this server can allow it by adding {names} to the setting "
+        "AIRFLOW_MCP_ALLOW or to a [[policy.allow]] rule."
     )
 
 
@@ -253,9 +258,11 @@ def _name_subject(effect: Tool, tool: Tool) -> str:
 
 
 def _choose_confirm(rule: Allow, effect: Tool, outer: Tool | None) -> Confirm:
-    """What a rule asks for; one that says nothing, what the class of the effect or of the tool around it does."""
-    usual: list[Confirm] = [choose_default_confirm(one.entry.access) for one in (effect, outer) if one]
-    return rule.confirm or _choose_strictest(usual)
+    """Return the confirmation of a rule, by default that of the class of the effect or of the tool around it."""
+    defaults: list[Confirm] = [
+        choose_default_confirm(candidate.entry.access) for candidate in (effect, outer) if candidate
+    ]
+    return rule.confirm or _choose_strictest(defaults)
 
 
 def _choose_strictest(confirms: list[Confirm]) -> Confirm:
@@ -263,11 +270,13 @@ def _choose_strictest(confirms: list[Confirm]) -> Confirm:
 
 
 def _is_for(rule: Rule, principal: Principal) -> bool:
-    here = not rule.instances or _any_match([principal.instance], rule.instances)
-    roles = tuple(pattern for pattern in rule.callers if pattern.startswith(NO_NAMES))
-    people = tuple(pattern for pattern in rule.callers if not pattern.startswith(NO_NAMES))
-    # Apart, so that nobody gets a role by being called like one.
-    return here and (not rule.callers or _any_match(principal.roles, roles) or _any_match([principal.name], people))
+    matches_instance = not rule.instances or _any_match([principal.instance], rule.instances)
+    role_patterns = tuple(pattern for pattern in rule.callers if pattern.startswith(NO_NAMES))
+    name_patterns = tuple(pattern for pattern in rule.callers if not pattern.startswith(NO_NAMES))
+    # Separately, so that no caller gets a role by having its name.
+    return matches_instance and (
+        not rule.callers or _any_match(principal.roles, role_patterns) or _any_match([principal.name], name_patterns)
+    )
 
 
 def _is_about(
@@ -277,7 +286,7 @@ def _is_about(
 
 
 def _covers(rule: Rule, target_ids: TargetIds, changing: bool) -> bool:
-    """Whether all that is touched lies inside the rule's patterns; a read of everything is decided by row."""
+    """Return whether all target ids lie inside the rule's patterns; a read of everything is decided by row."""
     for noun in NOUNS:
         patterns = rule.list_patterns(noun)
         if not patterns:
@@ -288,13 +297,13 @@ def _covers(rule: Rule, target_ids: TargetIds, changing: bool) -> bool:
         if ids is None:
             if changing and "*" not in patterns:
                 return False
-        elif not all(_any_match([one], patterns) for one in ids):
+        elif not all(_any_match([target_id], patterns) for target_id in ids):
             return False
     return True
 
 
 def _denies(rule: Rule, target_ids: TargetIds, changing: bool) -> bool:
-    """Whether something that is touched, or for a change could be, lies inside the rule's patterns."""
+    """Return whether a target id lies, or for a change could lie, inside the rule's patterns."""
     for noun in NOUNS:
         patterns = rule.list_patterns(noun)
         if not patterns:
@@ -305,7 +314,7 @@ def _denies(rule: Rule, target_ids: TargetIds, changing: bool) -> bool:
         if ids is None:
             if not changing and "*" not in patterns:
                 return False
-        elif not any(_any_match([one], patterns) for one in ids):
+        elif not any(_any_match([target_id], patterns) for target_id in ids):
             return False
     return True
 

@@ -1,4 +1,4 @@
-"""What policy says about a call that is not made: the verdict, the rule behind it, and what would change it."""
+"""Explanation of policy for a call that is not made: the verdict, its rule, and what would change it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _CONFIRMATION = {
 
 
 def explain_decision(policy: Policy, catalog: Catalog, tool: Tool, arguments: Json, principal: Principal) -> Json:
-    """The verdict (allowed, confirm or denied), by which rule, and what would change it, as one flat record.
+    """Return the verdict (allowed, confirm or denied), its rule, and what would change it, as one flat record.
 
-    Arguments that say no more than which DAG, pool, variable or connection it is about are enough.
+    Arguments that only say which DAG, pool, variable or connection the call is about are enough.
     """
     effects = tuple(_narrow_to_ids(effect, arguments) for effect in derive_effects(tool, arguments))
     decision = decide_call(policy, tool, effects, principal)
@@ -40,15 +40,15 @@ def explain_decision(policy: Policy, catalog: Catalog, tool: Tool, arguments: Js
     if reaches_any and any(use.each in catalog.operations for use in tool.entry.effects):
         facts["rows"] = "which DAGs fit is looked up when it is called; this is about a call that reaches any"
     if not decision.allowed or not offers(policy, tool, principal):
-        why = str(build_refusal(policy, tool, decision, principal))
-        if offers(policy, tool, principal) and (allowed := _find_allowed(policy, tool, effects, principal)):
-            facts["allowed_effects"] = allowed
-        return {**facts, "verdict": "denied", "change": why}
+        refusal = str(build_refusal(policy, tool, decision, principal))
+        if offers(policy, tool, principal) and (allowed_effects := _find_allowed(policy, tool, effects, principal)):
+            facts["allowed_effects"] = allowed_effects
+        return {**facts, "verdict": "denied", "change": refusal}
     for step in _derive_reads(tool, effects, catalog):
-        taken = decide(policy, step, principal, ParentCall(tool, effects))
-        if not taken.allowed:
-            why = str(build_refusal(policy, step.tool, taken, principal))
-            return {**facts, "verdict": "denied", "rule": taken.rule, "change": why}
+        step_decision = decide(policy, step, principal, ParentCall(tool, effects))
+        if not step_decision.allowed:
+            refusal = str(build_refusal(policy, step.tool, step_decision, principal))
+            return {**facts, "verdict": "denied", "rule": step_decision.rule, "change": refusal}
     if decision.by_row:
         nouns = " and ".join(sorted(decision.by_row))
         facts["rows"] = f"rows of a {nouns} that a rule denies are hidden"
@@ -56,30 +56,32 @@ def explain_decision(policy: Policy, catalog: Catalog, tool: Tool, arguments: Js
         facts["max_affected"] = decision.max_affected
     if decision.confirm == "never":
         return {**facts, "verdict": "allowed", "change": "a [[policy.deny]] rule would deny it"}
-    how = _CONFIRMATION[decision.confirm]
+    note = _CONFIRMATION[decision.confirm]
     change = 'confirm = "never" in every rule that allows it would drop the confirmation'
-    return {**facts, "verdict": "confirm", "confirm": decision.confirm, "how": how, "change": change}
+    return {**facts, "verdict": "confirm", "confirm": decision.confirm, "how": note, "change": change}
 
 
 def _find_allowed(policy: Policy, tool: Tool, effects: tuple[Effect, ...], principal: Principal) -> list[str]:
-    """Those effects that a call may have which has no other one."""
-    by_name = {name: tuple(one for one in effects if one.tool.name == name) for name in list_effect_names(effects)}
-    return [name for name, same in by_name.items() if decide_call(policy, tool, same, principal).allowed]
+    """Return the effects that would be allowed in a call that has no other effect."""
+    by_name = {
+        name: tuple(effect for effect in effects if effect.tool.name == name) for name in list_effect_names(effects)
+    }
+    return [name for name, subset in by_name.items() if decide_call(policy, tool, subset, principal).allowed]
 
 
 def _narrow_to_ids(effect: Effect, arguments: Json) -> Effect:
-    """An effect that could reach everything of a noun, on the one that the arguments name."""
-    named = {
+    """Narrow an effect that could reach everything of a noun to the id that the arguments name."""
+    named_ids = {
         noun: frozenset({str(value)})
         for noun, ids in effect.target_ids.items()
         for name in ARGUMENTS[noun]
         if ids is None and effect.changes and (value := arguments.get(name)) is not None and value != "~"
     }
-    return replace(effect, target_ids=effect.target_ids | named) if named else effect
+    return replace(effect, target_ids=effect.target_ids | named_ids) if named_ids else effect
 
 
 def _derive_reads(tool: Tool, effects: tuple[Effect, ...], catalog: Catalog) -> list[Effect]:
-    """The reads that a workflow takes, each about the ids of one of its effects; none for an effect it has not now."""
+    """Return the reads of a workflow's steps, on the ids of each effect; none for an effect that it lacks now."""
     steps = [catalog.operations[name] for name in tool.entry.steps]
     absent = {use.name for use in tool.entry.effects} - {effect.tool.name for effect in effects}
     reads = [step for step in steps if step.entry.access == "read" and step.entry.part_of not in absent]
@@ -87,12 +89,18 @@ def _derive_reads(tool: Tool, effects: tuple[Effect, ...], catalog: Catalog) -> 
 
 
 def _explain_forwarder(policy: Policy, tool: Tool, decision: Decision, principal: Principal) -> Json:
-    """The same for a tool that runs others: it has no permission of its own, but may be denied."""
+    """Explain a tool that runs others: it has no permission of its own, but may be denied."""
     if not offers(policy, tool, principal):
         denials = {rule.name for rule in policy.deny}
-        nothing = "no tool that it could run is allowed; what allows such a tool allows it through this one too"
-        change = str(build_refusal(policy, tool, decision, principal)) if decision.rule in denials else nothing
+        explanation = "no tool that it could run is allowed; what allows such a tool allows it through this one too"
+        change = str(build_refusal(policy, tool, decision, principal)) if decision.rule in denials else explanation
         return {"tool": tool.name, "verdict": "denied", "rule": decision.rule, "change": change}
     change = "a [[policy.deny]] rule that names it would deny it"
-    how = "it has no permission of its own: what it runs is decided as if called directly, so ask about that tool"
-    return {"tool": tool.name, "verdict": "allowed", "rule": "that of the tool it runs", "how": how, "change": change}
+    note = "it has no permission of its own: what it runs is decided as if called directly, so ask about that tool"
+    return {
+        "tool": tool.name,
+        "verdict": "allowed",
+        "rule": "that of the tool it runs",
+        "how": note,
+        "change": change,
+    }

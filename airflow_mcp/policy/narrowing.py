@@ -1,4 +1,4 @@
-"""What a request leaves out of its own caller's permissions: it may narrow them, and never widens them."""
+"""Narrowing of a caller's permissions by its own request, which may narrow them and never widens them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from airflow_mcp.catalog.loader import Tool
 
 @dataclass(frozen=True)
 class Narrowing:
-    """Reads alone, some toolsets alone, or both; as made, nothing is left out."""
+    """Restriction to reads, to some toolsets, or to both; by default there is none."""
 
     read_only: bool = False
     toolsets: frozenset[str] | None = None
 
     def refuses(self, tool: Tool, outer: Tool | None = None) -> str:
-        """The words of what leaves a tool out, or nothing. A step of `outer` is in the toolset that `outer` is in.
+        """Return why a tool is left out, or an empty text. A step of `outer` is in the toolset that `outer` is in.
 
-        What is about the whole server, as the explanation of a permission, belongs to every toolset.
+        A tool about the whole server, such as the explanation of a permission, belongs to every toolset.
         """
-        if self.read_only and any(one.entry.access != "read" for one in (tool, outer) if one):
+        if self.read_only and any(candidate.entry.access != "read" for candidate in (tool, outer) if candidate):
             return "this request asked for reads only (X-Airflow-MCP-Read-Only)"
-        asked = outer or tool
-        if self.toolsets is not None and not asked.entry.serverwide and asked.toolset not in self.toolsets:
-            chosen = ", ".join(sorted(self.toolsets)) or "none"
-            return f"this request asked for other toolsets only (X-Airflow-MCP-Toolsets: {chosen})"
+        chosen_tool = outer or tool
+        if self.toolsets is not None and not chosen_tool.entry.serverwide and chosen_tool.toolset not in self.toolsets:
+            toolsets = ", ".join(sorted(self.toolsets)) or "none"
+            return f"this request asked for other toolsets only (X-Airflow-MCP-Toolsets: {toolsets})"
         return ""
 
 

@@ -1,4 +1,4 @@
-"""What an operator may write about permissions: allow and deny rules, checked against what exists.
+"""Permission rules as an operator writes them: allow and deny rules, checked against the catalog.
 
     [policy]
     default = "read"                        # reads need no rule; "none": they do
@@ -40,13 +40,13 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _WORDS = (*(f"@{name}" for name in CLASSES), *(f"@{kind}" for kind in KINDS))
 
 
-RulePath = tuple[str | int, ...]  # to a rule, or to a key of one, in the whole policy
-SHORT: RulePath = ("AIRFLOW_MCP_ALLOW",)  # the place of the rule that this setting is
-Patterns = Annotated[tuple[str, ...], Field(min_length=1)]  # an empty list would allow what nobody named
+RulePath = tuple[str | int, ...]  # path to a rule, or to a key of one, in the whole policy
+SHORT: RulePath = ("AIRFLOW_MCP_ALLOW",)  # path of the rule that this setting makes
+Patterns = Annotated[tuple[str, ...], Field(min_length=1)]  # an empty list would allow objects that nobody named
 
 
 class Rule(ManifestModel):
-    """What a rule is about; a missing key means every one."""
+    """The subject of a rule; a missing key matches everything."""
 
     tools: tuple[str, ...] = Field(min_length=1)
     instances: Patterns = ()
@@ -59,38 +59,38 @@ class Rule(ManifestModel):
 
     @property
     def name(self) -> str:
-        """What everybody is told of this rule: "deny rule 1 (airflow-mcp.toml, line 12)"; of its patterns nothing."""
+        """The public name, as in "deny rule 1 (airflow-mcp.toml, line 12)"; it reveals none of the patterns."""
         return self._name
 
     def with_name(self, name: str) -> Self:
-        """The same rule under that name."""
+        """Return the same rule under that name."""
         rule = self.model_copy()
         rule._name = name
         return rule
 
     def list_patterns(self, noun: Noun) -> tuple[str, ...]:
-        """The patterns this rule has for a noun's ids; empty when it has none."""
+        """Return the patterns of this rule for a noun's ids; empty where it has none."""
         return {"dag": self.dags, "pool": self.pools, "variable": self.variables, "connection": self.connections}[noun]
 
     def reaches(self, tool: Tool, *, every: bool, kinds: frozenset[Kind] | None = None) -> bool:
-        """Whether this rule is about a tool; `every` for a deny rule, whose globs reach admin tools too.
+        """Return whether this rule is about a tool; `every` for a deny rule, whose globs reach admin tools too.
 
-        Of an effect, `kinds` are those that it is of; without them, those that it may be of.
+        For an effect, `kinds` are those that it has; without them, those that it may have.
         """
         return any(matches_tool(pattern, tool, every=every, kinds=kinds) for pattern in self.tools)
 
     def fits(self, tool: Tool) -> bool:
-        """A rule about a noun's ids never matches a tool that does not say it touches that noun."""
+        """Return whether the tool declares every noun that this rule has patterns for; else the rule never matches."""
         return all(getattr(tool.entry.scope, noun) is not None for noun in NOUNS if self.list_patterns(noun))
 
     def describe(self) -> str:
-        """The rule as an operator wrote it, for an operator: a caller may not know what it names."""
+        """Return the rule as an operator wrote it, for an operator: a caller may not know what it names."""
         keys = ("tools", "instances", "callers", *NOUNS.values())
         return "; ".join(f"{key} {', '.join(getattr(self, key))}" for key in keys if getattr(self, key))
 
 
 class Allow(Rule):
-    """A permission, with what it asks for before a change happens."""
+    """A permission, with the confirmation that it requires before a change."""
 
     confirm: Confirm | None = None  # default: plan for destructive and admin calls, never for others
     max_affected: int | None = Field(default=None, ge=1)
@@ -130,93 +130,93 @@ def parse_policy(
     instances: Iterable[str] = ("default",),
     name_of: Callable[[RulePath], str] = name_rule,
 ) -> Policy:
-    """The entries of AIRFLOW_MCP_ALLOW and the `[policy]` table as one policy; `name_of` says what a rule is called.
+    """Build one policy from the entries of AIRFLOW_MCP_ALLOW and the `[policy]` table; `name_of` names a rule.
 
-    Raises SettingsError for what the grammar does not know and for an entry that matches nothing: a misspelt
-    permission must not pass for a given one.
+    Raises SettingsError for what the grammar does not know and for an entry that matches nothing: a misspelt permission
+    must not pass for a valid one.
     """
     try:
         policy = Policy.model_validate(table or {})
     except ValidationError as error:
-        first = choose_error(error.errors())
-        path = ("policy", *first["loc"])
-        raise SettingsError(f"{name_rule(path)}: {_describe_error(first)}", path) from None
-    known = tuple(instances)
-    named: dict[str, tuple[Rule, ...]] = {}
+        details = choose_error(error.errors())
+        path = ("policy", *details["loc"])
+        raise SettingsError(f"{name_rule(path)}: {_describe_error(details)}", path) from None
+    instance_names = tuple(instances)
+    named_rules: dict[str, tuple[Rule, ...]] = {}
     for kind, rules in (("allow", policy.allow), ("deny", policy.deny)):
         for index, rule in enumerate(rules):
-            _check(rule, ("policy", kind, index), catalog, known)
-        named[kind] = tuple(rule.with_name(name_of(("policy", kind, index))) for index, rule in enumerate(rules))
-    policy = policy.model_copy(update=named)
+            _check(rule, ("policy", kind, index), catalog, instance_names)
+        named_rules[kind] = tuple(rule.with_name(name_of(("policy", kind, index))) for index, rule in enumerate(rules))
+    policy = policy.model_copy(update=named_rules)
     entries = tuple(dict.fromkeys(entry.strip() for entry in allow if entry.strip()))
     if not entries:
         return policy
-    short = Allow(tools=entries)
-    _check(short, SHORT, catalog, known)
-    return policy.model_copy(update={"allow": (*policy.allow, short.with_name(name_of(SHORT)))})
+    setting_rule = Allow(tools=entries)
+    _check(setting_rule, SHORT, catalog, instance_names)
+    return policy.model_copy(update={"allow": (*policy.allow, setting_rule.with_name(name_of(SHORT)))})
 
 
 def _describe_error(error: ErrorDetails) -> str:
-    """What pydantic found, as a sentence; of a key that does not exist, which one may have been meant."""
+    """Return pydantic's error as a sentence; for an unknown key, with the key that may have been meant."""
     if error["type"] != "extra_forbidden":
-        within = ".".join(map(str, error["loc"][2:] if error["loc"][0] in ("allow", "deny") else ()))
-        return f"{within}: {error['msg']}." if within else f"{error['msg']}."
-    model, what = Policy, "[policy]"
+        key_path = ".".join(map(str, error["loc"][2:] if error["loc"][0] in ("allow", "deny") else ()))
+        return f"{key_path}: {error['msg']}." if key_path else f"{error['msg']}."
+    model, section = Policy, "[policy]"
     match error["loc"]:
         case ("allow", *_, _):
-            model, what = Allow, "a rule"
+            model, section = Allow, "a rule"
         case ("deny", *_, _):
-            model, what = Deny, "a deny rule"
+            model, section = Deny, "a deny rule"
         case ("per_minute", _):
-            model, what = PerMinute, "per_minute"
+            model, section = PerMinute, "per_minute"
         case _:
             pass
     key = str(error["loc"][-1])
-    near = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]}?" if near else f"Its keys are {', '.join(model.model_fields)}."
-    return f"{key} is not a key of {what}. {hint}"
+    close_keys = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.5)
+    hint = f"Did you mean {close_keys[0]}?" if close_keys else f"Its keys are {', '.join(model.model_fields)}."
+    return f"{key} is not a key of {section}. {hint}"
 
 
 def _check(rule: Rule, path: tuple[str | int, ...], catalog: Catalog, instances: tuple[str, ...]) -> None:
-    where = name_rule(path)
+    place = name_rule(path)
     for number, pattern in enumerate(rule.tools):
         if pattern == SECRET and isinstance(rule, Allow):
             if any(map(rule.list_patterns, NOUNS)):
-                sentence = f"{where}: @secret goes with instances and callers, not with {', '.join(NOUNS.values())}."
+                sentence = f"{place}: @secret goes with instances and callers, not with {', '.join(NOUNS.values())}."
                 raise SettingsError(sentence, (*path, "tools"))
             continue
         every = isinstance(rule, Deny)
         if not every and pattern in catalog.tools and catalog.tools[pattern].entry.forwards:
-            sentence = f"{where}: {pattern} has no permission of its own: allow the tools that it may run."
+            sentence = f"{place}: {pattern} has no permission of its own: allow the tools that it may run."
             raise SettingsError(sentence, (*path, "tools"))
         if not every and pattern in catalog.tools and catalog.tools[pattern].is_vehicle:
             effects = " and ".join(tool.name for tool in catalog.tools[pattern].effects)
-            sentence = f"{where}: {pattern} has no permission of its own: allow what it does, {effects}."
+            sentence = f"{place}: {pattern} has no permission of its own: allow what it does, {effects}."
             raise SettingsError(sentence, (*path, "tools", number))
         if pattern in _WORDS or any(matches_tool(pattern, tool, every=every) for tool in catalog.tools.values()):
             continue
-        if ways := [
+        if vehicles := [
             tool for tool in catalog.tools.values() if tool.is_vehicle and matches_tool(pattern, tool, every=True)
         ]:
-            effects = ", ".join(dict.fromkeys(one.name for tool in ways for one in tool.effects))
-            sentence = f"{where}: {pattern!r} matches only tools without a permission of their own: allow {effects}."
+            effects = ", ".join(dict.fromkeys(effect.name for tool in vehicles for effect in tool.effects))
+            sentence = f"{place}: {pattern!r} matches only tools without a permission of their own: allow {effects}."
             raise SettingsError(sentence, (*path, "tools", number))
-        near = difflib.get_close_matches(pattern, [*catalog.tools, *_WORDS, SECRET], n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "`airflow-mcp tools` lists every tool."
-        raise SettingsError(f"{where}: {pattern!r} matches no tool. {hint}", (*path, "tools", number))
+        close_words = difflib.get_close_matches(pattern, [*catalog.tools, *_WORDS, SECRET], n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(close_words)}?" if close_words else "`airflow-mcp tools` lists every tool."
+        raise SettingsError(f"{place}: {pattern!r} matches no tool. {hint}", (*path, "tools", number))
     for pattern in rule.instances:
         if not any(fnmatchcase(name, pattern) for name in instances):
-            there = ", ".join(instances)
-            sentence = f"{where}: {pattern!r} matches no instance; there are {there}."
+            existing_names = ", ".join(instances)
+            sentence = f"{place}: {pattern!r} matches no instance; there are {existing_names}."
             raise SettingsError(sentence, (*path, "instances"))
 
 
 def matches_tool(pattern: str, tool: Tool, *, every: bool = False, kinds: frozenset[Kind] | None = None) -> bool:
-    """Whether a rule's word names a tool: its name, a glob, its class, a kind or its toolset; or what it is part of.
+    """Return whether a rule's word names a tool: its name, a glob, its class, a kind, its toolset or its parent.
 
-    No glob, no toolset and of the kinds only @access reaches an admin tool, since whoever may create a user may create
-    an administrator; in a deny rule (`every`) they do. What has no permission of its own, as a vehicle or what forwards
-    calls, may be denied by name, glob or toolset.
+    The parent is the tool that it is part of. No glob, no toolset and of the kinds only @access reaches an admin tool,
+    since whoever may create a user may create an administrator; in a deny rule (`every`) they do. Tools without a
+    permission of their own, vehicles and those that forward calls, may be denied by name, glob or toolset.
     """
     if tool.entry.forwards or tool.is_vehicle:
         return every and (fnmatchcase(tool.name, pattern) or pattern == tool.toolset)
@@ -230,5 +230,5 @@ def matches_tool(pattern: str, tool: Tool, *, every: bool = False, kinds: frozen
 
 
 def choose_default_confirm(access: Access) -> Confirm:
-    """What a rule that says nothing about it asks for."""
+    """Return the confirmation of a rule that sets none, by the class of the tool."""
     return "plan" if access in ("destructive", "admin") else "never"

@@ -1,4 +1,4 @@
-"""Mask secrets, whatever Airflow itself masked: by name, by form, in JSON, in addresses and in running text.
+"""Mask secrets in addition to Airflow's own masking: by name, by form, in JSON, in addresses and in running text.
 
 Airflow 2.x gives variables, its configuration and parts of connections in clear, so its masking cannot be relied on.
 docs/permissions.md says what is masked and what may pass.

@@ -1,7 +1,7 @@
-"""Telling names in text, and where the value of each is to be looked for.
+"""Find sensitive names in text, and the place of the value of each.
 
-`name = value` and `name: value` in any notation, options, XML, SQL, prompts, and a name that is itself a value with
-its secret beside it: `("password", "x")`, `name: password, value: x`.
+`name = value` and `name: value` in any notation, options, XML, SQL, prompts, and a name that is itself a value with its
+secret beside it: `("password", "x")`, `name: password, value: x`.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ _ITEM = re.compile(r"""[ \t]*(?:-[ \t]+|[\w."'-]{1,64}\s?:(?:\s|$)|["']|\S+[ \t\
 
 
 class Assignments:
-    """Reader of the values of telling names."""
+    """Reader of the values of sensitive names."""
 
     def __init__(self, state: ScanState) -> None:
         self.scan = state
         self.operands = Operands(state)
         self._neighbours = Neighbours(state, self.operands)
         self._elements = Elements(state, self.operands)
-        self._name_end = 0  # names before it have been read
+        self._name_end = 0  # names before this position have been read
 
     def read(self, start: int, end: int) -> None:
-        """Mask the value of the name around a telling word, if it is one and has one."""
+        """Mask the value of the name around a sensitive word, if that is the name of a secret and has a value."""
         if start < self._name_end:
             return
         start, end = self._widen_name(start, end)
@@ -84,17 +84,17 @@ class Assignments:
         name = text[max(start, end - _LONGEST) : end].strip(".-")
         if not is_sensitive(name):
             return
-        name = name.lower() if text[start - 1 : start] == ";" else name  # the PWD of a connection, and no folder
+        name = name.lower() if text[start - 1 : start] == ";" else name  # the PWD of a connection string, not a folder
         close = _CLOSE.match(text, end)
-        after = close.end() if close else end
-        if self._elements.read(start, end) or self._mask_separated(start, after, name, close):
+        close_end = close.end() if close else end
+        if self._elements.read(start, end) or self._mask_separated(start, close_end, name, close):
             return
-        if self._neighbours.read(start, end, after, name):
+        if self._neighbours.read(start, end, close_end, name):
             return
         if invalid := _INVALID.match(text, end):
             self.operands.read(invalid.end(), "", prose=False)
             return
-        self._mask_spaced(start, end, after, name)
+        self._mask_spaced(start, end, close_end, name)
 
     def read_masked_name(self, end: int) -> None:
         """Mask the value behind a name in which Airflow has masked a word: `db_***: x`."""
@@ -107,7 +107,7 @@ class Assignments:
         self.operands.read(end + (text[end : end + 1] in (" ", "\t")), "", prose=False)
 
     def _widen_name(self, start: int, end: int) -> tuple[int, int]:
-        """Widen a telling word to the name that it stands in."""
+        """Widen a sensitive word to the whole name that contains it."""
         text = self.scan.text
         rest = _NAME_REST.match(text, end)
         end = rest.end() if rest else end
@@ -119,7 +119,7 @@ class Assignments:
         return start, end
 
     def _mask_separated(self, start: int, after: int, name: str, close: re.Match[str] | None) -> bool:
-        """Mask the value behind a separator; say whether there is one."""
+        """Mask the value behind a separator, and return whether there is one."""
         text = self.scan.text
         separator = _SEPARATOR.match(text, after)
         if separator is None or (separator["sign"] == ":" and text.startswith("//", separator.end())):
@@ -127,14 +127,15 @@ class Assignments:
         if separator["prompt"] and not _ASKED_FOR.search(name):
             return False
         sign = _SIGNS.get(separator["sign"], separator["sign"])
-        before = text[after : separator.start("sign")]
-        if sign == "->" and before.startswith("("):  # what a function gives
+        gap = text[after : separator.start("sign")]
+        if sign == "->" and gap.startswith("("):  # the type that a function returns
             return True
-        following = text[separator.end() : separator.end() + 1]
-        if "\n" in before and ((sign == ":" and following.isalpha()) or sign == "=="):  # :param, and a title's line
+        next_character = text[separator.end() : separator.end() + 1]
+        # :param, and the line under a title
+        if "\n" in gap and ((sign == ":" and next_character.isalpha()) or sign == "=="):
             return False
-        spaced = separator.end() - after > len(sign)
-        if name.lower().endswith("sig") and (spaced or sign[0] not in "=%") and not close:  # sig = SIGTERM
+        has_space = separator.end() - after > len(sign)
+        if name.lower().endswith("sig") and (has_space or sign[0] not in "=%") and not close:  # sig = SIGTERM
             return True
         if sign == ":" and not close and _DOCUMENTED.search(text, max(0, start - 80), start):
             return True
@@ -144,15 +145,15 @@ class Assignments:
         if text.startswith(("\n", "\r\n"), position) or position >= len(text):
             self._mask_below(start, position, sign, name)
             return True
-        compared = sign == "==" and position > separator.end() and text[position] not in "'\""
+        is_comparison = sign == "==" and position > separator.end() and text[position] not in "'\""
         if sign == "=" and not close and self._shell_word(start, position):
             return True
-        if not (self._mask_header(position, name, close) or self._mask_block(start, position, sign) or compared):
+        if not (self._mask_header(position, name, close) or self._mask_block(start, position, sign) or is_comparison):
             self._mask_tagged(position, name, sign)
         return True
 
     def _shell_word(self, start: int, position: int) -> bool:
-        """Mask the value of `-e "NAME=a value"` up to the quote that ends the word of the shell."""
+        """Mask the value in `-e "NAME=a value"` up to the quote that ends the word of the shell."""
         text = self.scan.text
         if text[start - 1 : start] not in ("'", '"') or not _OPTION_BEFORE.search(text, max(0, start - 48), start - 1):
             return False
@@ -168,7 +169,7 @@ class Assignments:
         return True
 
     def _find_value_start(self, position: int, sign: str) -> int | None:
-        """Step over blanks, emphasis and a type annotation; None where the annotation is all there is."""
+        """Find the value behind blanks, emphasis and a type annotation; None where there is only an annotation."""
         text = self.scan.text
         if blank := _BLANK.match(text, position):
             position = blank.end()
@@ -176,10 +177,10 @@ class Assignments:
             position = dumped.end()
         if emphasis := _EMPHASIS.match(text, position):
             position = emphasis.end()
-        if sign == ":" and (annotated := find_type_end(text, position)) is not None:
-            if assigned := _ASSIGNED.match(text, annotated):
+        if sign == ":" and (annotation_end := find_type_end(text, position)) is not None:
+            if assigned := _ASSIGNED.match(text, annotation_end):
                 return assigned.end()
-            if _DECLARED.match(text, annotated):
+            if _DECLARED.match(text, annotation_end):
                 return None
         return position
 
@@ -216,13 +217,13 @@ class Assignments:
             self.scan.mask(position, tag.end())
 
     def _count_indent(self, start: int) -> int:
-        """Count the blanks before the key that stands here."""
+        """Count the blanks before the key at this position."""
         text = self.scan.text
         line = text[text.rfind("\n", max(0, start - 256), start) + 1 : start]
         return len(line) - len(line.lstrip(" \t"))
 
     def _mask_below(self, start: int, position: int, sign: str, name: str) -> None:
-        """Mask a value that stands on the next lines: a string, a YAML list or a block of items and single words."""
+        """Mask a value on the next lines: a string, a YAML list, or a block of items and single words."""
         text = self.scan.text
         space = _SPACE.match(text, position)
         value = space.end() if space else position
@@ -251,15 +252,15 @@ class Assignments:
         return self.scan.text[start - 1 : start] in ('"', "'")
 
     def _is_set(self, start: int) -> bool:
-        """Decide whether a command that sets a variable stands before its name."""
+        """Decide whether a command that sets a variable precedes its name."""
         text = self.scan.text
-        before = text[max(0, start - 32) : start].rstrip("\"'")
-        if before[-1:] not in (" ", "\t") or not before.rstrip(" \t").lower().endswith(_SETTERS):
+        prefix = text[max(0, start - 32) : start].rstrip("\"'")
+        if prefix[-1:] not in (" ", "\t") or not prefix.rstrip(" \t").lower().endswith(_SETTERS):
             return False
         return _SET.search(text, max(0, start - 64), start) is not None
 
     def _mask_spaced(self, start: int, end: int, after: int, name: str) -> None:
-        """Mask a value behind white space: of an option, of SQL, of `setenv`; and the string given to a setter."""
+        """Mask a value behind white space: of an option, of SQL, of `setenv`; and the string argument of a setter."""
         text = self.scan.text
         if text[start : start + 1] == "-" or self._is_set(start):
             value = _SPACE_AND_VALUE.match(text, after)
@@ -273,10 +274,10 @@ class Assignments:
             self.scan.mask(value, word.end())
 
     def _find_beside(self, start: int, after: int) -> int | None:
-        """Find the one word behind a name that starts its line (`requirepass x`), or in the next cell of a table."""
+        """Find the only word behind a name that starts its line (`requirepass x`), or that in the next table cell."""
         text = self.scan.text
         value = _NEXT_CELL.match(text, after) or _LAST_IN_LINE.match(text, after)
         if value is None:
             return None
-        before = _CELL if value[0].strip() else _FIRST_IN_LINE
-        return value.end() if before.search(text[max(0, start - 160) : start]) else None
+        pattern = _CELL if value[0].strip() else _FIRST_IN_LINE
+        return value.end() if pattern.search(text[max(0, start - 160) : start]) else None

@@ -1,4 +1,4 @@
-"""Passwords that commands take by an option without a telling name: `mysql -pX`, `curl -u ann:X`, `sshpass -p X`."""
+"""Passwords that commands take by an option without a sensitive name: `mysql -pX`, `curl -u ann:X`, `sshpass -p X`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 
 class Option(NamedTuple):
-    """Options of a command: glued to their value or before it, `user:password` or only with a subcommand."""
+    """Options by which a command takes a password: glued to it or before it, as `user:password`, or of a subcommand."""
 
     names: tuple[str, ...]
     glued: bool = False
-    user: str = ""  # separators between a user's name, which stays readable, and the password
+    user: str = ""  # separators between a user name, which stays readable, and the password
     only_with: str = ""
 
 
@@ -48,7 +48,7 @@ _AROUND = "[](),'\""
 
 
 def find_passwords(text: str, position: int) -> tuple[list[tuple[int, int]], int]:
-    """Find the passwords in the rest of a command line, and where the command ends."""
+    """Find the passwords in the rest of a command line, and the end of the command."""
     spans: list[tuple[int, int]] = []
     end = len(text)
     for part in _PART.finditer(text, position):
@@ -66,34 +66,34 @@ def find_passwords(text: str, position: int) -> tuple[list[tuple[int, int]], int
 
 
 def mask_arguments(arguments: list[str], mask: str) -> list[str]:
-    """Mask the passwords in a command that is given as a list of its arguments."""
-    masked = list(arguments)
+    """Mask the passwords in a command that is a list of arguments."""
+    safe_arguments = list(arguments)
     for number, offset in _find_words(arguments):
-        masked[number] = arguments[number][:offset] + mask
-    return masked
+        safe_arguments[number] = arguments[number][:offset] + mask
+    return safe_arguments
 
 
 def _find_words(words: list[str]) -> Iterator[tuple[int, int]]:
-    """Find the number of each word that holds a password, and where in the word it begins."""
+    """Yield the number of each word that holds a password, and the position of the password in the word."""
     option: Option | None = None
-    seen: set[str] = set()
-    expected = False
+    plain_words: set[str] = set()
+    is_password_next = False
     for number, word in enumerate(words):
-        if expected and option and not (word.startswith("-") and len(word) < 3):
+        if is_password_next and option and not (word.startswith("-") and len(word) < 3):
             yield from _find_password(number, word, 0, option)
-            expected = False
+            is_password_next = False
         elif (name := word[-_LONGEST_COMMAND:].rsplit("/", 1)[-1]) in COMMANDS:
-            option, seen = COMMANDS[name], set()
-        elif option and word.startswith("-") and (not option.only_with or option.only_with in seen):
-            given, equals, _ = word.partition("=")
+            option, plain_words = COMMANDS[name], set()
+        elif option and word.startswith("-") and (not option.only_with or option.only_with in plain_words):
+            option_name, equals, _ = word.partition("=")
             if word in option.names:
-                expected = True
-            elif given in option.names and equals:
-                yield from _find_password(number, word, len(given) + 1, option)
+                is_password_next = True
+            elif option_name in option.names and equals:
+                yield from _find_password(number, word, len(option_name) + 1, option)
             elif option.glued and word[:2] in option.names:
                 yield from _find_password(number, word, 2, option)
         elif len(word) <= _LONGEST_COMMAND:
-            seen.add(word)
+            plain_words.add(word)
 
 
 def _find_password(number: int, word: str, offset: int, option: Option) -> Iterator[tuple[int, int]]:

@@ -15,7 +15,7 @@ _VALUE_ATTRIBUTE = re.compile(r"""\bvalue\s?=\s?(?=["'])""")
 
 
 class Elements:
-    """Reader of elements whose name, or whose name element, tells of a secret."""
+    """Reader of elements whose name, or whose name element, marks a secret."""
 
     def __init__(self, scan: ScanState, operands: Operands) -> None:
         self.scan = scan
@@ -23,14 +23,14 @@ class Elements:
         self._unclosed = False
 
     def read(self, start: int, end: int) -> bool:
-        """Mask the content of the element whose name stands here; say whether there is one."""
+        """Mask the content of the element with the name at this position, and return whether there is one."""
         text = self.scan.text
         if escaped := _ESCAPED_OPENING.match(text, end) if text.endswith("&lt;", 0, start) else None:
             closing = self.scan.values.find("&lt;", escaped.end())
             self.scan.mask(escaped.end(), closing if closing >= 0 else self.scan.values.find_line_end(escaped.end()))
             return True
-        inside = text[start - 1 : start] in ("<", ":")
-        opening = _OPENING.search(text, max(0, start - 66), start) if inside else None
+        is_element_name = text[start - 1 : start] in ("<", ":")
+        opening = _OPENING.search(text, max(0, start - 66), start) if is_element_name else None
         if opening is not None:
             rest = _TAG_REST.match(text, end)
             if rest is None:
@@ -41,10 +41,10 @@ class Elements:
             return True
         if text[start - 1 : start] != ">":
             return False
-        following = _NEXT_ELEMENT.match(text, end)
-        if following is None:
+        next_element = _NEXT_ELEMENT.match(text, end)
+        if next_element is None:
             return False
-        self._mask(following.end(), following[1])
+        self._mask(next_element.end(), next_element[1])
         return True
 
     def _mask(self, start: int, name: str) -> None:
@@ -58,14 +58,14 @@ class Elements:
 
     def _find_content_end(self, start: int, name: str) -> int:
         low = self.scan.low
-        first = self.scan.values.find("</", start)
-        if first < 0:
+        first_closing = self.scan.values.find("</", start)
+        if first_closing < 0:
             self._unclosed = True
         if not self._unclosed:
-            closing = first
+            closing = first_closing
             while closing >= 0:
                 if low.startswith(name, closing + 2):
                     return closing
                 closing = low.find("</", closing + 2)
             self._unclosed = True
-        return first if first >= 0 else self.scan.values.find_line_end(start)
+        return first_closing if first_closing >= 0 else self.scan.values.find_line_end(start)

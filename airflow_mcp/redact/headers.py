@@ -1,4 +1,4 @@
-"""Credentials of HTTP: `Bearer X` alone, and the values of Authorization and Cookie headers."""
+"""Credentials in HTTP: `Bearer X` alone, and the values of Authorization and Cookie headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DIGEST = re.compile(r"(?i)[ \t]+(?=(?:username|response)\s?=)")
 
 
 def is_authorization(name: str) -> bool:
-    """Decide whether a header's name, in lower case, says who is asking."""
+    """Decide whether a header's name, in lower case, is that of an Authorization header."""
     return name.endswith(("authorization", "auth_header", "auth-header"))
 
 
@@ -29,7 +29,7 @@ def is_cookie(name: str) -> bool:
 
 
 def find_scheme_token(text: str, scheme: str, position: int) -> tuple[int, int] | None:
-    """Find the credentials behind a scheme that stands alone, if they are no words of a sentence."""
+    """Find the credentials behind an authentication scheme that stands alone, unless they are words of a sentence."""
     if scheme == "digest":
         match = _DIGEST.match(text, position)
         return (match.end(), _find_parameters_end(text, match.end())) if match else None
@@ -39,16 +39,16 @@ def find_scheme_token(text: str, scheme: str, position: int) -> tuple[int, int] 
     token = match[1]
     if token.endswith("=") and text[match.end() : match.end() + 1] in ("'", '"', "\\"):  # Bearer realm="..."
         return None
-    plain = _WORD.fullmatch(token) is not None
-    if plain and scheme != "bearer" and not _is_user_and_password(token):
+    is_word = _WORD.fullmatch(token) is not None
+    if is_word and scheme != "bearer" and not _is_user_and_password(token):
         return None
-    if plain and _ABOUT.match(token):
+    if is_word and _ABOUT.match(token):
         return None
     return match.span(1)
 
 
 def find_authorization_end(values: Values, position: int) -> int:
-    """Find the end of an Authorization header's value that is in no quotes: a scheme, credentials or parameters."""
+    """Find the end of an unquoted Authorization header value: a scheme, credentials or parameters."""
     text = values.text
     scheme = _SCHEME_NAME.match(text, position)
     if scheme and not _PARAMETER.match(text, position):
@@ -56,17 +56,17 @@ def find_authorization_end(values: Values, position: int) -> int:
     if _PARAMETER.match(text, position):
         return _find_parameters_end(text, position)
     end = values.find_word_end(position)
-    following = _NEXT_PARAMETER.match(text, end)
-    return _find_parameters_end(text, following.end()) if following else end
+    next_parameter = _NEXT_PARAMETER.match(text, end)
+    return _find_parameters_end(text, next_parameter.end()) if next_parameter else end
 
 
 def find_cookie_end(values: Values, position: int) -> int:
-    """Find the end of a Cookie header's value that is in no quotes: pairs with `;` between them."""
+    """Find the end of an unquoted Cookie header value: pairs with `;` between them."""
     text = values.text
     end = _one_cookie_end(values, position)
-    while following := _NEXT_COOKIE.match(text, end):
-        end = _one_cookie_end(values, following.end())
-        if end == following.end():
+    while next_cookie := _NEXT_COOKIE.match(text, end):
+        end = _one_cookie_end(values, next_cookie.end())
+        if end == next_cookie.end():
             break
     return end
 
@@ -79,10 +79,10 @@ def _one_cookie_end(values: Values, position: int) -> int:
 def _find_parameters_end(text: str, position: int) -> int:
     while match := _PARAMETER.match(text, position):
         position = match.end()
-        following = _NEXT_PARAMETER.match(text, position)
-        if following is None:
+        next_parameter = _NEXT_PARAMETER.match(text, position)
+        if next_parameter is None:
             break
-        position = following.end()
+        position = next_parameter.end()
     return position
 
 

@@ -13,14 +13,14 @@ _ENTRY = re.compile(r"""(?m)^([ \t]*)[\w."'-]{1,256}:[ \t]+(?=\S)""")
 
 
 class Manifests:
-    """Reader of Secrets; each document of a stream is read once, so that many are read in linear time."""
+    """Reader of Secrets; it reads each document of a stream once, so that many take linear time."""
 
     def __init__(self, scan: ScanState) -> None:
         self.scan = scan
         self._document_end = 0
 
     def read(self, start: int) -> None:
-        """Mask what stands under `data` and `stringData` in the document whose kind is said here."""
+        """Mask the values under `data` and `stringData` in the document whose kind is at this position."""
         text = self.scan.text
         if start < self._document_end or not _WHOLE_LINE.match(text, start):
             return
@@ -35,4 +35,4 @@ class Manifests:
         entries = [entry for entry in entries if entry[1] == entries[0][1]]
         ends = [*(entry.start() - 1 for entry in entries), end][1:]
         for entry, stop in zip(entries, ends, strict=True):
-            self.scan.spans.append((entry.end(), stop))  # what stands between is still to be read
+            self.scan.spans.append((entry.end(), stop))  # the text between them is still to be read

@@ -1,8 +1,8 @@
-"""Names of secrets: which keys, options, headers and variables hold one.
+"""Decide which names of keys, options, headers and variables are names of secrets.
 
 Airflow's words are DEFAULT_SENSITIVE_FIELDS of 2.11.2 and 3.3.2 and the options that their config.yml calls sensitive,
-matched like there: anywhere in the lower-cased name. The other words count only as whole words of a name, between its
-ends, `_`, `-`, `.`, a space and a change of case.
+matched as Airflow does: anywhere in the lower-cased name. The other words count only as whole words of a name, between
+its ends, `_`, `-`, `.`, a space and a change of case.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ KEYS = (
 )  # fmt: skip
 NO_SECRET_KEYS = ("partition", "xcom", "state", "variable", "primary", "foreign", "sort")
 
-_LONGEST_TAIL = 64  # characters of a name behind its telling word
-_LONGEST = 160  # characters at the end of a name that are looked at
+_LONGEST_TAIL = 64  # characters of a name behind its sensitive word
+_LONGEST = 160  # characters at the end of a name that are examined
 _GAP = "[-_. ]?"
 AIRFLOWS_WORDS = "|".join(word.replace("_", _GAP) for word in SENSITIVE)
 ANCHORS = (
@@ -67,7 +67,7 @@ def fold_case(text: str) -> str:
     if text.isascii():
         return text.lower()
     low = text.translate(_FOLDS).lower()
-    return low if len(low) == len(text) else "".join(one if len(one.lower()) != 1 else one.lower() for one in text)
+    return low if len(low) == len(text) else "".join(sign if len(sign.lower()) != 1 else sign.lower() for sign in text)
 
 
 def is_sensitive(name: str) -> bool:
@@ -99,28 +99,28 @@ def is_count(name: str, value: str) -> bool:
 
 
 def is_working_directory(name: str, value: str) -> bool:
-    """Decide whether `PWD=/path` says where a process runs, as it does in each listing of an environment."""
+    """Decide whether `PWD=/path` is the working directory of a process, as in each listing of an environment."""
     return name in ("PWD", "OLDPWD") and _PATH.fullmatch(value) is not None
 
 
 def is_kind_of_login(name: str, value: str) -> bool:
-    """Decide whether `auth = "kerberos"` says how somebody logs in, and not with what."""
+    """Decide whether `auth = "kerberos"` names a login method, and no credential."""
     return name.lower().endswith("auth") and _KIND.fullmatch(value) is not None
 
 
 def is_own_name(name: str, word: str) -> bool:
     """Decide whether a bare word repeats its name, or the end of it: `self._token = token`, `dsn=dsn`."""
-    words, own = f"_{_split_words(name[-_LONGEST:])}", _split_words(word[:_LONGEST]).strip("_")
-    return word.replace("_", "").isalpha() and words.endswith(f"_{own}")
+    words, suffix = f"_{_split_words(name[-_LONGEST:])}", _split_words(word[:_LONGEST]).strip("_")
+    return word.replace("_", "").isalpha() and words.endswith(f"_{suffix}")
 
 
 def is_harmless_word(name: str, word: str) -> bool:
-    """Decide whether a word says how many, where or how, and so no secret under this name."""
+    """Decide whether a word is a number, a folder or a login method, and so no secret under this name."""
     return is_count(name, word) or is_working_directory(name, word) or is_kind_of_login(name, word)
 
 
 def is_harmless(name: str, value: Any) -> bool:
-    """Decide whether a JSON value is nothing to hide even under the name of a secret."""
+    """Decide whether a JSON value needs no mask even under the name of a secret."""
     if value is None or isinstance(value, bool) or value in ("", [], {}):
         return True
     if isinstance(value, int | float | str):

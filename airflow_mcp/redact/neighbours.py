@@ -1,4 +1,4 @@
-"""A name that is itself a value, with its secret beside it: pairs, arguments, and objects of a name and a value."""
+"""Mask the secret beside a name that is itself a value: in pairs, arguments, and objects of a name and a value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME_KEYS = (
 VALUE_KEYS = (
     "value", "values", "val", "default", "content", "contents", "string", "secretstring", "secret_string",
 )  # fmt: skip
-_IN_VALUE_KEYS = ("val", "default", "content", "string")  # one of which is in each of them
+_IN_VALUE_KEYS = ("val", "default", "content", "string")  # each value key contains one of these
 
 _WINDOW = 400  # characters between a name and its value
 _NAME_KEY = rf"(?:[a-z]{{0,20}}[_-]?)?(?:{'|'.join(NAME_KEYS)})"
@@ -34,34 +34,34 @@ _TAG_END = re.compile(rf"""["']?\s{{0,4}}(?:{_ATTRIBUTE}){{0,4}}\s{{0,9}}>(?=[^<
 
 
 def is_name_key(key: str) -> bool:
-    """Decide whether a value under this key names what stands beside it, as in {"name": ..., "value": ...}."""
+    """Decide whether the value of this key names another value, as in {"name": ..., "value": ...}."""
     return re.fullmatch(_NAME_KEY, key, re.IGNORECASE) is not None
 
 
 def is_value_key(key: str) -> bool:
-    """Decide whether what stands under this key is what the name beside it names."""
+    """Decide whether the value of this key is the one that a name beside it names."""
     return re.fullmatch(_VALUE_KEY, key, re.IGNORECASE) is not None
 
 
 class Neighbours:
-    """Reader of the values beside a telling name."""
+    """Reader of the values beside a sensitive name."""
 
     def __init__(self, scan: ScanState, operands: Operands) -> None:
         self.scan = scan
         self._operands = operands
 
     def read(self, start: int, end: int, after: int, name: str) -> bool:
-        """Mask what stands beside the name; say whether it is a name with a value beside it."""
+        """Mask the value beside the name, and return whether there is one."""
         text = self.scan.text
-        before = text[max(0, start - 128) : start]
-        if ('"' in before or "'" in before) and (path := _PATH_BEFORE.search(before)):  # /prod/db/password
-            start -= len(before) - path.start() - 1
-            before = text[max(0, start - 64) : start]
-        named = None
-        if ":" in before or "=" in before:
-            named = _NAMED_BEFORE.search(text, max(0, start - 64), start)
-        if named:
-            return self._mask_beside(named.start(), after, name)
+        prefix = text[max(0, start - 128) : start]
+        if ('"' in prefix or "'" in prefix) and (path := _PATH_BEFORE.search(prefix)):  # /prod/db/password
+            start -= len(prefix) - path.start() - 1
+            prefix = text[max(0, start - 64) : start]
+        name_key = None
+        if ":" in prefix or "=" in prefix:
+            name_key = _NAMED_BEFORE.search(text, max(0, start - 64), start)
+        if name_key:
+            return self._mask_beside(name_key.start(), after, name)
         if after > end and text[start - 1 : start] in ('"', "'"):
             return self._mask_behind_comma(start, after, name)
         return False
@@ -73,16 +73,16 @@ class Neighbours:
             self.scan.mask(tag.end(), closing if closing >= 0 else self.scan.values.find_line_end(tag.end()))
             return True
         limit = _OBJECT_END.search(text, after, after + _WINDOW)
-        last = limit.start() if limit else min(len(text), after + _WINDOW)
-        value = _VALUE_AHEAD.search(text, after, last + 1) if self._has_value_key(after, last) else None
-        if value and value.end() <= last + 1:
+        object_end = limit.start() if limit else min(len(text), after + _WINDOW)
+        value = _VALUE_AHEAD.search(text, after, object_end + 1) if self._has_value_key(after, object_end) else None
+        if value and value.end() <= object_end + 1:
             return self._operands.read(value.end(), name, prose=False)
-        first = max(0, key - _WINDOW)
-        if not self._has_value_key(first, key):
+        object_start = max(0, key - _WINDOW)
+        if not self._has_value_key(object_start, key):
             return False
-        for limit in _OBJECT_END.finditer(text, first, key):
-            first = limit.end()
-        for value in _VALUE_AHEAD.finditer(text, first, key):
+        for limit in _OBJECT_END.finditer(text, object_start, key):
+            object_start = limit.end()
+        for value in _VALUE_AHEAD.finditer(text, object_start, key):
             string = self.scan.values.read_string(value.end())
             start, end = (
                 (string.start, string.end) if string else (value.end(), self.scan.values.find_word_end(value.end()))
@@ -100,24 +100,24 @@ class Neighbours:
         opening = start - 1
         while opening > 0 and text[opening - 1] == "\\":
             opening -= 1
-        first = _FIRST_OF_PAIR.search(text, max(0, opening - 8), opening)
-        called = (first and first[1] and first[2] == "(") or _SECOND_OF_CALL.search(
+        pair_start = _FIRST_OF_PAIR.search(text, max(0, opening - 8), opening)
+        is_called = (pair_start and pair_start[1] and pair_start[2] == "(") or _SECOND_OF_CALL.search(
             text, max(0, opening - 160), opening
         )
         comma = _PAIR_COMMA.match(text, after)
-        option = text[start : start + 1] == "-"
-        if comma is None or not (option or first or called):
+        is_option = text[start : start + 1] == "-"
+        if comma is None or not (is_option or pair_start or is_called):
             return False
-        if not option and text[comma.end()] not in "0123456789({[":
+        if not is_option and text[comma.end()] not in "0123456789({[":
             quote = re.compile(r"[rbfuRBFU]{0,2}").match(text, comma.end())
             string = self.scan.values.read_string(quote.end() if quote else comma.end())
             if string is None:
                 return False
             content = text[string.start : min(string.end, string.start + 64)]
-            if not called and not _PAIR_END.match(text, string.after):
+            if not is_called and not _PAIR_END.match(text, string.after):
                 return False
             if content.replace("_", "").isalpha() and is_sensitive(content):
                 return False
-        elif option and text.startswith("--", comma.end() + 1):
+        elif is_option and text.startswith("--", comma.end() + 1):
             return False
         return self._operands.read(comma.end(), name, prose=False)

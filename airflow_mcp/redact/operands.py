@@ -1,4 +1,4 @@
-"""What stands behind a telling name and its separator: strings, brackets, references, calls, types or a bare word."""
+"""Mask what follows a sensitive name and its separator: strings, brackets, references, calls, types or a bare word."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ _VISIBLE = re.compile(r"[^\s\\]")
 
 
 class Operands:
-    """Reader of one value after another, as `"a" + "b"` or `get() or "c"`."""
+    """Reader of a value and the values joined to it, as `"a" + "b"` or `get() or "c"`."""
 
     def __init__(self, scan: ScanState) -> None:
         self.scan = scan
 
     def read(self, position: int, name: str, *, prose: bool = True) -> bool:
-        """Mask the value that stands here, and what is joined to it; say whether there is a value.
+        """Mask the value at this position and what is joined to it, and return whether there is a value.
 
-        `prose` lets the small words of a sentence pass, which stand behind `password:` in a document.
+        `prose` lets the small words of a sentence pass, which may follow `password:` in a document.
         """
         text = self.scan.text
         end, token = self._mask_operand(position, name, prose)
@@ -87,19 +87,19 @@ class Operands:
             join = _JOIN.match(text, end)
             if join is None or (join["operator"] is None and not self._goes_on(join, token, end)):
                 return True
-            following, token = self._mask_operand(join.end(), name, prose)
-            if following is None:
+            next_end, token = self._mask_operand(join.end(), name, prose)
+            if next_end is None:
                 return True
-            end = following
+            end = next_end
 
     def _goes_on(self, join: re.Match[str], token: str, end: int) -> bool:
-        """Decide whether a string follows that belongs to the value: behind a blank, or as in a shell `'a'"b"`."""
+        """Decide whether the next string belongs to the value: behind a blank, or as in a shell `'a'"b"`."""
         if join.end() > end:
             return join["token"] == token
         return join["token"] != token and _SHELL_STRING.match(self.scan.text, join.end()) is not None
 
     def _mask_operand(self, position: int, name: str, prose: bool) -> tuple[int | None, str]:
-        """Mask one operand; give its end (None where there is none) and the quotes that it stands in."""
+        """Mask one operand; return its end (None where there is none) and its quotes."""
         scan, values, text = self.scan, self.scan.values, self.scan.text
         document = _HERE_DOCUMENT.match(text, position)
         if document and (end := values.here_document(document[1], document.end())) is not None:
@@ -112,8 +112,8 @@ class Operands:
             if string.end > string.start:
                 self._mask_string(string.start, string.end, string.after, name)
             return self._follow_chain(max(string.after, scan.position)), text[prefix.end() : string.start]
-        nothing = _PLACEHOLDER.match(text, position) or _NOTHING.match(text, position)
-        if nothing and values.extend_word(end := nothing.end()) == end and not text.startswith(("{", "["), end):
+        placeholder = _PLACEHOLDER.match(text, position) or _NOTHING.match(text, position)
+        if placeholder and values.extend_word(end := placeholder.end()) == end and not text.startswith(("{", "["), end):
             return end, ""
         if (template := _TEMPLATE.match(text, position)) and is_sensitive(template[1]):
             return template.end(), ""
@@ -132,36 +132,36 @@ class Operands:
 
     def _mask_string(self, start: int, end: int, after: int, name: str) -> None:
         text = self.scan.text
-        whole = self.scan.values.extend_word(after)
+        word_end = self.scan.values.extend_word(after)
         content = text[start:end] if end - start <= 300 else ""
-        if whole > after:
-            self.scan.mask(start, whole)
+        if word_end > after:
+            self.scan.mask(start, word_end)
         elif not (content and (_is_harmless_text(content) or is_harmless_word(name, content))):
             self.scan.mask(start, end)
 
     def _mask_call(self, call: re.Match[str]) -> int | None:
-        """Mask the strings that a call is given, except the name that a reader of secrets asks for."""
+        """Mask the strings among a call's arguments, except the name that a reader of secrets takes."""
         scan, values, text = self.scan, self.scan.values, self.scan.text
-        closing = values.find_balanced_end(call.end() - 1)
-        if closing is None or values.extend_word(closing) != closing:
+        call_end = values.find_balanced_end(call.end() - 1)
+        if call_end is None or values.extend_word(call_end) != call_end:
             return None
-        literals = values.read_strings(call.end(), closing)
-        reader = _READERS.match(call[1]) is not None
+        literals = values.read_strings(call.end(), call_end)
+        is_reader = _READERS.match(call[1]) is not None
         first = _PREFIX.match(text, call.end())
-        if literals and first and literals[0].start > first.end() >= literals[0].start - 2 and reader:
+        if literals and first and literals[0].start > first.end() >= literals[0].start - 2 and is_reader:
             literals = literals[1:]
         for string in literals:
-            if string.end > string.start and not self._is_about(string.start, string.end, reader):
+            if string.end > string.start and not self._is_about(string.start, string.end, is_reader):
                 scan.mask(string.start, string.end)
-        return self._follow_chain(closing)
+        return self._follow_chain(call_end)
 
     def _is_about(self, start: int, end: int, reader: bool) -> bool:
-        """Decide whether a string in a call says which secret is meant, or is told to a person, and is none itself."""
+        """Decide whether a string in a call names a secret, or is text for a person, and so is no secret itself."""
         text = self.scan.text
         content = text[start:end] if end - start <= 300 else ""
-        named = reader and _NAME.fullmatch(content) and is_sensitive(content)
+        is_name = reader and _NAME.fullmatch(content) and is_sensitive(content)
         return bool(
-            named
+            is_name
             or _OPTION.fullmatch(content)
             or _KEY.match(text, end)
             or _is_harmless_text(content)
@@ -169,7 +169,7 @@ class Operands:
         )
 
     def _follow_chain(self, end: int) -> int:
-        """Go on over `.strip("x")` and `["x"]`; a `"".join(...)` is given the secret in parts."""
+        """Continue over `.strip("x")` and `["x"]`; a `"".join(...)` has the secret in parts."""
         scan, values, text = self.scan, self.scan.values, self.scan.text
         for _ in range(9):
             chain = _CHAIN.match(text, end)
@@ -214,7 +214,7 @@ def find_type_end(text: str, position: int) -> int | None:
 
 
 def is_placeholder(value: Any) -> bool:
-    """Decide whether a JSON value only says where the secret is to be put, or is to be had from."""
+    """Decide whether a JSON value only says where the secret belongs, or where to read it."""
     return isinstance(value, str) and len(value) <= 300 and _is_harmless_text(value)
 
 
@@ -231,10 +231,10 @@ def _is_harmless_text(content: str) -> bool:
 
 
 def _is_blank(text: str, start: int, end: int) -> bool:
-    """Whether brackets hold nothing, or only the words of a sentence in parentheses."""
-    inside = text[start + 1 : end - 1] if end - start <= 300 else "x"
-    if _VARIABLES.fullmatch(text, start, end) and all(map(_is_harmless_text, re.findall(r"\w+", inside))):
+    """Decide whether brackets hold nothing, or only the words of a sentence in parentheses."""
+    content = text[start + 1 : end - 1] if end - start <= 300 else "x"
+    if _VARIABLES.fullmatch(text, start, end) and all(map(_is_harmless_text, re.findall(r"\w+", content))):
         return True
-    if not _VISIBLE.search(inside):
+    if not _VISIBLE.search(content):
         return True
-    return text[start] == "(" and " " in inside and all(map(_IDENTIFIER.fullmatch, inside.replace(",", " ").split()))
+    return text[start] == "(" and " " in content and all(map(_IDENTIFIER.fullmatch, content.replace(",", " ").split()))

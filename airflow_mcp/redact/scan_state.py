@@ -1,4 +1,4 @@
-"""One text while it is read for secrets: what is to be masked in it, and how far it has been read."""
+"""The state of one text while it is read for secrets: the spans to mask, and how far it has been read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ScanState:
 
     text: str
     low: str = ""  # the text in lower case, character by character
-    position: int = 0  # what is before is read and not looked at again
+    position: int = 0  # the text before it has been read, and is not examined again
     spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     values: Values = field(init=False)
 
@@ -23,20 +23,20 @@ class ScanState:
         self.values = Values(self.text)
 
     def mask(self, start: int, end: int) -> None:
-        """Mask a span, which is read with that; nothing and a mask stay as they are."""
+        """Record a span to mask, which also counts as read; an empty span and a mask stay as they are."""
         if end > start and self.text[start:end] != MASK:
             self.spans.append((start, end))
         self.position = max(self.position, end)
 
     def write_masked(self) -> str:
-        """Write the text with each span as one mask; spans that touch or overlap are one."""
+        """Return the text with each span as one mask; spans that touch or overlap are one."""
         if not self.spans:
             return self.text
         parts: list[str] = []
-        written = -1
+        written_end = -1
         for start, end in sorted(self.spans):
-            if start > written:
-                parts += (self.text[max(written, 0) : start], MASK)
-            written = max(written, end)
-        parts.append(self.text[written:])
+            if start > written_end:
+                parts += (self.text[max(written_end, 0) : start], MASK)
+            written_end = max(written_end, end)
+        parts.append(self.text[written_end:])
         return "".join(parts)

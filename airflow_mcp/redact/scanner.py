@@ -1,7 +1,7 @@
 """Find secrets in running text: one linear pass over the places where one may begin, then the grammar of each.
 
-RE2 finds the places in one pass, however many there are; most texts have none and are done with. What is read as a
-value is not looked at again.
+RE2 finds the places in one pass, however many there are; most texts have none. Text that was read as a value is not
+examined again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ENCODED_ADDRESSES = ("%3a%2f%2f", "%3a//")
 _KEY_BLOCKS = ("---begin ", "--- begin ", "---begin%20", "---begin+")
 _PUTTY = "private-lines:"
 _IDENTIFIED = "identified "
-# Literals of what takes a secret by its place, and what stands between each and the secret.
+# Literals that a secret follows without a name, and the pattern between each and the secret.
 _BY_PLACE = {
     "to-securestring ": re.compile(r"(?i)(?:-string\s{1,9})?(?=[\"'])"),
     "from-literal=": re.compile(r"[\"']?[\w.-]{1,128}="),
@@ -38,8 +38,8 @@ _BY_PLACE = {
 }
 _LITERALS = (_ADDRESS, *_ENCODED_ADDRESSES, MASK, *_KEY_BLOCKS, _PUTTY, _IDENTIFIED, KUBERNETES_KIND, *_BY_PLACE)
 _PLACES = "|".join(
-    [re.escape(one) for one in _LITERALS]
-    + [re.escape(one) for one in sorted((*_SCHEMES, *COMMANDS, *TOKEN_FORMS), key=len, reverse=True)]
+    [re.escape(literal) for literal in _LITERALS]
+    + [re.escape(literal) for literal in sorted((*_SCHEMES, *COMMANDS, *TOKEN_FORMS), key=len, reverse=True)]
     + [_ESCAPED_ADDRESS, *ANCHORS]
 )
 _SPACE = "(?:[ +]|%20)"
@@ -48,7 +48,7 @@ _BEGIN = re.compile(f"-*{_SPACE}?BEGIN{_KEY}")
 _END = re.compile(f"-{{3,5}}{_SPACE}?END{_KEY}")
 _PUTTY_END = re.compile(r"Private-MAC:[^\n\\\"]*")
 _IDENTIFIED_BY = re.compile(r"(?i)(?:with\s+[\w'\"]{1,64}\s+)?(?:by|as)\s+(?:(?:password|values)\s+)?")
-_ROUNDS = 4  # what stands behind a mask is masked in the first call as in the second
+_ROUNDS = 4  # passes, so that a secret behind a mask is masked in the first call, not the second
 
 
 def _compile(places: str) -> re2._Regexp:  # pyright: ignore[reportPrivateUsage] - what re2.compile gives
@@ -62,7 +62,7 @@ _PLACE = _compile(_PLACES)
 
 
 def _encode(low: str) -> bytes:
-    """One byte a character, so that positions are the same; no literal has a question mark."""
+    """Write one byte per character, so that positions are the same; no literal has a question mark."""
     return low.encode("ascii", "replace")
 
 
@@ -88,7 +88,7 @@ class _Scanner:
         self._userinfo = Userinfo(self.scan, mask_text)
         self._manifests = Manifests(self.scan)
         self._command_end = 0
-        self._failed: dict[int, int] = {}  # by form of token: up to here no word is one
+        self._failed: dict[int, int] = {}  # by form of token: no word up to this position has it
 
     def mask(self) -> str:
         scan = self.scan

@@ -1,7 +1,7 @@
-"""Descriptions of a secret, which are none: JSON Schema, OpenAPI, Airflow's params and options in its config.yml.
+"""Recognise descriptions of a secret, which are none: JSON Schema, OpenAPI, Airflow's params, options in config.yml.
 
-Under a telling name, `{"type": "string", "description": "..."}` says what the value is to be. Only what stands under
-`default`, `example` and other words that this vocabulary does not have is a value.
+Under a sensitive name, `{"type": "string", "description": "..."}` describes the value. Only what stands under
+`default`, `example` and words outside this vocabulary is a value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LINE_KEY = re.compile(r"""([ \t]*)["']?([A-Za-z_]{1,32})["']?:(?:[ \t]+([^\n]*)
 
 
 def is_schema(value: dict[str, Any]) -> bool:
-    """Decide whether an object under a telling name describes the secret, by its vocabulary."""
+    """Decide whether an object under a sensitive name describes the secret, by its vocabulary."""
     if not {key.lower() for key in value} <= _WORDS | _NESTED | _VALUES:
         return False
     nested = value.get("schema")
@@ -33,12 +33,12 @@ def is_schema(value: dict[str, Any]) -> bool:
 
 
 def is_description(key: str) -> bool:
-    """Decide whether what stands under this key of a schema is told to its reader, and no value."""
+    """Decide whether the value of this key of a schema is text for its reader, and no secret."""
     return key.lower() in _WORDS
 
 
 def find_values(lines: str) -> list[tuple[int, int]] | None:
-    """Find the values in a YAML block that is a schema, as positions of lines; None where it is none."""
+    """Find the values in a YAML block that is a schema, as positions in `lines`; None where it is no schema."""
     keys = list(_first_keys(lines))
     words = {word for word, _, _ in keys}
     types = [text.strip(" \"'") for word, text, _ in keys if word == "type"]
@@ -47,15 +47,15 @@ def find_values(lines: str) -> list[tuple[int, int]] | None:
     ends = [start for _, _, start in keys[1:]] + [len(lines)]
     values: list[tuple[int, int]] = []
     for (word, _, start), end in zip(keys, ends, strict=True):
-        written = lines[lines.index(":", start) + 1 : end]
-        if word in _VALUES and written.strip() not in _NOTHING:
-            first = end - len(written.lstrip())
-            values.append((first, first + len(written.strip())))
+        value_text = lines[lines.index(":", start) + 1 : end]
+        if word in _VALUES and value_text.strip() not in _NOTHING:
+            first = end - len(value_text.lstrip())
+            values.append((first, first + len(value_text.strip())))
     return values
 
 
 def _first_keys(lines: str) -> Iterator[tuple[str, str, int]]:
-    """Find the keys of the outermost mapping: name, what stands behind it, and where its line starts."""
+    """Yield the keys of the outermost mapping: name, the text behind it, and the start of its line."""
     position, indent = 0, None
     for line in lines.splitlines(keepends=True):
         match = _LINE_KEY.match(line.rstrip("\r\n"))
@@ -69,4 +69,4 @@ def _first_keys(lines: str) -> Iterator[tuple[str, str, int]]:
 
 def _is_type(value: Any) -> bool:
     types = value if isinstance(value, list) else [value]
-    return bool(types) and all(isinstance(one, str) and one in _TYPES for one in types)
+    return bool(types) and all(isinstance(name, str) and name in _TYPES for name in types)

@@ -36,7 +36,7 @@ class TokenForm:
 
     @staticmethod
     def find_word_end(text: str, position: int) -> int:
-        """Find the end of the word that goes on here."""
+        """Find the end of the word that continues here."""
         end = _WORD.match(text, position)
         return end.end() if end else position
 

@@ -1,4 +1,4 @@
-"""Passwords in addresses: `scheme://user:password@host`, whatever characters the password has."""
+"""Mask passwords in addresses: `scheme://user:password@host`, whatever characters the password has."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _NO_SECRET_USER = frozenset(("git", "hdfs"))
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}$")
 _PORT = re.compile(r"\d{1,5}[/?#]")
 _DELIMITER = re.compile(r"[:/?#]")
-_NO_PASSWORD = frozenset(("", "x-oauth-basic"))  # behind a token that stands where a user does
+_NO_PASSWORD = frozenset(("", "x-oauth-basic"))  # the passwords beside a token in place of a user name
 _SPACE = re.compile(r"\s|$")
 _PLACEHOLDER = re.compile(r"\$?\{[A-Za-z_][\w.]*\}|\{\{[^{}\"']{1,99}\}\}|<[a-z _-]{1,40}>|%\(\w+\)s")
 _ENCODED = re.compile(r"(?i)[\w.+-]{0,128}%3a([^\s\"'&]{1,256})%40")
 
 
 class Userinfo:
-    """Reader of addresses; what it looked for in a word is remembered for the other addresses in that word."""
+    """Reader of addresses; it remembers what it found in a word for the other addresses in that word."""
 
     def __init__(self, scan: ScanState, mask_text: Callable[[str], str]) -> None:
         self.scan = scan
@@ -32,7 +32,7 @@ class Userinfo:
         self._limits: dict[str, tuple[int, int]] = {}  # by quote: the end of the address, and its last "@"
 
     def read(self, start: int, end: int) -> None:
-        """Mask the password of an address whose `://` stands here, or a user's name that is a token."""
+        """Mask the password of an address whose `://` stands here, or a user name that is a token."""
         text = self.scan.text
         scheme = _SCHEME.search(self.scan.low, max(0, start - 32), start)
         first = scheme.start() if scheme else start
@@ -59,7 +59,7 @@ class Userinfo:
                 self._mask(end, at)
 
     def read_encoded(self, end: int) -> None:
-        """The same where the address is percent-encoded, behind its `%3A%2F%2F`."""
+        """Mask the password of an address that is percent-encoded, behind its `%3A%2F%2F`."""
         if match := _ENCODED.match(self.scan.text, end):
             self._mask(*match.span(1))
 
@@ -89,5 +89,5 @@ class Userinfo:
 
 
 def _is_token(user: str, password: str, kind: str) -> bool:
-    """Decide whether an address of HTTP has a token alone, with nothing to be told by as its password."""
+    """Decide whether an HTTP address has a token alone, in place of a user name, and no password of its own."""
     return kind in ("http", "https") and password in _NO_PASSWORD and user not in _NO_SECRET_USER

@@ -1,7 +1,7 @@
-"""Where the value of a secret ends, by the grammar that its first character opens.
+"""Find where the value of a secret ends, by the grammar that its first character opens.
 
-Every reader takes a position and returns positions. A reader looks at each character a bounded number of times, or
-remembers for the rest of the text that what it looked for does not come any more, so all of them together are linear.
+Every reader takes a position and returns positions. A reader examines each character a bounded number of times, or
+remembers that its literal does not occur in the rest of the text, so all readers together take linear time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _AFTER_QUOTE = re.compile(r"""[\s,;:)\]}<>&|+"'`\\]|/>|\.(?:\s|["'`]|[A-Za-z_]+\
 _AFTER_BRACKET = re.compile(r"""[^\w@#$%!~^*-]|$""")
 _WORD = re.compile(r"[\w@#$%!~^*/-]")
 _STRING_START = re.compile(r"(?:^|[^0-9A-Za-z])[rbfuRBFU]{0,2}$")
-_MOST_UNCLOSED = 8  # brackets without an end: each costs a look at the rest of the text
+_MOST_UNCLOSED = 8  # brackets without an end: each costs a search through the rest of the text
 _BLOCK = re.compile(r"[|>][+\-\d]{0,2}[ \t]*(?:#[^\n]*)?\r?\n")
 _LINE = re.compile(r"([ \t]*)([^\n]*)(?:\n|$)")
 _LIST_ITEM = re.compile(r"-[ \t]+")
@@ -30,7 +30,7 @@ _DICT_START = re.compile(r"""\{\s{0,64}(?:\\*["'{\[]|[}\d]|[A-Za-z_][\w.-]{0,63}
 
 
 class QuotedString(NamedTuple):
-    """Positions of a string: its content, and what comes behind its closing quote."""
+    """Positions of a string: its content, and the text behind its closing quote."""
 
     start: int
     end: int
@@ -42,7 +42,7 @@ class Values:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._absent: set[str] = set()  # what does not come any more in the rest of the text
+        self._absent: set[str] = set()  # what does not occur in the rest of the text
         self._unclosed = 0
 
     def find_line_end(self, position: int) -> int:
@@ -66,35 +66,35 @@ class Values:
             if quote != "'":  # in SQL three may be an opening and a doubled quote
                 return QuotedString(inside, len(text), len(text))
         close = _CLOSES.get(quote, quote)
-        if (missing := f"{depth}{close}") not in self._absent:
+        if (closing_quote := f"{depth}{close}") not in self._absent:
             end = self._find_closing_quote(close, depth, start)
             if end is not None:
                 return QuotedString(start, *end)
-            self._absent.add(missing)
+            self._absent.add(closing_quote)
         end = self.find_line_end(start)
         return QuotedString(start, end, end)
 
     def _find_closing_quote(self, quote: str, depth: int, start: int) -> tuple[int, int] | None:
         """Find the end of the content and the end of the closing quote, at this depth or at one further out."""
         text, position, newline = self.text, start, -1
-        while (found := text.find(quote, position)) >= 0:
-            first = found
+        while (quote_start := text.find(quote, position)) >= 0:
+            first = quote_start
             while first > position and text[first - 1] == "\\":
                 first -= 1
-            slashes = found - first
+            slashes = quote_start - first
             level = _count_trailing_ones(slashes)
-            position = found + 1
+            position = quote_start + 1
             if level > depth:
                 continue
             token = "\\" * _count_escapes(level) + quote
-            if text.startswith(token, position) and found > start:  # a doubled quote is a quote
+            if text.startswith(token, position) and quote_start > start:  # a doubled quote is a quote
                 position += len(token)
                 continue
             if _WORD.match(text, position):
-                newline = text.find("\n", start, found) if newline < 0 else newline
+                newline = text.find("\n", start, quote_start) if newline < 0 else newline
                 if newline >= 0:  # an apostrophe on a later line
                     continue
-            return found - _count_escapes(level), position
+            return quote_start - _count_escapes(level), position
         return None
 
     def find_bracket_end(self, position: int) -> int:
@@ -130,13 +130,13 @@ class Values:
 
     def read_strings(self, position: int, end: int) -> list[QuotedString]:
         """Read every string between two positions."""
-        found: list[QuotedString] = []
+        strings: list[QuotedString] = []
         while (part := _BRACKET_PART.search(self.text, position, end)) is not None:
             position = part.end()
             if part[0][-1] in "\"'`" and (string := self._read_string(part.start())):
-                found.append(string)
+                strings.append(string)
                 position = string.after
-        return found
+        return strings
 
     def _read_string(self, position: int) -> QuotedString | None:
         """Read a string, if the quote here is no apostrophe."""
@@ -191,7 +191,7 @@ class Values:
         character = text[end : end + 1]
         if character in ('"', "'", "`"):
             return None if _AFTER_QUOTE.match(text, end + 1) else end + 1
-        if character == "\n" and (end - position) % 2:  # a line that goes on
+        if character == "\n" and (end - position) % 2:  # a continued line
             end += 1
             while text[end : end + 1] in (" ", "\t"):
                 end += 1
@@ -201,18 +201,18 @@ class Values:
         return end
 
     def extend_word(self, position: int, end: re.Pattern[str] = _AFTER_QUOTE) -> int:
-        """Go on to the end of the word, where a value that seemed to be over has more of it right behind."""
+        """Return the end of the word, where a value that seemed complete continues without a gap."""
         if end.match(self.text, position):
             return position
         return self.find_word_end(position)
 
     def find_block_end(self, position: int, indent: int) -> int | None:
-        """Find the end of a YAML block scalar (`|`, `>`): the lines that stand deeper than their key."""
+        """Find the end of a YAML block scalar (`|`, `>`): of the lines that are indented deeper than their key."""
         header = _BLOCK.match(self.text, position)
         return None if header is None else self.find_deeper_end(header.end(), indent)
 
     def find_deeper_end(self, position: int, indent: int, *, items: bool = False) -> int:
-        """Find the end of the lines that stand deeper than `indent`; with `items` also of a list at that depth."""
+        """Find the end of the lines indented deeper than `indent`; with `items` also of a list at that depth."""
         end = position
         while line := _LINE.match(self.text, position):
             deep = len(line[1]) > indent
@@ -227,7 +227,7 @@ class Values:
         return end
 
     def here_document(self, word: str, position: int) -> int | None:
-        """Find the line that ends a document of a shell; None where there is none, or too many have none."""
+        """Find the line that ends a shell's here-document; None where there is none, or too many had none."""
         if self._unclosed > _MOST_UNCLOSED:
             return None
         end = self.text.find(f"\n{word}", position - 1)
@@ -236,17 +236,20 @@ class Values:
         return None if end < 0 else max(end, position)
 
     def find(self, literal: str, position: int) -> int:
-        """Find a literal from here on, and search for it no more once it does not come."""
+        """Find a literal from here on, and search for it no more once it does not occur."""
         if literal in self._absent:
             return -1
-        found = self.text.find(literal, position)
-        if found < 0:
+        index = self.text.find(literal, position)
+        if index < 0:
             self._absent.add(literal)
-        return found
+        return index
 
 
 def _count_trailing_ones(number: int) -> int:
-    """Depth of a quote behind that many backslashes: each level of JSON in a string doubles them and adds one."""
+    """Return the depth of a quote behind that many backslashes.
+
+    Each level of JSON in a string doubles them and adds one.
+    """
     depth = 0
     while number & 1:
         depth += 1

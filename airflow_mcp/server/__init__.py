@@ -1,1 +1,1 @@
-"""The only room that imports mcp, starlette and uvicorn."""
+"""The MCP server: the only package that imports mcp, starlette and uvicorn."""

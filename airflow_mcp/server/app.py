@@ -1,6 +1,6 @@
-"""The MCP server: the door's tools as raw SDK tools, and our errors as `isError` results.
+"""The MCP server: the catalog's tools as raw SDK tools, and our errors as `isError` results.
 
-The SDK calls `Tool` and `FuncMetadata` internal; they are used here alone, under a contract test
+The SDK calls `Tool` and `FuncMetadata` internal; only this module uses them, under a contract test
 (tests/server/test_contract.py), with mcp pinned below 3.
 """
 
@@ -48,25 +48,25 @@ from airflow_mcp.server.telemetry.tracing import flush
 
 if TYPE_CHECKING:
     from airflow_mcp.catalog.grammar import Json
-    from airflow_mcp.server.auth.access import HttpAccess  # which brings cryptography: not for stdio
+    from airflow_mcp.server.auth.access import HttpAccess  # imports cryptography, which stdio does not need
 
 _log = logging.getLogger(__name__)
-_LIST_SECONDS = 60  # what a client may keep a list for; private, since policy shapes it
+_LIST_SECONDS = 60  # that a client may cache a list, privately: policy decides what is in it
 
 
 class _RawArguments(FuncMetadata):
-    """Hands a call's arguments to the handler as they came: the door validates them."""
+    """Hands the arguments of a call to the handler unvalidated: the dispatcher validates them."""
 
     def validate_arguments(self, arguments_to_validate: dict[str, Any]) -> dict[str, Any]:
         return {"arguments": arguments_to_validate}
 
 
 class AirflowServer(MCPServer[None]):
-    """An MCP server over the doors of one or several Airflows.
+    """An MCP server for one or several Airflows.
 
-    `toolsets` decides what is listed; `access` says who may call over HTTP, and is None where everyone who can connect
-    may. The first of `keys` seals the questions to clients, and all open them: replicas with the same keys take answers
-    to each other's.
+    `toolsets` decides which tools are listed; `access` authenticates callers over HTTP, and is None where everyone who
+    can connect may call. The first of `keys` seals the state of questions to clients, and all of them open it: replicas
+    with the same keys accept answers to each other's questions.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class AirflowServer(MCPServer[None]):
         add_completions(self, instances)
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
-        """Those whose tool this caller may use."""
+        """Return the templates whose tool this caller may use."""
         with _hide_cause("resource templates"):
             caller = get_caller()
             return Resources(self._instances.select(caller.instances)).list_templates(caller)
@@ -106,7 +106,7 @@ class AirflowServer(MCPServer[None]):
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[None, Any] | None = None
     ) -> Iterable[ReadResourceContents]:
-        """Read a resource through the door. Raises ResourceError."""
+        """Read a resource by a call of its tool. Raises ResourceError when that fails."""
         caller = replace(get_caller(), request_id=str(context.request_id) if context else "")
         text, mime_type = await Resources(self._instances.select(caller.instances)).read(str(uri), caller)
         return [ReadResourceContents(content=text, mime_type=mime_type)]
@@ -114,21 +114,21 @@ class AirflowServer(MCPServer[None]):
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[None, Any] | None = None
     ) -> GetPromptResult | InputRequiredResult:
-        """Refuse what is missing in words, else go through the SDK."""
+        """Refuse wrong arguments in a sentence, else let the SDK render the prompt. Raises MCPError."""
         require_prompt(name, arguments or {})
         return await super().get_prompt(name, arguments, context)
 
     async def list_tools(self) -> list[ListedTool]:
-        """What this caller may use on the connected Airflow; while that is unknown, on any."""
+        """Return the tools that this caller may use on the connected Airflow; on any version while that is unknown."""
         with _hide_cause("tools"):
             caller = get_caller()
-            shown = await self._instances.select(caller.instances).list_tools(self._toolsets, caller)
-            return [_build_listed_tool(tool, schema) for tool, schema in shown]
+            listed_tools = await self._instances.select(caller.instances).list_tools(self._toolsets, caller)
+            return [_build_listed_tool(tool, schema) for tool, schema in listed_tools]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        """Refuse an unknown name as the protocol asks (MCP 2026-07-28, tools: -32602), else go through the SDK."""
+        """Refuse an unknown name with error -32602 (MCP 2026-07-28, tools), else call the tool through the SDK."""
         if name not in self._instances.catalog.tools:
             raise MCPError(INVALID_PARAMS, str(build_unknown_tool_error(name, self._instances.catalog)))
         return await super().call_tool(name, arguments, context)
@@ -146,7 +146,7 @@ class AirflowServer(MCPServer[None]):
 
 @contextmanager
 def _hide_cause(listed: str) -> Generator[None]:
-    """The SDK hides a crash from whoever calls a tool, and tells its text to whoever lists them."""
+    """Turn a crash in the block into an MCPError without its text: for lists, unlike calls, the SDK would send it."""
     try:
         yield
     except MCPError:
@@ -157,7 +157,7 @@ def _hide_cause(listed: str) -> Generator[None]:
 
 
 def write_instructions(catalog: Catalog) -> str:
-    """What a client's model is told about every answer of this server."""
+    """Write the instructions for a client's model, which hold for every answer of this server."""
     texts = sorted({name for record in catalog.records.values() for name in record.text})
     return (
         "Operate Apache Airflow. Lists come as columns and rows. `more` holds arguments to add to the same call for "
@@ -186,7 +186,7 @@ def _build_sdk_tool(tool: Tool, instances: Instances) -> SdkTool:
             return _build_refusal(error)
         except MCPError:
             raise
-        except Exception:  # noqa: BLE001 - no value of Airflow's may leave a caller without an answer
+        except Exception:  # noqa: BLE001 - the caller gets an answer whatever Airflow sent
             _log.exception("%s failed", tool.name)
             return _build_fault(tool)
         return _build_result(tool, answer)
@@ -196,7 +196,7 @@ def _build_sdk_tool(tool: Tool, instances: Instances) -> SdkTool:
         name=tool.name,
         title=tool.entry.title,
         description=tool.entry.summary,
-        parameters={"type": "object"},  # what is listed depends on the connected version: see _listed_tool
+        parameters={"type": "object"},  # the listed schema depends on the connected version: see _build_listed_tool
         fn_metadata=_RawArguments(arg_model=ArgModelBase),
         is_async=True,
         context_kwarg="ctx",
@@ -205,7 +205,7 @@ def _build_sdk_tool(tool: Tool, instances: Instances) -> SdkTool:
 
 
 def _build_result(tool: Tool, answer: Json) -> CallToolResult:
-    """The answer as text and as data, or where it cannot be sent as UTF-8 the sentence that says so."""
+    """Return the answer as text and as data; a fault where it cannot be encoded in UTF-8."""
     text = dumps(answer)
     try:
         text.encode()
@@ -216,16 +216,16 @@ def _build_result(tool: Tool, answer: Json) -> CallToolResult:
 
 
 def _build_fault(tool: Tool) -> CallToolResult:
-    """What to say of a fault of this server's own, whose cause its log has."""
-    became = (
+    """Return the result for a fault of this server itself, whose cause is in the log."""
+    outcome_note = (
         " The change may or may not have happened: look before calling again." if tool.entry.access != "read" else ""
     )
-    text = f"{tool.name} failed inside this server; its log (stderr) has the cause, for its operator.{became}"
+    text = f"{tool.name} failed inside this server; its log (stderr) has the cause, for its operator.{outcome_note}"
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
 def _build_refusal(error: AirflowMcpError) -> CallToolResult:
-    """The sentence, and in a line of its own the calls to make next."""
+    """Return the error's sentence, and on a second line the calls to make next."""
     if not error.next_calls:
         return CallToolResult(content=[TextContent(type="text", text=describe_error(error))], is_error=True)
     answer = build_error_answer(error)
@@ -244,12 +244,12 @@ def _build_listed_tool(tool: Tool, schema: Json) -> ListedTool:
 
 
 def _derive_question_key(key: str) -> bytes:
-    """A key of its own for each purpose: the same one signs plans."""
+    """Derive the key for questions from the shared key, which also signs plans: each purpose has its own."""
     return hmac.digest(key.encode(), b"airflow-mcp request state", "sha256")
 
 
 def build_annotations(tool: Tool) -> ToolAnnotations:
-    """The MCP hints, from the entry's access class. A hint is never the gate: policy is."""
+    """Return the MCP hints of a tool, from its access class. They only inform clients: policy decides."""
     access = tool.entry.access
     if access == "read":
         return ToolAnnotations(read_only_hint=True, open_world_hint=False)

@@ -1,4 +1,4 @@
-"""Completion of ids in prompts and resource URIs, from what the caller may list; nothing where that fails."""
+"""Completion of ids in prompts and resource URIs, from the rows that the caller may list; none where listing fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST = 100  # values of one completion (MCP: completion/complete)
 
 
 def add_completions(server: MCPServer[None], instances: Instances) -> None:
-    """Register the one handler at the server."""
+    """Register the completion handler at the server."""
 
     @server.completion()
     async def complete(
@@ -29,26 +29,26 @@ def add_completions(server: MCPServer[None], instances: Instances) -> None:
     ) -> Completion | None:
         del ref
         caller = get_caller()
-        seen = instances.select(caller.instances)
-        chosen = (context.arguments if context else None) or {}
+        subset = instances.select(caller.instances)
+        context_ids = (context.arguments if context else None) or {}
         if argument.name == "instance":
-            return _build_completion(list(seen.dispatchers), argument.value)
-        call = _build_call(argument, chosen)
+            return _build_completion(list(subset.dispatchers), argument.value)
+        call = _build_call(argument, context_ids)
         if call is None:
             return None
         tool, arguments = call
-        if len(seen.dispatchers) > 1 and chosen.get("instance") in seen.dispatchers:
-            arguments["instance"] = chosen["instance"]
+        if len(subset.dispatchers) > 1 and context_ids.get("instance") in subset.dispatchers:
+            arguments["instance"] = context_ids["instance"]
         try:
-            answer = await seen.call(tool, arguments, caller)
+            answer = await subset.call(tool, arguments, caller)
         except AirflowMcpError:
-            return None  # who is typing is not to be stopped by an error
-        place = answer["columns"].index(argument.name) if argument.name in answer["columns"] else None
-        return _build_completion([row[place] for row in answer["rows"]] if place is not None else [], argument.value)
+            return None  # an error must not interrupt a person who is typing
+        column = answer["columns"].index(argument.name) if argument.name in answer["columns"] else None
+        return _build_completion([row[column] for row in answer["rows"]] if column is not None else [], argument.value)
 
 
 def _build_call(argument: CompletionArgument, chosen: dict[str, str]) -> tuple[str, Json] | None:
-    """The tool that lists what may stand there."""
+    """Return the tool and arguments that list values of the argument; None where no tool does."""
     dag_id = chosen.get("dag_id")
     match argument.name:
         case "dag_id":
@@ -62,7 +62,7 @@ def _build_call(argument: CompletionArgument, chosen: dict[str, str]) -> tuple[s
 
 
 def _build_completion(names: list[Any], prefix: str) -> Completion:
-    """Those that hold what was typed, those that start with it first."""
-    fitting = [str(name) for name in names if prefix.lower() in str(name).lower()]
-    fitting.sort(key=lambda name: not name.lower().startswith(prefix.lower()))
-    return Completion(values=fitting[:_MOST], has_more=len(fitting) > _MOST)
+    """Return the names that contain the prefix in any case, first those that start with it."""
+    matching_names = [str(name) for name in names if prefix.lower() in str(name).lower()]
+    matching_names.sort(key=lambda name: not name.lower().startswith(prefix.lower()))
+    return Completion(values=matching_names[:_MOST], has_more=len(matching_names) > _MOST)

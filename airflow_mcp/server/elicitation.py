@@ -1,7 +1,7 @@
 """Ask the client's human to confirm, in both protocol eras (MCP elicitation).
 
 Clients of 2024-11-05 to 2025-11-25 are asked in the middle of the call. Clients of 2026-07-28 get the question as the
-call's result and call again with the answer: the whole tool runs twice, the first time up to the question.
+result of the call and repeat the call with the answer: the tool runs twice, the first time up to the question.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FORM: dict[str, Any] = {
 
 
 class QuestionPending(Exception):
-    """The call ends here with a question; `result` carries it."""
+    """Ends a call with a question to the client's human, in `result`."""
 
     def __init__(self, result: InputRequiredResult) -> None:
         super().__init__()
@@ -37,21 +37,23 @@ class QuestionPending(Exception):
 
 
 def build_ask(ctx: Context[None, Any]) -> Ask:
-    """How this call's human is asked. Nothing is asked before it is used."""
+    """Return the function that asks the human of this call; building it asks nothing."""
 
     async def ask(question: ApprovalQuestion) -> ApprovalAnswer:
         if not _can_ask(ctx):
             return await refuse_to_ask(question)
         if (ctx.protocol_version or "") < _MODERN:
-            related = ctx.request_context.request_id
+            related_id = ctx.request_context.request_id
             try:
                 with anyio.fail_after(PLAN_SECONDS):
-                    return _read_answer(await ctx.session.elicit_form(question.text, _FORM, related_request_id=related))
+                    return _read_answer(
+                        await ctx.session.elicit_form(question.text, _FORM, related_request_id=related_id)
+                    )
             except TimeoutError:
-                time = f"{PLAN_SECONDS // 60} minutes"
-                raise NotAllowedError(f"Nothing was done: nobody answered within {time}. Call again.") from None
+                limit = f"{PLAN_SECONDS // 60} minutes"
+                raise NotAllowedError(f"Nothing was done: nobody answered within {limit}. Call again.") from None
             except MCPError:
-                return await refuse_to_ask(question)  # it said that it can ask, and could not
+                return await refuse_to_ask(question)  # the client declared elicitation, and could not ask
         return _resume(ctx, question)
 
     return ask
@@ -65,21 +67,22 @@ def _can_ask(ctx: Context[None, Any]) -> bool:
 
 
 def _resume(ctx: Context[None, Any], question: ApprovalQuestion) -> ApprovalAnswer:
-    """The answer to exactly this question; another call, or other targets, make another one, which is asked anew.
+    """Return the client's answer to exactly this question. Raises QuestionPending when the call brought none.
 
-    The state is sealed by the SDK, but good for several calls within its time: its number makes it good for one.
+    The digest ties an answer to one call and its target ids: another call, or other targets, asks anew. The SDK seals
+    the state but accepts it for several calls within its lifetime: the random number makes it good for one.
     """
     answers = ctx.input_responses or {}
     try:
         state = json.loads(ctx.request_state or "")
     except ValueError:
         state = None
-    given = answers.get(_KEY)
-    if isinstance(state, dict) and state.get("question") == question.digest and isinstance(given, ElicitResult):
-        return _read_answer(given, claim_id=str(state["number"]))
+    answer = answers.get(_KEY)
+    if isinstance(state, dict) and state.get("question") == question.digest and isinstance(answer, ElicitResult):
+        return _read_answer(answer, claim_id=str(state["number"]))
     request = ElicitRequest(params=ElicitRequestFormParams(message=question.text, requested_schema=_FORM))
-    sealed = json.dumps({"question": question.digest, "number": secrets.token_hex(8)})
-    raise QuestionPending(InputRequiredResult(input_requests={_KEY: request}, request_state=sealed))
+    state_text = json.dumps({"question": question.digest, "number": secrets.token_hex(8)})
+    raise QuestionPending(InputRequiredResult(input_requests={_KEY: request}, request_state=state_text))
 
 
 def _read_answer(result: Any, claim_id: str = "") -> ApprovalAnswer:

@@ -1,7 +1,7 @@
-"""Tell clients that other tools may be listed (`notifications/tools/list_changed`), in both eras of MCP.
+"""Notify clients that the list of tools changed (`notifications/tools/list_changed`), in both eras of MCP.
 
-A client of 2026-07-28 hears it on a `subscriptions/listen` stream; one of before on its own channel: the pipe of stdio,
-or over HTTP the GET stream of its session, where it has opened one.
+A client of 2026-07-28 is notified on a `subscriptions/listen` stream; an older one on its own channel: the pipe of
+stdio, or over HTTP the GET stream of its session, where it has opened one.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from airflow_mcp.dispatch.registry.instances import Instances
 
 _METHOD = "notifications/tools/list_changed"
-_SECONDS = 5.0  # that one client may hold up what it is told
+_SECONDS = 5.0  # that one client may delay its notification
 
 
 class ListChanges:
-    """Passes on that tools changed. `bus` reaches the streams of 2026-07-28, `middleware` finds the older sessions."""
+    """Sends the notifications: `bus` reaches the streams of 2026-07-28, `middleware` registers older sessions."""
 
     def __init__(self) -> None:
         self.bus = InMemorySubscriptionBus()
-        self._connections: WeakSet[Connection] = WeakSet()  # sessions end without anybody being told
+        self._connections: WeakSet[Connection] = WeakSet()  # weak, since the SDK does not report the end of a session
 
     async def middleware(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Promise list changes at the handshake to who has a channel for them, and remember who has shaken hands."""
+        """Declare `listChanged` to clients with a channel for it at the handshake, and register their connections."""
         result = await call_next(ctx)
         connection = ctx.session._connection  # pyright: ignore[reportPrivateUsage]
         if ctx.method == "initialize" and isinstance(result, dict) and connection.has_standalone_channel:
@@ -44,7 +44,7 @@ class ListChanges:
 
     @asynccontextmanager
     async def follow(self, instances: Instances) -> AsyncGenerator[None]:
-        """Tell clients in the block whenever other tools of these may be listed; changes at once are told once."""
+        """Notify clients in the block when the tools of these Airflows change; simultaneous changes count once."""
         send, receive = anyio.create_memory_object_stream[None](1)
 
         def note() -> None:

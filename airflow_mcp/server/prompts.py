@@ -1,4 +1,7 @@
-"""MCP prompts: jobs a person starts by name, each an instruction that says which tools to use and where to stop."""
+"""MCP prompts: jobs that a person starts by name, each an instruction with the tools to use and where to stop.
+
+The docstring of a prompt's function is its description, which clients show.
+"""
 
 from __future__ import annotations
 
@@ -88,28 +91,36 @@ _ARGUMENTS = {
 
 
 def add_prompts(server: MCPServer[None]) -> None:
-    """Register the prompts at the server, without the model that its decorator would build of each function."""
+    """Register the prompts at the server, without the pydantic model that its decorator builds of each function."""
     for name, (title, function) in _PROMPTS.items():
         arguments = [
-            PromptArgument(name=one.name, description=_ARGUMENTS[one.name], required=one.default is one.empty)
-            for one in inspect.signature(function).parameters.values()
+            PromptArgument(
+                name=parameter.name,
+                description=_ARGUMENTS[parameter.name],
+                required=parameter.default is parameter.empty,
+            )
+            for parameter in inspect.signature(function).parameters.values()
         ]
-        about = inspect.getdoc(function)
+        description = inspect.getdoc(function)
         server.add_prompt(
-            Prompt(name=name, title=title, description=about, arguments=arguments, fn=function, context_kwarg=None)
+            Prompt(
+                name=name, title=title, description=description, arguments=arguments, fn=function, context_kwarg=None
+            )
         )
 
 
 def require_prompt(name: str, arguments: dict[str, object]) -> None:
-    """Refuse an unknown prompt or argument and a missing one in words, which the SDK would hide. Raises MCPError."""
+    """Require a known prompt and valid arguments. Raises MCPError with a sentence, which the SDK would hide."""
     if name not in _PROMPTS:
         raise MCPError(INVALID_PARAMS, f"Unknown prompt: {name[:80]}. There are {', '.join(_PROMPTS)}.")
-    taken = inspect.signature(_PROMPTS[name][1]).parameters
-    for one in taken.values():
-        if one.default is one.empty and not arguments.get(one.name):
-            raise MCPError(INVALID_PARAMS, f"{name}: {one.name} is required.")
-    for one in arguments.keys() - taken.keys():
-        raise MCPError(INVALID_PARAMS, f"{name}: unknown argument {one[:60]!r}; it takes {', '.join(taken)}.")
+    parameters = inspect.signature(_PROMPTS[name][1]).parameters
+    for parameter in parameters.values():
+        if parameter.default is parameter.empty and not arguments.get(parameter.name):
+            raise MCPError(INVALID_PARAMS, f"{name}: {parameter.name} is required.")
+    for parameter in arguments.keys() - parameters.keys():
+        raise MCPError(
+            INVALID_PARAMS, f"{name}: unknown argument {parameter[:60]!r}; it takes {', '.join(parameters)}."
+        )
 
 
 def _write_arguments(ids: Json) -> str:

@@ -1,7 +1,7 @@
-"""MCP resources: what a person attaches to a conversation, read through the same door as the tool that tells it.
+"""MCP resources, which a person attaches to a conversation: each is read by a call of one tool.
 
-Ids in a URI are percent-encoded, each as one segment; the door quotes them for Airflow, and policy decides on them.
-Templates are matched here, not by the SDK's decorator: that one builds a model of each function at every start, and
+Ids in a URI are percent-encoded, each as one segment; the dispatcher quotes them for Airflow, and policy decides on
+them. Templates are matched here, not by the SDK's decorator, which builds a model of each function at every start and
 refuses ids such as `c:1` because they look like paths.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_mcp.dispatch.registry.instances import Instances
 
 _JSON, _PYTHON = "application/json", "text/x-python"
-_LOG_SIZE = 8_000  # characters; who attaches a log wants more of it than a model that asks on its way
+_LOG_SIZE = 8_000  # characters: a person who attaches a log wants more of it than a model that calls the tool
 _NUMBERS = ("map_index", "try_number")
 _DAG = "airflow://{instance}/dags/{dag_id}"
 _RUN = f"{_DAG}/runs/{{dag_run_id}}"
@@ -32,7 +32,7 @@ _RUN = f"{_DAG}/runs/{{dag_run_id}}"
 
 @dataclass(frozen=True)
 class ResourceKind:
-    """One kind of resource: its URIs, the tool that reads it, and what a person sees of it."""
+    """One kind of resource: its URI template, the tool that reads it, and its title and description."""
 
     uri: str
     tool: str
@@ -58,13 +58,13 @@ _MATCHERS = {name: UriTemplate.parse(kind.uri) for name, kind in KINDS.items()}
 
 
 class Resources:
-    """The resources of these Airflows."""
+    """Lists and reads the resources of the connected Airflows."""
 
     def __init__(self, instances: Instances) -> None:
         self._instances = instances
 
     def list_templates(self, caller: Caller) -> list[ResourceTemplate]:
-        """Those whose tool the caller may use."""
+        """Return the templates whose tool the caller may use."""
         return [
             ResourceTemplate(
                 uri_template=kind.uri, name=name, title=kind.title, description=kind.about, mime_type=kind.mime_type
@@ -74,14 +74,14 @@ class Resources:
         ]
 
     async def read(self, uri: str, caller: Caller) -> tuple[str, str]:
-        """Text and MIME type.
+        """Return the text and the MIME type of a resource.
 
-        Raises ResourceNotFoundError for what does not exist, UnexpectedResourceError, which hides its cause, for a
-        crash, and ResourceError with the tool's sentence for every other reason why not.
+        Raises ResourceNotFoundError when it does not exist, UnexpectedResourceError, which hides its cause, for a
+        crash, and ResourceError with the tool's sentence for every other error.
         """
         for name, matcher in _MATCHERS.items():
-            if (found := matcher.match(uri)) is not None:
-                ids = {key: str(value) for key, value in found.items()}
+            if (variables := matcher.match(uri)) is not None:
+                ids = {key: str(value) for key, value in variables.items()}
                 try:
                     return await self._read_text(name, ids.pop("instance"), ids, caller), KINDS[name].mime_type
                 except NotFoundError as error:
@@ -92,8 +92,8 @@ class Resources:
                     raise
                 except Exception as error:
                     raise UnexpectedResourceError(f"Error reading resource {uri}") from error
-        known = ", ".join(kind.uri for kind in KINDS.values())
-        raise ResourceNotFoundError(f"Unknown resource: {uri[:200]}. There are {known}.")
+        uris = ", ".join(kind.uri for kind in KINDS.values())
+        raise ResourceNotFoundError(f"Unknown resource: {uri[:200]}. There are {uris}.")
 
     async def _read_text(self, name: str, instance: str, ids: dict[str, str], caller: Caller) -> str:
         dispatchers = self._instances.dispatchers
@@ -107,13 +107,15 @@ class Resources:
         if name == "source":
             ceiling = dispatchers[instance].ceiling
             answer = await self._instances.call(KINDS[name].tool, arguments | {"max_chars": ceiling}, caller)
-            left = (answer.get("left_out") or {}).get("content")
-            cut = f"\n# {left} characters are left out: the operator's ceiling is {ceiling}.\n" if left else ""
-            return f"{answer.get('content') or ''}{cut}"
+            left_out = (answer.get("left_out") or {}).get("content")
+            notice = (
+                f"\n# {left_out} characters are left out: the operator's ceiling is {ceiling}.\n" if left_out else ""
+            )
+            return f"{answer.get('content') or ''}{notice}"
         size = {"max_chars": _LOG_SIZE} if name == "log" else {}
         return dumps(await self._instances.call(KINDS[name].tool, arguments | size, caller))
 
 
 def _parse_number(text: str) -> int | str:
-    """A whole number, or what was given instead, which the door refuses in words."""
+    """Return the text as an integer, or unchanged where it is none: the dispatcher refuses it in a sentence."""
     return int(text) if text.isascii() and text.lstrip("-").isdecimal() else text

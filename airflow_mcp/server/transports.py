@@ -20,13 +20,13 @@ Transport = Literal["stdio", "http"]
 
 
 def serve(settings: Settings, transport: Transport, reader: SettingsReader) -> None:
-    """Serve until the client closes the pipe, or a signal ends it; at SIGHUP rules and tokens are read anew.
+    """Serve until the client closes the pipe or a signal ends the process; SIGHUP reloads rules and tokens.
 
-    Raises SettingsError before anything is served.
+    Raises SettingsError when the settings do not fit the transport, before it serves.
     """
     from airflow_mcp.errors import SettingsError
     from airflow_mcp.server.http.reload import Reload, hold_back
-    from airflow_mcp.server.telemetry.logs import (  # imports: once the settings are known to be right
+    from airflow_mcp.server.telemetry.logs import (  # imported late: a settings error costs no time
         log_notice,
         set_up_logging,
     )
@@ -35,7 +35,7 @@ def serve(settings: Settings, transport: Transport, reader: SettingsReader) -> N
     set_up_logging(settings.log_format, settings.log_level)
     match transport:
         case "stdio":
-            if any(one.identity != "service" for one in settings.connections.values()):
+            if any(connection.identity != "service" for connection in settings.connections.values()):
                 raise SettingsError(
                     'identity = "caller" and identity = "exchange" are for callers who say who they are, over HTTP: '
                     'over stdio use identity = "service".'
@@ -53,7 +53,7 @@ def serve(settings: Settings, transport: Transport, reader: SettingsReader) -> N
             instances = open_instances(settings, load_workflows)
 
             def enforce(new: Settings, policy: Policy) -> None:
-                del new  # whoever holds the pipe needs no token
+                del new  # the client at the pipe needs no token
                 instances.enforce(policy)
                 log_notice("SIGHUP: the rules were read again and are in force from the next call on.")
 
@@ -72,18 +72,18 @@ async def _serve_stdio(server: AirflowServer, reload: Reload, instances: Instanc
 
     listen(reload)
     async with anyio.create_task_group() as group:
-        serving = anyio.CancelScope()
+        serving_scope = anyio.CancelScope()
         if sys.platform != "win32":
-            group.start_soon(_end_at_signal, serving, instances)
-        with serving:
+            group.start_soon(_end_at_signal, serving_scope, instances)
+        with serving_scope:
             await server.run_stdio_async()
         group.cancel_scope.cancel()
 
 
 async def _end_at_signal(serving: CancelScope, instances: Instances) -> None:
-    """At SIGTERM or SIGINT end the calls, let a change in flight finish, write what came of it, and die of the signal.
+    """At SIGTERM or SIGINT cancel calls, wait for changes in flight and the audit trail, and end by the signal.
 
-    A thread that waits for stdin cannot be called off, so the process does not wait for it.
+    The thread that reads stdin cannot be cancelled, so the process does not wait for it.
     """
     import anyio
 
@@ -100,7 +100,7 @@ async def _end_at_signal(serving: CancelScope, instances: Instances) -> None:
 
 
 def _greet_person() -> None:
-    """Whoever starts this by hand sees a silent program; a client has a pipe, and gets no such line."""
+    """Explain the silent program to a person who started it at a terminal; a client has a pipe, and gets no line."""
     if sys.stdin.isatty():
         sys.stderr.write(
             "airflow-mcp: waiting for an MCP client on stdin; Ctrl-C ends it. To try it by hand: `airflow-mcp doctor` "

@@ -1,4 +1,4 @@
-"""One Airflow as an operator describes it: where it is, who is asking, and the rules for it alone."""
+"""One Airflow as an operator describes it: its address, the identity used there, and the rules for it alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["PREFIX", "Connection", "Instance"]
 
 
 class Connection(Login, AirflowEndpoint):
-    """One Airflow: where it is, how it is reached and how to log in."""
+    """One Airflow: its address, its transport and the login."""
 
     @model_validator(mode="after")
     def _lets_no_cookie_speak_for_its_callers(self) -> Self:

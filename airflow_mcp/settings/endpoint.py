@@ -1,4 +1,4 @@
-"""Where one Airflow is and how it is reached: address, trust, certificate, proxy, headers."""
+"""Address of one Airflow and the transport to it: trust, client certificate, proxy, headers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-# What says who is asking, where a request goes and how it is cut is not the operator's to add.
+# Headers of identity, routing and framing, which the login and the request itself set.
 _REFUSED = frozenset({
     "accept", "authorization", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
     "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
@@ -19,7 +19,7 @@ _REFUSED = frozenset({
 
 
 def require_certificates(file: str) -> str:
-    """The same name, of a PEM file with certificates, or empty. Raises ValueError."""
+    """Return the name of a PEM file with certificates, or an empty name. Raises ValueError."""
     if file and not Path(file).is_file():
         raise ValueError(f"names no file: {file}")
     if file:
@@ -33,16 +33,16 @@ def require_certificates(file: str) -> str:
 
 
 def read_pair(certificate: str, key: str) -> None:
-    """Read a certificate and its private key as TLS would; without a file of its own the key is in the former.
+    """Read a certificate and its private key as TLS would; an empty `key` means that `certificate` holds both.
 
-    Raises ssl.SSLError and ValueError where they are no such or want a passphrase, else OSError. Nobody is asked for a
-    passphrase at a terminal that is not there.
+    Raises ssl.SSLError and ValueError where they are no certificate and key or want a passphrase, else OSError. The
+    empty password keeps OpenSSL from asking for a passphrase at a terminal.
     """
     ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key or None, password=lambda: b"")
 
 
 class AirflowEndpoint(BaseModel):
-    """The way to one Airflow."""
+    """Address of one Airflow and the transport to it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -88,10 +88,10 @@ class AirflowEndpoint(BaseModel):
         url = value.get_secret_value()
         try:
             parts = urlsplit(url)
-            right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+            is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
         except ValueError:
-            right = False
-        if url and not right:
+            is_address = False
+        if url and not is_address:
             raise ValueError("must be an address such as http://10.0.0.9:3128")
         return value
 
@@ -120,9 +120,9 @@ class AirflowEndpoint(BaseModel):
                 read_pair(self.client_cert, self.client_key)
             except (ssl.SSLError, ValueError):
                 files = "client_cert and client_key hold" if self.client_key else "client_cert holds"
-                other = "" if self.client_key else "; if that is in a file of its own, client_key names it"
+                hint = "" if self.client_key else "; if that is in a file of its own, client_key names it"
                 raise ValueError(
-                    f"{files} no certificate and its private key in PEM form, without a passphrase{other}"
+                    f"{files} no certificate and its private key in PEM form, without a passphrase{hint}"
                 ) from None
             except OSError as error:
                 raise ValueError(f"client_cert and client_key cannot be read: {error.strerror}") from None

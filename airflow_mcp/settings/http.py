@@ -1,4 +1,4 @@
-"""How MCP clients reach a server over HTTP, and who they are."""
+"""Settings of HTTP: how MCP clients reach a server, and how their callers are identified."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_mcp.settings.oauth_issuer import OAuthIssuer
 
 
 def split_words(value: Any) -> Any:
-    """A list as it may stand in a variable, "a, b", as a tuple; anything else as it is."""
+    """Split a list as it stands in a variable, "a, b", into a tuple; return anything else unchanged."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
@@ -23,7 +23,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(split_words)]
 
 
 class Token(BaseModel):
-    """`[tokens.NAME]`: what is kept of a token that `airflow-mcp token new NAME` made."""
+    """`[tokens.NAME]`: digest and roles of a token that `airflow-mcp token new NAME` made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

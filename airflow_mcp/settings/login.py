@@ -1,4 +1,4 @@
-"""How an operator says who is asking an Airflow: this server by one of several ways, or each caller itself."""
+"""Login to an Airflow as an operator sets it: as this server by one of several methods, or as each caller."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from airflow_mcp.addresses import is_sheltered
 
 PREFIX = "AIRFLOW_MCP_"
-# What each `auth` and each `identity` takes, and whether it needs it.
+# Settings that each `auth` and each `identity` takes, and whether it needs them.
 _OF_AUTH = {
     "client_credentials": {
         "token_url": True,
@@ -38,7 +38,7 @@ _NO_SECRET = SecretStr("")
 
 
 class Login(BaseModel):
-    """Who is asking one Airflow."""
+    """The identity used at one Airflow."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -106,31 +106,31 @@ class Login(BaseModel):
 
     @model_validator(mode="after")
     def _has_one_identity(self) -> Self:
-        ways = {
+        methods = {
             "TOKEN": bool(self.token.get_secret_value()),
             "TOKEN_COMMAND": bool(self.token_command),
             "USERNAME": bool(self.username),
         }
-        if sum(ways.values()) > 1:
-            given = " and ".join(f"{PREFIX}{name}" for name, is_set in ways.items() if is_set)
-            raise ValueError(f"{given} are set: choose one way to log in")
+        if sum(methods.values()) > 1:
+            variables = " and ".join(f"{PREFIX}{name}" for name, is_set in methods.items() if is_set)
+            raise ValueError(f"{variables} are set: choose one way to log in")
         if bool(self.username) != bool(self.password.get_secret_value()):
             raise ValueError(f"{PREFIX}USERNAME and {PREFIX}PASSWORD go together: set both or neither")
-        if self.auth != "given" and any(ways.values()):
-            given = next(f"{PREFIX}{name}" for name, is_set in ways.items() if is_set)
-            raise ValueError(f'auth = "{self.auth}" and {given} are set: choose one way to log in')
+        if self.auth != "given" and any(methods.values()):
+            variables = next(f"{PREFIX}{name}" for name, is_set in methods.items() if is_set)
+            raise ValueError(f'auth = "{self.auth}" and {variables} are set: choose one way to log in')
         return self
 
     @model_validator(mode="after")
     def _has_what_each_way_takes(self) -> Self:
-        for setting, chosen, ways in (("auth", self.auth, _OF_AUTH), ("identity", self.identity, _OF_IDENTITY)):
-            taken = ways.get(chosen, {})
-            if missing := [name for name, needed in taken.items() if needed and not self._read_option(name)]:
-                raise ValueError(f'{setting} = "{chosen}" needs {" and ".join(missing)}')
-            for name in sorted({name for names in ways.values() for name in names} - taken.keys()):
+        for setting, value, methods in (("auth", self.auth, _OF_AUTH), ("identity", self.identity, _OF_IDENTITY)):
+            options = methods.get(value, {})
+            if missing := [name for name, needed in options.items() if needed and not self._read_option(name)]:
+                raise ValueError(f'{setting} = "{value}" needs {" and ".join(missing)}')
+            for name in sorted({name for names in methods.values() for name in names} - options.keys()):
                 if self._read_option(name):
-                    theirs = " or ".join(f'"{way}"' for way, names in ways.items() if name in names)
-                    raise ValueError(f'{name} is for {setting} = {theirs}, and that is "{chosen}"')
+                    method_names = " or ".join(f'"{method}"' for method, names in methods.items() if name in names)
+                    raise ValueError(f'{name} is for {setting} = {method_names}, and that is "{value}"')
         return self
 
     def _read_option(self, name: str) -> str | bool:
@@ -139,5 +139,5 @@ class Login(BaseModel):
 
     @property
     def token_command_words(self) -> tuple[str, ...]:
-        """The token command as it is run, without a shell."""
+        """The words of the token command, which runs without a shell."""
         return tuple(shlex.split(self.token_command))

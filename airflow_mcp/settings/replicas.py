@@ -1,4 +1,4 @@
-"""What the processes of one server share: the key that seals, and the Redis that remembers."""
+"""Settings that the processes of one server share: the key that seals plans, and the Redis that remembers them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SCHEMES = ("redis", "rediss", "unix")
 
 
 class ReplicaSettings(HttpSettings):
-    """The settings of several processes that answer for each other, held against those of HTTP."""
+    """The settings of several processes that answer for each other, checked against those of HTTP."""
 
     shared_key: SecretStr = Field(
         default=SecretStr(""),
@@ -45,14 +45,17 @@ class ReplicaSettings(HttpSettings):
             port_is_right = parts.port is None or parts.port > 0
         except ValueError:
             raise ValueError(example) from None
-        where = parts.path if parts.scheme == "unix" else parts.hostname
-        if parts.scheme not in _SCHEMES or not where or not port_is_right:
+        location = parts.path if parts.scheme == "unix" else parts.hostname
+        if parts.scheme not in _SCHEMES or not location or not port_is_right:
             raise ValueError(example)
         return value
 
     @model_validator(mode="after")
     def _share_what_they_must(self) -> Self:
-        """Replicas that share the key alone would each do a plan once; without the key they refuse each other's."""
+        """Require a shared key together with Redis, and both with stateless sessions for several workers.
+
+        Replicas that share the key alone would each accept a plan once; without the key they refuse each other's plans.
+        """
         if self.shared_keys and not self.redis_url.get_secret_value():
             raise ValueError(
                 "shared_key needs redis_url: without it a plan would be good once on each replica. Set both or leave "

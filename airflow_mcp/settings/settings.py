@@ -1,4 +1,4 @@
-"""Everything an operator may decide (TOML file + environment), read once, frozen.
+"""Settings of an operator from a TOML file and the environment, read once and then frozen.
 
 Each setting is a field here, `AIRFLOW_MCP_<NAME>` in the environment and the lower-case name in the TOML file that
 AIRFLOW_MCP_CONFIG names. The environment wins.
@@ -24,17 +24,17 @@ from airflow_mcp.settings.replicas import ReplicaSettings
 from airflow_mcp.toml_lines import find_line, name_rule
 
 _ELSEWHERE = frozenset({"CONFIG", "DEMO_HOME"})  # variables that are not fields
-# Tables, which a variable would replace instead of adding to them.
+# Tables: a variable would replace them instead of adding to them.
 FILE_ONLY = frozenset({"policy", "instances", "tokens", "oauth", "headers"})
-_RULES = frozenset({"allow", "deny"})  # of an instance
-_RUN_TIME = frozenset({"allow", "policy", "tokens", "instances"})  # what a reload may change; of instances, their rules
+_RULES = frozenset({"allow", "deny"})  # settings of an instance that are rules
+_RUN_TIME = frozenset({"allow", "policy", "tokens", "instances"})  # what a reload may change; of instances, the rules
 Place = tuple[str | int, ...]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class Settings(Connection, ReplicaSettings):
-    """The operator's decisions. Build it with `read_settings`, which turns what is wrong into one sentence."""
+    """The operator's settings. Build them with `read_settings`, which turns an error into one sentence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,18 +48,20 @@ class Settings(Connection, ReplicaSettings):
     log_level: LogLevel = Field(default="WARNING", description="From which level on: DEBUG, INFO, WARNING, ERROR")
     policy: dict[str, Any] = Field(default={}, description="Permission rules (TOML only): docs/permissions.md")
     instances: dict[str, Instance] = Field(default={}, description="Several Airflows (TOML only): docs/permissions.md")
-    _file: tuple[str, str] = PrivateAttr(default=("", ""))  # name and text of the file that rules were read from
+    _file: tuple[str, str] = PrivateAttr(default=("", ""))  # name and text of the file with the rules
 
     @model_validator(mode="after")
     def _has_one_way_to_airflow(self) -> Settings:
-        alone = sorted(self.model_fields_set & Connection.model_fields.keys())
-        if self.instances and alone:
-            raise ValueError(f"{' and '.join(alone)} would be for a single Airflow: put it into each [instances.NAME]")
+        single_settings = sorted(self.model_fields_set & Connection.model_fields.keys())
+        if self.instances and single_settings:
+            raise ValueError(
+                f"{' and '.join(single_settings)} would be for a single Airflow: put it into each [instances.NAME]"
+            )
         return self
 
     @model_validator(mode="after")
     def _knows_who_is_to_be_itself_at_airflow(self) -> Settings:
-        identities = {one.identity for one in self.connections.values()}
+        identities = {connection.identity for connection in self.connections.values()}
         if "exchange" in identities and self.oauth is None:
             raise ValueError('identity = "exchange" is for access tokens of an OAuth issuer: name it under [oauth]')
         if "caller" in identities and not (self.tokens or self.oauth):
@@ -74,7 +76,7 @@ class Settings(Connection, ReplicaSettings):
         return dict(self.instances) or {"default": self}
 
     def map_names(self, instance: str) -> dict[str, str]:
-        """What is set for an Airflow in the file, by the variable that would be it for a single one."""
+        """Return the setting in the file for each variable that would set it for a single Airflow."""
         names = {name: f"{PREFIX}{name.upper()}" for name in Connection.model_fields}
         if self.instances:
             return {variable: f"instances.{instance}.{name}" for name, variable in names.items()}
@@ -83,19 +85,23 @@ class Settings(Connection, ReplicaSettings):
         return {names[name]: f"{name} in {file}" for name in in_file}
 
     def replace_rules(self, other: Settings) -> Settings:
-        """These settings with the rules and tokens of others.
+        """Return these settings with the rules and tokens of others.
 
-        Raises SettingsError where those are about other Airflows or callers than are served.
+        Raises SettingsError where those are for other Airflows or callers than are served.
         """
-        here, there = self._list_rule_subjects, other._list_rule_subjects
-        if here != there:
-            changed = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+        current_subjects, new_subjects = self._list_rule_subjects, other._list_rule_subjects
+        if current_subjects != new_subjects:
+            names = sorted(
+                name
+                for name in current_subjects.keys() | new_subjects.keys()
+                if current_subjects.get(name) != new_subjects.get(name)
+            )
             raise SettingsError(
-                f"They are for others than are served, since what differs is {', '.join(changed)}: a restart is needed."
+                f"They are for others than are served, since what differs is {', '.join(names)}: a restart is needed."
             )
         instances = {
-            name: one.model_copy(update={rule: getattr(other.instances[name], rule) for rule in _RULES})
-            for name, one in self.instances.items()
+            name: instance.model_copy(update={rule: getattr(other.instances[name], rule) for rule in _RULES})
+            for name, instance in self.instances.items()
         }
         settings = self.model_copy(
             update={"allow": other.allow, "policy": other.policy, "tokens": other.tokens, "instances": instances}
@@ -103,57 +109,57 @@ class Settings(Connection, ReplicaSettings):
         return settings.with_file(*other._file)
 
     def with_file(self, name: str, text: str) -> Self:
-        """The same settings, whose rules stand in a file of that name and text."""
+        """Set the name and text of the file with the rules, and return these settings."""
         self._file = Path(name).name, text
         return self
 
     @property
     def _list_rule_subjects(self) -> dict[str, object]:
-        """By setting, what a rule means by a name: an Airflow by its address, a caller by the issuer's claims."""
-        addresses = {f"instances.{name}": one.url for name, one in self.instances.items()}
+        """The subjects of rules by setting: an Airflow by its address, a caller by the issuer's claims."""
+        addresses = {f"instances.{name}": instance.url for name, instance in self.instances.items()}
         return {"url": self.url, "oauth": self.oauth, **addresses}
 
     def list_differences(self, other: Settings) -> list[str]:
-        """The names of settings that differ and that no reload changes, as they are written in the file."""
+        """Return the names of settings that differ and that no reload changes, as written in the file."""
         names = [name for name in type(self).model_fields if name not in _RUN_TIME]
-        differing = [name for name in names if getattr(self, name) != getattr(other, name)]
-        for instance, one in self.instances.items():
-            keys = (key for key in type(one).model_fields if key not in _RULES)
-            differing += [
-                f"instances.{instance}.{key}"
+        differences = [name for name in names if getattr(self, name) != getattr(other, name)]
+        for instance_name, instance_settings in self.instances.items():
+            keys = (key for key in type(instance_settings).model_fields if key not in _RULES)
+            differences += [
+                f"instances.{instance_name}.{key}"
                 for key in keys
-                if getattr(one, key) != getattr(other.instances[instance], key)
+                if getattr(instance_settings, key) != getattr(other.instances[instance_name], key)
             ]
-        return differing
+        return differences
 
     def locate(self, error: SettingsError) -> SettingsError:
-        """The same error with the rule's name as the operator knows it, and with file and line if it is in the file."""
-        place, written = self._place(error.path)
-        text = str(error).replace(name_rule(error.path), name_rule(written or error.path), 1)
-        return _add_location(SettingsError(text, (*written, *error.path[len(place) :])))
+        """Return the same error with the rule's name as the operator knows it, and with its file and line, if any."""
+        place, path = self._place(error.path)
+        text = str(error).replace(name_rule(error.path), name_rule(path or error.path), 1)
+        return _add_location(SettingsError(text, (*path, *error.path[len(place) :])))
 
     def name_rule(self, path: Place) -> str:
-        """What everybody is told of a rule of the whole policy (see `rules`): where its operator wrote it.
+        """Return the public name of a rule of the whole policy (see `rules`): where its operator wrote it.
 
-        "deny rule 1 (airflow-mcp.toml, line 12)", "staging: allow rule 1 (...)", "AIRFLOW_MCP_ALLOW". The file is
-        named without its folder.
+        "deny rule 1 (airflow-mcp.toml, line 12)", "staging: allow rule 1 (...)", "AIRFLOW_MCP_ALLOW". The file is named
+        without its folder.
         """
-        written = self._place(path)[1]
+        file_path = self._place(path)[1]
         file, text = self._file
-        line = find_line(text, written) if text and written else None
-        return f"{name_rule(written or path)} ({file}, line {line})" if line else name_rule(written or path)
+        line = find_line(text, file_path) if text and file_path else None
+        return f"{name_rule(file_path or path)} ({file}, line {line})" if line else name_rule(file_path or path)
 
     def _place(self, path: Place) -> tuple[Place, Place]:
-        """A rule's place in the whole policy (see `rules`), and where the operator wrote it."""
+        """Return a rule's path in the whole policy (see `rules`), and its path in the operator's file."""
         match path:
             case ("policy", "allow" | "deny" as kind, int(index), *_):
-                own = index - len(self.policy.get(kind, ()))
-                if own < 0:
+                position = index - len(self.policy.get(kind, ()))
+                if position < 0:
                     return path[:3], path[:3]
-                for name, one in self.instances.items():
-                    if 0 <= own < len(getattr(one, kind)):
-                        return path[:3], ("instances", name, kind, own)
-                    own -= len(getattr(one, kind))
+                for name, instance in self.instances.items():
+                    if 0 <= position < len(getattr(instance, kind)):
+                        return path[:3], ("instances", name, kind, position)
+                    position -= len(getattr(instance, kind))
             case (variable, *_) if variable == f"{PREFIX}ALLOW" and variable not in os.environ:
                 return path[:1], ("allow",)
             case _:
@@ -165,9 +171,13 @@ class Settings(Connection, ReplicaSettings):
         """The policy table, with the rules of each instance."""
         table = dict(self.policy)
         for kind in ("allow", "deny"):
-            own = [{**rule, "instances": [name]} for name, one in self.instances.items() for rule in getattr(one, kind)]
-            if own:
-                table[kind] = [*table.get(kind, []), *own]
+            instance_rules = [
+                {**rule, "instances": [name]}
+                for name, instance in self.instances.items()
+                for rule in getattr(instance, kind)
+            ]
+            if instance_rules:
+                table[kind] = [*table.get(kind, []), *instance_rules]
         return table
 
 
@@ -176,9 +186,9 @@ def _write_stderr(sentence: str) -> None:
 
 
 def read_settings(say: Callable[[str], object] = _write_stderr, /, **options: Any) -> Settings:
-    """Read the environment and the file AIRFLOW_MCP_CONFIG names; what a command line `options` wins, but for None.
+    """Read the environment and the file AIRFLOW_MCP_CONFIG names; `options` of a command line win unless None.
 
-    `say` is told of an unknown AIRFLOW_MCP_* variable. Raises SettingsError, one sentence, for anything wrong.
+    `say` gets a sentence about each unknown AIRFLOW_MCP_* variable. Raises SettingsError, one sentence, for any error.
     """
     for sentence in unknown_variables(os.environ):
         say(sentence)
@@ -192,8 +202,8 @@ def read_settings(say: Callable[[str], object] = _write_stderr, /, **options: An
         raise SettingsError(f"{PREFIX}CONFIG names no file: {file}.")
     try:
         text = Path(file).read_text(encoding="utf-8") if file else ""
-        given = {name: value for name, value in options.items() if value is not None}
-        return Settings(**(_read_sources(text) | given)).with_file(file, text)
+        overrides = {name: value for name, value in options.items() if value is not None}
+        return Settings(**(_read_sources(text) | overrides)).with_file(file, text)
     except OSError as error:
         raise SettingsError(f"{PREFIX}CONFIG: {file} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -203,17 +213,18 @@ def read_settings(say: Callable[[str], object] = _write_stderr, /, **options: An
 
 
 def _read_sources(text: str) -> dict[str, Any]:
-    """What the file says, and over it the environment, where an empty variable says nothing."""
+    """Return the settings of the file, overridden by the environment; an empty variable is ignored."""
     variables = ((name, os.environ.get(f"{PREFIX}{name.upper()}")) for name in Settings.model_fields)
     return tomllib.loads(text) | {name: value for name, value in variables if value}
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """A warning for each AIRFLOW_MCP_* variable that means nothing, with the near name."""
-    known = {name.upper() for name in Settings.model_fields} | _ELSEWHERE
-    unknown = [name for name in environment if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known]
+    """Return a warning for each AIRFLOW_MCP_* variable without a setting, with the closest name."""
+    names = {name.upper() for name in Settings.model_fields} | _ELSEWHERE
+    variables = [name for name in environment if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in names]
     return [
-        f"{name} is not a setting and is ignored.{_suggest_near(name.removeprefix(PREFIX), known)}" for name in unknown
+        f"{name} is not a setting and is ignored.{_suggest_near(name.removeprefix(PREFIX), names)}"
+        for name in variables
     ]
 
 
@@ -224,8 +235,8 @@ def _add_location(error: SettingsError) -> SettingsError:
 
 
 def _suggest_near(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" Did you mean {PREFIX}{near[0]}?" if near else ""
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" Did you mean {PREFIX}{matches[0]}?" if matches else ""
 
 
 def _describe_error(error: ValidationError, file: str) -> str:
@@ -234,18 +245,18 @@ def _describe_error(error: ValidationError, file: str) -> str:
     if first["type"] in ("float_parsing", "int_parsing", "float_type", "int_type"):
         message = f"must be a number, not {str(first['input'])[:40]!r}"
     elif isinstance(first["input"], dict) and first["type"] == "string_type":
-        near = [name for name in FILE_ONLY if name.startswith(str(first["loc"][-1]))]
-        message = "must be a text, not a table." + (f" Did you mean [{near[0]}]?" if near else "")
+        matches = [name for name in FILE_ONLY if name.startswith(str(first["loc"][-1]))]
+        message = "must be a text, not a table." + (f" Did you mean [{matches[0]}]?" if matches else "")
     if not first["loc"]:
         return f"{message}."
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         tables: dict[object, type[BaseModel]] = {"tokens": Token, "oauth": OAuthIssuer}
-        known = tables.get(first["loc"][0], Settings).model_fields
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.6)
-        return f"{name} is not a setting." + (f" Did you mean {near[0]}?" if near else "")
-    where = f"{PREFIX}{name.upper()}"
+        fields = tables.get(first["loc"][0], Settings).model_fields
+        matches = difflib.get_close_matches(str(first["loc"][-1]), fields, n=1, cutoff=0.6)
+        return f"{name} is not a setting." + (f" Did you mean {matches[0]}?" if matches else "")
+    place = f"{PREFIX}{name.upper()}"
     if f"{PREFIX}{name.upper()}" not in os.environ and file:
-        where = name
+        place = name
     message = message if message.startswith(PREFIX) else f"{message[0].lower()}{message[1:]}"
-    return f"{where} {message.rstrip('.?')}{'?' if message.endswith('?') else '.'}"
+    return f"{place} {message.rstrip('.?')}{'?' if message.endswith('?') else '.'}"

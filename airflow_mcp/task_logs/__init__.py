@@ -1,4 +1,4 @@
-"""The decisive error of an Airflow task's log: why a try failed, in one line, with a key to compare it by.
+"""Find the decisive error of an Airflow task's log: why a try failed, in one line, with a key to compare failures.
 
     from airflow_mcp.task_logs import decisive_error
 
@@ -10,18 +10,19 @@
 The log is read once, in pieces of any size, in time linear in its length and in bounded memory:
 
 1. `lines` makes lines of bytes, `records` records of lines (Airflow 2's text, Airflow 3's NDJSON).
-2. `error_scanner` keeps the decisive error while records pass by: Airflow's own report, its words on a process that
-   ended (`process_end`), an exception that was logged. `output_lines` keeps the last stretch of what was printed.
-3. `cause` decides what said why. An exception that stands for a command or a remote job (`wrappers`, a table) says only
-   that something failed (`hollow`); then `output_errors` finds the error in the output by what runtimes (`runtimes`,
-   `python_traceback`) and tools (`tool_errors`, a table) print. `message` finds the words in a message that say why.
-4. `signature` takes numbers, ids, times, hosts, paths and quoted values out of the cause: the key. `excerpt` puts it in
-   words.
+2. `error_scanner` keeps the decisive error while records stream by: Airflow's own report, its words on a process that
+   ended (`process_end`), an exception that was logged. `output_lines` keeps the last lines of the printed output.
+3. `cause` decides what the cause is. An exception that stands for a command or a remote job (`wrappers`, a table) may
+   say only that something failed (`generic_errors`); then `output_errors` finds the error in the output by what
+   runtimes (`runtimes`, `python_traceback`) and tools (`tool_errors`, a table) print. `message` finds the words that
+   say why.
+4. `signature` removes numbers, ids, times, hosts, paths and quoted values from the cause, which gives the key.
+   `failure_text` describes the failure in one line and in an excerpt.
 
-`executor_events` says what the scheduler's event log means where the log is silent. `scan` also reads the windows of a
-log that were asked for (`log_window`, `log_tail`, `repeated_lines`).
+`executor_events` explains the scheduler's event log where the task's log is silent. `log_scan` feeds a log to the
+modules above, or reads a window of it (`log_window`, `log_tail`, `repeated_lines`).
 
-The package knows no Airflow client, no tool and no catalog.
+The package imports no Airflow client, no tool and no catalog.
 """
 
 from airflow_mcp.task_logs.cause import read_cause

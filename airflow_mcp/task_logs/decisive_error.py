@@ -1,4 +1,4 @@
-"""The decisive error of one log: what a workflow shows of it, and the key it compares it by."""
+"""Build the decisive error of one log: what a workflow shows of it, and the key that it compares failures by."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class DecisiveError:
     key: str
     # The exceptions with their frames, what a command printed, and the lines before.
     excerpt: str = ""
-    # Where the log says so, from 1.
+    # The line of the log that says so, from 1.
     at_line: int | None = None
     # Lines of the whole log, and how many of them the task's code or its commands printed.
     lines: int = 0
     printed: int = 0
-    # Without an exception: killed, lost, stopped, or ended by itself.
+    # Whether the process ended without an exception: killed, lost, stopped, or ended by itself.
     died: bool = False
-    # Airflow says nothing in this log about the end.
+    # Whether Airflow says nothing in this log about the end.
     silent: bool = False
 
 

@@ -1,13 +1,13 @@
-"""Which of a log's errors is the decisive one, found while the records pass by.
+"""Find the decisive one of a log's errors while the records stream by.
 
-What counts, the most telling first, and of equals the last:
+The order of precedence, where of equals the last counts:
 1. Airflow's own report that the task failed, with its exception;
 2. Airflow's words that the process ended without one (process_end.py);
 3. an exception the task logged as an error: it may have been handled, so it is decisive only without 1 and 2;
 4. a line logged as an error;
 5. what went to stderr, which 3.x logs as an error and many programs use for plain messages.
-A warning, with a traceback or without, is none: its writer went on. What was printed before is kept beside
-(output_lines.py).
+A warning, with a traceback or without, does not count: the program went on after it. Output that was printed before is
+kept as well (output_lines.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from airflow_mcp.task_logs.python_traceback import TRACEBACK, find_traceback
 from airflow_mcp.task_logs.records import ERROR, WARNING, LogRecord
 from airflow_mcp.task_logs.repeated_lines import Item
 
-# Airflow's own reports. Above every failure, so as a message they say nothing.
+# Airflow's own reports, which are the same for every failure and so say nothing about its cause.
 REPORTS = ("Task failed with exception",)  # 2: taskinstance.py; 3: task_runner.py
 LATE_REPORTS = ("Failed to execute job", "Top level error")  # 2: standard_task_runner.py; 3: task_runner.py
 COMMAND_ENDED = "Command exited with return code"  # both: SubprocessHook, behind the output of a bash command
@@ -36,8 +36,8 @@ _ORDINARY_ENDS = ("Marking task as ", "Immediate failure requested", "::group::P
 _ALWAYS = (COMMAND_ENDED, *MARKS)
 _LOUD = ('"error"', '"critical"', '"error_detail"', " ERROR - ", " CRITICAL - ")
 _MATTERS = re2.compile("|".join(map(re2.escape, (TRACEBACK, *_LOUD, *_ALWAYS, *_ORDINARY_ENDS))))
-_LINES = 2_000  # of a record that are kept from its start, and behind them
-_LAST_LINES = 500
+_LINES = 2_000  # kept from the start of a record
+_LAST_LINES = 500  # kept from its end, if it is longer
 _SIZE = 400_000  # characters of these
 Items = tuple[Item, ...]
 
@@ -61,13 +61,13 @@ class LoggedError:
     rank: Rank
     chain: list[LoggedException] = field(default_factory=list[LoggedException])
     before: Items = ()
-    # Raw lines that were printed before it, of a reported one.
+    # Raw lines that were printed before it; only for a reported error.
     output: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
 
 @dataclass
 class _OpenRecord:
-    """A record whose further lines may still come."""
+    """A record to which further lines may still be added."""
 
     record: LogRecord
     line: int
@@ -78,7 +78,7 @@ class _OpenRecord:
     size: int = 0
 
     def add(self, text: str) -> None:
-        """Take a further line; of very many the first and the last are kept."""
+        """Add a further line; of very many lines the first and the last are kept."""
         self.size += len(text)
         if len(self.lines) < _LINES and self.size < _SIZE:
             self.lines.append(text)
@@ -92,15 +92,15 @@ class _OpenRecord:
 
 
 def may_matter(line: str) -> bool:
-    """Whether a line must be read; cheap, since most need not."""
+    """Tell whether a line must be read; the test is cheap, since most lines need not."""
     return _MATTERS.search(line) is not None
 
 
 class ErrorScanner:
-    """Fed record by record; afterwards it knows the error, or how the process ended."""
+    """Reads a log record by record, and keeps its decisive error and the end of its process."""
 
     def __init__(self, latest: Callable[[], Items]) -> None:
-        """Take `latest`, which gives the last lines before the present one, folded."""
+        """Create a scanner; `latest` returns the last lines before the present one, folded."""
         self.end: ProcessEnd | None = None
         self.before_end: Items = ()
         self.errors = 0  # records logged as errors
@@ -114,7 +114,7 @@ class ErrorScanner:
 
     @property
     def error(self) -> LoggedError | None:
-        """The most telling error that was logged or reported."""
+        """The error of the highest rank that was logged or reported."""
         return self._best[max(self._best)] if self._best else None
 
     @property
@@ -128,7 +128,7 @@ class ErrorScanner:
         return self._open is not None
 
     def add_record(self, record: LogRecord, line: int) -> None:
-        """Take the next record, or its first line."""
+        """Add the next record, or its first line."""
         self.close()
         self.headed = self.headed or bool(record.moment)
         if record.official and record.message.startswith(_ORDINARY_ENDS):
@@ -142,16 +142,16 @@ class ErrorScanner:
             self._find_end(record, line, self._latest())
 
     def add_line(self, text: str) -> None:
-        """Take a line that continues the record."""
+        """Add a line that continues the open record."""
         if self._open is not None:
             self._open.add(text)
 
     def close(self) -> None:
-        """Take note that the record is whole."""
-        opened, self._open = self._open, None
-        if opened is None:
+        """Evaluate the open record, which is complete now."""
+        open_record, self._open = self._open, None
+        if open_record is None:
             return
-        record, text = opened.record, opened.text
+        record, text = open_record.record, open_record.text
         chain = record.chain or (find_traceback(text) if TRACEBACK in text else [])
         record.chain = chain
         if TRACEBACK in text:
@@ -159,17 +159,17 @@ class ErrorScanner:
         record.message = text
         if text.startswith(TRIGGER_FAILED):
             self._trigger = chain
-        if self._find_end(record, opened.line, opened.before) and not chain:
+        if self._find_end(record, open_record.line, open_record.before) and not chain:
             return
         rank = _rank(record, chain)
         if rank is None:
             return
         if chain and chain[0].text.endswith("Trigger failure") and self._trigger:
             chain = [*chain, *self._trigger]
-        self._best[rank] = LoggedError(text, opened.line, rank, chain, opened.before, opened.output)
+        self._best[rank] = LoggedError(text, open_record.line, rank, chain, open_record.before, open_record.output)
 
     def _find_end(self, record: LogRecord, line: int, before: Items) -> bool:
-        """Whether Airflow says here that the process ended."""
+        """Note the end of the process if this record reports it, and return whether it does."""
         end = find_process_end(record, line)
         if end is None:
             return False

@@ -1,4 +1,4 @@
-"""Exceptions as a log reports them: type and message, frames, causes, and the members of a group."""
+"""Represent exceptions as a log reports them: type and message, frames, causes, and the members of a group."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Literal, TypeAlias
 
 ChainLink: TypeAlias = Literal["caused by", "while handling"]
 _LIBRARY = ("/site-packages/", "/dist-packages/", "/lib/python3", "<frozen ")
-_FRAMES = 40  # of one exception that are kept, the innermost
-MOST_MEMBERS = 50  # of a group that are kept
-MOST_LINKS = 12  # exceptions of a chain that are kept
-_DEEPEST = 12  # groups within groups that are read
+_FRAMES = 40  # frames kept of one exception, the innermost
+MOST_MEMBERS = 50  # members kept of a group
+MOST_LINKS = 12  # exceptions kept of a chain
+_DEEPEST = 12  # levels of nested groups that are read
 _TYPE = re.compile(r"(?:[\w$]+\.)*([A-Za-z_][\w$]*)(?: ?\[\w+\])?(?::|\s*$)")
 
 
@@ -40,7 +40,7 @@ class LoggedException:
 
     @property
     def message(self) -> str:
-        """What follows the type."""
+        """The text that follows the type."""
         return self.text.partition(":")[2].strip(" ")
 
     @property
@@ -51,12 +51,12 @@ class LoggedException:
 
 
 def select_dag_frames(frames: Sequence[str]) -> list[str]:
-    """Return the frames outside of libraries, or all where there are no such."""
+    """Return the frames outside of libraries, or all frames where there are none."""
     return [frame for frame in frames if is_dag_frame(frame)] or list(frames)
 
 
 def is_dag_frame(frame: str) -> bool:
-    """Whether a frame is in the DAG's own code."""
+    """Tell whether a frame is in the DAG's own code."""
     return not any(part in frame for part in _LIBRARY)
 
 
@@ -67,21 +67,21 @@ def shorten_path(frame: str) -> str:
 
 
 def unwrap_groups(chain: Sequence[LoggedException]) -> list[LoggedException]:
-    """Replace every group of one by its member, which says all that the group says."""
-    flat: list[LoggedException] = []
+    """Replace every group of one member by that member, which says all that the group says."""
+    exceptions: list[LoggedException] = []
     for exception in chain:
         if len(exception.members) == 1 and not exception.uncounted:
             member = unwrap_groups(exception.members[0])
             if member:
                 member[0].link = exception.link
-            flat += member
+            exceptions += member
         else:
-            flat.append(exception)
-    return flat
+            exceptions.append(exception)
+    return exceptions
 
 
 def iterate_leaves(exception: LoggedException) -> Iterator[list[LoggedException]]:
-    """Yield the chains of a group's members, those of groups within it as well; nothing for no group."""
+    """Yield the chains of a group's members, including those of nested groups; nothing for an exception without."""
     for chain in exception.members:
         if chain and chain[0].members:
             yield from iterate_leaves(chain[0])
@@ -100,8 +100,8 @@ def iterate_members(chain: Sequence[LoggedException]) -> Iterator[LoggedExceptio
 def read_error_detail(details: Any, depth: int = 0) -> list[LoggedException]:
     """Read `error_detail` of Airflow 3 (structlog's ExceptionDictTransformer), the raised exception first."""
     chain = _read_dicts(details)
-    kept = [*chain[: MOST_LINKS - 1], *chain[MOST_LINKS - 1 :][-1:]]  # the root is the last
-    return [_read_exception(item, depth) for item in kept]
+    items = [*chain[: MOST_LINKS - 1], *chain[MOST_LINKS - 1 :][-1:]]  # the root is the last
+    return [_read_exception(item, depth) for item in items]
 
 
 def _read_exception(detail: dict[str, Any], depth: int) -> LoggedException:
@@ -112,13 +112,13 @@ def _read_exception(detail: dict[str, Any], depth: int) -> LoggedException:
     exception.link = "caused by" if detail.get("is_cause", True) else "while handling"
     for frame in _read_dicts(detail.get("frames")):
         exception.frames.append(f"{frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}")
-    if isinstance(broken := detail.get("syntax_error"), dict):
-        exception.frames.append(f"{broken.get('filename')}:{broken.get('lineno')}")
+    if isinstance(syntax_error := detail.get("syntax_error"), dict):
+        exception.frames.append(f"{syntax_error.get('filename')}:{syntax_error.get('lineno')}")
     if depth < _DEEPEST:
-        inner = _read_list(detail.get("exceptions"))
-        members = (read_error_detail(chain, depth + 1) for chain in inner[:MOST_MEMBERS])
+        groups = _read_list(detail.get("exceptions"))
+        members = (read_error_detail(chain, depth + 1) for chain in groups[:MOST_MEMBERS])
         exception.members = [member for member in members if member]
-        exception.uncounted = max(len(inner) - MOST_MEMBERS, 0)
+        exception.uncounted = max(len(groups) - MOST_MEMBERS, 0)
     return exception
 
 

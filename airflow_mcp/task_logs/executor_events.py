@@ -1,4 +1,4 @@
-"""What the scheduler's event log says of a task instance that Airflow gave up, where no log of the task could.
+"""Explain the scheduler's events about a task instance that Airflow gave up and whose own log says nothing.
 
 Events of both generations: scheduler_job_runner.py of Airflow 2.11.2 and 3.3.2.
 """
@@ -11,7 +11,7 @@ from airflow_mcp.task_logs.message import find_telling_text
 from airflow_mcp.task_logs.process_end import NO_HEARTBEAT, clean_words
 
 EVENTS = ("heartbeat timeout", "state mismatch", "stuck in queued tries exceeded")
-# By the state that Airflow had of the task when its executor reported the end.
+# By Airflow's state of the task at the time when its executor reported the end.
 _MISMATCHES = {
     "queued": (
         "The executor says that it ended ({0}) while Airflow still had it queued: it never started, or could not reach "
@@ -31,7 +31,7 @@ _MISMATCHES = {
         "its work."
     ),
 }
-# As a deferral whose trigger fires at once does: the report on the first part meets the second, queued by then.
+# Happens when a deferral's trigger fires at once: the report on the first part arrives when the second is queued.
 _WELL_BUT_QUEUED = (
     "The executor says that it ended well while Airflow had it queued: most likely it had just deferred or been "
     "rescheduled, and the report came late, a race of Airflow's own; a new try may succeed."
@@ -48,19 +48,19 @@ _EXTRA = re.compile(r"Extra info: (.*)", re.DOTALL)
 
 
 def explain_event(event: str, words: str) -> str:
-    """Say what an event means for the task; `words` are the event's own. Empty for an event of another kind."""
+    """Explain an event's meaning for the task; `words` are the event's own. Empty for an event of another kind."""
     if event == "heartbeat timeout":
         return NO_HEARTBEAT
     if event == "stuck in queued tries exceeded":
-        said = clean_words(words).strip(" .")
-        return f"{_STUCK} ({said})." if said else f"{_STUCK}."
+        reason = clean_words(words).strip(" .")
+        return f"{_STUCK} ({reason})." if reason else f"{_STUCK}."
     if event != "state mismatch":
         return ""
-    found = _MISMATCH.search(words)
+    match = _MISMATCH.search(words)
     extra = _EXTRA.search(words)
     why = find_telling_text(clean_words(extra[1])) if extra else ""
-    ended = found["ended"] if found else "state unknown"
-    state = ((found["state"] or found["other"]) if found else "") or ""
-    sentence = _WELL_BUT_QUEUED if (ended, state) in _EARLY else _MISMATCHES.get(state, _OTHER)
-    sentence = sentence.format(ended, state or "in another state")
+    end_state = match["ended"] if match else "state unknown"
+    state = ((match["state"] or match["other"]) if match else "") or ""
+    sentence = _WELL_BUT_QUEUED if (end_state, state) in _EARLY else _MISMATCHES.get(state, _OTHER)
+    sentence = sentence.format(end_state, state or "in another state")
     return f"{sentence} The executor adds: {why}" if why and why not in ("None", "") else sentence

@@ -1,4 +1,4 @@
-"""What a log says of a failure, in words: the verdict, the one line, and the excerpt with its place in the log."""
+"""Describe a failure in words: the verdict on its log, the one line, and the excerpt with its place in the log."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from airflow_mcp.task_logs.signature import join_key
 from airflow_mcp.task_logs.wrappers import find_wrapper
 from airflow_mcp.text import shorten
 
-_CAUSES = 6  # exceptions of a chain that are shown with their place, beside the raised one
+_CAUSES = 6  # exceptions of a chain shown with their place, besides the raised one
 _FRAMES = 4
 _AROUND = 8
-_OUTPUT = 3  # lines of an output that says nothing, which are shown all the same
+_OUTPUT = 3  # lines shown of an output that holds no error
 _GROUP_WORDS = " sub-exception"
 SILENT = "The log ends without an error: the process was killed or lost before it could write one."
 SILENT_AFTER = (
@@ -48,21 +48,21 @@ STRANGE = "Nothing in the log is an error that could be recognised."
 
 @dataclass(frozen=True)
 class FailureVerdict:
-    """What is known of a failure. `sentence` is there where an exception of the task's own does not explain it."""
+    """The verdict on a failure; `sentence` is set where an exception of the task's own does not explain it."""
 
     error: LoggedError | None
     cause: Cause
     sentence: str = ""
-    words: str = ""  # of Airflow, about how the process ended
-    line: int = 0  # where; 0 for nowhere
+    words: str = ""  # Airflow's words about how the process ended
+    line: int = 0  # line of the log, from 1; 0 for none
     before: Items = ()
     silent: bool = False  # Airflow says nothing in this log about how it ended
     strong: bool = False  # the sentence says why, not only that it ended
-    printed: tuple[str, ...] = ()  # lines that the task printed, which Airflow 3 writes behind the error
+    printed: tuple[str, ...] = ()  # lines printed by the task, which Airflow 3 writes behind the error
 
     @property
     def died(self) -> bool:
-        """Whether it ended without an exception to blame."""
+        """Whether the process ended without an exception that explains it."""
         return bool(self.sentence) and not (self.error and self.error.rank >= Rank.REPORTED_LATE)
 
     @property
@@ -72,33 +72,36 @@ class FailureVerdict:
 
 
 def judge_failure(scanner: ErrorScanner, read: Callable[[str], LogRecord]) -> FailureVerdict:
-    """Decide what ended a try that failed, as far as its log says; `read` makes a record of a line."""
+    """Decide what ended a failed try, as far as its log says; `read` makes a record of a line."""
     error, end = scanner.error, scanner.end
-    rest = list(read_output(scanner.window.take_all(), read))
-    if error and scanner.reported:  # behind which every process ends, and says so: a weak end is none here
-        rest = [line for line in rest if line.printed]  # Airflow 3 writes it behind the report, by another channel
-        output = [*read_output(error.output, read), *rest]
-        found = find_output_error(output)
-        cause = find_cause(error.chain, found)
+    lines = list(read_output(scanner.window.take_all(), read))
+    if error and scanner.reported:  # every process ends behind its report and says so: a weak end does not count here
+        # Airflow 3 writes output behind the report, by another channel.
+        lines = [line for line in lines if line.printed]
+        output = [*read_output(error.output, read), *lines]
+        output_error = find_output_error(output)
+        cause = find_cause(error.chain, output_error)
         if end and end.text and not cause.chain:
             cause = find_cause([LoggedException(f"SystemExit: {end.text}")], None)
         strong = end is not None and not end.weak and end.line <= error.line
-        late = tuple(line.text for line in rest if line.number > error.line and line.text.strip())
+        late_texts = tuple(line.text for line in lines if line.number > error.line and line.text.strip())
         sentence = end.sentence if end and strong else ""
-        return FailureVerdict(error, cause, sentence, "", error.line, error.before, strong=strong, printed=late)
-    found = find_output_error(rest)
-    printed = found if found and found.tier >= Tier.LOGGED else None
+        return FailureVerdict(error, cause, sentence, "", error.line, error.before, strong=strong, printed=late_texts)
+    output_error = find_output_error(lines)
+    printed = output_error if output_error and output_error.tier >= Tier.LOGGED else None
     if end:
-        last = error if error and error.rank > Rank.STDERR and error.line < end.line and end.weak else None
+        last_error = error if error and error.rank > Rank.STDERR and error.line < end.line and end.weak else None
         if end.text:
             cause = find_cause([LoggedException(f"SystemExit: {end.text}")], None)
-        elif end.weak and not (last and last.chain):
-            cause = Cause([], [], printed or (found if not last else None))
+        elif end.weak and not (last_error and last_error.chain):
+            cause = Cause([], [], printed or (output_error if not last_error else None))
         else:
-            cause = find_cause(last.chain, None) if last else Cause()
-        late = tuple(line.text for line in rest if line.number > end.line and line.printed and line.text.strip())
+            cause = find_cause(last_error.chain, None) if last_error else Cause()
+        late_texts = tuple(line.text for line in lines if line.number > end.line and line.printed and line.text.strip())
         before = scanner.before_end
-        return FailureVerdict(last, cause, end.sentence, end.words, end.line, before, strong=not end.weak, printed=late)
+        return FailureVerdict(
+            last_error, cause, end.sentence, end.words, end.line, before, strong=not end.weak, printed=late_texts
+        )
     if error is None or (error.rank <= Rank.LOGGED and not error.chain and printed and printed.tier is Tier.PRINTED):
         error = _build_printed_error(printed, error) if printed else error
     if error is None:
@@ -109,7 +112,7 @@ def judge_failure(scanner: ErrorScanner, read: Callable[[str], LogRecord]) -> Fa
 
 
 def _build_printed_error(output: OutputError, logged: LoggedError | None) -> LoggedError:
-    """Return what was only printed as an error of the log, where nothing else is said."""
+    """Build an error of the log from one that was only printed, where nothing else is logged."""
     before = logged.before if logged and logged.line >= output.line else ()
     return LoggedError(output.root.text, output.line, Rank.LOGGED, output.chain, before)
 
@@ -119,15 +122,15 @@ def _build_output(error: LoggedError) -> OutputError:
 
 
 def describe_in_line(verdict: FailureVerdict, size: int = 300) -> str:
-    """Say the failure in one line of at most `size` characters: its cause, or how the process ended."""
+    """Describe the failure in one line of at most `size` characters: its cause, or how the process ended."""
     cause = verdict.cause
-    known = bool(cause.chain) or bool(cause.output and cause.output.tier > Tier.LAST_LINE)
+    has_cause = bool(cause.chain) or bool(cause.output and cause.output.tier > Tier.LAST_LINE)
     sentence = verdict.sentence
-    if not known and sentence:
+    if not has_cause and sentence:
         return _join(sentence, [_describe_wrapper(cause), _describe_output(cause)], size)
     if verdict.silent and sentence:
         return _join(sentence, [f"last error: {cause.describe(size)}"], size)
-    if not known:
+    if not has_cause:
         texts = [_describe_output(cause), _describe_wrapper(cause)]
         if not texts[0] and cause.wrappers and find_wrapper(cause.wrappers[0]):
             texts.append("It printed nothing.")
@@ -150,15 +153,15 @@ def _join(head: str, texts: list[str], size: int) -> str:
     head, *texts = filter(None, [head, *texts])
     line = shorten(" ".join(make_safe(head).split()), size)
     for text in texts:
-        room = size - len(line) - 3
-        if room < 24:
+        budget = size - len(line) - 3
+        if budget < 24:
             break
-        line = f"{line} [{shorten(' '.join(make_safe(text).split()), room)}]"
+        line = f"{line} [{shorten(' '.join(make_safe(text).split()), budget)}]"
     return line
 
 
 def make_key(verdict: FailureVerdict) -> str:
-    """Return what is the same for failures of one cause, whatever their data; at most 300 characters."""
+    """Return a text that is the same for failures of one cause, whatever their data; at most 300 characters."""
     key = verdict.cause.key
     if verdict.died or (verdict.sentence and verdict.strong):
         return join_key([verdict.sentence, *([key] if key else [])])
@@ -187,8 +190,8 @@ def describe_error(error: LoggedError, cause: Cause, size: int) -> str:
     if not error.chain:
         return shorten("\n".join([message, *output]), size)
     chain = unwrap_groups(error.chain)
-    known = {id(exception) for exception in chain}
-    nested = [exception for exception in cause.chain if id(exception) not in known and len(cause.chain) > 1]
+    chain_ids = {id(exception) for exception in chain}
+    nested = [exception for exception in cause.chain if id(exception) not in chain_ids and len(cause.chain) > 1]
     raised, *causes = chain
     parts = [
         _keep_ends(make_safe(raised.text), max(size // 2, 80)),
@@ -197,9 +200,13 @@ def describe_error(error: LoggedError, cause: Cause, size: int) -> str:
         *_list_members(raised),
     ]
     causes += [exception for exception in nested if exception.text not in raised.text[:400] or exception.frames]
-    shown = causes[: _CAUSES - 1] if len(causes) > _CAUSES else causes[:-1]
-    for one in shown:
-        parts += [f"{one.link} {_keep_ends(make_safe(one.text), 300)}", *_list_frames(one, 1), *_list_members(one)]
+    middle = causes[: _CAUSES - 1] if len(causes) > _CAUSES else causes[:-1]
+    for exception in middle:
+        parts += [
+            f"{exception.link} {_keep_ends(make_safe(exception.text), 300)}",
+            *_list_frames(exception, 1),
+            *_list_members(exception),
+        ]
     if len(causes) > _CAUSES:
         parts.append(f"… {len(causes) - _CAUSES} more")
     if causes:
@@ -222,7 +229,7 @@ def describe_error(error: LoggedError, cause: Cause, size: int) -> str:
 
 
 def _list_output(output: OutputError) -> list[str]:
-    """Lines for an error in a command's output: its exceptions, and others that stand with it."""
+    """Return lines for an error in a command's output: its exceptions, and other errors that stand with it."""
     if output.tier is Tier.LAST_LINE:
         return [f"  output: {output.root.text}"]
     lines = [
@@ -230,15 +237,15 @@ def _list_output(output: OutputError) -> list[str]:
         *_list_members(output.chain[0]),
     ]
     lines += _list_frames(output.chain[0], 1)
-    for one in output.chain[1:]:
-        lines += [f"  {one.link} {_keep_ends(make_safe(one.text), 300)}", *_list_members(one)]
+    for exception in output.chain[1:]:
+        lines += [f"  {exception.link} {_keep_ends(make_safe(exception.text), 300)}", *_list_members(exception)]
     return lines + [f"  also: {shorten(make_safe(text), 200)}" for text in output.more[:8]]
 
 
 def _list_members(exception: LoggedException) -> list[str]:
-    """Lines for the leaves of a group, each with its causes."""
+    """Return lines for the leaves of a group, each with its causes."""
     lines = [
-        f"  · {' <- '.join(_keep_ends(' '.join(make_safe(one.text).split()), 300) for one in chain)}"
+        f"  · {' <- '.join(_keep_ends(' '.join(make_safe(member.text).split()), 300) for member in chain)}"
         for chain in iterate_leaves(exception)
     ]
     return lines + ([f"  · {exception.uncounted} more"] if exception.uncounted else [])
@@ -247,8 +254,8 @@ def _list_members(exception: LoggedException) -> list[str]:
 def render_lines_before(verdict: FailureVerdict, budget: int, show: RenderItem) -> str:
     """Render the lines before the failure, at most 8, and those that fit into `budget` characters of JSON.
 
-    What the task printed last is among them, also where Airflow 3 writes it behind the error. None where a command's
-    output says the same.
+    The task's last output is among them, also where Airflow 3 writes it behind the error. There are none where a
+    command's output says the same.
     """
     output = verdict.cause.output
     if output is not None and output.tier is not Tier.LAST_LINE and not verdict.printed:
@@ -261,23 +268,25 @@ def render_lines_before(verdict: FailureVerdict, budget: int, show: RenderItem) 
             break
         lines = [text, *lines]
     for item in reversed(verdict.before):
-        shown = show(item, LINE_SIZE)
-        budget -= measure_cost(shown)
-        if budget < 0 or (lines and len(lines) + len(shown) > _AROUND):
+        item_lines = show(item, LINE_SIZE)
+        budget -= measure_cost(item_lines)
+        if budget < 0 or (lines and len(lines) + len(item_lines) > _AROUND):
             break
-        lines = [*shown, *lines]
+        lines = [*item_lines, *lines]
     return "\n".join(lines)
 
 
 def _list_frames(exception: LoggedException, most: int) -> list[str]:
-    own = select_dag_frames(exception.frames)
-    # How a library got there says nothing.
-    chosen = own[-most:] if any(is_dag_frame(frame) for frame in own) else own[-1:]
-    return [f"  at {shorten(shorten_path(make_safe(frame)), 160, keep_end=True)}" for frame in reversed(chosen)]
+    frames = select_dag_frames(exception.frames)
+    # Without frames of the DAG one is enough: the path through a library explains nothing.
+    selected_frames = frames[-most:] if any(is_dag_frame(frame) for frame in frames) else frames[-1:]
+    return [
+        f"  at {shorten(shorten_path(make_safe(frame)), 160, keep_end=True)}" for frame in reversed(selected_frames)
+    ]
 
 
 def _keep_ends(text: str, size: int) -> str:
-    """Keep both ends of a text that is too long: some say at the end why."""
+    """Shorten a text that is too long, keeping both ends: some messages give the reason at the end."""
     if len(text) <= size:
         return text
     end = min(size // 3, 400)

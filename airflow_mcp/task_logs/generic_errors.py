@@ -1,4 +1,4 @@
-"""Which texts say only that something failed, and not what: "Job failed with exit code 1.", "3 errors found:"."""
+"""Recognise texts that say only that something failed, not what: "Job failed with exit code 1.", "3 errors found:"."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ _COUNT = re.compile(
     re.IGNORECASE,
 )
 _ENDS_OPEN = re.compile(r".*:(?: \[)?", re.DOTALL)
-# A line that goes on in the next one, where there is one. The second is dbt's.
+# A line that continues in the next one, where there is one. The second pattern is dbt's.
 _GOES_ON = re.compile(r".* (?:in|at|for|by|with|to|from|of|because)|.*\bError in \w+ \S+ \([^()]*\)", re.DOTALL)
 _CODE = re.compile(r"\W*(?:[A-Za-z_]+_?)?[\d.]+\W*|\W*")
-# What stands beside an error in a message and never says what it is.
+# Lines that accompany an error in a message and never say what it is.
 _ABOUT = re.compile(
     r"\s*(?:"
     r"location|job ?id|run ?id|query ?id|request ?id|requestid|trace ?id|host ?id|url|link|date|region|ran|command|cmd"
@@ -62,7 +62,7 @@ _ABOUT = re.compile(
 
 
 def is_generic(text: str) -> bool:
-    """Whether a line says no more than that something failed, or leaves the rest to the next line."""
+    """Tell whether a line says no more than that something failed, or leaves the rest to the next line."""
     text = text.strip()
     if not text or any(pattern.fullmatch(text) for pattern in (_ENDS_OPEN, _COUNT, _CODE)):
         return True
@@ -71,21 +71,21 @@ def is_generic(text: str) -> bool:
 
 
 def _read_quoted(data: re.Match[str]) -> str:
-    """Return what a value says: a quoted sentence is no value."""
+    """Return the words of a quoted sentence, which is no value, or a space for a value."""
     words = re.findall(r"[A-Za-z]{2,}", data[0])
     return f" {' '.join(words)} " if len(words) > 2 and data[0][0] in "'\"`" else " "
 
 
 def goes_on(text: str) -> bool:
-    """Whether a line leaves what it says to the next line, where there is one."""
+    """Tell whether a line leaves what it says to the next line, where there is one."""
     return is_generic(text) or _GOES_ON.fullmatch(text.strip()) is not None
 
 
 def is_context(text: str) -> bool:
-    """Whether a line stands beside an error and never says what it is: an id, a place, a link, the command."""
+    """Tell whether a line accompanies an error and never says what it is: an id, a place, a link, the command."""
     return _ABOUT.match(text) is not None
 
 
 def names_no_fault(kind: str) -> bool:
-    """Whether an exception's type says nothing by itself, as `AirflowException` and unlike `KeyError`."""
+    """Tell whether an exception's type says nothing by itself, as `AirflowException` and unlike `KeyError`."""
     return kind in _GENERIC

@@ -1,4 +1,4 @@
-"""Bytes become lines: cut at newlines, capped, decoded, unwrapped from 2.x's Python repr, private keys masked."""
+"""Turn bytes into lines: cut at newlines, capped, decoded, unwrapped from 2.x's Python repr, private keys masked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 
 from airflow_mcp.redact import MASK
 
-LONGEST_LINE = 64 * 1024  # bytes of one line that are read: of a longer one its two ends
-_END = 16 * 1024  # of these at its end, where a long message says why
+LONGEST_LINE = 64 * 1024  # bytes read of one line: of a longer one its two ends
+_END = 16 * 1024  # bytes of these at its end, where a long message says why
 _HEAD = LONGEST_LINE - _END
-_SLACK = 64  # bytes before the end, which say whether it begins inside an escape
+_SLACK = 64  # bytes before the end, which show whether it begins inside an escape
 _CUT = "…"
 _LONGEST_KEY = 250  # lines: an RSA key of 16,384 bits has about 200, so what follows is no key any more
 _KEY = re.compile(r"-----(BEGIN|END) [A-Z ]*PRIVATE KEY-----")
@@ -18,18 +18,18 @@ _ESCAPE = re.compile(
     rb"|[^\\'\"]+|['\"]|\\"  # text, a quote, or an escape whose rest has not come yet
 )
 _LONGEST_ESCAPE = 10
-_TORN = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:u[0-9a-fA-F]{0,3})?$")  # an escape that goes on behind the cut
+_TORN = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:u[0-9a-fA-F]{0,3})?$")  # an escape that continues behind the cut
 _WORD = re.compile(rb"[^\s\"'\\,;&]{1,4096}(?=[\s\"'\\,;&])")
 _PLAIN = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 
 
 class LineReader:
-    """Feed it bytes as they come and get the lines that are whole; `finish` gives the rest."""
+    """Splits bytes, fed as they come, into complete lines; `finish` returns the rest."""
 
     def __init__(self) -> None:
         self.size = 0  # bytes fed
         self._pending = b""
-        self._head = b""  # of a line that is too long, whose end `_pending` then is
+        self._head = b""  # start of a line that is too long; `_pending` then holds its end
         self._key_lines = 0  # > 0: inside a private key
         self._unwrap: ReprReader | None = None
         self._begun = False
@@ -40,14 +40,14 @@ class LineReader:
         if not self._begun:
             self._pending += piece
             if len(self._pending) < 3:
-                return []  # too little to see the form
+                return []  # too few bytes to recognise the form
             piece, self._pending, self._begun = self._pending, b"", True
             if piece.startswith((b"[('", b'[("')):
                 self._unwrap = ReprReader()
         if self._unwrap:
             piece = self._unwrap.feed(piece)
-        *whole, rest = (self._pending + piece).split(b"\n")
-        lines = [self._decode(line) for line in whole]
+        *complete, rest = (self._pending + piece).split(b"\n")
+        lines = [self._decode(line) for line in complete]
         self._pending = rest
         if len(rest) > LONGEST_LINE + _SLACK or (self._head and len(rest) > _END + _SLACK):
             self._head = self._head or rest[:_HEAD]
@@ -70,7 +70,7 @@ class LineReader:
         return self._mask_key(text)
 
     def _mask_key(self, text: str) -> str:
-        """A key stands on many lines, and only its first is recognised by itself: mask those that follow."""
+        """Mask the lines of a private key, of which only the first is recognisable by itself."""
         inside = self._key_lines > 0
         marks = _KEY.findall(text)
         self._key_lines = (self._key_lines + 1) % _LONGEST_KEY if inside else 0
@@ -80,33 +80,33 @@ class LineReader:
 
 
 def _join_ends(head: bytes, end: bytes) -> str:
-    """Join the two ends of a line: no escape is torn, so JSON whose longest string was cut stays JSON.
+    """Join the two ends of a line without tearing an escape, so that JSON whose longest string was cut stays JSON.
 
-    The end begins with a whole word: half a secret is not known as one.
+    The end begins with a whole word, since half a secret would not be recognised as one.
     """
     torn = _TORN.search(head, max(len(head) - _SLACK, 0))
     head = head[: torn.start()] if torn else head
     slack, end = end[:-_END], end[-_END:]
     if (len(slack) - len(slack.rstrip(b"\\"))) % 2:
-        end = end[1:]  # what an escape stands for
+        end = end[1:]  # it belongs to an escape
     word = _WORD.match(end)
     end = end[word.end() :] if word else end
     return f"{head.decode('utf-8', 'ignore')}{_CUT}{end.decode('utf-8', 'ignore')}"
 
 
 class ReprReader:
-    """The text in `[('host', 'text'), ...]`, which 2.x's API gives for a log in some forms.
+    """Extracts the text from `[('host', 'text'), ...]`, which 2.x's API returns for a log in some forms.
 
     Source: airflow/api_connexion/endpoints/log_endpoint.py of 2.11.2, `str(logs)` in the JSON form. Each host and
     each text becomes lines of its own, as in the text/plain form.
     """
 
     def __init__(self) -> None:
-        self._quote = b""  # the quote that ends the string we are in
+        self._quote = b""  # the quote that ends the current string
         self._held = b""  # the beginning of an escape
 
     def feed(self, piece: bytes) -> bytes:
-        """The text that these bytes stand for."""
+        """Return the text that these bytes stand for."""
         piece = self._held + piece
         self._held = b""
         out: list[bytes] = []

@@ -1,4 +1,4 @@
-"""A log while it streams by: bytes in, and behind the last one its error, its end or the window asked for."""
+"""Scan a log while it streams by; at its end, return its failure, its last lines or the requested window."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _AROUND = 6  # runs of lines kept from before an error
 # What Airflow says before the task's own code runs. 2: taskinstance.py, file_task_handler.py; 3: task_runner.py
 _OWN_BEGINS = ("::group::Log message source details", "::group::Pre task execution logs", "::group::Pre Execute")
 _HOST = re.compile(r"[\w.:-]+")  # alone on the first line of 2.x: where the log comes from
-_OWN_LINES = 80  # from a log's start, in which that may stand
-_FORM_KNOWN = 300  # lines, after which a log without a header will have none
-_NOT_PLAIN = ("Could not", "!!!!", "rror")  # in Airflow's own lines: says something after all
+_OWN_LINES = 80  # from a log's start, among which these may stand
+_FORM_KNOWN = 300  # lines after which a log without a header is taken to have none
+_NOT_PLAIN = ("Could not", "!!!!", "rror")  # marks a line of Airflow's own that is worth showing
 
 
-# Who writes what a task printed, and what its own words around a command are. 2: logging_mixin.py, subprocess.py;
+# Writers of a task's printed lines, and Airflow's own words around a command. 2: logging_mixin.py, subprocess.py;
 # 3: supervisor.py, hooks/subprocess.py
 _PRINTED = (
     '"logger":"task.stdout"',
@@ -35,7 +35,7 @@ _COMMANDS = ("Tmp dir root location", "Running command: ", "Command exited with 
 
 
 class _BaseScan:
-    """What both scans share: bytes become numbered lines, and lines records."""
+    """The common part of both scans: turns bytes into numbered lines, and lines into records."""
 
     def __init__(self, form: LogForm) -> None:
         self.lines = 0
@@ -48,13 +48,13 @@ class _BaseScan:
         return self._lines.size
 
     def feed(self, piece: bytes) -> None:
-        """Take the next bytes."""
+        """Read the next bytes."""
         for line in self._lines.feed(piece):
             self.lines += 1
             self._take(line)
 
     def finish(self) -> None:
-        """The log has ended."""
+        """Read the last line, since the log has ended."""
         for line in self._lines.finish():
             self.lines += 1
             self._take(line)
@@ -67,40 +67,40 @@ class _BaseScan:
 
 
 class LogScan(_BaseScan):
-    """Feed it the log's bytes; afterwards ask `verdict` about its failure, and `render_end` for its last lines."""
+    """Scans a log, fed as bytes, for `verdict`, which explains its failure, and `render_end`, its last lines."""
 
     def __init__(self, form: LogForm, budget: int) -> None:
-        """Take `budget`, the characters that `render_end` will be asked for at most."""
+        """Create a scan; `budget` is the most characters that `render_end` will be asked for."""
         super().__init__(form)
         self.printed = 0  # lines that the task's own code, or a command it ran, printed
         self._tail = LogTail(budget * RAW_LINES, LEAST)
-        self._in_trace = False  # in lines of a traceback behind a record, which the error tells
+        self._in_trace = False  # within a traceback behind a record, which the error contains
         self._in_own = False
         self._verdict: FailureVerdict | None = None
         self.scanner = ErrorScanner(lambda: self._tail.get_latest(_AROUND, without=OWN_LINE))
 
     def finish(self) -> None:
-        """Take note that the log has ended."""
+        """Read the last line and close the last record, since the log has ended."""
         super().finish()
         self.scanner.close()
 
     @property
     def verdict(self) -> FailureVerdict:
-        """What ended a try that failed; known once the log has ended."""
+        """The verdict on a failed try; available once the log has ended."""
         if self._verdict is None:
             self._verdict = judge_failure(self.scanner, self._read)
         return self._verdict
 
     def render_end(self, budget: int, *, include_own: bool = True) -> LogLines:
-        """The last lines that fit into `budget` characters of JSON, tracebacks and Airflow's own only counted.
+        """Return the last lines that fit into `budget` characters of JSON.
 
-        Without `include_own`, Airflow's own are not mentioned.
+        Tracebacks and Airflow's own lines are only counted; without `include_own`, Airflow's own are left out.
         """
         items = (item for item in reversed(self._tail.items) if include_own or item.key != OWN_LINE)
         return fit_items(items, budget, self.show)
 
     def show(self, item: Item, line_size: int = LINE_SIZE) -> list[str]:
-        """Lines of this log put to show, safe."""
+        """Render an item of this log as lines that are safe to show."""
         return item.show(self._render, line_size)
 
     def _take(self, line: str) -> None:
@@ -120,7 +120,7 @@ class LogScan(_BaseScan):
         )
 
     def _has_no_header(self) -> bool:
-        """Whether it is not yet known that this log has Airflow's form."""
+        """Tell whether it is still unknown if this log has Airflow's form."""
         return not self.scanner.headed and self.lines < _FORM_KNOWN
 
     def _is_own(self, line: str) -> bool:
@@ -130,20 +130,20 @@ class LogScan(_BaseScan):
             return "::endgroup::" in line or "::group::Post" in line
         if any(mark in line for mark in _OWN_BEGINS):
             self._in_own = True
-        own = self._in_own or "::group::Post" in line
+        is_own = self._in_own or "::group::Post" in line
         if "::endgroup::" in line:
-            own, self._in_own = True, False
-        return own and is_plain(line) and not any(mark in line for mark in _NOT_PLAIN)
+            is_own, self._in_own = True, False
+        return is_own and is_plain(line) and not any(mark in line for mark in _NOT_PLAIN)
 
     def _render(self, line: str) -> str:
         return render(self._read(line))
 
 
 class WindowScan(_BaseScan):
-    """Feed it the log's bytes; its window gets every line."""
+    """Passes every line of a log, fed as bytes, to its window."""
 
     def __init__(self, form: LogForm, request: WindowRequest, budget: int) -> None:
-        """`budget` is the characters of JSON that the window's lines may take."""
+        """Create a scan; `budget` is the number of characters of JSON that the window's lines may take."""
         super().__init__(form)
         self.window = LogWindow(request, budget, self._read)
 

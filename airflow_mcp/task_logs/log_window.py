@@ -1,7 +1,7 @@
-"""A part of a log, as asked for: from its start or its end, filtered, with a cursor to the next part.
+"""Read a window of a log, from its start or its end, filtered, with a cursor to the next window.
 
-What is selected depends on the filters alone, and a window is a part of the selection by line numbers, so windows
-that follow each other's cursors tell every selected line once.
+The selection depends on the filters alone, and a window is a part of the selection by line numbers, so windows that
+follow each other's cursors contain every selected line once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from airflow_mcp.task_logs.records import INFO, LEVELS, LogRecord, parse_moment,
 from airflow_mcp.task_logs.repeated_lines import LINE_SIZE, Item, RepeatedLine, normalize_line
 
 _CURSOR = re.compile(r"([se])(\d{1,12})\.([0-9a-f]{12})")
-_FOLD_SIZE = 5  # lines of a run from which on it takes no more room
+_FOLD_SIZE = 5  # lines of a run from which on further ones take no more characters
 _LONGEST_PATTERN = 500  # characters
 _PATTERN_MEMORY = 2 * 1024 * 1024  # bytes RE2 may use for one pattern
 FILTERS = ("grep", "context", "level", "since")
@@ -40,7 +40,10 @@ FILTERS = ("grep", "context", "level", "since")
 
 @dataclass(frozen=True)
 class WindowRequest:
-    """What was asked for. `at`: a window from the start begins with this line, one from the end ends before it."""
+    """The arguments of a window.
+
+    `at`: a window from the start begins with this line, one from the end ends before it.
+    """
 
     from_start: bool
     at: int | None
@@ -52,18 +55,18 @@ class WindowRequest:
 
     @property
     def has_filters(self) -> bool:
-        """Whether some lines may not be wanted."""
+        """Whether filters may exclude lines."""
         return self.pattern is not None or self.level > 0 or self.since is not None
 
     def cursor(self, line: int) -> str:
-        """For the window that goes on at (or ends before) this line."""
+        """Return the cursor of the window that continues at (or ends before) this line."""
         return f"{'s' if self.from_start else 'e'}{line}.{self.digest}"
 
 
 def read_request(ids: dict[str, Any], arguments: dict[str, Any]) -> WindowRequest:
     """Read a call's arguments. Raises InvalidArgumentsError for a bad pattern and for another call's cursor."""
-    told = [ids, *(arguments.get(name) for name in FILTERS)]
-    digest = hashlib.sha256(compact_json(told).encode()).hexdigest()[:12]
+    filters = [ids, *(arguments.get(name) for name in FILTERS)]
+    digest = hashlib.sha256(compact_json(filters).encode()).hexdigest()[:12]
     direction = arguments.get("from", "end")
     at = None
     if "cursor" in arguments:
@@ -88,7 +91,7 @@ def read_request(ids: dict[str, Any], arguments: dict[str, Any]) -> WindowReques
 
 
 def _compile(pattern: str) -> re2._Regexp:  # pyright: ignore[reportPrivateUsage]
-    """RE2, since its time grows with the line's length only, whatever the pattern."""
+    """Compile a pattern with RE2, whose time is linear in the line's length, whatever the pattern."""
     if len(pattern) > _LONGEST_PATTERN:
         raise InvalidArgumentsError(f"read_task_log: grep may have at most {_LONGEST_PATTERN} characters.")
     options = re2.Options()
@@ -97,8 +100,8 @@ def _compile(pattern: str) -> re2._Regexp:  # pyright: ignore[reportPrivateUsage
     try:
         return re2.compile(pattern, options)
     except (re2.error, UnicodeEncodeError) as error:
-        told = error.args[0] if error.args else ""
-        why = told.decode("utf-8", "replace") if isinstance(told, bytes) else "it cannot be encoded"
+        message = error.args[0] if error.args else ""
+        why = message.decode("utf-8", "replace") if isinstance(message, bytes) else "it cannot be encoded"
         raise InvalidArgumentsError(
             f"read_task_log: grep is no RE2 pattern ({why}). Lookarounds and backreferences do not exist there; "
             "put a backslash before ( ) [ ] { } . * + ? | meant as such."
@@ -106,13 +109,13 @@ def _compile(pattern: str) -> re2._Regexp:  # pyright: ignore[reportPrivateUsage
 
 
 class LogWindow:
-    """Fed every line in order; afterwards it has the part of the log that was asked for.
+    """Collects the requested part of a log from its lines, taken in order.
 
-    LineReader are kept as they came and made safe when they are matched or shown: most are neither.
+    Lines are kept as they came and made safe when they are matched or shown: most are neither.
     """
 
     def __init__(self, request: WindowRequest, budget: int, read: Callable[[str], LogRecord]) -> None:
-        """`budget` is characters of JSON for the lines; `read` makes a record of a line."""
+        """Create a window; `budget` is characters of JSON for the lines, `read` makes a record of a line."""
         self.wish = request
         self.matched = 0  # lines that the filters take, in the whole log
         self._read = read
@@ -121,18 +124,18 @@ class LogWindow:
         self._tail = LogTail(budget * RAW_LINES, LEAST)
         self._forward = _ForwardWindow(budget, self._measure_cost)
         self._before: deque[tuple[int, str]] = deque(maxlen=request.context)
-        self._after = 0  # lines of context that are still due
+        self._after = 0  # lines of context still to be selected
         self._level, self._moment = INFO, ""
         self._reachable = 0  # selected lines on this side of the cursor
 
     def take(self, number: int, line: str) -> None:
-        """The next line."""
+        """Take the next line."""
         if not self.wish.has_filters:
             self._select(number, line, "")
         elif self._matches(line):
             self.matched += 1
-            for earlier, kept in self._before:
-                self._select(earlier, kept, "-")
+            for context_number, context_line in self._before:
+                self._select(context_number, context_line, "-")
             self._before.clear()
             self._select(number, line, ":")
             self._after = self.wish.context
@@ -143,31 +146,31 @@ class LogWindow:
             self._before.append((number, line))
 
     def get_result(self) -> tuple[LogLines, int, str | None]:
-        """The lines, how many more lie behind the cursor, and that cursor if there are any."""
+        """Return the lines, the number of lines behind the cursor, and the cursor if there are any."""
         if self.wish.from_start:
-            runs, going_on = self._forward.runs, self._forward.next
-            if len(runs) == 1:  # taken in any case
+            runs, cursor_line = self._forward.runs, self._forward.next
+            if len(runs) == 1:  # rendered in any case, cut if need be
                 lines = render_item(runs[0], self._room, self._show, self._line_size)
             else:
                 lines = [line for run in runs for line in self._show(run, self._line_size)]
-            shown = LogLines(lines, runs[0].first, runs[-1].last, sum(run.count for run in runs)) if runs else NOTHING
+            result = LogLines(lines, runs[0].first, runs[-1].last, sum(run.count for run in runs)) if runs else NOTHING
         else:
-            shown = fit_items(reversed(self._tail.items), self._room, self._show, self._line_size)
-            going_on = shown.first
-        left = self._reachable - shown.covered
-        return shown, left, self.wish.cursor(going_on) if left > 0 else None
+            result = fit_items(reversed(self._tail.items), self._room, self._show, self._line_size)
+            cursor_line = result.first
+        remaining = self._reachable - result.covered
+        return result, remaining, self.wish.cursor(cursor_line) if remaining > 0 else None
 
     def _matches(self, line: str) -> bool:
-        """Whether the filters take it; a line that continues a record has the record's level and time."""
-        wish = self.wish
+        """Tell whether the filters accept a line; a continuation has the level and time of its record."""
+        request = self.wish
         record = self._read(line)
         if not record.continues:
             self._level, self._moment = record.level, record.moment or self._moment
-        if self._level < wish.level:
+        if self._level < request.level:
             return False
-        if wish.since and ((time := parse_moment(self._moment)) is None or time < wish.since):
+        if request.since and ((time := parse_moment(self._moment)) is None or time < request.since):
             return False
-        return wish.pattern is None or wish.pattern.search(render(record)) is not None
+        return request.pattern is None or request.pattern.search(render(record)) is not None
 
     def _select(self, number: int, line: str, mark: str) -> None:
         at = self.wish.at
@@ -195,33 +198,33 @@ class LogWindow:
 
 
 class _ForwardWindow:
-    """The first runs that fit."""
+    """The first runs of a log that fit into a budget."""
 
     def __init__(self, budget: int, cost_of: Callable[[RepeatedLine], int]) -> None:
         self.runs: list[RepeatedLine] = []
         self.next = 0  # the first line that did not fit
-        self._room = budget  # left behind the runs that are closed
+        self._room = budget  # what the closed runs leave of the budget
         self._cost_of = cost_of
         self._cost = 0  # of the last run
 
     def add(self, number: int, text: str, key: bytes) -> None:
-        """The next line, unless the window is full."""
+        """Add the next line, unless the window is full."""
         if self.next:
             return
         last = self.runs[-1] if self.runs else None
         if last and last.key == key:
-            run, room = last.copy(), self._room
+            run, budget = last.copy(), self._room
             run.add(number, text, key)
-            longer = len(text) - len(last.texts[-1])
-            spent = self._cost + longer if last.count > _FOLD_SIZE else self._cost_of(run)  # only the last line changes
+            growth = len(text) - len(last.texts[-1])
+            cost = self._cost + growth if last.count > _FOLD_SIZE else self._cost_of(run)  # only the last line changes
         else:
-            run, room = RepeatedLine(key, number, number, [text]), self._room - self._cost
-            spent = self._cost_of(run)
-        if last and spent > room:
+            run, budget = RepeatedLine(key, number, number, [text]), self._room - self._cost
+            cost = self._cost_of(run)
+        if last and cost > budget:
             self.next = number
             return
         if last and last.key == key:
             self.runs[-1] = run
         else:
             self.runs.append(run)
-        self._room, self._cost = room, spent
+        self._room, self._cost = budget, cost

@@ -1,7 +1,7 @@
-"""The words of an exception's message that say what happened, where its first line does not.
+"""Find the words of an exception's message that say what happened, where its first line does not.
 
-Messages are empty in their first line, end it with a colon, count errors, hold the JSON body of an answer, another
-program's output, or a whole traceback; what stands beside the error (job ids, places, links) is passed over.
+The first line may be empty, end with a colon or only count errors, and the message may hold the JSON body of an answer,
+another program's output, or a whole traceback. What accompanies the error (job ids, places, links) is skipped.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from airflow_mcp.task_logs.records import make_safe
 from airflow_mcp.task_logs.runtimes import read_frames
 from airflow_mcp.task_logs.wrappers import find_wrapper
 
-_LONGEST = 600  # characters of what is told of one message
+_LONGEST = 600  # characters returned of one message
 _LONG_BODY = 200  # characters from which on a body hides the words before it
-_INFORMS = 12  # characters of words before a body that may say enough
-_BODIES = 8  # of a message that are looked at
+_INFORMS = 12  # characters of words before a body beyond which they may say enough
+_BODIES = 8  # bodies of a message that are examined
 _TOKEN = re.compile(r"\\\\.|['\"{}\[\]()]")
 _LONGEST_BODY = 64 * 1024  # characters of a body that is parsed
-_FEW, _FEW_LONG = 4, 200  # lines of a message that is told whole, and characters of each
-_TOLD = 8  # lines of a message that are told behind one that says nothing
-_LINES = 400  # of a message that are looked at, of each end half
+_FEW, _FEW_LONG = 4, 200  # lines of a message that is returned in full, and characters of each
+_TOLD = 8  # lines of a message returned behind one that says nothing
+_LINES = 400  # lines of a message that are examined, half of them from each end
 _BODY = re.compile(r"[{\[]\s*[{\"'\[]")
 # Where the bodies of APIs say what is wrong, the most telling first.
 _CAUSES = ("root_cause", "caused_by", "cause", "error", "errors", "Error", "failure", "fault", "exception", "details")
@@ -70,18 +70,18 @@ def find_nested(exception: LoggedException) -> list[LoggedException]:
 
 
 def describe_exception(exception: LoggedException, size: int = _LONGEST) -> str:
-    """Say in one line of at most `size` characters what an exception says: "Type: what happened"."""
-    kind, found, message = exception.text.partition(":")
-    if not found or message[:1] == ":" or not _TYPE.fullmatch(kind.strip()) or exception.members:
+    """Describe an exception in one line of at most `size` characters: "Type: what happened"."""
+    kind, colon, message = exception.text.partition(":")
+    if not colon or message[:1] == ":" or not _TYPE.fullmatch(kind.strip()) or exception.members:
         return _join_line(find_telling_text(exception.text, size), size)
     if (wrapper := find_wrapper(exception)) is not None and not is_generic(wrapper[1]):
-        words = exception.text[: len(exception.text) - len(wrapper[1])].strip()
+        prefix = exception.text[: len(exception.text) - len(wrapper[1])].strip()
         rest = find_telling_text(wrapper[1], size)
         if rest and not is_generic(rest):
-            said = f"{words} {rest}" if wrapper[1].startswith("{") else f"{rest} [{_join_line(words)}]"
-            return _join_line(said, size)
-    said = find_telling_text(message, size)
-    return _join_line(f"{kind.strip()}: {said}" if said else kind.strip(), size)
+            text = f"{prefix} {rest}" if wrapper[1].startswith("{") else f"{rest} [{_join_line(prefix)}]"
+            return _join_line(text, size)
+    text = find_telling_text(message, size)
+    return _join_line(f"{kind.strip()}: {text}" if text else kind.strip(), size)
 
 
 def find_telling_text(message: str, size: int = _LONGEST) -> str:
@@ -96,11 +96,11 @@ def find_telling_text(message: str, size: int = _LONGEST) -> str:
         return _keep_ends("; ".join(_select_first(filled)), size)
     head = filled[0].rstrip(": ")
     rest = lines[lines.index(filled[0]) + 1 :]
-    said = _select_following(rest)
-    if not said:
+    following = _select_following(rest)
+    if not following:
         return _keep_ends(filled[0], size)
     return _keep_ends(
-        f"{head}: {said}" if head and not is_context(filled[0]) and re.search(r"\w", head) else said, size
+        f"{head}: {following}" if head and not is_context(filled[0]) and re.search(r"\w", head) else following, size
     )
 
 
@@ -112,70 +112,70 @@ def _select_first(lines: list[str]) -> list[str]:
 
 
 def _select_following(lines: list[str]) -> str:
-    """Choose from the lines behind one that says nothing."""
+    """Return the telling text of the lines behind one that says nothing."""
     lines = [part for line in lines for part in _find_errors(line)]
-    marks = [number for number, line in enumerate(lines) if _ERRORS_OF.match(line)]
-    if marks and any(lines[marks[-1] + 1 :]):
-        lines = lines[marks[-1] + 1 :]
+    headings = [number for number, line in enumerate(lines) if _ERRORS_OF.match(line)]
+    if headings and any(lines[headings[-1] + 1 :]):
+        lines = lines[headings[-1] + 1 :]
     output = [OutputLine(number, *strip_prefix(line)) for number, line in enumerate(lines)]
-    found = find_output_error(output)
-    if found is not None and found.tier is Tier.PRINTED:
-        return _join_line("; ".join([found.root.text, *found.more]))
-    said: list[str] = []
+    error = find_output_error(output)
+    if error is not None and error.tier is Tier.PRINTED:
+        return _join_line("; ".join([error.root.text, *error.more]))
+    telling_lines: list[str] = []
     for line in lines:
         if not line or is_context(line):
-            if said and not line and len(said) > 1:
+            if telling_lines and not line and len(telling_lines) > 1:
                 break
             continue
         if re.fullmatch(r"\W+", line) or _CODE_LINE.match(line):
             continue
-        said.append(line)
-    if len(said) > _TOLD:  # some say at the end why
-        said = [*said[: _TOLD // 2], "…", *said[-_TOLD // 2 :]]
+        telling_lines.append(line)
+    if len(telling_lines) > _TOLD:  # some messages give the reason at the end
+        telling_lines = [*telling_lines[: _TOLD // 2], "…", *telling_lines[-_TOLD // 2 :]]
     text = ""
-    for line in said:
+    for line in telling_lines:
         text = f"{text}{'' if not text else ' ' if text.endswith((':', ',', '(', '[')) else '; '}{line}"
     return text
 
 
 def _find_errors(line: str) -> list[str]:
     """Return the lines of an error output that stands in one line behind its name, as bytes or as text."""
-    found = _ERRORS_SAID.match(line)
-    if found is None:
+    match = _ERRORS_SAID.match(line)
+    if match is None:
         return [line]
-    text = found[2].replace("\\r", "").replace("\\n", "\n")
+    text = match[2].replace("\\r", "").replace("\\n", "\n")
     return [part for part in text.split("\n") if part.strip()]
 
 
 def _replace_bodies(message: str) -> str:
-    """Put what a JSON, Python or XML body says in place of the body; a body that says nothing goes."""
+    """Replace each JSON, Python or XML body by the text that it holds; a body that says nothing is removed."""
     parts: list[str] = []
     at = 0
     for start, end in _find_bodies(message):
         body = message[start:end]
-        known = _parse(body)
+        value = _parse(body)
         before = message[at:start]
-        said = _list_body_texts(known) if known is not None else _find_pairs(body)
+        texts = _list_body_texts(value) if value is not None else _find_pairs(body)
         head = message[:start].rpartition("\n")[2].strip()
-        informs = len(head) > _INFORMS and not is_generic(head)  # nor where it ends with a colon
-        if said and (not informs or len(body) > _LONG_BODY):
-            parts += [before, ": ".join(said)]
+        informs = len(head) > _INFORMS and not is_generic(head)  # is_generic is true for words that end with a colon
+        if texts and (not informs or len(body) > _LONG_BODY):
+            parts += [before, ": ".join(texts)]
             at = end
-        elif known is not None and _is_empty(known) and not informs:
+        elif value is not None and _is_empty(value) and not informs:
             parts.append(before)
             at = end
     message = "".join([*parts, message[at:]])
     if "</" in message and (elements := _ELEMENT.findall(message)):
-        said = list(dict.fromkeys(text for _, text in elements))
-        return f"{message[: message.index('<')]}{': '.join(said[:3])}"
+        texts = list(dict.fromkeys(text for _, text in elements))
+        return f"{message[: message.index('<')]}{': '.join(texts[:3])}"
     return message
 
 
 def _find_bodies(text: str) -> list[tuple[int, int]]:
     """Find the outermost brackets that hold JSON or Python values; one that is not closed ends with the text."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     at = 0
-    while (match := _BODY.search(text, at)) is not None and len(found) < _BODIES:
+    while (match := _BODY.search(text, at)) is not None and len(spans) < _BODIES:
         depth, quote, end = 0, "", len(text)
         for token in _TOKEN.finditer(text, match.start(), match.start() + _LONGEST_BODY):
             mark = token[0]
@@ -190,9 +190,9 @@ def _find_bodies(text: str) -> list[tuple[int, int]]:
                 if depth == 0:
                     end = token.end()
                     break
-        found.append((match.start(), end))
+        spans.append((match.start(), end))
         at = end
-    return found
+    return spans
 
 
 def _parse(body: str) -> Any:
@@ -214,29 +214,29 @@ def _list_body_texts(value: Any, depth: int = 0) -> list[str]:
         return list(dict.fromkeys(text for item in value[:5] for text in _list_body_texts(item, depth + 1)))[:3]
     if not isinstance(value, dict):
         return []
-    said: list[str] = []
+    texts: list[str] = []
     for name in _CAUSES:
         inner = value.get(name)
         if isinstance(inner, dict | list):
-            said += _list_body_texts(inner, depth + 1)
+            texts += _list_body_texts(inner, depth + 1)
     for name in _TEXTS:
         text = value.get(name)
         if isinstance(text, str) and text.strip() not in _EMPTY and not is_generic(text):
-            said.append(_join_line(text))
-    if not said:
+            texts.append(_join_line(text))
+    if not texts:
         for name, inner in value.items():
             if isinstance(inner, dict | list) and name not in _CAUSES:
-                said += _list_body_texts(inner, depth + 1)
-    return list(dict.fromkeys(said))[:3]
+                texts += _list_body_texts(inner, depth + 1)
+    return list(dict.fromkeys(texts))[:3]
 
 
 def _find_pairs(body: str) -> list[str]:
-    said = [first or second for first, second in _PAIR.findall(body)]
-    return [_join_line(text) for text in dict.fromkeys(said) if not is_generic(text)][:3]
+    texts = [first or second for first, second in _PAIR.findall(body)]
+    return [_join_line(text) for text in dict.fromkeys(texts) if not is_generic(text)][:3]
 
 
 def _is_empty(value: Any) -> bool:
-    """Whether a body holds only codes and nothing."""
+    """Tell whether a body holds only codes, numbers and nulls."""
     if isinstance(value, dict):
         return all(_is_empty(item) for item in value.values())
     return value is None or isinstance(value, int | float) or (isinstance(value, str) and is_generic(value))
@@ -251,7 +251,7 @@ def _join_line(text: str, size: int = _LONGEST) -> str:
 
 
 def _keep_ends(text: str, size: int) -> str:
-    """Keep both ends of a text that is too long: some say at the end why."""
+    """Shorten a text that is too long, keeping both ends: some messages give the reason at the end."""
     if len(text) <= size:
         return text
     half = size * 2 // 3

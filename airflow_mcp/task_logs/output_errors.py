@@ -1,7 +1,7 @@
-"""The error in what a command or a remote job printed: what its runtime, its tools or its own log say, the last of it.
+"""Find the error in the output of a command or a remote job, as its runtime, its tools or its own log print it.
 
 A crash or a tool's error beats a line that is only logged as an error, and the later beats the earlier, unless it
-follows from it: lines that say no more than "failed" are left out, and of errors that stand together the first is told.
+follows from it: lines that say no more than "failed" are skipped, and of errors that stand together the first counts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _WARNING = re.compile(r"(?:.*:\d+: )?\w*Warning: |WARN|Unclosed |\S+: <|INFO|DEB
 _HELP = re.compile(r" -> \[Help \d+\]$")  # Maven's
 _NOTES = 2  # lines behind a traceback at the end of an output, which are its notes (PEP 678)
 _CLOSE = 4  # lines between errors of one tool that stand together
-_CLOSE_OF = {"compiler": 10, "rustc": 12, "tsc": 10, "dbt": 8, "terraform": 6}  # which quote the source below
+# The same for tools that quote the source below an error.
+_CLOSE_OF = {"compiler": 10, "rustc": 12, "tsc": 10, "dbt": 8, "terraform": 6}
 _SURVIVED = 25  # lines of other output behind an error that is only printed, from which on a later one counts more
 _LEAVING = 12  # lines that a program may still print when it leaves
 _COMPLAINT = re.compile(
@@ -80,21 +81,25 @@ class OutputError:
 def find_output_error(lines: Sequence[OutputLine]) -> OutputError | None:
     """Return the error that most likely ended the program, or its last line that says something, or None."""
     findings = list(_find_errors(lines))
-    chosen = _choose([one for one in findings if one.tier is Tier.PRINTED], findings, lines)
+    chosen = _choose([finding for finding in findings if finding.tier is Tier.PRINTED], findings, lines)
     return chosen or _read_last_line(lines)
 
 
 def _choose(printed: list[OutputError], findings: list[OutputError], lines: Sequence[OutputLine]) -> OutputError | None:
     if not printed:
         for tier in (Tier.LOGGED, Tier.WARNING):
-            if logged := [one for one in findings if one.tier is tier]:
+            if logged := [finding for finding in findings if finding.tier is tier]:
                 return _merge_adjacent(logged)
         return None
     chosen = _merge_adjacent(printed)
-    finals = [one for one in printed if one.final]
+    finals = [finding for finding in printed if finding.final]
     if finals and chosen is not finals[-1] and chosen.tool in GENERIC | {"log"} and chosen.first >= finals[-1].first:
         chosen = finals[-1]  # what a dying program says about itself
-    crashes = [one for one in printed if one.tool in _CRASHES and one is not chosen and one.first < chosen.first]
+    crashes = [
+        finding
+        for finding in printed
+        if finding.tool in _CRASHES and finding is not chosen and finding.first < chosen.first
+    ]
     if (
         crashes
         and chosen.tool in GENERIC | {"signal"}
@@ -102,16 +107,22 @@ def _choose(printed: list[OutputError], findings: list[OutputError], lines: Sequ
     ):
         chosen = crashes[-1]
     if chosen.tool in GENERIC:
-        beside = [one for one in findings if one.tier is Tier.LOGGED and 0 <= one.first - chosen.last <= _CLOSE]
-        chosen.more += [one.root.text for one in beside if one.root.text not in (chosen.root.text, *chosen.more)]
-    later = [one for one in findings if one.tier is Tier.LOGGED and one.first > chosen.last]
-    if later and not chosen.final and _count_quiet(lines, chosen.last, later[0].first) >= _SURVIVED:
-        return _merge_adjacent(later)
+        neighbours = [
+            finding
+            for finding in findings
+            if finding.tier is Tier.LOGGED and 0 <= finding.first - chosen.last <= _CLOSE
+        ]
+        chosen.more += [
+            finding.root.text for finding in neighbours if finding.root.text not in (chosen.root.text, *chosen.more)
+        ]
+    later_errors = [finding for finding in findings if finding.tier is Tier.LOGGED and finding.first > chosen.last]
+    if later_errors and not chosen.final and _count_quiet(lines, chosen.last, later_errors[0].first) >= _SURVIVED:
+        return _merge_adjacent(later_errors)
     return chosen
 
 
 def _count_quiet(lines: Sequence[OutputLine], start: int, end: int) -> int:
-    """Count the lines between that are no errors."""
+    """Count the lines between two places that say something and are no errors."""
     return sum(line.level < ERROR and bool(line.text.strip()) for line in lines[start:end])
 
 
@@ -119,13 +130,13 @@ def _merge_adjacent(findings: list[OutputError]) -> OutputError:
     """Return the first of the errors that stand together at the end, with the others' texts."""
     at = len(findings) - 1
     while at > 0:
-        before, now = findings[at - 1], findings[at]
-        close = _CLOSE_OF.get(before.tool, _CLOSE)
-        if before.tool != now.tool or before.tool in _CRASHES or now.first - before.last > close:
+        previous, current = findings[at - 1], findings[at]
+        distance = _CLOSE_OF.get(previous.tool, _CLOSE)
+        if previous.tool != current.tool or previous.tool in _CRASHES or current.first - previous.last > distance:
             break
         at -= 1
     chosen = findings[at]
-    texts = [one.root.text for one in findings[at + 1 :]]
+    texts = [finding.root.text for finding in findings[at + 1 :]]
     chosen.more = [text for text in dict.fromkeys(texts) if text != chosen.root.text][:_MORE]
     return chosen
 
@@ -138,20 +149,20 @@ def _find_errors(lines: Sequence[OutputLine]) -> Iterator[OutputError]:
         text = texts[number]
         if _IGNORED.match(text):
             ignored = number
-        found = _read(texts, number) if text.strip() and not FOLLOWS.match(text) else None
-        if found is not None and TRACEBACK in text:
-            _add_notes(found, lines)
-        if found is None:
-            found = _read_logged(lines[number], number)
-        if found is None:
+        finding = _read(texts, number) if text.strip() and not FOLLOWS.match(text) else None
+        if finding is not None and TRACEBACK in text:
+            _add_notes(finding, lines)
+        if finding is None:
+            finding = _read_logged(lines[number], number)
+        if finding is None:
             number += 1
             continue
-        if ignored >= 0 and found.first - ignored <= 1 and found.tier is Tier.PRINTED:
-            found.tier, ignored = Tier.LOGGED, -1
-        found.line = lines[min(found.first, len(lines) - 1)].number
-        if not all(is_silent(exception) or _is_empty(exception) for exception in found.chain):
-            yield found
-        number = max(found.last, number + 1)
+        if ignored >= 0 and finding.first - ignored <= 1 and finding.tier is Tier.PRINTED:
+            finding.tier, ignored = Tier.LOGGED, -1
+        finding.line = lines[min(finding.first, len(lines) - 1)].number
+        if not all(is_silent(exception) or _is_empty(exception) for exception in finding.chain):
+            yield finding
+        number = max(finding.last, number + 1)
 
 
 def _is_empty(exception: LoggedException) -> bool:
@@ -177,8 +188,8 @@ def _read(texts: list[str], number: int) -> OutputError | None:
         if any(read_block(texts, end) is not None for _, read_block in BLOCKS):
             return None
         end += 1  # the next line says which
-    if (found := read_line(" ".join(texts[number:end]))) is not None:
-        tool, what = found
+    if (match := read_line(" ".join(texts[number:end]))) is not None:
+        tool, what = match
         chain = [LoggedException(what)]
         if end < len(texts) and texts[end].startswith("Caused by: ") and (crash := read_frames(texts, end)) is not None:
             chain, end = [*chain, *crash[0]], crash[1]
@@ -187,13 +198,13 @@ def _read(texts: list[str], number: int) -> OutputError | None:
 
 
 def _add_notes(found: OutputError, lines: Sequence[OutputLine]) -> None:
-    """Take the few lines right behind a traceback that ends the output as the exception's notes."""
-    rest = [line for line in lines[found.last :] if line.text.strip()]
-    if not 0 < len(rest) <= _NOTES or rest[0] is not lines[found.last]:
+    """Add the few lines behind a traceback that ends the output to its exception, whose notes they are."""
+    notes = [line for line in lines[found.last :] if line.text.strip()]
+    if not 0 < len(notes) <= _NOTES or notes[0] is not lines[found.last]:
         return
     headed = lines[found.last - 1].headed  # what is logged behind it is no note
-    texts = [line.text for line in rest]
-    if any(line.headed != headed for line in rest) or any(
+    texts = [line.text for line in notes]
+    if any(line.headed != headed for line in notes) or any(
         is_generic(text) or read_line(text) or _WARNING.match(text) for text in texts
     ):
         return
@@ -208,9 +219,9 @@ def _read_logged(line: OutputLine, number: int) -> OutputError | None:
         chain = [LoggedException(part) for part in line.chain_text.split("\n") if part]
         return OutputError(chain[:1] or [LoggedException(text)], 0, Tier.LOGGED, "log", number, number + 1)
     if summary := SUMMARIES.match(text):
-        said = summary["npm"] or text
-        if not is_generic(said):
-            return OutputError([LoggedException(said)], 0, Tier.LOGGED, "summary", number, number + 1)
+        words = summary["npm"] or text
+        if not is_generic(words):
+            return OutputError([LoggedException(words)], 0, Tier.LOGGED, "summary", number, number + 1)
     if line.level < WARNING or is_generic(text) or FOLLOWS.match(text):
         return None
     text = _HELP.sub("", text)
@@ -219,25 +230,25 @@ def _read_logged(line: OutputLine, number: int) -> OutputError | None:
 
 
 def _read_last_line(lines: Sequence[OutputLine]) -> OutputError | None:
-    """Return the last line that says something: some programs print their error like any other line.
+    """Return the last line that says something, since some programs print their error like any other line.
 
-    Of the last few, one that complains goes before what a program says when it leaves.
+    Of the last few lines, one that complains goes before those that a program prints when it leaves.
     """
     filled = [number for number, line in enumerate(lines) if line.text.strip()]
     follows = [number for number in filled if FOLLOWS.match(lines[number].text)]
     for number in range(len(lines) - 1, max(len(lines) - 60, -1), -1):
         text = lines[number].text.strip()
         if not is_generic(text) and not is_context(text) and not FOLLOWS.match(text) and re.search(r"\w{3}", text):
-            found = _build_line_error(lines, _last_complaint(lines, number))
-            found.more = [lines[place].text.strip() for place in follows[-1:]]
-            return found
+            error = _build_line_error(lines, _last_complaint(lines, number))
+            error.more = [lines[place].text.strip() for place in follows[-1:]]
+            return error
     return _build_line_error(lines, [*filled, *follows][-1]) if filled else None
 
 
 def _last_complaint(lines: Sequence[OutputLine], last: int) -> int:
     """Return the number of the last line that complains, among the last few; or `last`."""
-    few = [number for number in range(last, -1, -1) if lines[number].text.strip()][:_LEAVING]
-    return next((number for number in few if _COMPLAINT.search(lines[number].text)), last)
+    numbers = [number for number in range(last, -1, -1) if lines[number].text.strip()][:_LEAVING]
+    return next((number for number in numbers if _COMPLAINT.search(lines[number].text)), last)
 
 
 def _build_line_error(lines: Sequence[OutputLine], number: int) -> OutputError:

@@ -1,6 +1,6 @@
-"""What a program printed, without what others put before its lines: time, level, container; and the lines kept of it.
+"""Read what a program printed, without the time, level and container that others put before its lines.
 
-Only the last stretch of a log is kept, in bounded memory, and of what lies before the places that look like an error.
+Only the last lines of a log are kept, in bounded memory, and of those before them the ones that look like an error.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import re2
 from airflow_mcp.task_logs.records import ERROR, INFO, LEVELS, WARNING, LogRecord, make_safe
 from airflow_mcp.task_logs.structured_lines import read_structured
 
-_LINES = 1_500  # of the last stretch
-_SIZE = 600_000  # characters of it
-_LONGEST = 4_000  # characters of a line that are looked at, of each end half
-_PLACE = 40  # lines kept behind one that looks like an error
+_LINES = 1_500  # lines kept from the end of a log
+_SIZE = 600_000  # characters of these
+_LONGEST = 4_000  # characters of a line that are read, half of them from each end
+_PLACE = 40  # lines kept from one that looks like an error on
 _PLACES = 600  # such lines kept in all
 _MARK = re2.compile(
     r"Traceback \(most recent|Exception|[Ee]rror|ERR!|panic|FATAL|[Ff]atal|ORA-\d|cannot|[Dd]enied|[Nn]ot found|Killed"
@@ -69,7 +69,7 @@ class OutputLine:
 
 
 class OutputWindow:
-    """The last lines of a log, as they came; those that look like an error stay longer."""
+    """The last lines of a log, as they came; lines that look like an error are kept longer."""
 
     def __init__(self) -> None:
         self._lines: deque[tuple[int, str]] = deque()
@@ -78,7 +78,7 @@ class OutputWindow:
         self._due = 0  # lines behind a place that are still to be kept
 
     def add(self, number: int, line: str) -> None:
-        """Take the next line."""
+        """Add the next line."""
         if len(line) > _LONGEST and line[:1] != "{":
             line = f"{line[: _LONGEST // 2]}…{line[-_LONGEST // 2 :]}"
         self._lines.append((number, line))
@@ -96,7 +96,7 @@ class OutputWindow:
             self._places.append((number, line[:_LONGEST]))
 
     def take_all(self) -> list[tuple[int, str]]:
-        """Return the lines that are kept, oldest first, and begin anew."""
+        """Return the kept lines, oldest first, and forget them."""
         lines = [*self._places, *self._lines]
         self._lines.clear()
         self._places.clear()
@@ -114,17 +114,19 @@ def read_output(lines: Iterable[tuple[int, str]], read: Callable[[str], LogRecor
         if (opened := _GROUP.search(record.message[:80])) is not None:
             group = opened[1] or ""
         if level == WARNING and not printed and record.continues:
-            continue  # a traceback that is logged as a warning: its writer went on
+            continue  # a traceback logged as a warning: the program went on after it
         if level < INFO or group in ("Pre", "Log") or (group == "Post" and not printed):
             continue
         chain = "\n".join(exception.text for exception in record.chain) if level >= ERROR else ""
         for text in record.message.split("\n"):
-            bare, own = strip_prefix(text)
-            if _AIRFLOW.match(bare):
+            stripped, text_level = strip_prefix(text)
+            if _AIRFLOW.match(stripped):
                 continue
-            headed = len(bare) < len(text.rstrip())
-            for part in bare.split("\n"):  # a structured line may hold a trace
-                yield OutputLine(number, part, own if printed else max(own, level), chain, printed, headed)
+            headed = len(stripped) < len(text.rstrip())
+            for part in stripped.split("\n"):  # a structured line may hold a trace
+                yield OutputLine(
+                    number, part, text_level if printed else max(text_level, level), chain, printed, headed
+                )
                 chain = ""
 
 
@@ -144,8 +146,8 @@ def strip_prefix(text: str) -> tuple[str, int]:
             return text[klog.end() :], {"W": WARNING, "E": ERROR, "F": ERROR}.get(klog[1], INFO)
         if spring := _SPRING.match(text):
             return text[spring.end() :], LEVELS[spring[1].lower()]
-        if named := _LEVEL_NAME.match(text):
-            level = max(level, LEVELS.get(named[1].lower(), INFO))
+        if level_name := _LEVEL_NAME.match(text):
+            level = max(level, LEVELS.get(level_name[1].lower(), INFO))
             break
         if (match := _LEVEL.match(text)) is not None:
             rest = text[match.end() :]
@@ -156,11 +158,11 @@ def strip_prefix(text: str) -> tuple[str, int]:
             text = rest[logger.end() :] if logger and not _is_type(logger[0]) else rest
         if text == before:
             break
-    if (found := read_structured(text)) is not None:
-        return found[0], max(level, found[1])
+    if (structured := read_structured(text)) is not None:
+        return structured[0], max(level, structured[1])
     return text, level
 
 
 def _is_type(name: str) -> bool:
-    """Whether this is an exception's type and no logger's name."""
+    """Tell whether this is an exception's type rather than a logger's name."""
     return name.rstrip(": ").endswith(("Error", "Exception", "Failure", "Fault"))

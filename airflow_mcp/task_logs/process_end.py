@@ -1,7 +1,7 @@
-"""How a task's process ended, from the words in which Airflow says so: killed, lost, stopped, out of time.
+"""Read how a task's process ended from Airflow's words in its log: killed, lost, stopped, out of time.
 
-The words are those of Airflow 2.11.2 and 3.3.2; where they are found in the source stands behind each. A task that
-printed the same words itself is not believed.
+The words are those of Airflow 2.11.2 and 3.3.2; the comment behind each names its source file. The same words do not
+count where the task itself printed them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from airflow_mcp.task_logs.records import LogRecord, make_safe, render
 
 @dataclass(frozen=True)
 class EndSign:
-    """Words of Airflow: `mark` is a part of the message; `detail`, if any, fills {0} of the sentence from the line."""
+    """Words of Airflow: `mark` is a part of the message; `detail`, if any, reads {0} of the sentence from the line."""
 
     mark: str
     sentence: str
     detail: re.Pattern[str] | None = None
-    weak: bool = False  # says that it ended, not why: an error that was logged says more
+    weak: bool = False  # says that the process ended, not why: an error that was logged says more
 
 
 _STOPPED = "Stopped from outside: its state was set to {0} while it ran, by a person, the API or a run's timeout."
@@ -40,7 +40,7 @@ _CODE = re.compile(r"(?:SystemExit\(|return code |exit_code=)(.*?)\)?$", re.DOTA
 _STATE = re.compile(r"(?:set to |current_state['\"]: ['\"]?)(?:TaskInstanceState\.)?(\w+)", re.IGNORECASE)
 _SIGNAL = re.compile(r"signal_name=(\w+)|\b(SIG[A-Z]+)\b")
 
-# The more telling first: of several in one log the first in this list is the reason, the others follow from it.
+# In order of precedence: of several in one log the first in this list is the reason, the others follow from it.
 SIGNS = (
     EndSign("Detected zombie job", NO_HEARTBEAT),  # 2: scheduler_job_runner.py
     EndSign("Detected a task instance without a heartbeat", NO_HEARTBEAT),  # 3: scheduler_job_runner.py
@@ -76,18 +76,18 @@ MARKS = tuple(sign.mark for sign in SIGNS)
 
 @dataclass(frozen=True)
 class ProcessEnd:
-    """The end of a process as a log has it: where, what Airflow said, and what that means."""
+    """The end of a process according to its log: the line, Airflow's words, and what they mean."""
 
     line: int
     rank: int  # place in SIGNS
     words: str
     sentence: str
     weak: bool
-    text: str = ""  # that the task gave sys.exit
+    text: str = ""  # the text that the task passed to sys.exit
 
 
 def find_process_end(record: LogRecord, line: int) -> ProcessEnd | None:
-    """Return what this record, which stands in that line, says of the process's end."""
+    """Return what a record in that line says about the end of the process, or None."""
     if not record.official:
         return None
     message = "\n".join([record.message, *(exception.text for exception in record.chain)])
@@ -95,8 +95,8 @@ def find_process_end(record: LogRecord, line: int) -> ProcessEnd | None:
         if sign.mark not in message:
             continue
         text = _LEARN_MORE.sub("", render(record))
-        found = sign.detail.search(text, max(text.find(sign.mark), 0)) if sign.detail else None
-        detail = next((part for part in found.groups() if part), "") if found else "unknown"
+        match = sign.detail.search(text, max(text.find(sign.mark), 0)) if sign.detail else None
+        detail = next((part for part in match.groups() if part), "") if match else "unknown"
         if sign.weak:
             return _build_exit(record, line, rank, text, detail)
         return ProcessEnd(line, rank, text, sign.sentence.format(detail), sign.weak)
@@ -104,15 +104,15 @@ def find_process_end(record: LogRecord, line: int) -> ProcessEnd | None:
 
 
 def _build_exit(record: LogRecord, line: int, rank: int, words: str, detail: str) -> ProcessEnd | None:
-    """Return how a process that ended itself did: with a code, by a signal, or with the text it gave sys.exit."""
-    given = record.fields.get("exit_code")
-    if given is not None and not isinstance(given, int):
-        said = clean_words(str(given))
-        return ProcessEnd(line, rank, words, _EXIT_TEXT.format(said), weak=True, text=said)
+    """Return how a process ended itself: with a code, by a signal, or with the text that it passed to sys.exit."""
+    exit_code = record.fields.get("exit_code")
+    if exit_code is not None and not isinstance(exit_code, int):
+        exit_text = clean_words(str(exit_code))
+        return ProcessEnd(line, rank, words, _EXIT_TEXT.format(exit_text), weak=True, text=exit_text)
     detail = clean_words(detail)
     if not (number := re.match(r"(-?\d+)\.?(?:\s*(?:For more|$)|$)", detail)):
         return ProcessEnd(line, rank, words, _EXIT_TEXT.format(detail), weak=True, text=detail)
-    if number[1] in ("0", "100"):  # all went well; 100: deferred
+    if number[1] in ("0", "100"):  # 0: success; 100: deferred
         return None
     if number[1].startswith("-"):
         return ProcessEnd(line, rank, words, _SIGNALLED.format(f"number {number[1][1:]}"), weak=False)
@@ -120,5 +120,5 @@ def _build_exit(record: LogRecord, line: int, rank: int, words: str, detail: str
 
 
 def clean_words(text: str) -> str:
-    """Return a text safe to show, without links for more."""
+    """Return a text that is safe to show, without links to further information."""
     return _LEARN_MORE.sub("", make_safe(text)).strip()

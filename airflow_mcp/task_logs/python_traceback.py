@@ -1,4 +1,4 @@
-"""Tracebacks as Python, IPython and rich print them, read from lines: chains, exception groups, notes.
+"""Read tracebacks as Python, IPython and rich print them: chains, exception groups, notes.
 
 Formats: traceback.TracebackException.format of CPython 3.11-3.14, IPython's verbose mode (papermill, notebooks), and
 the boxes of rich.traceback (typer).
@@ -34,7 +34,7 @@ _MARGIN = re.compile(r"^\s*(?:\| ?|\+ (?=Exception Group))")
 _COUNTED = re.compile(r"and (\d+) more exceptions?$")
 _CONTINUATION = re.compile(r"\s|LINE \d+:|DETAIL:|HINT:|CONTEXT:|\[SQL|\[parameters|\(Background on")
 _LONGEST_TEXT = 16_000  # characters of a message to which further lines are added
-_LAST_LINES = 20  # of it that are kept behind these
+_LAST_LINES = 20  # lines kept from the end of a longer message
 _LONGEST_BLOCK = 5_000  # lines
 
 
@@ -58,13 +58,16 @@ class _Chain:
         return self.current
 
     def close(self) -> None:
-        """Put the end behind a message that was too long: some say there why."""
+        """Append the end of a message that was too long, where some messages give the reason."""
         if self.end and self.exceptions:
             self.exceptions[-1].text += "\n" + "\n".join(self.end)
         self.end.clear()
 
     def take_line(self, line: str, *, bounded: bool) -> bool:
-        """Whether the line belongs to the chain. `bounded`: whatever comes is more of the message."""
+        """Take a line into the chain, or return False where it does not belong to it.
+
+        `bounded`: whatever comes is more of the message.
+        """
         blank, self.blank = self.blank, not line.strip()
         if TRACEBACK in line:
             if self.current is not None and self.current.text and not bounded:
@@ -86,15 +89,15 @@ class _Chain:
             return False
         if self.blank:
             return True
-        now = self.current or self.begin()
+        exception = self.current or self.begin()
         if frame := _FRAME.match(line):
-            now.frames.append(f"{frame[1]}:{frame[2]} in {frame[3]}" if frame[3] else f"{frame[1]}:{frame[2]}")
+            exception.frames.append(f"{frame[1]}:{frame[2]} in {frame[3]}" if frame[3] else f"{frame[1]}:{frame[2]}")
             return True
         if line[:1] in (" ", "\t"):
             return True
         if not bounded and not _EXCEPTION.match(line):
             return False
-        now.text = _MODULE.sub("", line)
+        exception.text = _MODULE.sub("", line)
         return True
 
     def _take_after_text(self, now: LoggedException, line: str, follows: bool, bounded: bool) -> bool:
@@ -113,7 +116,7 @@ class _Chain:
         chain = [exception for exception in reversed(self.exceptions) if exception.text]
         links: list[ChainLink] = [exception.link for exception in chain]
         for exception, link in zip(chain[1:], links, strict=False):
-            exception.link = link  # printed, the words stand above the exception that came of it
+            exception.link = link  # in print, these words stand above the exception that followed
         for exception in chain:
             exception.text = exception.text.rstrip()
         return chain
@@ -168,7 +171,7 @@ def _read_plain(chain: _Chain, lines: Sequence[str], start: int, bounded: bool) 
 
 
 def _ends_between(chain: _Chain, lines: Sequence[str], number: int, bounded: bool) -> bool:
-    """Whether a blank line behind the exception is not the one before the next of the chain."""
+    """Tell whether a blank line behind the exception ends the chain, because no further exception follows."""
     if bounded or lines[number].strip() or chain.current is None or not chain.current.text:
         return False
     return not any(mark in line for line in lines[number + 1 : number + 3] for mark in _LINKS)
@@ -177,33 +180,33 @@ def _ends_between(chain: _Chain, lines: Sequence[str], number: int, bounded: boo
 def _read_group(chain: _Chain, lines: Sequence[str], start: int) -> int:
     """Read a group with its margin; it ends at its closing line, or where the margin ends."""
     stack = [chain]
-    opened: list[LoggedException] = []  # the groups whose members are being read
+    open_groups: list[LoggedException] = []  # the groups whose members are being read
     number = start
     for number in range(start, min(len(lines), start + _LONGEST_BLOCK)):
         line = lines[number]
         if _OPENS.match(line) and stack[-1].current is not None:
-            opened.append(stack[-1].current)
+            open_groups.append(stack[-1].current)
             stack.append(_Chain())
-        elif _NEXT.match(line) and opened:
-            _add_member(opened[-1], stack.pop())
+        elif _NEXT.match(line) and open_groups:
+            _add_member(open_groups[-1], stack.pop())
             stack.append(_Chain())
-        elif _CLOSES.match(line) and opened:
-            _add_member(opened.pop(), stack.pop())
-            if not opened:
+        elif _CLOSES.match(line) and open_groups:
+            _add_member(open_groups.pop(), stack.pop())
+            if not open_groups:
                 chain.current = None
                 return number + 1
         elif (margin := _MARGIN.match(line)) is not None:
             text = line[margin.end() :]
-            if opened and (counted := _COUNTED.match(text)) and not stack[-1].exceptions:
-                opened[-1].uncounted = int(counted[1])
+            if open_groups and (counted := _COUNTED.match(text)) and not stack[-1].exceptions:
+                open_groups[-1].uncounted = int(counted[1])
             else:
                 stack[-1].take_line(text, bounded=True)
         else:
             break
     else:
         number += 1
-    while opened:
-        _add_member(opened.pop(), stack.pop())
+    while open_groups:
+        _add_member(open_groups.pop(), stack.pop())
     chain.current = None
     return number
 
@@ -218,33 +221,33 @@ def _read_boxes(chain: _Chain, lines: Sequence[str], start: int) -> int:
     """Read rich's boxes: frames in a box, the exception below it, broken where the terminal ends."""
     number = start
     while number < len(lines) and TRACEBACK in lines[number]:
-        now = chain.begin()
+        exception = chain.begin()
         number += 1
         while number < len(lines) and not _BOX_END.match(lines[number]):
             if frame := _BOX_FRAME.search(lines[number]):
-                now.frames.append(f"{frame[1]}:{frame[2]} in {frame[3]}")
+                exception.frames.append(f"{frame[1]}:{frame[2]} in {frame[3]}")
             number += 1
         number += 1
-        words: list[str] = []
-        while number < len(lines) and lines[number].strip() and len(words) < 10 and TRACEBACK not in lines[number]:
-            if words and _EXCEPTION.fullmatch(words[0]) and not _is_broken(words[-1]):
+        text_lines: list[str] = []
+        while number < len(lines) and lines[number].strip() and len(text_lines) < 10 and TRACEBACK not in lines[number]:
+            if text_lines and _EXCEPTION.fullmatch(text_lines[0]) and not _is_broken(text_lines[-1]):
                 break
-            words.append(lines[number].strip())
+            text_lines.append(lines[number].strip())
             number += 1
-        now.text = _MODULE.sub("", " ".join(words))
-        ahead = number
-        while ahead < len(lines) and ahead < number + 4 and TRACEBACK not in lines[ahead]:
+        exception.text = _MODULE.sub("", " ".join(text_lines))
+        next_number = number
+        while next_number < len(lines) and next_number < number + 4 and TRACEBACK not in lines[next_number]:
             for mark, link in _LINKS.items():
-                if mark in lines[ahead]:
+                if mark in lines[next_number]:
                     chain.link = link
-            ahead += 1
-        if ahead < len(lines) and TRACEBACK in lines[ahead] and "╭" in lines[ahead]:
-            number = ahead
+            next_number += 1
+        if next_number < len(lines) and TRACEBACK in lines[next_number] and "╭" in lines[next_number]:
+            number = next_number
     return number
 
 
 def _is_broken(line: str) -> bool:
-    """Whether rich may have broken a line here, at the terminal's width of 80 or more."""
+    """Tell whether rich may have broken a line here, at the terminal's width of 80 or more."""
     return len(line) >= 70 or is_generic(line)
 
 
@@ -252,23 +255,25 @@ def _read_notebook(chain: _Chain, lines: Sequence[str], start: int, name: str) -
     number = start
     title: str | None = name
     while title is not None:
-        now = chain.begin()
+        exception = chain.begin()
         number += 1
         while number < len(lines) and not re.match(rf"(?:\w+\.)*{re.escape(title)}(?::|$)", lines[number]):
             if frame := _NOTEBOOK_FRAME.match(lines[number]):
-                now.frames.append(f"{frame[1]}:{frame[2]} in {frame[3]}" if frame[1] else f"cell:{frame[5]}")
+                exception.frames.append(f"{frame[1]}:{frame[2]} in {frame[3]}" if frame[1] else f"cell:{frame[5]}")
             number += 1
         if number < len(lines):
-            now.text = _MODULE.sub("", lines[number])
+            exception.text = _MODULE.sub("", lines[number])
         number += 1
-        ahead = number
+        next_number = number
         title = None
-        while ahead < min(len(lines), number + 5):
+        while next_number < min(len(lines), number + 5):
             for mark, link in _LINKS.items():
-                if mark in lines[ahead]:
+                if mark in lines[next_number]:
                     chain.link = link
-            if TRACEBACK in lines[ahead] and (found := _NOTEBOOK.search(lines[ahead].partition(TRACEBACK)[0])):
-                title, number = found[1], ahead
+            if TRACEBACK in lines[next_number] and (
+                match := _NOTEBOOK.search(lines[next_number].partition(TRACEBACK)[0])
+            ):
+                title, number = match[1], next_number
                 break
-            ahead += 1
+            next_number += 1
     return min(number, len(lines))

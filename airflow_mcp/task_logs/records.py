@@ -1,4 +1,4 @@
-"""One line of a log becomes a record: level, time, where it comes from, message; and a record becomes a line to show.
+"""Read a line of a log as a record (level, time, source, message), and render a record as a line to show.
 
 Two forms: Airflow 3 sends NDJSON, a structured record a line; Airflow 2 sends text, where a record starts with
 "[time] {file:line} LEVEL - " and more lines of it may follow.
@@ -23,31 +23,31 @@ LEVELS = {
     "critical": CRITICAL, "fatal": CRITICAL, "severe": ERROR, "alert": CRITICAL, "emerg": CRITICAL, "panic": CRITICAL,
     "trace": DEBUG, "notice": INFO,
 }  # fmt: skip
-_NAMES = {DEBUG: "DEBUG", WARNING: "WARNING", ERROR: "ERROR", CRITICAL: "CRITICAL"}  # info goes without saying
+_NAMES = {DEBUG: "DEBUG", WARNING: "WARNING", ERROR: "ERROR", CRITICAL: "CRITICAL"}  # INFO is not shown
 _HEADER = re.compile(r"\[(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\]]*)\] \{([^}]*)\} (\w+) - (.*)", re.DOTALL)
-_SHORT_HEADER = re.compile(r"()() ?(INFO|WARNING|ERROR) - (::.*)")  # around where the log was found
-# Fields of 3.x that every record has, or that say where it was written: the rest is said behind the message.
+_SHORT_HEADER = re.compile(r"()() ?(INFO|WARNING|ERROR) - (::.*)")  # of lines about where the log was found
+# Fields of 3.x that every record has, or that say where it was written: the rest is rendered behind the message.
 _USUAL = frozenset((
     "timestamp", "event", "level", "logger", "filename", "lineno", "func_name", "loc", "chan", "error_detail",
     "exception", "ti_id", "ti", "task_id", "dag_id", "run_id", "dag_run_id", "map_index", "try_number",
     "context_carrier",
 ))  # fmt: skip
-_CUT_VALUE = r'"%s":"((?:[^"\\]|\\.)*)'  # in a record that was cut, and so is JSON no more
+_CUT_VALUE = r'"%s":"((?:[^"\\]|\\.)*)'  # in a record that was cut and so is no longer JSON
 _CUT = {name: re.compile(_CUT_VALUE % name) for name in ("timestamp", "event", "level", "logger")}
 _CUT_FAILURE = {name: re.compile(_CUT_VALUE % name) for name in ("exc_type", "exc_value")}
 _LOUD = ('"level":"warning"', '"level":"error"', '"level":"critical"', " WARNING - ", " ERROR - ", " CRITICAL - ")
 _PRINTED_BY = ("task.stdout", "task.stderr", "logging_mixin.py", "subprocess.py")  # the task's own output
-_AIRFLOW = ("task", "supervisor")  # loggers of 3.x that the task's code has no part in. 3: supervisor.py
+_AIRFLOW = ("task", "supervisor")  # loggers of 3.x that only Airflow itself uses. 3: supervisor.py
 
 
 @dataclass(slots=True)
 class LogRecord:
-    """One record as Airflow wrote it, not yet safe to show. `level` is that of `logging`, `moment` as written."""
+    """One record as Airflow wrote it, not yet safe to show. `level` is that of `logging`, `moment` is as written."""
 
     message: str
     level: int = INFO
     moment: str = ""
-    source: str = ""  # the logger of 3.x, the file:line of 2.x
+    source: str = ""  # the logger on 3.x, file:line on 2.x
     chain: list[LoggedException] = field(default_factory=list[LoggedException])  # the raised exception first
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
     continues: bool = False  # a further line of the record before it
@@ -59,12 +59,12 @@ class LogRecord:
 
     @property
     def official(self) -> bool:
-        """Whether Airflow may be speaking here; 2.x names the file, and so not for certain."""
+        """Whether Airflow itself may have written this; not certain on 2.x, which only names the file."""
         return self.source in _AIRFLOW or (".py:" in self.source and not self.printed)
 
 
 def read_text(line: str) -> LogRecord:
-    """The record that starts in a line of 2.x, or the line as one that continues the record before it."""
+    """Return the record that starts in a line of 2.x; a line without a header continues the record before it."""
     match = _HEADER.match(line) if line[:1] == "[" else None
     if match is None and " - ::" in line[:20]:
         match = _SHORT_HEADER.match(line)
@@ -74,7 +74,7 @@ def read_text(line: str) -> LogRecord:
 
 
 def read_json(line: str) -> LogRecord:
-    """The record in a line of 3.x; a line that is no record is its own message."""
+    """Return the record in a line of 3.x; a line that is no record is its own message."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -91,9 +91,9 @@ def read_json(line: str) -> LogRecord:
 
 
 def _read_cut(line: str) -> LogRecord:
-    """What can still be read of a record longer than we read."""
-    found = {name: match[1] for name, pattern in _CUT.items() if (match := pattern.search(line))}
-    if "event" not in found:
+    """Return what can still be read of a record that was cut because of its length."""
+    texts = {name: match[1] for name, pattern in _CUT.items() if (match := pattern.search(line))}
+    if "event" not in texts:
         return LogRecord(line, continues=True)
     kind, value = (pattern.search(line) for pattern in _CUT_FAILURE.values())
     text = (
@@ -104,8 +104,8 @@ def _read_cut(line: str) -> LogRecord:
         else ""
     )
     chain = [LoggedException(text)] if text else []
-    level = LEVELS.get(found.get("level", ""), ERROR if kind else INFO)
-    return LogRecord(_strip_markup(found["event"]), level, found.get("timestamp", ""), found.get("logger", ""), chain)
+    level = LEVELS.get(texts.get("level", ""), ERROR if kind else INFO)
+    return LogRecord(_strip_markup(texts["event"]), level, texts.get("timestamp", ""), texts.get("logger", ""), chain)
 
 
 def _strip_markup(text: str) -> str:
@@ -116,12 +116,12 @@ def _strip_markup(text: str) -> str:
 
 
 def is_plain(line: str) -> bool:
-    """Whether a line of either form is no warning and no error, without reading it whole."""
+    """Tell whether a line of either form is no warning and no error, without parsing it."""
     return not any(mark in line for mark in _LOUD)
 
 
 def render(record: LogRecord) -> str:
-    """A record as one line, safe to show: "22:58:19 ERROR message: ValueError: bad row key=value"."""
+    """Render a record as one line, safe to show: "22:58:19 ERROR message: ValueError: bad row key=value"."""
     if record.continues:
         return make_safe(record.message).rstrip()
     label = _NAMES.get(record.level)
@@ -139,22 +139,22 @@ def render(record: LogRecord) -> str:
 def _render_fields(fields: dict[str, Any]) -> str:
     try:
         return " ".join(f"{key}={value}" for key, value in redact(fields).items() if value is not None)
-    except RecursionError:  # nested deeper than anything honest
+    except RecursionError:  # nested deeper than any real record
         return ""
 
 
 def make_safe(text: str) -> str:
-    """Before anything is cut or matched: a secret that lost its end is no longer known as one."""
+    """Clean a text and mask its secrets; before it is cut or matched, since half a secret is not recognised."""
     try:
         return redact_text(clean(text))
-    except RecursionError:  # JSON nested deeper than anything honest
+    except RecursionError:  # JSON nested deeper than any real record
         return MASK
 
 
 def parse_moment(moment: str) -> datetime | None:
-    """The time of a record; one without a zone is UTC, as Airflow writes them."""
+    """Return the time of a record, or None for none; one without a zone is UTC, as Airflow writes them."""
     try:
-        found = datetime.fromisoformat(moment.replace(",", "."))
+        time = datetime.fromisoformat(moment.replace(",", "."))
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

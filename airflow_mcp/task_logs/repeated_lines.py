@@ -1,4 +1,4 @@
-"""Repeated lines told once: runs of lines that are the same but for numbers, and rounds of such runs."""
+"""Fold repeated lines: runs of lines that are the same but for numbers, and rounds of such runs."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from airflow_mcp.text import shorten
 
 _NUMBER = re.compile(r"\d+[:-] ")
 _TIME = re.compile(r'(?:\[[^\]]*\] |\{"timestamp":[^,]*,|\d\d:\d\d:\d\d )?')
-LINE_SIZE = 240  # characters of a line that are shown, unless the answer has room for more
-# Keys of lines of which only their number is shown.
+LINE_SIZE = 240  # characters shown of a line, unless the answer has space for more
+# Keys of lines that are only counted.
 TRACE, OWN_LINE = b"\0traceback", b"\0own"
 _ONLY_COUNTED = {TRACE: "of traceback", OWN_LINE: "of Airflow's own"}
 Render: TypeAlias = Callable[[str], str]
 
 
 def normalize_line(text: str) -> bytes:
-    """What lines that differ only in numbers and times have in common."""
+    """Return what lines that differ only in numbers and times have in common."""
     return text.encode("utf-8", "replace").translate(None, b"0123456789")
 
 
 def strip_time(text: str) -> str:
-    """A line without its time."""
+    """Return a line without its time."""
     match = _TIME.match(text)
     return text[match.end() :] if match else text
 
 
 def strip_number(text: str) -> str:
-    """A line without its number and time."""
+    """Return a line without its number and time."""
     match = _NUMBER.match(text)
     return strip_time(text[match.end() :] if match else text)
 
 
 @dataclass(slots=True)
 class RepeatedLine:
-    """Lines behind each other with the same key: the first two texts, the last one, and how many."""
+    """Consecutive lines with the same key: the first two texts, the last one, and their number."""
 
     key: bytes
     first: int  # line numbers, from 1
@@ -47,15 +47,15 @@ class RepeatedLine:
     is_identical: bool = True  # not even a number differs
 
     def copy(self) -> RepeatedLine:
-        """The run as it is now."""
+        """Return a copy of the run."""
         return RepeatedLine(self.key, self.first, self.last, list(self.texts), self.count, self.is_identical)
 
     def takes(self, key: bytes) -> bool:
-        """Whether a line with this key continues it."""
+        """Tell whether a line with this key continues the run."""
         return key == self.key
 
     def add(self, number: int, text: str, key: bytes) -> None:
-        """The next line."""
+        """Add the next line."""
         del key
         self.is_identical = self.is_identical and strip_number(text) == strip_number(self.texts[0])
         self.count += 1
@@ -67,11 +67,11 @@ class RepeatedLine:
 
     @property
     def size(self) -> int:
-        """Characters held, about."""
+        """Approximate number of characters held."""
         return sum(map(len, self.texts)) + 2
 
     def show(self, render: Render = str, line_size: int = LINE_SIZE) -> list[str]:
-        """The lines to show for it; `render` makes one out of a text."""
+        """Return the lines to show for the run; `render` makes a line of a text."""
         if what := _ONLY_COUNTED.get(self.key):
             return [f"  … {self.count:,} lines {what}" if self.count > 1 else f"  … a line {what}"]
         if self.count < 3 or (self.count == 3 and not self.is_identical):
@@ -85,16 +85,17 @@ class RepeatedLine:
 
 @dataclass(slots=True)
 class RepeatedRound:
-    """Runs that come in turn again and again, as where something is polled or retried."""
+    """Runs that recur in the same order, as where something is polled or retried."""
 
-    first_round: list[RepeatedLine]  # the first round
-    current_round: list[RepeatedLine]  # the present one
-    last_round: list[RepeatedLine] = field(default_factory=list[RepeatedLine])  # the one before it
-    count: int = 0  # lines
+    first_round: list[RepeatedLine]
+    current_round: list[RepeatedLine]
+    # The complete round before the current one.
+    last_round: list[RepeatedLine] = field(default_factory=list[RepeatedLine])
+    count: int = 0  # of lines
 
     @classmethod
     def create(cls, runs: Sequence[RepeatedLine]) -> RepeatedRound:
-        """Two whole rounds."""
+        """Create a round of runs that make up two complete rounds."""
         half = len(runs) // 2
         return cls(list(runs[:half]), list(runs[half:]), count=sum(run.count for run in runs))
 
@@ -110,21 +111,21 @@ class RepeatedRound:
 
     @property
     def key(self) -> bytes:
-        """It is not continued by key alone."""
+        """Empty, since a round is not continued by one key alone."""
         return b""
 
     def copy(self) -> RepeatedRound:
-        """The cycle as it is now."""
+        """Return a copy of the round."""
         rounds = ([run.copy() for run in runs] for runs in (self.first_round, self.current_round, self.last_round))
         return RepeatedRound(*rounds, count=self.count)
 
     def takes(self, key: bytes) -> bool:
-        """Whether a line with this key continues the round, or its last run."""
+        """Tell whether a line with this key continues the round, or its last run."""
         at = len(self.current_round)
         return key in (self.first_round[at - 1].key, self.first_round[at % len(self.first_round)].key)
 
     def add(self, number: int, text: str, key: bytes) -> None:
-        """The next line."""
+        """Add the next line."""
         self.count += 1
         if key == self.current_round[-1].key:
             self.current_round[-1].add(number, text, key)
@@ -135,17 +136,17 @@ class RepeatedRound:
 
     @property
     def size(self) -> int:
-        """Characters held, about."""
+        """Approximate number of characters held."""
         return sum(run.size for runs in (self.first_round, self.last_round, self.current_round) for run in runs)
 
     def show(self, render: Render = str, line_size: int = LINE_SIZE) -> list[str]:
-        """The first round, how many lines follow, and the last round."""
-        ended = [*self.last_round, *self.current_round][-len(self.first_round) :]
-        hidden = self.count - sum(run.count for run in [*self.first_round, *ended])
+        """Return the lines of the first round, the number of lines that follow, and the lines of the last round."""
+        last_runs = [*self.last_round, *self.current_round][-len(self.first_round) :]
+        hidden = self.count - sum(run.count for run in [*self.first_round, *last_runs])
         lines = [line for run in self.first_round for line in run.show(render, line_size)]
         if hidden > 0:
             lines.append(f"… {hidden:,} more lines, these in turn")
-        return lines + [line for run in ended for line in run.show(render, line_size)]
+        return lines + [line for run in last_runs for line in run.show(render, line_size)]
 
 
 Item: TypeAlias = RepeatedLine | RepeatedRound

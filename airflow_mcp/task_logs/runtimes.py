@@ -1,4 +1,4 @@
-"""Crashes as runtimes other than Python print them: the exceptions of a program that ended, the raised one first.
+"""Read crashes as runtimes other than Python print them: the exceptions of a program, the raised one first.
 
 Java, Scala and Kotlin, JavaScript and C# print "Type: message" with lines of frames below; Go, Rust, R, Ruby and PHP
 have forms of their own. Each reader takes lines and the number of one, and returns the chain with the line behind it,
@@ -36,7 +36,7 @@ _RUST_END = re.compile(r"note: (?:run with|Some details)|stack backtrace:|\s+\d+
 _ANYHOW = re.compile(r"Caused by:$")
 _R = re.compile(r"Error(?: in (?P<call>.{1,200}?))? ?: ?(?P<message>.*)$")
 _R_WARNING = re.compile(r"(?:In addition: )?Warning message:")
-_R_CONNECTION = "cannot open the connection"  # and only a warning says which
+_R_CONNECTION = "cannot open the connection"  # only a warning behind it says which
 _R_CAUSE = re.compile(r"Caused by error(?: in .*)?:$")
 _RUBY = re.compile(r"(?P<place>\S+\.rb:\d+|-e:\d+)(?::in .+?)?: (?P<message>.*?) \((?P<kind>[A-Z]\w*(?:::\w+)*)\)$")
 _RUBY_FRAME = re.compile(r"\s+(?:\d+: )?from ")
@@ -87,18 +87,18 @@ def read_frames(lines: Sequence[str], start: int) -> Crash | None:
 
 
 def _shorten_kind(what: str) -> str:
-    """Take the package from a type: java.lang.IllegalStateException, System.IO.IOException."""
-    kind, found, message = what.partition(": ")
-    return f"{kind.rpartition('.')[2]}{found}{message}"
+    """Remove the package from a type: java.lang.IllegalStateException, System.IO.IOException."""
+    kind, colon, message = what.partition(": ")
+    return f"{kind.rpartition('.')[2]}{colon}{message}"
 
 
 def _continues(lines: Sequence[str], number: int) -> bool:
-    """Whether behind a blank line the trace goes on, as before Spark's "Driver stacktrace:"."""
+    """Tell whether the trace continues behind a blank line, as before Spark's "Driver stacktrace:"."""
     return any(_MORE.match(line) or _CAUSE.match(line) for line in lines[number + 1 : number + 3])
 
 
 def _message_continues(lines: Sequence[str], number: int) -> bool:
-    """Whether frames or causes follow soon, so that a line between is a further one of the message."""
+    """Tell whether frames or causes follow soon, so that this line still belongs to the message."""
     for line in lines[number : number + _MESSAGE_LINES]:
         if _AT.match(line) or _CAUSE.match(line) or _MORE.match(line):
             return True
@@ -128,13 +128,13 @@ def read_rust(lines: Sequence[str], start: int) -> Crash | None:
     """Read Rust's "panicked at" with its message in the next line (1.73) or the same one, or anyhow's causes."""
     line = lines[start]
     if head := _RUST.match(line):
-        if old := _RUST_OLD.match(head[2]):
-            return [LoggedException(f"panicked: {old[1]}")], start + 1
-        number, said = start + 1, list[str]()
-        while number < len(lines) and len(said) < 10 and not _RUST_END.match(lines[number]):
-            said.append(lines[number])
+        if old_form := _RUST_OLD.match(head[2]):
+            return [LoggedException(f"panicked: {old_form[1]}")], start + 1
+        number, message_lines = start + 1, list[str]()
+        while number < len(lines) and len(message_lines) < 10 and not _RUST_END.match(lines[number]):
+            message_lines.append(lines[number])
             number += 1
-        return [LoggedException("panicked: " + "\n".join(said).strip())], number
+        return [LoggedException("panicked: " + "\n".join(message_lines).strip())], number
     if not line.startswith("Error:"):
         return None
     if not line[6:].strip():  # eyre's numbered causes

@@ -1,7 +1,7 @@
-"""One key for texts that say the same of other data, and the data in which they differ.
+"""Build one key for texts that differ only in their data, and list the data in which they differ.
 
-Taken out are numbers, times, ids, hosts, paths, addresses and quoted values. A quoted name stays where it is the error
-("column \\"amount\\" does not exist"), a quoted sentence since it may say why, and a code of a status or an exit since
+Removed are numbers, times, ids, hosts, paths, addresses and quoted values. A quoted name stays where it is the error
+("column \\"amount\\" does not exist"), a quoted sentence since it may say why, and the code of a status or an exit since
 another code is another cause.
 """
 
@@ -75,12 +75,12 @@ _LABEL = re.compile(r"([\w.-]+)[\s=:#('\"`\[]*$")
 
 
 def normalise(text: str, *, names: bool = False) -> str:
-    """Take the data out of a text; `names` keeps quoted values, which then are the error."""
+    """Remove the data from a text; `names` keeps quoted values, which then are the error."""
     return _split(text, names)[0]
 
 
 def extract_values(text: str, *, names: bool = False) -> list[tuple[str, str]]:
-    """Return what `normalise` takes out of a text, each with the word before it: [("partner", "2")]."""
+    """Return what `normalise` removes from a text, each with the word before it: [("partner", "2")]."""
     return _split(text, names)[1]
 
 
@@ -93,14 +93,14 @@ def _split(text: str, names: bool) -> tuple[str, list[tuple[str, str]]]:
         parts.append(before)
         at = match.end()
         value = match[0]
-        kept = _keep_value(match, text, names)
-        if kept is None:
+        stable_part = _keep_value(match, text, names)
+        if stable_part is None:
             parts.append(_PLACEHOLDERS.get(match.lastgroup or "", "#"))
             label = _LABEL.search(text[max(match.start() - 60, 0) : match.start()])
             values.append((label[1] if label else "", value.strip("'\"`")))
         else:
-            parts.append(kept)
-            values += [("", number) for number in _DIGITS.findall(value)] if kept != value else []
+            parts.append(stable_part)
+            values += [("", number) for number in _DIGITS.findall(value)] if stable_part != value else []
     parts.append(text[at:])
     return "".join(parts), values
 
@@ -109,7 +109,7 @@ _PLACEHOLDERS = {"quoted": "'…'", "url": "…/…", "host": "<host>", "path": 
 
 
 def _keep_value(match: re.Match[str], text: str, names: bool) -> str | None:
-    """Return what of a value stays in the key, or None where it is data."""
+    """Return the part of a value that stays in the key, or None where the value is data."""
     value, kind = match[0], match.lastgroup
     before = text[max(match.start() - 60, 0) : match.start()]
     if kind == "quoted":
@@ -129,12 +129,12 @@ def _keep_value(match: re.Match[str], text: str, names: bool) -> str | None:
 
 
 def _looks_random(value: str) -> bool:
-    """Whether letters and digits are mixed as in an id of a machine: x7k2p, j-2AXXGAPLF."""
+    """Tell whether letters and digits are mixed as in a machine's id: x7k2p, j-2AXXGAPLF."""
     return bool(re.search(r"\d[A-Za-z]+\d|[a-z]\d[a-z]\d?|\d[A-Z]{2}", value)) or len(_DIGITS.findall(value)) > 2
 
 
 def join_key(parts: Iterable[str]) -> str:
-    """Join parts to a key of at most 300 characters; what is cut off stands in it as a digest."""
+    """Join parts to a key of at most 300 characters; a digest replaces what is cut off."""
     key = " ".join(" <- ".join(parts).split())
     if len(key) <= _LONGEST:
         return key
@@ -143,22 +143,22 @@ def join_key(parts: Iterable[str]) -> str:
 
 
 def is_naming(kind: str) -> bool:
-    """Whether a type's quoted value is the error: a missing key is another error than another missing key."""
+    """Tell whether a type's quoted value is the error, as of KeyError: another missing key is another error."""
     return kind in _NAMING_TYPES
 
 
 def describe_differences(texts: Sequence[str], most: int = 5) -> str:
-    """Say in which data texts with one key differ: "partner 2, partner 5 and 3 more"; empty where they do not."""
+    """Describe the data in which texts of one key differ: "partner 2, partner 5 and 3 more"; empty without any."""
     rows = [extract_values(text) for text in texts]
     if len(rows) < 2 or len({len(row) for row in rows}) > 1:
         return ""
-    differing = [at for at in range(len(rows[0])) if len({row[at][1] for row in rows}) > 1]
-    if not differing:
+    places = [at for at in range(len(rows[0])) if len({row[at][1] for row in rows}) > 1]
+    if not places:
         return ""
-    said = dict.fromkeys(", ".join(_label_value(*row[at]) for at in differing[:2]) for row in rows)
-    names = list(said)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return "; ".join(names[:most]) + more if len(differing) > 1 else ", ".join(names[:most]) + more
+    labels = dict.fromkeys(", ".join(_label_value(*row[at]) for at in places[:2]) for row in rows)
+    names = list(labels)
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + rest if len(places) > 1 else ", ".join(names[:most]) + rest
 
 
 def _label_value(label: str, value: str) -> str:

@@ -1,4 +1,4 @@
-"""Errors that tools print on several lines: dbt, usages, boxes, psql's and SQL Server's, Gradle, Spring, C++.
+"""Read errors that tools print on several lines: dbt, usages, boxes, psql's and SQL Server's, Gradle, Spring, C++.
 
 Each reader takes lines and the number of one, and returns the chain with the line behind it, or None.
 """
@@ -36,80 +36,81 @@ def _read_dbt(lines: Sequence[str], start: int) -> Crash | None:
     head = _DBT.match(lines[start])
     if head is None:
         return None
-    said: list[str] = []
+    words: list[str] = []
     number = start + 1
-    while number < len(lines) and len(said) < 12:
-        if _DBT_END.match(lines[number]) and (said or lines[number].strip()):
+    while number < len(lines) and len(words) < 12:
+        if _DBT_END.match(lines[number]) and (words or lines[number].strip()):
             break
         if lines[number].strip():
-            said.append(lines[number].strip())
+            words.append(lines[number].strip())
         number += 1
-    if not said:
+    if not words:
         return None
     name = f"{head['what']}{head['where'] or ''}" if head["what"] else f"Failure in {head['test']}"
-    return [LoggedException(f"{name}: {' '.join(said)}")], number
+    return [LoggedException(f"{name}: {' '.join(words)}")], number
 
 
 def _read_terraform(lines: Sequence[str], start: int) -> Crash | None:
     head = _TERRAFORM.match(lines[start])
     if head is None:
         return None
-    boxed = head[1] is not None
-    summary, said, number, placed = (head[1] or head[2]).strip(), list[str](), start + 1, False
+    in_box = head[1] is not None
+    summary, words, number, has_place = (head[1] or head[2]).strip(), list[str](), start + 1, False
     while number < min(len(lines), start + 40):
         text = lines[number]
-        if boxed and (not _BOX.match(text) or _TERRAFORM.match(text)):
+        if in_box and (not _BOX.match(text) or _TERRAFORM.match(text)):
             break
-        text = _BOX.sub("", text, count=1).strip() if boxed else text.strip()
-        placed = placed or re.match(r"on \S+ line \d+|with \S+,$", text) is not None
-        if not boxed and not placed and text and (number == start + 1 or len(said) > 4):
+        text = _BOX.sub("", text, count=1).strip() if in_box else text.strip()
+        has_place = has_place or re.match(r"on \S+ line \d+|with \S+,$", text) is not None
+        if not in_box and not has_place and text and (number == start + 1 or len(words) > 4):
             break
         if text and not _TERRAFORM_PLACE.match(text):
-            said.append(text)
-        elif said and not text:
+            words.append(text)
+        elif words and not text:
             break
         number += 1
-    if not boxed and not placed and not (start + 1 < len(lines) and not lines[start + 1].strip() and said):
+    if not in_box and not has_place and not (start + 1 < len(lines) and not lines[start + 1].strip() and words):
         return None
-    return [LoggedException(f"{summary}: {' '.join(said)}" if said else summary)], number
+    return [LoggedException(f"{summary}: {' '.join(words)}" if words else summary)], number
 
 
 def _read_postgres(lines: Sequence[str], start: int) -> Crash | None:
     head = _POSTGRES.match(lines[start])
     if head is None or FOLLOWS.match(lines[start]):
         return None
-    said, number = [f"{head['level']}: {head['what']}"], start + 1
+    texts, number = [f"{head['level']}: {head['what']}"], start + 1
     while number < min(len(lines), start + 8):
         text = lines[number]
-        if more := _POSTGRES_MORE.match(text):
-            said.append(more[1])
+        if detail := _POSTGRES_MORE.match(text):
+            texts.append(detail[1])
         elif not (re.match(r"LINE \d+:|CONTEXT:|STATEMENT:|LOCATION:", text) or not text.strip(" ^")):
             break
         number += 1
-    return [LoggedException("\n".join(said))], number
+    return [LoggedException("\n".join(texts))], number
 
 
 def _read_usage(lines: Sequence[str], start: int) -> Crash | None:
     """Read argparse's and click's usage, whose error stands behind it; in a box where rich prints it."""
     if _RICH_ERROR.match(lines[start]):
-        said, number = list[str](), start + 1
+        words, number = list[str](), start + 1
         while number < len(lines) and not lines[number].strip().startswith("╰"):
-            said.append(lines[number].strip().strip("│").strip())
+            words.append(lines[number].strip().strip("│").strip())
             number += 1
-        return ([LoggedException(f"Error: {' '.join(filter(None, said))}")], number + 1) if said else None
+        return ([LoggedException(f"Error: {' '.join(filter(None, words))}")], number + 1) if words else None
     if not _USAGE.match(lines[start]):
         return None
-    before = next((line.strip() for line in reversed(lines[max(start - 2, 0) : start]) if line.strip()), "")
+    previous = next((line.strip() for line in reversed(lines[max(start - 2, 0) : start]) if line.strip()), "")
     for number in range(start + 1, min(len(lines), start + 60)):
         text = lines[number]
         if _RICH_ERROR.match(text):
-            return None  # the box says it
+            return None  # the box holds the error
         if match := re.match(
             r"\S+: error: .+|Error: .+|error: .+|flag provided but not defined: .+|unknown (?:flag|command).+", text
         ):
             return [LoggedException(match[0])], number + 1
-    if _SYNOPSIS.match(lines[start]) and before and not is_generic(before):  # picocli, docopt and getopts say it first
-        return [LoggedException(before)], start + 1
+    # picocli, docopt and getopts print the error before the usage.
+    if _SYNOPSIS.match(lines[start]) and previous and not is_generic(previous):
+        return [LoggedException(previous)], start + 1
     return None
 
 
@@ -117,24 +118,24 @@ def _read_spring(lines: Sequence[str], start: int) -> Crash | None:
     """Read Spring Boot's report of a failed start: a description between two titles."""
     if lines[start].strip() != "APPLICATION FAILED TO START":
         return None
-    said: list[str] = []
+    words: list[str] = []
     for number in range(start + 1, min(len(lines), start + 40)):
         text = lines[number].strip()
         if text == "Action:":
-            return ([LoggedException(" ".join(said))], number + 1) if said else None
+            return ([LoggedException(" ".join(words))], number + 1) if words else None
         if re.search(r"\w", text) and text != "Description:":
-            said.append(text)
+            words.append(text)
     return None
 
 
 def _read_gradle(lines: Sequence[str], start: int) -> Crash | None:
     if not _GRADLE.match(lines[start].strip()):
         return None
-    said, number = list[str](), start + 1
+    texts, number = list[str](), start + 1
     while number < len(lines) and lines[number].strip() and not lines[number].startswith("* "):
-        said.append(lines[number].strip().lstrip("> "))
+        texts.append(lines[number].strip().lstrip("> "))
         number += 1
-    return ([LoggedException(text) for text in said if text][:6] or [LoggedException("?")], number) if said else None
+    return ([LoggedException(text) for text in texts if text][:6] or [LoggedException("?")], number) if texts else None
 
 
 def _read_sql_server(lines: Sequence[str], start: int) -> Crash | None:

@@ -1,7 +1,7 @@
-"""Errors as the tools print them that tasks run: shells, SQL clients, build tools, command lines of clouds.
+"""Recognise errors that tools print on one line: shells, SQL clients, build tools, command lines of clouds.
 
-One table of single lines, each with its tool; what takes several lines is read in tool_blocks.py. Text is that of the
-tools' current releases; only what is shown is kept, no line is explained.
+One table of single lines, each with its tool; errors of several lines are read in tool_blocks.py. Texts are those of
+the tools' current releases; they are shown as printed, without explanations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ERRNO = (  # what strerror(3) says
     "|Name or service not known|Temporary failure in name resolution|Host is down|Invalid argument|File too large"
     "|Stale file handle|Resource temporarily unavailable|Protocol error|Operation timed out|Unknown error \\d+"
 )
-# tool -> a line of it that names an error; the group `what`, where there is one, is what it says.
+# Each tool with the pattern of its error lines; the group `what`, where there is one, is the error's text.
 LINE_ERRORS: tuple[tuple[str, str], ...] = (
     ("signal", r"(?:.*\s)?(?:Killed|Segmentation fault|Bus error|Illegal instruction|Aborted|Floating point exception)(?: +\(core dumped\))?(?:\s{2,}.+)?$"),
     ("kernel", r".*(?:Out of memory: Killed process|oom-kill:|Memory cgroup out of memory).*"),
@@ -75,8 +75,9 @@ LINE_ERRORS: tuple[tuple[str, str], ...] = (
     ("exception", r"\[?(?:[\w$]+\.)*(?P<what>[A-Z][\w$]*(?:Error|Exception|Fault|Failure|Timeout|Interrupt|Rejection)(?: \[\w+\])?: .+?)(?:\] \{)?$"),
     ("generic", r"(?:\S+ |[A-Z][\w-]*(?: (?!no|after|last|on|with|without|from|of|previous|ignor)[\w-]+){1,2} )?(?:Error|ERROR|error|Fatal|FATAL|fatal|PANIC|FATAL ERROR|Fatal error|Critical|CRITICAL|ERREUR|FEHLER)(?: \w+)?(?: \[\w+\])?: .+"),
 )  # fmt: skip
-GENERIC = frozenset(("errno", "program", "exception", "generic", "terraform", "git"))  # that also others print
-# What tools say in summaries, which count only where no program says more.
+# Tools whose patterns match what other programs print too.
+GENERIC = frozenset(("errno", "program", "exception", "generic", "terraform", "git"))
+# Lines of tools' summaries, which count only where no program says more.
 SUMMARIES = re.compile(
     r"npm (?:ERR!|error) (?!code|errno|syscall|path|command|cwd|cmd |lifecycle|workspace|location|dest|spawnargs|prefix|node |npm "
     r"|A complete log|Failed at the|This is probably|To see a list|Exit status|Lifecycle script|\S+@\S+ \w+: |\s|Tell the author"
@@ -86,7 +87,7 @@ SUMMARIES = re.compile(
     r"|unexpected|unknown|exceeded|expired|corrupt(?:ed)?|truncated|no such|timed out|aborted|too (?:large|many|long|old|small))\b.*",
     re.IGNORECASE,
 )
-# Lines that follow from an error named before them.
+# Lines that follow from an error printed before them.
 FOLLOWS = re.compile(
     "|".join(
         (
@@ -116,7 +117,7 @@ _QUICK = re.compile(
 
 
 def read_line(line: str) -> tuple[str, str] | None:
-    """Return the tool whose error a line is, and what it says; None for no error, or one that says nothing."""
+    """Return the tool whose error a line is, and its text; None for no error, or one that says nothing."""
     if not _QUICK.search(line) or FOLLOWS.match(line):
         return None
     text = line.strip()

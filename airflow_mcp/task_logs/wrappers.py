@@ -1,4 +1,4 @@
-"""Exceptions that say only that a command or a remote job failed: its own output holds the cause.
+"""Recognise exceptions that say only that a command or a remote job failed: its own output holds the cause.
 
 Each entry names the operators, the provider's file that raises it (apache-airflow-providers-*), and its words.
 """
@@ -67,7 +67,7 @@ _REST = re.compile(r"[\s:.,;-]*")
 
 
 def find_wrapper(exception: LoggedException) -> tuple[Wrapper, str] | None:
-    """Return the wrapper that an exception is, and what its message says behind the wrapper's words."""
+    """Return the wrapper that an exception is, and the rest of its message behind the wrapper's words; or None."""
     for wrapper in WRAPPERS:
         if match := wrapper.words.match(exception.text):
             rest = exception.text[match.end() :]
@@ -76,7 +76,7 @@ def find_wrapper(exception: LoggedException) -> tuple[Wrapper, str] | None:
 
 
 def is_silent(exception: LoggedException) -> bool:
-    """Whether an exception names no fault: a wrapper without more words, or "RuntimeError: Job failed"."""
+    """Tell whether an exception names no fault: a wrapper without more words, or "RuntimeError: Job failed"."""
     if exception.members:
         return False
     if found := find_wrapper(exception):

@@ -1,4 +1,4 @@
-"""Answers that need several operations: one folder or file a tool, named like the tool."""
+"""Workflows: tools that need several operations, one file or folder per tool, named like the tool."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_mcp.dispatch.workflow_context import Workflow
 
 @cache
 def load_workflows() -> Mapping[str, Workflow]:
-    """Every workflow by its tool's name; their modules are imported when the first one is called."""
+    """Return every workflow by its tool's name; the modules are imported when the first workflow is called."""
     from airflow_mcp.workflows import (
         answer_hitl_detail,
         diagnose_dag_run,

@@ -13,47 +13,52 @@ from airflow_mcp.errors import AirflowMcpError, InvalidArgumentsError
 from airflow_mcp.workflows.shared.failed_tasks import name_instances
 
 _NAME = "plan_recovery"
-_MOST_CALLS = 5  # advised for what is left out
+_MOST_CALLS = 5  # advised for the runs that are excluded
 _MOST_RUNS = 50  # of one DAG in one call
 _NAMES = 120  # characters of a run's task instances
 
 
 async def targets(context: WorkflowContext, arguments: Json) -> tuple[list[Json], Json]:
-    """What would run again, in the order in which it would be done, and `excluded`: what not, and why."""
+    """Return what would run again, in order of execution, and as `excluded` what would not, with the reason."""
     if arguments.get("mode", "clear") == "backfill":
         return await _read_dates(context, arguments), {}
-    found = await run_concurrently(
+    plans = await run_concurrently(
         _plan_dag(context, dag_id, arguments) for dag_id in dict.fromkeys(arguments["dag_ids"])
     )
-    excluded = [reason for left in found for reason in left.excluded]
-    calls = [call for left in found for call in left.calls][:_MOST_CALLS]
+    excluded = [reason for plan in plans for reason in plan.excluded]
+    calls = [call for plan in plans for call in plan.calls][:_MOST_CALLS]
     facts: Json = {"excluded": excluded, "next": calls}
-    return [row for part in found for row in part.rows], {name: part for name, part in facts.items() if part}
+    return [row for part in plans for row in part.rows], {name: part for name, part in facts.items() if part}
 
 
 async def run(context: WorkflowContext, arguments: Json) -> Json:
-    """What became of each step of the plan."""
+    """Run the plan and return the outcome of each step."""
     backfill = arguments.get("mode", "clear") == "backfill"
     return await (_start_backfill(context, arguments) if backfill else _clear(context))
 
 
 def preview(arguments: Json, rows: list[Json], facts: Json) -> Json:
-    """What a dry run answers about the targets."""
+    """Build the answer of a dry run about the targets."""
     answer: Json = {"affected": len(rows), **facts}
     if not rows:
         return answer | {"hint": "Nothing to run again in this window. It is judged by when runs ended."}
     if arguments.get("mode", "clear") == "backfill":
         return answer | {"dates": [row["logical_date"] or row["partition_key"] for row in rows]}
     steps = [
-        {"dag_run": run_id, "dag_id": dag_id, "task_instances": len(own), "which": name_instances(own, _NAMES)}
-        for (dag_id, run_id), own in _group_by_run(rows)
+        {
+            "dag_run": run_id,
+            "dag_id": dag_id,
+            "task_instances": len(run_rows),
+            "which": name_instances(run_rows, _NAMES),
+        }
+        for (dag_id, run_id), run_rows in _group_by_run(rows)
     ]
     return answer | {"runs": len(steps), "steps": steps}
 
 
 @dataclass
 class _DagPlan:
-    """The failed task instances of a DAG's failed runs, what is left out of them, and the calls that help there."""
+    """The failed task instances of a DAG's failed runs, those that are excluded, and the calls that help with these."""
 
     rows: list[Json] = field(default_factory=list[Json])
     excluded: list[str] = field(default_factory=list[str])
@@ -74,20 +79,20 @@ async def _plan_dag(context: WorkflowContext, dag_id: str, arguments: Json) -> _
     if runs and dag.get("is_paused"):
         excluded = [f"{dag_id}: {total} failed runs, but it is paused, so they would stay queued"]
         return _DagPlan([], excluded, [next_call("unpause_dag", "lets its runs go on", dag_id=dag_id)])
-    part = _DagPlan()
-    part.excluded = (
+    plan = _DagPlan()
+    plan.excluded = (
         [f"{dag_id}: {total - len(runs)} later failed runs; ask again after these"] if total > len(runs) else []
     )
-    found = await run_concurrently(_read_failed(context, row) for row in runs)
-    for row, instances in zip(runs, found, strict=True):
+    instances_by_run = await run_concurrently(_read_failed(context, row) for row in runs)
+    for row, instances in zip(runs, instances_by_run, strict=True):
         if not instances:
-            part.excluded.append(
+            plan.excluded.append(
                 f"{dag_id}/{row['dag_run_id']}: no task instance of it failed (timed out, or set by hand)"
             )
             ids = {"dag_id": dag_id, "dag_run_id": row["dag_run_id"]}
-            part.calls.append(next_call("clear_dag_run", "shows what would run again of a run as a whole", **ids))
-    part.rows = [instance for instances in found for instance in instances]
-    return part
+            plan.calls.append(next_call("clear_dag_run", "shows what would run again of a run as a whole", **ids))
+    plan.rows = [instance for instances in instances_by_run for instance in instances]
+    return plan
 
 
 async def _read_failed(context: WorkflowContext, dag_run: Json) -> list[Json]:
@@ -122,24 +127,31 @@ async def _read_dates(context: WorkflowContext, arguments: Json) -> list[Json]:
         error = InvalidArgumentsError(f"{_NAME}: {body['dag_id']} is paused, so the runs would wait.")
         raise error.advise(next_call("unpause_dag", "lets its runs go on", dag_id=body["dag_id"]))
     rows, _ = await context.read_rows("preview_backfill", **body)
-    kept = ("logical_date", "partition_key")
-    return [{"dag_id": body["dag_id"], **{name: row.get(name) for name in kept}} for row in rows]
+    fields = ("logical_date", "partition_key")
+    return [{"dag_id": body["dag_id"], **{name: row.get(name) for name in fields}} for row in rows]
 
 
 async def _start_backfill(context: WorkflowContext, arguments: Json) -> Json:
-    made = await context.read_record("post_backfill", **_build_backfill(arguments))
-    shows = next_call("list_dag_runs", "shows its runs, named backfill__<date>", dag_id=made["dag_id"])
-    waits = [next_call("wait_for_backfill", "waits until they end", backfill_id=made["id"])] if made.get("id") else []
+    backfill = await context.read_record("post_backfill", **_build_backfill(arguments))
+    list_call = next_call("list_dag_runs", "shows its runs, named backfill__<date>", dag_id=backfill["dag_id"])
+    wait_calls = (
+        [next_call("wait_for_backfill", "waits until they end", backfill_id=backfill["id"])]
+        if backfill.get("id")
+        else []
+    )
     return {
         "done": True,
         "affected": len(context.confirmed_rows),
-        "backfill_id": made.get("id"),
-        "next": [*waits, shows],
+        "backfill_id": backfill.get("id"),
+        "next": [*wait_calls, list_call],
     }
 
 
 def _build_backfill(arguments: Json) -> Json:
-    """The body of a backfill: dates without a run, and those whose run failed. Raises InvalidArgumentsError."""
+    """Build the body of a backfill: of dates without a run, and of those whose run failed.
+
+    Raises InvalidArgumentsError when `dag_ids` does not name exactly one DAG or `until` is missing.
+    """
     if len(set(arguments["dag_ids"])) != 1 or "until" not in arguments:
         raise InvalidArgumentsError("plan_recovery: a backfill needs exactly one DAG in dag_ids, since and until.")
     return {
@@ -156,4 +168,4 @@ def _build_run(row: Json) -> Json:
 
 def _group_by_run(rows: list[Json]) -> list[tuple[tuple[str, str], list[Json]]]:
     grouped = groupby(rows, key=lambda row: (row["dag_id"], row["dag_run_id"]))
-    return [(key, list(own)) for key, own in grouped]
+    return [(key, list(group)) for key, group in grouped]

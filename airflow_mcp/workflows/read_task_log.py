@@ -1,4 +1,4 @@
-"""A task's log made for a model: the decisive error first and then the log's end, or the part that was asked for."""
+"""Read a task's log for a model: the decisive error and then the end of the log, or the requested part of it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ from airflow_mcp.workflows.shared.log_stream import FORMS, SECONDS, read_log
 
 _FAILED = ("failed", "up_for_retry")
 _NOT_FAILED = ("success", "skipped", "up_for_reschedule", "deferred")
-_FRAME = 130  # characters of what stands around the lines: their name, left_out, more with its cursor
+_FRAME = 130  # characters around the lines: their key, left_out, and more with its cursor
 
 
 async def run(context: WorkflowContext, arguments: Json) -> Json:
-    """What one try's log says. Raises InvalidArgumentsError for a mapped task without its index, and a bad filter."""
+    """Describe the log of one try.
+
+    Raises InvalidArgumentsError for a mapped task without its index, for a try that does not exist and a bad filter.
+    """
     ids = {name: arguments[name] for name in ("dag_id", "dag_run_id", "task_id")}
     if arguments.get("map_index", -1) >= 0:
         ids["map_index"] = arguments["map_index"]
-    read_request(ids, {name: arguments[name] for name in FILTERS if name in arguments})  # a bad one costs no request
+    # Checked first, so that a bad filter costs no request.
+    read_request(ids, {name: arguments[name] for name in FILTERS if name in arguments})
     instance = await _read_instance(context, ids)
     latest = instance.get("try_number") or 0
     number = arguments.get("try_number", latest)
@@ -45,12 +49,14 @@ async def run(context: WorkflowContext, arguments: Json) -> Json:
         raise InvalidArgumentsError(f"read_task_log: try_number {number} does not exist; the latest try is {latest}.")
     if number == 0 and (context.version.generation == "v1" or facts["state"] == "upstream_failed"):
         return facts | {"hint": await _explain_no_start(context, ids, instance)}
-    wish = read_request(ids, arguments)
-    room = context.budget - len(dumps(facts)) - _FRAME
+    request = read_request(ids, arguments)
+    remaining_budget = context.budget - len(dumps(facts)) - _FRAME
     try:
         if any(name in arguments for name in ("from", "cursor", *FILTERS)):
-            return facts | await _read_window(context, ids, wish, room)
-        return facts | await _describe_try(context, ids, wish, room, facts["state"] if number == latest else None)
+            return facts | await _read_window(context, ids, request, remaining_budget)
+        return facts | await _describe_try(
+            context, ids, request, remaining_budget, facts["state"] if number == latest else None
+        )
     except NotFoundError:
         if number:
             raise
@@ -58,55 +64,58 @@ async def run(context: WorkflowContext, arguments: Json) -> Json:
 
 
 async def _read_window(context: WorkflowContext, ids: Json, request: WindowRequest, budget: int) -> Json:
-    """The lines that were asked for, and how to get on."""
+    """Return the requested lines, and the cursor to continue with."""
     scan = WindowScan(FORMS[context.version.generation], request, budget - 60)
-    whole = await read_log(context, ids, scan)
-    shown, left, cursor = scan.window.get_result()
+    is_complete = await read_log(context, ids, scan)
+    excerpt, left_out_count, cursor = scan.window.get_result()
     answer: Json = {"lines": scan.lines}
-    if not whole:
+    if not is_complete:
         answer["hint"] = _describe_timeout()
     if request.has_filters:
         answer["matched"] = scan.window.matched
-    answer |= {"shown": shown.covered, "log": "\n".join(shown.lines)}
-    return answer | ({"left_out": left, "more": {"cursor": cursor}} if cursor else {})
+    answer |= {"shown": excerpt.covered, "log": "\n".join(excerpt.lines)}
+    return answer | ({"left_out": left_out_count, "more": {"cursor": cursor}} if cursor else {})
 
 
 async def _describe_try(
     context: WorkflowContext, ids: Json, request: WindowRequest, budget: int, state: str | None
 ) -> Json:
-    """Why it failed, if it did, and the end of the log. `state` is None for an earlier try, whose end is not known."""
+    """Describe why the try failed, if it did, and show the end of its log.
+
+    `state` is None for an earlier try, whose final state is not known.
+    """
     scan = LogScan(FORMS[context.version.generation], budget)
     answer: Json = {}
     if not await read_log(context, ids, scan):
         answer["hint"] = _describe_timeout()
-    told = scan.verdict
+    verdict = scan.verdict
     if state in _NOT_FAILED:
-        told = FailureVerdict(None, Cause())
+        verdict = FailureVerdict(None, Cause())
         if scan.scanner.errors:
             answer["hint"] = f"It did not fail. {scan.scanner.errors} records say error."
             answer["next"] = [next_call("read_task_log", "shows these records", **ids, level="error")]
-    elif told.silent:  # only of a try that is known to have failed may be said that it died
-        told = replace(
-            told, sentence=(await explain_give_up(context, ids) or told.sentence) if state in _FAILED else ""
+    elif verdict.silent:  # only a try that is known to have failed may be said to have died
+        verdict = replace(
+            verdict, sentence=(await explain_give_up(context, ids) or verdict.sentence) if state in _FAILED else ""
         )
-    if told.sentence:
-        answer["verdict"] = told.sentence
-    if told.text:
+    if verdict.sentence:
+        answer["verdict"] = verdict.sentence
+    if verdict.text:
         size = budget // 2
-        while measure_cost([error := describe(told, size)]) > budget * 3 // 5 and size > 100:
-            size = size * 2 // 3  # what is written escaped takes more room
-        line = describe_in_line(told)
-        if line not in error and line != told.sentence:
+        while measure_cost([error := describe(verdict, size)]) > budget * 3 // 5 and size > 100:
+            size = size * 2 // 3  # escaped characters take more room
+        line = describe_in_line(verdict)
+        if line not in error and line != verdict.sentence:
             answer["cause"] = line
-        answer |= {"error": error, "error_at_line": told.line}
+        answer |= {"error": error, "error_at_line": verdict.line}
     budget -= len(dumps(answer)) + 12
-    shown = scan.render_end(budget)
-    if told.line < shown.first and (before := render_lines_before(told, budget // 3, scan.show)):
+    tail = scan.render_end(budget)
+    if verdict.line < tail.first and (before := render_lines_before(verdict, budget // 3, scan.show)):
         answer["before_error"] = before
-        shown = scan.render_end(budget - len(dumps(before)) - 17)
-    answer |= {"tail": "\n".join(shown.lines), "lines": scan.lines, "printed": scan.printed}
-    if scan.lines > shown.covered:
-        answer |= {"left_out": scan.lines - shown.covered, "more": {"cursor": request.cursor(shown.first)}}
+        tail = scan.render_end(budget - len(dumps(before)) - 17)
+    answer |= {"tail": "\n".join(tail.lines), "lines": scan.lines, "printed": scan.printed}
+    if scan.lines > tail.covered:
+        answer |= {"left_out": scan.lines - tail.covered, "more": {"cursor": request.cursor(tail.first)}}
     return answer
 
 
@@ -116,19 +125,22 @@ async def _read_instance(context: WorkflowContext, ids: Json) -> Json:
     except NotFoundError as error:
         if "map_index" in ids or "mapped" not in str(error):
             raise
-    failed = await _read_failed(context, ids)
-    indexes = [str(row["map_index"]) for row in failed if row["task_id"] == ids["task_id"]][:10]
-    which = f"failed ones: {', '.join(indexes)}" if indexes else "none of them failed"
+    failed_instances = await _read_failed(context, ids)
+    indexes = [str(row["map_index"]) for row in failed_instances if row["task_id"] == ids["task_id"]][:10]
+    index_hint = f"failed ones: {', '.join(indexes)}" if indexes else "none of them failed"
     error = InvalidArgumentsError(
-        f"read_task_log: task {ids['task_id']!r} is mapped, so map_index is required; {which}."
+        f"read_task_log: task {ids['task_id']!r} is mapped, so map_index is required; {index_hint}."
     )
     raise error.advise(
-        *(next_call("read_task_log", "is of the first that failed", **ids, map_index=int(one)) for one in indexes[:1])
+        *(
+            next_call("read_task_log", "is of the first that failed", **ids, map_index=int(index))
+            for index in indexes[:1]
+        )
     )
 
 
 async def _read_failed(context: WorkflowContext, ids: Json) -> list[Json]:
-    """Failed task instances of the run, one page."""
+    """Return the failed task instances of the run, one page of them."""
     rows, _ = await context.read_rows(
         "list_task_instances", dag_id=ids["dag_id"], dag_run_id=ids["dag_run_id"], state=["failed"]
     )

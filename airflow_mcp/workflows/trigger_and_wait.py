@@ -13,36 +13,41 @@ _EXISTS = 409
 
 
 async def run(context: WorkflowContext, arguments: Json) -> Json:
-    """What wait_for_dag_run answers about the new run. Raises what workflows/shared/trigger.py raises, and for a
-    paused DAG.
+    """Trigger a run and return what wait_for_dag_run answers about it.
+
+    Raises what workflows/shared/trigger.py raises, and InvalidArgumentsError for a paused DAG.
     """
     tool, dag_id = "trigger_and_wait", arguments["dag_id"]
-    rest = {name: value for name, value in arguments.items() if name != "timeout_seconds"}
-    ready = await check_trigger(context, tool, rest)
-    if ready.is_paused:
-        given = {name: value for name, value in rest.items() if name != "note"}  # it is signed by now
+    trigger_arguments = {name: value for name, value in arguments.items() if name != "timeout_seconds"}
+    readiness = await check_trigger(context, tool, trigger_arguments)
+    if readiness.is_paused:
+        # Without the note, which is signed by now.
+        queue_arguments = {name: value for name, value in trigger_arguments.items() if name != "note"}
         error = InvalidArgumentsError(
             f"{tool}: DAG {dag_id!r} is paused, so a run would wait for ever; nothing was sent."
         )
         raise error.advise(
             next_call("unpause_dag", "lets it run, and starts what else is due", dag_id=dag_id),
-            next_call("trigger_dag_run", "leaves a queued run behind", **given),
+            next_call("trigger_dag_run", "leaves a queued run behind", **queue_arguments),
         )
     try:
-        made = await trigger_run(context, tool, rest)
+        dag_run = await trigger_run(context, tool, trigger_arguments)
     except AirflowError as error:
-        if error.status != _EXISTS or "dag_run_id" not in rest:
+        if error.status != _EXISTS or "dag_run_id" not in trigger_arguments:
             raise
-        waits = next_call(
-            "wait_for_dag_run", "waits for it if that run is meant", dag_id=dag_id, dag_run_id=rest["dag_run_id"]
+        wait_call = next_call(
+            "wait_for_dag_run",
+            "waits for it if that run is meant",
+            dag_id=dag_id,
+            dag_run_id=trigger_arguments["dag_run_id"],
         )
-        raise error.advise(waits) from None
-    ids = {"dag_id": dag_id, "dag_run_id": made["dag_run_id"]}
-    seen: Json
+        raise error.advise(wait_call) from None
+    ids = {"dag_id": dag_id, "dag_run_id": dag_run["dag_run_id"]}
+    answer: Json
     try:
-        seen = await wait_until_ended(context, ids, arguments.get("timeout_seconds", SECONDS))
-    except AirflowMcpError as error:  # the run is there: an error alone would invite a second one
+        answer = await wait_until_ended(context, ids, arguments.get("timeout_seconds", SECONDS))
+    except AirflowMcpError as error:  # the run exists: an error alone would invite a second one
         hint = f"The run was started; waiting for it failed: {error}"
-        seen = {**ids, "state": made.get("state"), "finished": False, "hint": hint, "next": [advise_wait(ids)]}
-    hints = [hint for hint in (seen.get("hint"), ready.hint) if hint]
-    return seen | {"hint": " ".join(hints) or None}
+        answer = {**ids, "state": dag_run.get("state"), "finished": False, "hint": hint, "next": [advise_wait(ids)]}
+    hints = [hint for hint in (answer.get("hint"), readiness.hint) if hint]
+    return answer | {"hint": " ".join(hints) or None}

@@ -11,10 +11,13 @@ _PAUSED = "The DAG is paused, so the run stays queued."
 
 
 async def run(context: WorkflowContext, arguments: Json) -> Json:
-    """The new run; `hint` when the DAG is paused or the conf odd. Raises what workflows/shared/trigger.py raises."""
-    ready = await check_trigger(context, "trigger_dag_run", arguments)
-    made = await trigger_run(context, "trigger_dag_run", arguments)
-    hints = [hint for hint in (_PAUSED if ready.is_paused else None, ready.hint) if hint]
-    unpause = next_call("unpause_dag", "starts it, and any other run that is due", dag_id=arguments["dag_id"])
-    calls = [unpause] if ready.is_paused else None
-    return made | {"hint": " ".join(hints) or None, "next": calls}
+    """Trigger a run and return it, with a `hint` when the DAG is paused or its conf is doubtful.
+
+    Raises what workflows/shared/trigger.py raises.
+    """
+    readiness = await check_trigger(context, "trigger_dag_run", arguments)
+    dag_run = await trigger_run(context, "trigger_dag_run", arguments)
+    hints = [hint for hint in (_PAUSED if readiness.is_paused else None, readiness.hint) if hint]
+    unpause_call = next_call("unpause_dag", "starts it, and any other run that is due", dag_id=arguments["dag_id"])
+    calls = [unpause_call] if readiness.is_paused else None
+    return dag_run | {"hint": " ".join(hints) or None, "next": calls}

@@ -8,6 +8,6 @@ from airflow_mcp.workflows.shared.run_wait import SECONDS, wait_until_ended
 
 
 async def run(context: WorkflowContext, arguments: Json) -> Json:
-    """See workflows/shared/run_wait.py. Raises NotFoundError for an unknown DAG or run."""
+    """Wait until the run ends, see workflows/shared/run_wait.py. Raises NotFoundError for an unknown DAG or run."""
     ids = {"dag_id": arguments["dag_id"], "dag_run_id": arguments["dag_run_id"]}
     return await wait_until_ended(context, ids, arguments.get("timeout_seconds", SECONDS))

@@ -1,1 +1,1 @@
-"""Ways to log in to an Airflow, a file each."""
+"""Methods to log in to an Airflow, one file each."""

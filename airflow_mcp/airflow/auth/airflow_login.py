@@ -1,4 +1,4 @@
-"""Airflow 3's own login, /auth/token: a JWT of its own for a password, a client's secret or an issuer's token."""
+"""Airflow 3's own login, /auth/token: it gives a JWT for a password, a client's secret or an issuer's token."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PATH = "/auth/token"
 
 
 async def log_in(send_plain: SendPlain, body: dict[str, str] | None) -> AuthHeaders | int:
-    """The JWT that Airflow gives to who says this (nothing: a visitor), or the status with which it refuses.
+    """Log in; return the headers with Airflow's JWT, or the status of a refusal. Without a body, log in as a visitor.
 
-    Raises LoginError for an answer without a token, and AirflowError where Airflow fails.
+    Raises LoginError for an answer without a token, and AirflowError where Airflow fails (5xx).
     """
     status, content = await send_plain("POST" if body else "GET", _PATH, body)
     if status >= 500:
@@ -35,20 +35,21 @@ async def log_in(send_plain: SendPlain, body: dict[str, str] | None) -> AuthHead
 
 
 def read_lifetime(token: str) -> float:
-    """Seconds that a JWT is good for by its own claims (RFC 7519, 4.1: exp - iat); infinite where it does not say.
+    """Return a JWT's lifetime in seconds by its own claims (RFC 7519, 4.1: exp - iat); infinite without them.
 
-    Keycloak's auth manager puts Keycloak's token into the claims, and Airflow refuses everything once that has ended.
+    Keycloak's auth manager puts Keycloak's token into the claims, and Airflow refuses every request once that has
+    expired.
     """
     claims = _claims(token)
-    begins, ends, within = claims.get("iat"), claims.get("exp"), claims.get("access_token")
-    whole = math.inf
-    if isinstance(begins, int | float) and isinstance(ends, int | float):
-        whole = float(min(ends - begins, LONGEST))
-    return min(whole, read_lifetime(within)) if isinstance(within, str) else whole
+    issue_time, expiry_time, inner_token = claims.get("iat"), claims.get("exp"), claims.get("access_token")
+    lifetime = math.inf
+    if isinstance(issue_time, int | float) and isinstance(expiry_time, int | float):
+        lifetime = float(min(expiry_time - issue_time, LONGEST))
+    return min(lifetime, read_lifetime(inner_token)) if isinstance(inner_token, str) else lifetime
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """What it says of itself, unchecked: nothing is believed for it but when to ask for another."""
+    """Read a JWT's claims without checking them: they only decide when to request another token."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -1,4 +1,4 @@
-"""How long a login that was refused is not repeated: many wrong ones in a row lock an account."""
+"""The time for which a refused login is not repeated: many wrong logins in a row lock an account."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LONGEST = 900.0  # seconds: an administrator who unlocks an account waits no lo
 
 
 class Backoff:
-    """The refusals of one set of credentials at one place: a minute's rest after the first, then twice the last.
+    """The refusals of one set of credentials at one place: a minute's pause after the first, then twice the last pause.
 
-    Whoever logs in asks `require_open` before, and tells `refuse` or `reset` what came of it.
+    A login calls `require_open` before, and `refuse` or `reset` afterwards.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -28,18 +28,18 @@ class Backoff:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the last refusal was so short ago that the same login is not repeated."""
+        """Whether the last refusal is so recent that the same login is not repeated."""
         return self._clock() < self._until
 
     def require_open(self) -> None:
-        """Raise LoginOnHoldError, with what was refused and when it is tried again, while it is not."""
+        """Raise LoginOnHoldError, with the refusal and the time of the next attempt, while the login is on hold."""
         if self.is_closed:
             raise self._error()
 
     def refuse(self, error: LoginRefusedError) -> LoginOnHoldError:
-        """Count a refusal, and give the error to raise: what was refused, and when it is tried again.
+        """Count a refusal, and return the error to raise, with the refusal and the time of the next attempt.
 
-        Calls that were under way together are one refusal.
+        Calls that were under way together count as one refusal.
         """
         if not self.is_closed:
             self._until = self._clock() + min(_FIRST * 2**self._refusals, _LONGEST)

@@ -1,4 +1,4 @@
-"""A bearer token: one that the operator gave, or what a command prints."""
+"""A bearer token that the operator configured, or that a command prints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMMAND_SECONDS = 30
 
 
 class StaticToken(AuthMethod):
-    """A token as it is: nothing here can renew it."""
+    """A configured token, which this server cannot renew."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -43,7 +43,7 @@ class StaticToken(AuthMethod):
 
 
 class CommandToken(AuthMethod):
-    """A token that a command prints, run again when Airflow refuses the last one."""
+    """A token that a command prints; the command runs again when Airflow refuses the last token."""
 
     rotates = True
     advice = "What the command prints is presented once; another token than that is taken at once."
@@ -62,19 +62,19 @@ class CommandToken(AuthMethod):
 
 
 async def _run(command: tuple[str, ...]) -> str:
-    """The token a command prints; run without a shell, at most 30 seconds. Raises LoginError."""
-    said = f"AIRFLOW_MCP_TOKEN_COMMAND ({command[0]})"
+    """Run a command and return the token that it prints; without a shell, for at most 30 seconds. Raises LoginError."""
+    command_name = f"AIRFLOW_MCP_TOKEN_COMMAND ({command[0]})"
     try:
         with anyio.fail_after(_COMMAND_SECONDS):
-            done = await anyio.run_process(list(command), check=False, stdout=PIPE, stderr=PIPE)
+            process = await anyio.run_process(list(command), check=False, stdout=PIPE, stderr=PIPE)
     except TimeoutError:
-        raise LoginError(f"{said} gave no token within {_COMMAND_SECONDS} seconds. Run it by hand.") from None
+        raise LoginError(f"{command_name} gave no token within {_COMMAND_SECONDS} seconds. Run it by hand.") from None
     except OSError as error:
-        raise LoginError(f"{said} cannot be run: {error.strerror or error}.") from None
-    if done.returncode != 0:
-        reason = shorten(redact_text(clean(done.stderr.decode(errors="replace"))).strip(), 200, keep_end=True)
-        raise LoginError(f"{said} failed with exit code {done.returncode}. It says: {reason or 'nothing'}")
-    token = done.stdout.decode(errors="replace").strip()
+        raise LoginError(f"{command_name} cannot be run: {error.strerror or error}.") from None
+    if process.returncode != 0:
+        reason = shorten(redact_text(clean(process.stderr.decode(errors="replace"))).strip(), 200, keep_end=True)
+        raise LoginError(f"{command_name} failed with exit code {process.returncode}. It says: {reason or 'nothing'}")
+    token = process.stdout.decode(errors="replace").strip()
     if not is_token(token):
-        raise LoginError(f"{said} must print one token and nothing else; it printed {len(token)} characters.")
+        raise LoginError(f"{command_name} must print one token and nothing else; it printed {len(token)} characters.")
     return token

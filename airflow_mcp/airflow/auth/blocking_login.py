@@ -1,4 +1,4 @@
-"""Logins by libraries that block: in a thread, and no caller waits for one that hangs."""
+"""Logins by libraries that block: they run in a thread, and callers do not wait for one that hangs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import anyio.to_thread
 from airflow_mcp.errors import LoginError
 
 Result = TypeVar("Result")
-_SECONDS = 10.0  # that callers wait; the thread may take longer, and nobody hears of it then
+_SECONDS = 10.0  # that callers wait; the thread may take longer, and its result is then dropped
 
 
 async def run_in_thread(make: Callable[[], Result], who: str, seconds: float = _SECONDS) -> Result:
-    """What `make` gives. Raises LoginError after these seconds, without an answer of `who`, and what it raises."""
+    """Run `make` in a thread, and return its result.
+
+    Raises LoginError, which names `who`, when there is none after `seconds`, and whatever `make` raises.
+    """
     try:
         with anyio.fail_after(seconds):
             return await anyio.to_thread.run_sync(make, abandon_on_cancel=True)

@@ -36,12 +36,12 @@ class CallerToken(AuthMethod):
 
 
 def name_header(instance: str, *, alone: bool) -> str:
-    """The header with a caller's token for this Airflow; with several, each has its own."""
+    """Name the header of a caller's token for this Airflow; with several Airflows, each has its own."""
     return HEADER if alone else f"{HEADER}-{instance}"
 
 
 def identify_by_token(instance: str, *, alone: bool) -> Identify:
-    """Callers are known at this Airflow by the token that they send."""
+    """Make the function that identifies callers at this Airflow by the token that they send."""
     header = name_header(instance, alone=alone)
 
     def identify(credentials: CallerCredentials) -> CallerLogin:

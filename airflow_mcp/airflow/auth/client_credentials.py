@@ -7,10 +7,10 @@ from airflow_mcp.airflow.auth.token_endpoint import TokenEndpoint
 
 
 class ClientCredentials(AuthMethod):
-    """A token that its endpoint gives for a client id and secret: a new one before it expires, and when refused."""
+    """A token from the endpoint for a client id and secret: a new one before it expires, and after a refusal."""
 
     def __init__(self, endpoint: TokenEndpoint, scope: str = "", audience: str = "") -> None:
-        """`audience` is what some issuers ask for beside the standard."""
+        """`audience` is a parameter that some issuers require beside the standard."""
         self._endpoint = endpoint
         self._wanted = {name: value for name, value in (("scope", scope), ("audience", audience)) if value}
 

@@ -8,12 +8,15 @@ from airflow_mcp.errors import SettingsError
 
 
 def require_library(extra: str, auth: str, *modules: str) -> None:
-    """Raises SettingsError, with the command that installs it, where one of these is not there."""
+    """Require the modules of an extra.
+
+    Raises SettingsError, with the command that installs the extra, when one of the modules is missing.
+    """
     try:
-        found = all(find_spec(module) for module in modules)
-    except ModuleNotFoundError:  # of the package around it
-        found = False
-    if not found:
+        is_installed = all(find_spec(module) for module in modules)
+    except ModuleNotFoundError:  # the parent package is missing
+        is_installed = False
+    if not is_installed:
         raise SettingsError(
             f'auth = "{auth}" needs the extra {extra}, which is not installed here. In a checkout of this server: '
             f"pip install '.[{extra}]'."

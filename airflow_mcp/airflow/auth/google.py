@@ -1,4 +1,4 @@
-"""Google: an access token for Cloud Composer, an ID token for what stands behind Identity-Aware Proxy."""
+"""Google: an access token for Cloud Composer, or an ID token for an Airflow behind Identity-Aware Proxy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_EARLY = 60.0  # seconds that a token is replaced before it expires
+_EARLY = 60.0  # seconds before its expiry at which a token is replaced
 
 
 class Google(AuthMethod):
@@ -38,8 +38,8 @@ class Google(AuthMethod):
         return build_bearer(token, anyio.current_time() + seconds - _EARLY)
 
     def _fetch(self) -> tuple[str, float]:
-        """A new token and the seconds it lasts. Raises LoginError."""
-        import google.auth  # 0.2 s, for those who use it
+        """Fetch a new token, and the seconds that it lasts. Raises LoginError."""
+        import google.auth  # takes 0.2 s, so only when it is used
         from google.auth.exceptions import GoogleAuthError, RefreshError
         from google.auth.transport.requests import Request
         from google.oauth2.id_token import fetch_id_token_credentials
@@ -53,17 +53,17 @@ class Google(AuthMethod):
                 credentials, _ = google.auth.default(scopes=[_SCOPE], request=request)
             credentials.refresh(request)
         except (GoogleAuthError, ValueError, OSError) as error:
-            self._credentials = None  # what the environment holds may be mended meanwhile
-            why = shorten(redact_text(clean(str(error.args[0] if error.args else error))), 300).rstrip(".")
+            self._credentials = None  # the environment's credentials may be corrected meanwhile
+            cause = shorten(redact_text(clean(str(error.args[0] if error.args else error))), 300).rstrip(".")
             kind = LoginRefusedError if isinstance(error, RefreshError) and not error.retryable else LoginError
             raise kind(
-                f"Google gives no token ({why}). Where this server runs, set GOOGLE_APPLICATION_CREDENTIALS to the key "
-                "file of a service account, or give it one."
+                f"Google gives no token ({cause}). Where this server runs, set GOOGLE_APPLICATION_CREDENTIALS to the "
+                "key file of a service account, or give it one."
             ) from None
         self._credentials = credentials
         token, expiry = credentials.token, credentials.expiry
         if not isinstance(token, str) or not is_token(token):
             raise LoginError("Google's credentials came without a token.")
-        # google-auth's times are UTC without saying so
-        lasts = (expiry.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds() if expiry else 3600.0
-        return token, lasts
+        # google-auth's times are UTC, without a timezone
+        lifetime = (expiry.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds() if expiry else 3600.0
+        return token, lifetime

@@ -19,17 +19,17 @@ Ticket = Callable[[str, str], bytes]
 
 
 def _request_ticket(host: str, service: str) -> bytes:
-    import spnego  # brings cryptography; for those who use it
+    import spnego  # imports cryptography, so only when it is used
     from spnego.exceptions import SpnegoError
 
     try:
         context = spnego.client(hostname=host, service=service, protocol="kerberos")
         token = context.step()
     except (SpnegoError, ImportError, OSError, ValueError) as error:
-        why = shorten(redact_text(clean(str(error))), 300).rstrip(".")
+        cause = shorten(redact_text(clean(str(error))), 300).rstrip(".")
         kind = LoginRefusedError if isinstance(error, SpnegoError) else LoginError
         raise kind(
-            f"Kerberos gives no ticket for {service}@{host}: {why}. Give this server one, as with kinit -k -t KEYTAB "
+            f"Kerberos gives no ticket for {service}@{host}: {cause}. Give this server one, as with kinit -k -t KEYTAB "
             "PRINCIPAL, or name its keytab in KRB5_CLIENT_KTNAME."
         ) from None
     if not token:
@@ -38,10 +38,10 @@ def _request_ticket(host: str, service: str) -> bytes:
 
 
 class Kerberos(AuthMethod):
-    """The principal whose tickets this server holds. A ticket that a server has seen is not taken again."""
+    """The principal whose tickets this server holds. A server takes each ticket only once."""
 
     def __init__(self, url: str, service: str = "", ticket: Ticket | None = None) -> None:
-        """`url` is Airflow's, whose host stands in its principal. Raises SettingsError."""
+        """`url` is Airflow's, whose host is part of its principal. Raises SettingsError."""
         if ticket is None:
             require_library("kerberos", "kerberos", "spnego")
         self._host = urlsplit(url).hostname or ""

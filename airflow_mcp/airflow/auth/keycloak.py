@@ -8,7 +8,7 @@ from airflow_mcp.errors import LoginError, LoginRefusedError
 
 
 class Keycloak(AuthMethod):
-    """The service account of a client: of the one that Airflow itself is at Keycloak, since it takes no other."""
+    """The service account of the client that Airflow itself is at Keycloak, since Airflow takes no other."""
 
     def __init__(self, client_id: str, client_secret: str) -> None:
         self._client_id = client_id
@@ -24,11 +24,11 @@ class Keycloak(AuthMethod):
             return AuthHeaders({}, SINGLE_USE)
         if request.generation == "v1":
             raise LoginError('auth = "keycloak" is for Airflow 3 with Keycloak\'s auth manager, and this is Airflow 2.')
-        said = {"client_id": self._client_id, "client_secret": self._client_secret}
-        got = await log_in(request.send_plain, {"grant_type": "client_credentials", **said})
-        if isinstance(got, AuthHeaders):
-            return got
+        client_fields = {"client_id": self._client_id, "client_secret": self._client_secret}
+        login = await log_in(request.send_plain, {"grant_type": "client_credentials", **client_fields})
+        if isinstance(login, AuthHeaders):
+            return login
         raise LoginRefusedError(
-            f"Airflow's login (/auth/token) refuses {self.describe()} ({got}). It takes only the client that its "
+            f"Airflow's login (/auth/token) refuses {self.describe()} ({login}). It takes only the client that its "
             "[keycloak_auth_manager] client_id names, with service accounts on; is Keycloak its auth manager?"
         )

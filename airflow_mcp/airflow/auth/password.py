@@ -1,4 +1,4 @@
-"""User and password: basic authentication for Airflow 2.x, a login that gives a JWT for 3.x; or nobody at all."""
+"""User and password: basic authentication for Airflow 2.x, a login that gives a JWT for 3.x; or no credentials."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Password(AuthMethod):
         )
 
     async def authenticate(self, request: AuthRequest) -> AuthHeaders:
-        """See AuthMethod. Something in front of an Airflow that is not known yet gets basic authentication."""
+        """See AuthMethod. While the generation is unknown, what stands before Airflow gets basic authentication."""
         if request.generation == "v2":
             return await self._log_in(request.send_plain)
         if request.generation is None:
@@ -47,21 +47,21 @@ class Password(AuthMethod):
         return AuthHeaders(self._basic())
 
     def _basic(self) -> dict[str, str]:
-        """HTTP basic authentication (RFC 7617)."""
+        """Build the header of HTTP basic authentication (RFC 7617)."""
         pair = f"{self._username}:{self._password}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
     async def _log_in(self, send_plain: SendPlain) -> AuthHeaders:
-        """Airflow 3's own login."""
-        said = {"username": self._username, "password": self._password} if self._username else None
-        got = await log_in(send_plain, said)
-        if isinstance(got, AuthHeaders):
-            return got
+        """Log in at Airflow 3's own login. Raises LoginError."""
+        body = {"username": self._username, "password": self._password} if self._username else None
+        login = await log_in(send_plain, body)
+        if isinstance(login, AuthHeaders):
+            return login
         if not self._username:
             raise LoginError(_NOBODY)
-        if got in (400, 401, 403, 422):
+        if login in (400, 401, 403, 422):
             raise self._build_refusal()
         raise LoginError(
-            f"Airflow has no login for user and password (/auth/token answers {got}). Use AIRFLOW_MCP_TOKEN or "
+            f"Airflow has no login for user and password (/auth/token answers {login}). Use AIRFLOW_MCP_TOKEN or "
             "AIRFLOW_MCP_TOKEN_COMMAND."
         )

@@ -1,4 +1,4 @@
-"""The token endpoint of an OAuth issuer (RFC 6749, 3.2), as a client with a secret asks it."""
+"""The token endpoint of an OAuth issuer (RFC 6749, 3.2), called by a client with a secret."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ _LARGEST = 256 * 1024  # bytes
 
 @dataclass(frozen=True)
 class TokenEndpoint:
-    """Where tokens are had, and as which client. `ca_file` is trusted beside what the system trusts."""
+    """A token endpoint, and the client that calls it. `ca_file` is trusted beside the system's CAs."""
 
     url: str
     client_id: str
     client_secret: str = field(repr=False)
     ca_file: str = ""
     transport: httpx2.AsyncBaseTransport | None = None
-    backoff: Backoff = field(default_factory=Backoff)  # of the client's secret, whoever it is asked for
+    backoff: Backoff = field(default_factory=Backoff)  # of the client's secret, for all callers
 
     async def request_token(self, form: Mapping[str, str]) -> AuthHeaders:
-        """The access token that this form gets, good until shortly before it expires. Raises LoginError.
+        """Request an access token with this form; it is good until shortly before it expires. Raises LoginError.
 
-        That is LoginRefusedError where the form is refused, and LoginOnHoldError where the client is, which then rests
-        for everybody.
+        It is LoginRefusedError when the form is refused, and LoginOnHoldError when the client is, which is then on hold
+        for all callers.
         """
         self.backoff.require_open()
         if not is_sheltered(self.url):
             raise LoginError(f"{self.url} is neither https nor on loopback, so no secret is sent there.")
         try:
             with anyio.fail_after(_SECONDS):
-                began = anyio.current_time()
+                start_time = anyio.current_time()
                 status, body = await self._post(form)
         except TimeoutError:
             raise LoginError(f"The token endpoint {self.url} gave no answer within {_SECONDS:g} seconds.") from None
         except (*CONNECTION_ERRORS, httpx2.InvalidURL) as error:
-            why = shorten(redact_text(clean(str(error))), 200).rstrip(".") or type(error).__name__
-            raise LoginError(f"The token endpoint {self.url} cannot be asked: {why}.") from None
+            reason = shorten(redact_text(clean(str(error))), 200).rstrip(".") or type(error).__name__
+            raise LoginError(f"The token endpoint {self.url} cannot be asked: {reason}.") from None
         answer = _parse_object(body)
         if status != 200:
             secrets = (form.get("subject_token", ""), self.client_secret, quote_plus(self.client_secret))
@@ -65,12 +65,12 @@ class TokenEndpoint:
                 raise self.backoff.refuse(LoginRefusedError(sentence))
             raise LoginRefusedError(sentence) if status in _REFUSALS else LoginError(sentence)
         self.backoff.reset()
-        return self._read_token(answer, began)
+        return self._read_token(answer, start_time)
 
     async def _post(self, form: Mapping[str, str]) -> tuple[int, bytes]:
-        who = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"  # RFC 6749, 2.3.1
+        client = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"  # RFC 6749, 2.3.1
         headers = {
-            "Authorization": f"Basic {base64.b64encode(who.encode()).decode()}",
+            "Authorization": f"Basic {base64.b64encode(client.encode()).decode()}",
             "Content-Type": "application/x-www-form-urlencoded",
             "Accept": "application/json",
         }
@@ -91,18 +91,18 @@ class TokenEndpoint:
         return context
 
     def _read_token(self, answer: dict[str, Any], began: float) -> AuthHeaders:
-        token, kind, lasts = answer.get("access_token"), answer.get("token_type", "Bearer"), answer.get("expires_in")
+        token, kind, lifetime = answer.get("access_token"), answer.get("token_type", "Bearer"), answer.get("expires_in")
         if not isinstance(token, str) or not is_token(token):
             raise LoginError(f"The token endpoint {self.url} answers without an access token.")
         if not isinstance(kind, str) or kind.lower() != "bearer":
             raise LoginError(f"The token endpoint {self.url} gives a token that is no bearer token.")
         return build_bearer(
-            token, began + seconds - EARLY if (seconds := _parse_lifetime(lasts)) is not None else math.inf
+            token, began + seconds - EARLY if (seconds := _parse_lifetime(lifetime)) is not None else math.inf
         )
 
 
 def _parse_lifetime(lasts: Any) -> float | None:
-    """`expires_in`, a number that some issuers write as a text; None where it does not say (RFC 6749, 5.1)."""
+    """Parse `expires_in`, a number that some issuers write as a text; return None without one (RFC 6749, 5.1)."""
     if isinstance(lasts, str) and lasts.isascii() and lasts.isdecimal() and len(lasts) < 12:
         lasts = int(lasts)
     if isinstance(lasts, bool) or not isinstance(lasts, int | float):
@@ -119,8 +119,8 @@ def _parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _describe_reason(answer: dict[str, Any], secrets: Collection[str]) -> str:
-    """What the endpoint says is wrong (RFC 6749, 5.2), without these words."""
-    said = " - ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))
+    """Describe the endpoint's reason for a refusal (RFC 6749, 5.2), with the secrets masked."""
+    reason = " - ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        said = said.replace(secret, MASK)
-    return shorten(redact_text(clean(said)), 300).rstrip(".") or "it does not say why"
+        reason = reason.replace(secret, MASK)
+    return shorten(redact_text(clean(reason)), 300).rstrip(".") or "it does not say why"

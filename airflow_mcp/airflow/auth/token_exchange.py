@@ -1,4 +1,4 @@
-"""Token exchange (RFC 8693): the caller's OAuth token goes to its issuer, which gives one for Airflow."""
+"""Token exchange (RFC 8693): the issuer of the caller's OAuth token gives another one for Airflow in exchange."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - 
 
 @dataclass(frozen=True)
 class TokenExchange:
-    """Where tokens are exchanged, and what for (RFC 8693, 2.1)."""
+    """The endpoint of an exchange, and what its tokens are for (RFC 8693, 2.1)."""
 
     endpoint: TokenEndpoint
     audience: str = ""
     scope: str = ""
-    logs_in: bool = False  # at Airflow, whose own token it then is
+    logs_in: bool = False  # at Airflow with the exchanged token, for Airflow's own
 
     def build_form(self, subject: str) -> dict[str, str]:
-        """The request for a token in the name of whom `subject` is about."""
-        wanted = {"audience": self.audience, "scope": self.scope}
+        """Build the form that requests a token for the user whom the token `subject` identifies."""
+        parameters = {"audience": self.audience, "scope": self.scope}
         return {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
             "subject_token": subject,
             "subject_token_type": _ACCESS_TOKEN,
             "requested_token_type": _ACCESS_TOKEN,
-            **{name: value for name, value in wanted.items() if value},
+            **{name: value for name, value in parameters.items() if value},
         }
 
 
 class ExchangedToken(AuthMethod):
-    """What a caller's own token is exchanged for; that token itself never goes to Airflow."""
+    """A token that a caller's own is exchanged for; the caller's token itself never goes to Airflow."""
 
     advice = (
         "The operator of this server checks that Airflow trusts the issuer, and that exchange_audience and "
@@ -66,29 +66,29 @@ class ExchangedToken(AuthMethod):
         return await self._log_in(headers, request) if self._exchange.logs_in else headers
 
     async def _log_in(self, exchanged: AuthHeaders, request: AuthRequest) -> AuthHeaders:
-        """Airflow's own token for the exchanged one (RFC 7523, 2.1; Keycloak's auth manager takes it so)."""
+        """Log in to Airflow with the exchanged token (RFC 7523, 2.1, as Keycloak's auth manager takes it)."""
         if request.generation != "v2":
             raise LoginError("exchange_login is for Airflow 3 with Keycloak's auth manager, which this is not.")
         assertion = exchanged.headers["Authorization"].removeprefix("Bearer ")
-        got = await log_in(request.send_plain, {"grant_type": _JWT_BEARER, "assertion": assertion})
-        if isinstance(got, AuthHeaders):
-            return got
+        login = await log_in(request.send_plain, {"grant_type": _JWT_BEARER, "assertion": assertion})
+        if isinstance(login, AuthHeaders):
+            return login
         raise LoginRefusedError(
-            f"Airflow's login (/auth/token) refuses what the caller's token was exchanged for ({got}): the operator "
+            f"Airflow's login (/auth/token) refuses what the caller's token was exchanged for ({login}): the operator "
             "checks that its audience has Airflow's client, and that [keycloak_auth_manager] jwt_federated_client_ids "
             "names this server's."
         )
 
 
 def identify_by_exchange(exchange: TokenExchange) -> Identify:
-    """Callers are known at this Airflow by what their OAuth tokens are exchanged for."""
+    """Make the function that identifies callers at this Airflow by what their OAuth tokens are exchanged for."""
 
     def identify(credentials: CallerCredentials) -> CallerLogin:
         if not credentials.issued:
-            who = "an operator's token ([tokens])" if credentials.authenticated else "nobody's token"
+            token_kind = "an operator's token ([tokens])" if credentials.authenticated else "nobody's token"
             raise LoginError(
                 'Airflow is asked in each caller\'s own name here (identity = "exchange"), and only an access token of '
-                f"the OAuth issuer can be exchanged: this call came with {who}."
+                f"the OAuth issuer can be exchanged: this call came with {token_kind}."
             )
         return CallerLogin(credentials.issued, ExchangedToken(exchange, credentials.issued))
 

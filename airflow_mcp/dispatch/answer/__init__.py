@@ -1,1 +1,1 @@
-"""Records in the server's vocabulary, made safe and cut to size."""
+"""Answers: records in the catalog's names, with secrets masked, within a budget of characters."""

@@ -1,4 +1,4 @@
-"""One operation's reply as it is answered: a record or rows, cut to the room there is."""
+"""Build the answer of one operation from its result: a record or rows, within the budget of characters."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from airflow_mcp.dispatch.operations.result import OperationResult
 
 
 def build_answer(call: Call, reply: OperationResult, extra: Json) -> Json:
-    """One operation's reply as it is answered, within the call's limits; `extra` stands around it."""
+    """Build the answer of an operation within the call's limits; `extra` are further fields of the answer."""
     tool, arguments, limits = call.tool, call.arguments, call.limits
     hint = " ".join(filter(None, (reply.note, extra.get("hint"), reply.hint)))
     extra = extra | ({"was": reply.previous} if reply.previous else {}) | ({"hint": hint} if hint else {})
     if reply.rows is not None and reply.total is None:
         extra["hint"] = " ".join(filter(None, ("Policy hides rows here, so there is no total.", hint)))
-    if reply.rows == [] and (wrong := _find_wildcards(arguments)):
+    if reply.rows == [] and (wildcard_names := _find_wildcards(arguments)):
         extra["hint"] = (
-            f"In {' and '.join(wrong)} % stands for any characters and _ for one; * and ? stand for nothing."
+            f"In {' and '.join(wildcard_names)} % stands for any characters and _ for one; * and ? stand for nothing."
         )
     if reply.rows is None:
         ids = {name: value for name, value in arguments.items() if name in _list_slots(tool)}
         record = reply.record.model_copy(update={"ids": (*reply.record.ids, *ids)})
         if not reply.single:
             return {"done": True, **render.show_ids(ids, record)[0], **extra}
-        one = {**ids, **{name: value for name, value in reply.single.items() if value is not None or name == "value"}}
+        record_fields = {
+            **ids,
+            **{name: value for name, value in reply.single.items() if value is not None or name == "value"},
+        }
         answer = render.render_record(
-            one,
+            record_fields,
             record,
             budget=limits.budget,
             ceiling=limits.ceiling,
@@ -61,11 +64,11 @@ def _list_slots(tool: Tool) -> set[str]:
 
 
 def _find_wildcards(arguments: Json) -> list[str]:
-    """The patterns that are written in a shell's syntax: Airflow's are SQL's LIKE."""
-    given = ((name, value) for name, value in arguments.items() if name.endswith("_pattern"))
-    return [name for name, value in given if isinstance(value, str) and {"*", "?"} & set(value)]
+    """Return the pattern arguments in shell syntax: Airflow's patterns are those of SQL's LIKE."""
+    patterns = ((name, value) for name, value in arguments.items() if name.endswith("_pattern"))
+    return [name for name, value in patterns if isinstance(value, str) and {"*", "?"} & set(value)]
 
 
 def _remove_paging(answer: Json) -> Json:
-    """Of a change there is no more to ask for: the same call would make it again."""
+    """Remove `more` from the answer of a change: the same call for more rows would repeat the change."""
     return {name: value for name, value in answer.items() if name != "more"}

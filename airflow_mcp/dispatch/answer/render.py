@@ -1,4 +1,4 @@
-"""Answers: what is kept of records within a budget of characters, what is said of the rest, and how ids are shown."""
+"""Render answers: fit records into a budget of characters, describe what is left out, and make ids safe to show."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def render_list(
     constants: Json | None = None,
     extra: Json | None = None,
 ) -> Json:
-    """Records as columns and rows, cut at whole rows to `budget` characters.
+    """Render records as columns and whole rows within `budget` characters.
 
-    `left_out` counts the rows after these; `more` holds the argument that brings them: an offset where the list is
+    `left_out` counts the rows after these; `more` holds the argument that reads them: an offset where the list is
     paged, else a larger max_chars (at most `ceiling`). Columns that are empty, or repeat the caller's own argument
-    (`constants`), are dropped. Raises InvalidArgumentsError for a field that no record has.
+    (`constants`), are dropped. Raises InvalidArgumentsError when `fields` has a name that no record has.
     """
     columns = [
         name
@@ -53,22 +53,22 @@ def render_list(
 
 
 def add_cursor(answer: Json, *, fetched: int, total: int | None, cursor: str, next_cursor: str | None) -> Json:
-    """A list's answer whose `more` is the cursor behind its rows, or this page again for as many as fit.
+    """Set `more` of a list's answer to the next page's cursor, or to this page with as many rows as fit.
 
-    `total` is Airflow's count, which it stops at some bound.
+    `total` is Airflow's count, which Airflow limits.
     """
-    kept = {name: value for name, value in answer.items() if name not in ("total", "more", "left_out")}
-    shown = len(answer["rows"])
+    fields = {name: value for name, value in answer.items() if name not in ("total", "more", "left_out")}
+    count = len(answer["rows"])
     if total is not None:
-        kept["total"] = total
-    if shown < fetched:
-        return {**kept, "more": {"cursor": cursor, "limit": max(shown, 1)}, "left_out": fetched - shown}
-    return {**kept, "more": {"cursor": next_cursor}} if next_cursor else kept
+        fields["total"] = total
+    if count < fetched:
+        return {**fields, "more": {"cursor": cursor, "limit": max(count, 1)}, "left_out": fetched - count}
+    return {**fields, "more": {"cursor": next_cursor}} if next_cursor else fields
 
 
 @dataclass(frozen=True)
 class _Remainder:
-    """What there is to say of the rows behind those of an answer: their number, and how they are asked for."""
+    """The rows after those of an answer: their number, and the offsets that read them."""
 
     total: int | None  # None where policy hides rows: no count, and offsets that count the hidden rows too
     after: tuple[int, ...]
@@ -78,7 +78,7 @@ class _Remainder:
 
 @dataclass
 class _Table:
-    """Records as rows of cells, made one after the other: most of a long list is never shown."""
+    """Records as rows of cells, made on demand: most rows of a long list do not fit into an answer."""
 
     records: list[Json]
     columns: list[str]
@@ -88,11 +88,11 @@ class _Table:
     masked: set[str] = field(default_factory=set[str])
 
     def make_row(self, number: int) -> list[Any]:
-        """Make one row, and note which of its cells are shortened, and which ids are masked."""
+        """Make one row, and record which of its cells are shortened and which ids are masked."""
         return [self._make_cell(self.records[number].get(name), name) for name in self.columns]
 
     def _make_cell(self, value: Any, name: str) -> Any:
-        """A time in a list is shown to the second; what was written by others stays as it is, and an id whole."""
+        """Make one cell: times to the second, ids never shortened, and texts that users wrote without reformatting."""
         if value is None or isinstance(value, int | float):
             return value
         if name in self.record.ids:
@@ -115,53 +115,53 @@ def _fit_rows(table: _Table, rest: _Remainder, budget: int, ceiling: int, extra:
 
     def describe_remainder(left: int) -> Json:
         if rest.paged and (rows or not count):
-            if rest.total is None:  # how many more there are is not told, so neither is how many are left out
+            if rest.total is None:  # policy hides the total, and so the number of rows left out
                 return {"more": {"offset": rest.after[len(rows) - 1]}}
             return {"more": {"offset": rest.offset + len(rows)}, "left_out": left}
         return {**_advise_larger(_measure_rows(table, ceiling) + 400, budget, ceiling), "left_out": left}
 
     def answer() -> Json:
-        built: Json = {**extra, "columns": [clean(name) for name in table.columns], "rows": rows}
+        fields: Json = {**extra, "columns": [clean(name) for name in table.columns], "rows": rows}
         if rest.total is not None:
-            built["total"] = rest.total
-            left = rest.total - rest.offset - len(rows)
+            fields["total"] = rest.total
+            remaining = rest.total - rest.offset - len(rows)
         else:
-            left = count - len(rows)
-        if left > 0:
-            built |= describe_remainder(left)
+            remaining = count - len(rows)
+        if remaining > 0:
+            fields |= describe_remainder(remaining)
         elif len(rest.after) > count:
-            built["more"] = {"offset": rest.after[-1]}
+            fields["more"] = {"offset": rest.after[-1]}
         if table.shortened:
-            built["shortened"] = sorted(table.shortened)
+            fields["shortened"] = sorted(table.shortened)
         if table.masked:
-            said = [extra["hint"]] if "hint" in extra else []
-            built["hint"] = " ".join([*said, _describe_masked(table.masked, table.record)])
-        return built
+            hints = [extra["hint"]] if "hint" in extra else []
+            fields["hint"] = " ".join([*hints, _describe_masked(table.masked, table.record)])
+        return fields
 
     notes = (0, 0)
-    frame = used = 0
+    frame = used_size = 0
     for number in range(count):
         row = table.make_row(number)
         if number == 0 or notes != (len(table.shortened), len(table.masked)):
             notes = (len(table.shortened), len(table.masked))
             frame = len(dumps(answer() | {"rows": []})) + 12  # the numbers in it may grow by a few digits
-        used += len(dumps(row)) + 1
-        if frame + used > budget:
+        used_size += len(dumps(row)) + 1
+        if frame + used_size > budget:
             break
         rows.append(row)
-    shown = len(rows)
-    for number in range(shown, min(count, shown + 1 + budget // 8)):  # all may fit where nothing is said of a rest
+    row_count = len(rows)
+    for number in range(row_count, min(count, row_count + 1 + budget // 8)):  # all rows may fit without a remainder
         rows.append(table.make_row(number))
-        used += len(dumps(rows[-1])) + 1
-        if used > budget:
+        used_size += len(dumps(rows[-1])) + 1
+        if used_size > budget:
             break
     if len(rows) < count or len(dumps(answer())) > budget:
-        del rows[shown:]
+        del rows[row_count:]
     return answer()
 
 
 def _measure_rows(table: _Table, most: int) -> int:
-    """Characters of all rows as JSON; not counted further where they are more than `most`."""
+    """Return the characters of all rows as JSON; counting stops above `most`."""
     size = 0
     for number in range(len(table.records)):
         size += len(dumps(table.make_row(number))) + 1
@@ -171,10 +171,10 @@ def _measure_rows(table: _Table, most: int) -> int:
 
 
 def _describe_masked(names: set[str], record: Record) -> str:
-    """What to say of ids that hold a credential: no tool takes a mask back, so they are named in another way."""
+    """Return a hint about masked ids: no tool accepts a mask as an argument, so it names an alternative."""
     number = next((name for name in ("asset_id", "id") if name in record.keep), None)
-    way = f"give asset_id ({number}) instead" if "uri" in names and number else "Airflow's UI shows what it is"
-    return f"{', '.join(sorted(names))} holds a credential, which is masked, and cannot be taken back: {way}."
+    alternative = f"give asset_id ({number}) instead" if "uri" in names and number else "Airflow's UI shows what it is"
+    return f"{', '.join(sorted(names))} holds a credential, which is masked, and cannot be taken back: {alternative}."
 
 
 def render_record(
@@ -187,30 +187,30 @@ def render_record(
     extra: Json | None = None,
     sizes: dict[str, int] | None = None,
 ) -> Json:
-    """One record: its kept fields without nulls, long texts cut to fit `budget` characters.
+    """Render the fields of a record without nulls, with long texts shortened to fit into `budget` characters.
 
-    Of a `value` null is one too; of any other field it only says that there is none. `sizes` has the whole size of
-    those that were cut before.
+    A null is dropped except in the field `value`, where it is a value. `sizes` has the full sizes of fields that were
+    truncated before.
     """
     names = _select_fields([record_fields], record.keep, fields)
-    given = (name for name in names if name in record_fields)
-    kept = {name: record_fields[name] for name in given if record_fields[name] is not None or name == "value"}
-    answer, masked = show_ids(kept, record)
+    present_names = (name for name in names if name in record_fields)
+    values = {name: record_fields[name] for name in present_names if record_fields[name] is not None or name == "value"}
+    answer, masked = show_ids(values, record)
     if masked:
-        said = [str(extra["hint"])] if extra and "hint" in extra else []
-        extra = {**(extra or {}), "hint": " ".join([*said, _describe_masked(masked, record)])}
+        hints = [str(extra["hint"])] if extra and "hint" in extra else []
+        extra = {**(extra or {}), "hint": " ".join([*hints, _describe_masked(masked, record)])}
     answer = {**(extra or {}), **answer}
     return fit(answer, budget=budget, ceiling=ceiling, tail=record.tail, sizes=sizes)
 
 
 def workflow_answer(answer: Json, record: Record, *, budget: int, ceiling: int, reveal: bool = False) -> Json:
-    """What a workflow found out, safe to show, cut to `budget` characters.
+    """Render the answer of a workflow, safe to show, within `budget` characters.
 
-    What others wrote was made safe when it was read; characters that are not seen are of ids, which stand in sentences
-    and calls too, and are written so that they can be given back.
+    Texts from Airflow were made safe when they were read. Invisible characters left are those of ids, which sentences
+    and calls contain too, and are escaped such that the ids can be passed back as arguments.
     """
 
-    kept: Json = {}
+    safe_fields: Json = {}
     for name, value in answer.items():
         if value is None or name not in record.keep:
             continue
@@ -218,18 +218,18 @@ def workflow_answer(answer: Json, record: Record, *, budget: int, ceiling: int, 
             value = _map_strings(value, escape_unseen if name in record.text else escape_in_sentence)
             value = value if reveal else redact(value, name)
             value = value if name in record.text else tidy(value)
-        kept[name] = value
-    return fit(show_ids(kept, record)[0], budget=budget, ceiling=ceiling, tail=record.tail)
+        safe_fields[name] = value
+    return fit(show_ids(safe_fields, record)[0], budget=budget, ceiling=ceiling, tail=record.tail)
 
 
 def show_ids(fields: Json, record: Record) -> tuple[Json, set[str]]:
-    """The same fields with ids as they can be shown, and which of them hold a credential."""
-    shown = {name: _map_strings(value, show_id) if name in record.ids else value for name, value in fields.items()}
-    return shown, {name for name, value in shown.items() if value != fields[name] and is_masked(value)}
+    """Return the fields with ids safe to show, and the names of those that hold a credential."""
+    result = {name: _map_strings(value, show_id) if name in record.ids else value for name, value in fields.items()}
+    return result, {name for name, value in result.items() if value != fields[name] and is_masked(value)}
 
 
 def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
-    """The same value with `change` applied to every string, but to those of calls to make next: they are ready."""
+    """Apply `change` to every string of a value, except in calls to make next, which are final already."""
     if isinstance(value, NextCall):
         return value
     if isinstance(value, list):
@@ -242,27 +242,27 @@ def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
 def fit(
     answer: Json, *, budget: int, ceiling: int, tail: tuple[str, ...] = (), sizes: dict[str, int] | None = None
 ) -> Json:
-    """The answer itself if it fits, else with its long values cut; `left_out` says how many characters of which.
+    """Return the answer if it fits, else with long values shortened and `left_out` with the missing characters.
 
-    Calls to make next are never cut. Where cutting is not enough, fields are left out from the last one on. `sizes` has
-    the whole size of values that were cut before.
+    Calls to make next are never shortened. Where shortening is not enough, fields are left out from the last one on.
+    `sizes` has the full sizes of values that were truncated before.
     """
     sizes = {name: size for name, size in (sizes or {}).items() if name in answer}
-    whole = len(dumps(answer))
-    if whole <= budget and not sizes:
+    full_size = len(dumps(answer))
+    if full_size <= budget and not sizes:
         return answer
     texts = {name: value if isinstance(value, str) else dumps(value) for name, value in answer.items()}
-    whole += sum(max(size - len(texts[name]), 0) for name, size in sizes.items())
-    more = _advise_larger(whole + 100, budget, ceiling)
+    full_size += sum(max(size - len(texts[name]), 0) for name, size in sizes.items())
+    more_advice = _advise_larger(full_size + 100, budget, ceiling)
 
     def cut(size: int, fields: int) -> Json:
-        kept = {name: answer[name] for name in list(answer)[:fields]}
-        for name in kept:
+        shortened = {name: answer[name] for name in list(answer)[:fields]}
+        for name in shortened:
             if len(texts[name]) > size and name != "next":
-                kept[name] = shorten(texts[name], size, keep_end=name in tail)
-        said = {name: len(texts[name]) if name == "next" else min(size, len(texts[name])) for name in kept}
-        left_out = {name: sizes.get(name, len(text)) - said.get(name, 0) for name, text in texts.items()}
-        return {**kept, **more, "left_out": {name: left for name, left in left_out.items() if left > 0}}
+                shortened[name] = shorten(texts[name], size, keep_end=name in tail)
+        shown_sizes = {name: len(texts[name]) if name == "next" else min(size, len(texts[name])) for name in shortened}
+        left_out = {name: sizes.get(name, len(text)) - shown_sizes.get(name, 0) for name, text in texts.items()}
+        return {**shortened, **more_advice, "left_out": {name: count for name, count in left_out.items() if count > 0}}
 
     low, high = _SMALLEST_CELL, max(_SMALLEST_CELL, *map(len, texts.values()))
     high = min(high, max(budget, _SMALLEST_CELL))
@@ -276,7 +276,7 @@ def fit(
 
 
 def take_fitting(items: list[Any], budget: int) -> list[Any]:
-    """As many of the first items as fit into `budget` characters of JSON."""
+    """Return as many of the first items as fit into `budget` characters of JSON."""
     for number, item in enumerate(items):
         budget -= len(dumps(item)) + 1
         if budget < 0:
@@ -285,7 +285,7 @@ def take_fitting(items: list[Any], budget: int) -> list[Any]:
 
 
 def _advise_larger(size: int, budget: int, ceiling: int) -> Json:
-    """How to get an answer of `size` characters: a larger max_chars, as far as the operator lets it grow."""
+    """Advise how to get an answer of `size` characters: a larger max_chars, up to the operator's ceiling."""
     if budget < ceiling:
         return {"more": {"max_chars": min(ceiling, size)}}
     hint = f"The operator's ceiling is {ceiling} characters (AIRFLOW_MCP_MAX_CHARS): ask for less, by limit or fields."
@@ -295,11 +295,11 @@ def _advise_larger(size: int, budget: int, ceiling: int) -> Json:
 def _select_fields(records: list[Json], kept: tuple[str, ...], fields: tuple[str, ...]) -> tuple[str, ...]:
     if not fields or not records:
         return kept
-    known = dict.fromkeys(name for item in records for name in item)
-    if unknown := [name for name in fields if name != "*" and name not in known and name not in kept]:
-        more = ", ".join(sorted(known.keys() - set(kept))) or "none"
-        raise InvalidArgumentsError(f"fields: {', '.join(unknown)} is unknown here; it can add {more}.")
-    return tuple(dict.fromkeys([*kept, *(known if "*" in fields else fields)]))
+    record_names = dict.fromkeys(name for item in records for name in item)
+    if unknown := [name for name in fields if name != "*" and name not in record_names and name not in kept]:
+        additional = ", ".join(sorted(record_names.keys() - set(kept))) or "none"
+        raise InvalidArgumentsError(f"fields: {', '.join(unknown)} is unknown here; it can add {additional}.")
+    return tuple(dict.fromkeys([*kept, *(record_names if "*" in fields else fields)]))
 
 
 def _repeats(name: str, records: list[Json], constants: Json) -> bool:

@@ -1,1 +1,1 @@
-"""One operation of Airflow: request, result, and its rows held against policy."""
+"""One Airflow operation: its request, its result, and the filtering of its rows by policy."""

@@ -1,4 +1,4 @@
-"""Which DAGs stand in which file: a file is of all of them."""
+"""Find which DAGs each source file defines: a rule about any of these DAGs applies to the file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     from airflow_mcp.dispatch.call import Call
     from airflow_mcp.dispatch.operations.executor import OperationExecutor
 
-_PAGE = 100  # DAGs a request
-_MOST_PAGES = 20  # requests to learn which DAGs are in a file
+_PAGE = 100  # DAGs per request
+_MOST_PAGES = 20  # requests to map all files to their DAGs
 
 
 async def map_files_to_dags(executor: OperationExecutor, call: Call) -> dict[tuple[str, str], set[str]]:
-    """(bundle, file) -> DAG ids; 2.x names files by their whole path, 3.x within a bundle, and both are keys."""
+    """Map (bundle, file) to DAG ids.
+
+    Airflow 2.x identifies a file by its full path, 3.x by its path within a bundle: both are keys. Raises
+    NotAllowedError when there are more than 2,000 DAGs.
+    """
     listing = executor.catalog.operations["list_dags"]
     files: dict[tuple[str, str], set[str]] = {}
     offset = 0

@@ -1,4 +1,4 @@
-"""Changes of every DAG that fits some filters: which DAGs those are, and the change of each by itself."""
+"""Changes of all DAGs that match filters: find these DAGs, and change each one by itself."""
 
 from __future__ import annotations
 
@@ -19,66 +19,67 @@ if TYPE_CHECKING:
 
 
 def find_listing(tool: Tool, catalog: Catalog) -> Tool | None:
-    """The list to each row of which a tool's effect is done."""
+    """Return the list operation to each of whose rows a tool's effect applies; None for other tools."""
     arguments = {use.name for use in tool.entry.params}
-    each = next((use.each for use in tool.entry.effects if use.each and use.each not in arguments), "")
-    return catalog.operations[each] if each else None
+    listing_name = next((use.each for use in tool.entry.effects if use.each and use.each not in arguments), "")
+    return catalog.operations[listing_name] if listing_name else None
 
 
 def is_by_row(tool: Tool, effects: tuple[Effect, ...], catalog: Catalog) -> bool:
-    """Whether these are the effects of such a tool on DAGs that are known."""
+    """Tell whether a tool changes the rows of a list and every effect states its DAGs."""
     return find_listing(tool, catalog) is not None and all(effect.target_ids.get("dag") for effect in effects)
 
 
 def select_arguments(tool: Tool, step: Tool, arguments: Json, version: Version) -> Json:
-    """Those of a call's arguments that a step takes too: of the same name, and ids of its route or described alike.
+    """Return those arguments of a call that mean the same in a step: ids of its route, or parameters of equal type.
 
-    A `state` to set is no `state` to filter by; an XCom's key is the same one though a read may leave it out.
+    Equal names are not enough: a `state` to set is no `state` to filter by. An XCom's key is the same argument,
+    although it is optional for a read.
     """
-    known = {(use.name, use.table) for use in step.entry.params if use.in_schema(version)}
+    parameters = {(use.name, use.table) for use in step.entry.params if use.in_schema(version)}
     route = step.entry.route(version.generation)
     ids = route.slots if route else ()
-    same = (use.name for use in tool.entry.params if use.name in ids or (use.name, use.table) in known)
-    return {name: arguments[name] for name in same if name in arguments}
+    names = (use.name for use in tool.entry.params if use.name in ids or (use.name, use.table) in parameters)
+    return {name: arguments[name] for name in names if name in arguments}
 
 
 async def resolve_row_effects(
     executor: OperationExecutor, call: Call, listing: Tool, effects: tuple[Effect, ...]
 ) -> tuple[Effect, ...]:
-    """The effect on each DAG that fits, where policy allows some and not all; else `effects` as they are.
+    """Return one effect for each DAG that matches, where policy allows some DAGs but not all; else `effects`.
 
-    They stay so where nothing fits too: who may not see a DAG does not learn whether there is one. Raises
-    InvalidArgumentsError for more than one page, since a later page could be another list's.
+    `effects` are returned when no DAG matches too, so that a principal who may not see a DAG does not learn whether it
+    exists. Raises InvalidArgumentsError for more than one page: the list may change between two pages.
     """
     tool, policy, principal = call.tool, call.policy, call.principal
-    asked = select_arguments(tool, listing, call.arguments, await executor.find_version(call))
-    rows = Effect(listing, find_target_ids(listing, asked))
+    filters = select_arguments(tool, listing, call.arguments, await executor.find_version(call))
+    rows = Effect(listing, find_target_ids(listing, filters))
     if (
-        "~" in call.arguments.values()  # Airflow 2 takes it for every DAG where it changes, but not where it lists
+        "~" in call.arguments.values()  # Airflow 2 accepts it as every DAG in a change, but not in a list
         or decide_call(policy, tool, effects, principal).allowed
         or not decide(policy, rows, principal, ParentCall(tool, effects)).allowed
     ):
         return effects
-    reply = await executor.operate(call.step(listing, asked))
-    found = reply.rows or []
-    if (reply.total or 0) > len(found):
+    reply = await executor.operate(call.step(listing, filters))
+    dags = reply.rows or []
+    if (reply.total or 0) > len(dags):
         raise InvalidArgumentsError(
-            f"{tool.name}: more than {len(found)} DAGs fit, and where rules are about DAGs no more are decided in one "
+            f"{tool.name}: more than {len(dags)} DAGs fit, and where rules are about DAGs no more are decided in one "
             "call. Nothing was changed; narrow the filters."
         )
-    ids = [str(row["dag_id"]) for row in found]
-    each = [
+    ids = [str(row["dag_id"]) for row in dags]
+    row_effects = [
         replace(effect, target_ids={"dag": frozenset({dag_id})}, arguments={"dag_id": dag_id})
         for effect in effects
         for dag_id in ids
     ]
-    return tuple(each) or effects
+    return tuple(row_effects) or effects
 
 
 async def operate_each(executor: OperationExecutor, call: Call) -> OperationResult:
-    """Have each effect by itself, so that no DAG is reached which was not decided: one may fit since.
+    """Apply each effect by itself, so that only DAGs that policy has decided on change: more may match by now.
 
-    Raises what the first raises, and AirflowError for a later one, with what was done before.
+    Raises the error of the first effect as it is; when a later effect fails, AirflowError with what was done before.
     """
     effects = call.effects
     replies: list[OperationResult] = []
@@ -88,13 +89,13 @@ async def operate_each(executor: OperationExecutor, call: Call) -> OperationResu
         except AirflowMcpError as error:
             if not replies:
                 raise
-            done = ", ".join(str(one.arguments["dag_id"]) for one in effects[: len(replies)])
+            done_ids = ", ".join(str(effect_done.arguments["dag_id"]) for effect_done in effects[: len(replies)])
             status = error.status if isinstance(error, AirflowError) else 0
-            sentence = f"{error} Of {len(effects)} DAGs, {effect.tool.name} was done to these before that: {done}."
+            sentence = f"{error} Of {len(effects)} DAGs, {effect.tool.name} was done to these before that: {done_ids}."
             failure = AirflowError(sentence, status)
             failure.answered, failure.outcome = error.answered, error.outcome
             raise failure from None
     rows = [reply.single or effect.arguments for reply, effect in zip(replies, effects, strict=True)]
     hints = dict.fromkeys(reply.hint for reply in replies if reply.hint)
-    whole = OperationResult(rows, len(rows), None, executor.catalog.records[call.tool.entry.record or ""])
-    return replace(whole, status=replies[-1].status, hint=" ".join(hints))
+    result = OperationResult(rows, len(rows), None, executor.catalog.records[call.tool.entry.record or ""])
+    return replace(result, status=replies[-1].status, hint=" ".join(hints))

@@ -1,7 +1,7 @@
-"""The types of Airflow's fields, which a workflow may rely on: a value of another type is none.
+"""The types of Airflow's fields, on which workflows may rely: a value of another type becomes None.
 
 Names and types are those of Airflow's OpenAPI documents of 2.x and 3.x, in which a name means the same in every record.
-Fields that are not here have any type, and workflows only show them.
+Fields that are not listed here may have any type, and workflows only show them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
 
-_LARGEST = 2**53  # of a number that every JSON parser reads exactly (RFC 8259, 6)
-# Fields that tell an object from every other one of its kind (a record of the manifests).
+_LARGEST = 2**53  # the largest integer that every JSON parser reads exactly (RFC 8259, section 6)
+# The fields that identify an object, by the name of its record in the catalog.
 KEYS: dict[str, tuple[str, ...]] = {
     "dag": ("dag_id",),
     "dag_details": ("dag_id",),
@@ -60,9 +60,9 @@ def _record(value: Any) -> Any:
 
 
 def _references(value: Any) -> Any:
-    """DAGs, or tasks, that an asset names: one without its DAG's id names none."""
+    """Return the DAGs or tasks that an asset refers to, without those that have no DAG id."""
     records = [conform(item) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-    return [one for one in records if one.get("dag_id") is not None]
+    return [record for record in records if record.get("dag_id") is not None]
 
 
 def _texts(value: Any) -> Any:
@@ -111,10 +111,10 @@ _TYPES: dict[str, Callable[[Any], Any]] = {
 
 
 def conform(fields: Json) -> Json:
-    """The same fields, with None for each value that is not of its field's type."""
+    """Return the fields with None for each value that is not of its field's type."""
     return {name: _TYPES[name](value) if name in _TYPES else value for name, value in fields.items()}
 
 
 def find_missing_keys(kind: str | None, fields: Json) -> list[str]:
-    """Which of the fields that tell this object from others of its kind have no value."""
+    """Return the identifying fields of this kind of object that have no value."""
     return [name for name in KEYS.get(kind or "", ()) if fields.get(name) is None]

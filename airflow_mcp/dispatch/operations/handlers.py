@@ -1,4 +1,4 @@
-"""What is added to a read's rows that Airflow does not answer itself: one function for each `after` of an entry."""
+"""Handlers that add fields to the rows of a read that Airflow does not answer itself: one for each `after`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from airflow_mcp.errors import AirflowMcpError
 from airflow_mcp.policy.decision import ParentCall, decide
 from airflow_mcp.policy.effects import Effect
 
-_MOST_REQUESTS = 8  # for the latest runs of one page of DAGs
-_MOST_PAGES = 5  # of the runs that a backfill's dates have
+_MOST_REQUESTS = 8  # requests for the latest runs of one page of DAGs
+_MOST_PAGES = 5  # pages of the existing runs of a backfill's dates
 _MOST_NAMES = 5
 _SOME_EVENTS = (
     "event",
@@ -31,7 +31,7 @@ _SOME_EVENTS = (
 
 @dataclass(frozen=True)
 class Read:
-    """One read as it was made, for whom, and under whose leave."""
+    """One read: its executor, its call, and the parent call under which policy decides."""
 
     executor: OperationExecutor
     call: Call
@@ -40,7 +40,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Handler:
-    """A function of a read and its reply, the fields it needs of each row, and those it adds."""
+    """A function of a read and its reply, with the fields that it adds to each row and those that it needs."""
 
     function: Callable[[Read, OperationResult], Awaitable[OperationResult]]
     adds: tuple[str, ...]
@@ -48,7 +48,7 @@ class Handler:
 
 
 async def add_changes(read: Read, reply: OperationResult) -> OperationResult:
-    """Say in each row of the audit log what was changed."""
+    """Add to each row of the audit log the change that it reports."""
     rows = reply.rows or []
     changes = describe_changes(
         [conform(row) for row in rows], is_gapless=not any(read.call.arguments.get(name) for name in _SOME_EVENTS)
@@ -57,47 +57,47 @@ async def add_changes(read: Read, reply: OperationResult) -> OperationResult:
 
 
 async def add_latest_runs(read: Read, reply: OperationResult) -> OperationResult:
-    """Add the state of each DAG's latest run, when it began and how many seconds it took, where that is asked for.
+    """Add the state, start and duration in seconds of each DAG's latest run, where `latest_run` is set.
 
-    One request brings the latest runs of all the DAGs that have none yet, and is repeated for those whose runs it did
-    not reach, at most eight times: the note counts them.
+    One request reads the newest runs of all DAGs whose latest run is unknown. It is repeated, at most eight times, for
+    those whose runs it did not reach: the note counts the rest.
     """
     if not read.call.arguments.get("latest_run") or not reply.rows:
         return reply
     dag_ids = [str(row["dag_id"]) for row in map(conform, reply.rows) if row.get("dag_id")]
-    left = [dag_id for dag_id in dag_ids if _may_list_runs(read, dag_id)]
-    hidden = len(dag_ids) - len(left)
-    notes = [f"The latest runs of {hidden} DAGs are not shown: policy hides them."] if hidden else []
+    remaining_ids = [dag_id for dag_id in dag_ids if _may_list_runs(read, dag_id)]
+    hidden_count = len(dag_ids) - len(remaining_ids)
+    notes = [f"The latest runs of {hidden_count} DAGs are not shown: policy hides them."] if hidden_count else []
     listing = read.executor.catalog.operations["query_dag_runs"]
     runs: dict[str, Json] = {}
     try:
         for _ in range(_MOST_REQUESTS):
-            if not left:
+            if not remaining_ids:
                 break
-            asked = {"dag_ids": left, "limit": PAGE}
-            found = await read.executor.operate(read.call.step(listing, asked, ()), look_up=False)
-            rows = found.rows or []
+            request_arguments = {"dag_ids": remaining_ids, "limit": PAGE}
+            page = await read.executor.operate(read.call.step(listing, request_arguments, ()), look_up=False)
+            rows = page.rows or []
             for run in map(conform, rows):
                 runs.setdefault(str(run.get("dag_id")), run)
-            is_whole = not rows or (found.total or 0) <= len(rows)  # the others have no run
-            left = [] if is_whole else [dag_id for dag_id in left if dag_id not in runs]
+            is_complete = not rows or (page.total or 0) <= len(rows)  # the remaining DAGs have no run
+            remaining_ids = [] if is_complete else [dag_id for dag_id in remaining_ids if dag_id not in runs]
     except AirflowMcpError as error:
-        notes.append(f"The latest runs of {len(left)} DAGs were not read: {error}")
+        notes.append(f"The latest runs of {len(remaining_ids)} DAGs were not read: {error}")
     else:
-        if left:
+        if remaining_ids:
             notes.append(
-                f"The latest runs of {len(left)} DAGs are not among the newest of this page's, and were not looked for "
-                f"after {_MOST_REQUESTS} requests: {_names(left)}. A smaller page reaches them."
+                f"The latest runs of {len(remaining_ids)} DAGs are not among the newest of this page's, and were not "
+                f"looked for after {_MOST_REQUESTS} requests: {_names(remaining_ids)}. A smaller page reaches them."
             )
-    added = [row | _summary(runs.get(str(row.get("dag_id")), {})) for row in reply.rows]
-    return replace(reply, rows=added, note=" ".join([*filter(None, [reply.note]), *notes]))
+    extended_rows = [row | _summary(runs.get(str(row.get("dag_id")), {})) for row in reply.rows]
+    return replace(reply, rows=extended_rows, note=" ".join([*filter(None, [reply.note]), *notes]))
 
 
 async def add_existing_runs(read: Read, reply: OperationResult) -> OperationResult:
-    """Add to each date of a backfill the run it has, and what becomes of that; the note has those left as they are.
+    """Add to each date of a backfill its existing run and the outcome for it; the note lists runs that stay unchanged.
 
-    Airflow's dry run names the dates that would run, without those whose run `reprocess_behavior` leaves alone, and
-    does not say which of them have a run that is cleared (models/backfill.py of 3.3.2).
+    Airflow's dry run lists the dates that would run, without those whose run `reprocess_behavior` leaves alone, and
+    does not tell which of them have a run that is cleared (models/backfill.py of 3.3.2).
     """
     rows = reply.rows or []
     if not _may_list_runs(read, read.call.arguments["dag_id"]):
@@ -114,10 +114,10 @@ async def add_existing_runs(read: Read, reply: OperationResult) -> OperationResu
 
 
 async def _runs_of_range(read: Read, is_dated: bool) -> tuple[list[Json], int]:
-    """The newest runs of the backfill's dates, and how many there are; runs of partitions have no date to filter by."""
-    asked: Json = {"dag_id": read.call.arguments["dag_id"], "limit": PAGE}
+    """Return the newest runs of the backfill's dates and their total; runs of partitions have no date to filter by."""
+    request_arguments: Json = {"dag_id": read.call.arguments["dag_id"], "limit": PAGE}
     if is_dated:
-        asked |= {
+        request_arguments |= {
             "logical_date_gte": read.call.arguments["from_date"],
             "logical_date_lte": read.call.arguments["to_date"],
         }
@@ -127,7 +127,7 @@ async def _runs_of_range(read: Read, is_dated: bool) -> tuple[list[Json], int]:
     for _ in range(_MOST_PAGES):
         if len(runs) >= total:
             break
-        step = read.call.step(listing, asked | {"offset": len(runs)}, ("partition_key",))
+        step = read.call.step(listing, request_arguments | {"offset": len(runs)}, ("partition_key",))
         page = await read.executor.operate(step, look_up=False)
         runs += page.rows or []
         total = (page.total or 0) if page.rows else len(runs)
@@ -140,15 +140,15 @@ def _may_list_runs(read: Read, dag_id: str) -> bool:
 
 
 def _summary(run: Json) -> Json:
-    """A run that has not begun is as old as it is due."""
+    """Return the fields of a latest run; a run that has not begun has the time at which it is due."""
     moment = run.get("start_date") or run.get("run_after") or run.get("logical_date")
     values = run.get("state"), moment, run.get("duration")
     return dict(zip(HANDLERS["add_latest_runs"].adds, values, strict=True))
 
 
 def _names(ids: list[str]) -> str:
-    more = f" and {len(ids) - _MOST_NAMES} more" if len(ids) > _MOST_NAMES else ""
-    return ", ".join(ids[:_MOST_NAMES]) + more
+    suffix = f" and {len(ids) - _MOST_NAMES} more" if len(ids) > _MOST_NAMES else ""
+    return ", ".join(ids[:_MOST_NAMES]) + suffix
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -159,7 +159,7 @@ HANDLERS: Mapping[str, Handler] = {
 
 
 async def add_to_rows(read: Read, reply: OperationResult) -> OperationResult:
-    """Give a list what its entry's handler adds."""
+    """Add to the rows of a list the fields of its entry's handler."""
     handler = HANDLERS.get(read.call.tool.entry.after or "")
     if handler is None or reply.rows is None:
         return reply
@@ -168,7 +168,7 @@ async def add_to_rows(read: Read, reply: OperationResult) -> OperationResult:
 
 
 def widen(record: Record, handler: Handler) -> Record:
-    """Give a record the fields that the handler adds, at its end."""
+    """Return the record with the fields that the handler adds at its end."""
     text = (*record.text, "change") if "change" in handler.adds else record.text
     keep, row = (*record.keep, *handler.adds), (*record.columns, *handler.adds)
     return record.model_copy(update={"keep": keep, "row": row, "text": text})

@@ -1,8 +1,8 @@
-"""Pure: the links that a text holds, as chats, mails and login pages hand them on.
+"""Extract the links from a text as chats, mails and login pages pass them on. Pure: no requests.
 
-Chats write <url|text> (Slack), [text](url) (Markdown), [text|url] (Jira) or put a full stop behind it; HTML mail writes
-&amp;; mail scanners and login pages carry the link inside another one: in a query (?url=, ?next=), in a segment of the
-path, or in a spelling of their own (Proofpoint's URL Defense, versions 2 and 3).
+Chats write <url|text> (Slack), [text](url) (Markdown), [text|url] (Jira) or end the link with a full stop; HTML mail
+writes &amp;; mail scanners and login pages put the link inside another one: in a query (?url=, ?next=), in a segment of
+the path, or in an encoding of their own (Proofpoint's URL Defense, versions 2 and 3).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
 
 from airflow_mcp.text import clean
 
-_LONGEST = 8_000  # characters of a text that is looked at
+_LONGEST = 8_000  # characters of a text that are searched
 _MOST_LAYERS = 4  # links inside links
 _URL = re.compile(r"https?://[^\s<>\"`|]+", re.IGNORECASE)
 _MARKDOWN = re.compile(r"\]\(\s*<?(https?://[^\s<>\"]+|/[^\s<>\"]*)", re.IGNORECASE)
@@ -26,13 +26,13 @@ _BRACKETS = {")": "(", "]": "[", "}": "{"}
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 _LOGIN = re.compile(r"/(?:login|log-?in|sign-?in|signin|oauth2?/(?:start|sign_in)|sso)(?:/|$)", re.IGNORECASE)
 _DEFENSE_3 = re.compile(r"/v3/__(.+?)__;([^!]*)!")
-_RUN_LENGTHS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"  # of "**X" in version 3: 2 and more
+_RUN_LENGTHS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"  # X of "**X" in version 3: 2 and more
 
 
 def extract_links(text: str) -> list[str]:
-    """Every link of a text in its order, the innermost before what carries it; the text itself where it holds none.
+    """Return the links of a text in order, nested links before the outer one; the text itself where it has none.
 
-    At most the first 8,000 characters are looked at.
+    Only the first 8,000 characters are searched.
     """
     plain = clean(text[:_LONGEST]).strip()
     for _ in range(_MOST_LAYERS):
@@ -42,11 +42,11 @@ def extract_links(text: str) -> list[str]:
     if not spans:
         spans = [(0, _strip_scheme(plain))]
     ordered = dict.fromkeys(link for _, link in sorted(spans, key=lambda span: span[0]))
-    return list(dict.fromkeys(each for link in ordered for each in _unwrap_layers(link)))
+    return list(dict.fromkeys(nested for link in ordered for nested in _unwrap_layers(link)))
 
 
 def is_login(url: str) -> bool:
-    """Whether a link leads to a page that logs in, and so is about whatever it carries."""
+    """Tell whether a link leads to a login page, so that only the link nested in it matters."""
     try:
         return bool(_LOGIN.search(urlsplit(url).path))
     except ValueError:
@@ -54,7 +54,7 @@ def is_login(url: str) -> bool:
 
 
 def _strip_scheme(text: str) -> str:
-    """A link without its scheme, or its path alone: the first word with a slash."""
+    """Return the first word with a slash: a link without its scheme, or only its path."""
     words = [word for word in text.split() if "/" in word]
     return (words[0] if words else text).strip("<>()").split("|")[0]
 
@@ -67,7 +67,7 @@ def _unwrap_layers(url: str, depth: int = 0) -> Generator[str]:
 
 
 def _find_nested(url: str) -> Generator[str]:
-    """The links that another one carries."""
+    """Yield the links nested in a link."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -92,7 +92,7 @@ def _find_nested(url: str) -> Generator[str]:
 
 
 def _restore_url(url: str, replaced: str) -> str:
-    """A link of URL Defense, version 3: each "*" stands for the next of the characters that were taken out."""
+    """Decode a link of URL Defense, version 3, in which each "*" stands for the next of the replaced characters."""
     try:
         characters = iter(base64.urlsafe_b64decode(f"{replaced}{'=' * (-len(replaced) % 4)}").decode())
     except (binascii.Error, UnicodeDecodeError):
@@ -105,12 +105,12 @@ def _restore_url(url: str, replaced: str) -> str:
 
 
 def _strip_punctuation(url: str) -> str:
-    """A link without the punctuation of the text around it; a bracket stays where its partner is inside the link."""
+    """Remove the punctuation of the surrounding text; a closing bracket stays if the link has the opening one."""
     while url:
         last = url[-1]
         if last in _TRAILING or (last in _BRACKETS and url.count(last) > url.count(_BRACKETS[last])):
             url = url[:-1]
-        elif "](" in url:  # the text of a Markdown link is a link too
+        elif "](" in url:  # a Markdown link whose text is a link too
             url = url.partition("](")[0]
         else:
             break

@@ -1,4 +1,4 @@
-"""What a request needs that its caller need not say: ids looked up, and bodies filled with what Airflow holds."""
+"""Complete a request with what its caller may omit: look up ids, and fill bodies with the stored values."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from airflow_mcp.catalog.versions import Version
 from airflow_mcp.errors import AirflowError, InvalidArgumentsError, NotFoundError, UnusableAnswerError
 from airflow_mcp.redact import MASK, is_masked
 
-Send = Callable[[Tool, Json], Awaitable[Any]]  # one operation's raw answer
+Send = Callable[[Tool, Json], Awaitable[Any]]  # sends one operation and returns its raw answer
 
 
 async def resolve(tool: Tool, arguments: Json, catalog: Catalog, version: Version, send: Send) -> Json:
-    """The arguments with those that only Airflow knows, as a DAG's file token or the id of an asset's URI.
+    """Return the arguments with those that only Airflow knows, such as a DAG's file token or the id of an asset.
 
-    Raises NotFoundError for what Airflow does not know, InvalidArgumentsError for both an id and what stands for it.
+    Raises NotFoundError when Airflow does not know the object, and InvalidArgumentsError when the call has both an id
+    and the argument from which it is looked up.
     """
     route = tool.entry.route(version.generation)
-    taken = {use.name for use in tool.entry.params if use.since.has(version)} | set(route.slots if route else ())
+    parameters = {use.name for use in tool.entry.params if use.since.has(version)} | set(route.slots if route else ())
     for name, source in tool.entry.resolve.items():
-        if name not in taken:
+        if name not in parameters:
             continue
-        instead = [ours for ours in source.asks.values() if ours in arguments]
+        substitute_names = [argument_name for argument_name in source.asks.values() if argument_name in arguments]
         if name in arguments:
-            if instead:
-                raise InvalidArgumentsError(f"{tool.name}: give {name} or {' and '.join(instead)}, not both.")
+            if substitute_names:
+                raise InvalidArgumentsError(f"{tool.name}: give {name} or {' and '.join(substitute_names)}, not both.")
             continue
-        if source.asks and not instead:
-            continue  # a filter that was not given
+        if source.asks and not substitute_names:
+            continue  # an optional filter that the call does not have
         operation = catalog.operations[source.operation]
-        asked = {theirs: arguments[ours] for theirs, ours in source.asks.items()} or arguments
+        query = {query_name: arguments[argument_name] for query_name, argument_name in source.asks.items()} or arguments
         if source.match:
             key = operation.entry.rows_key(version.generation) or ""
-            raw = await _find_matching(partial(send, operation), asked, key, source.match, arguments)
+            raw = await _find_matching(partial(send, operation), query, key, source.match, arguments)
         else:
-            raw = await send(operation, asked)
-        used = {*source.asks.values(), *(use.name for use in operation.entry.params if not source.asks)}
-        kept = used & set(route.slots if route else ())
-        arguments = {key: value for key, value in arguments.items() if key not in used - kept}
+            raw = await send(operation, query)
+        used_names = {*source.asks.values(), *(use.name for use in operation.entry.params if not source.asks)}
+        path_names = used_names & set(route.slots if route else ())
+        arguments = {key: value for key, value in arguments.items() if key not in used_names - path_names}
         if not isinstance(raw, dict) or not isinstance(raw.get(source.field), str | int):
             raise UnusableAnswerError(f"Airflow {version} answered {operation.name} without {source.field}.", 200)
         arguments[name] = raw[source.field]
@@ -53,7 +54,10 @@ async def resolve(tool: Tool, arguments: Json, catalog: Catalog, version: Versio
 async def _find_matching(
     ask: Callable[[Json], Awaitable[Any]], query: Json, key: str, field: str, arguments: Json
 ) -> Json:
-    """The one row with this value among those that only hold it somewhere, page by page. Raises NotFoundError."""
+    """Return the row whose field equals the argument, page by page: Airflow's filter also matches parts of values.
+
+    Raises NotFoundError when no row does.
+    """
     offset = total = 0
     while offset <= total:
         raw = await ask(query | {"limit": 100, "offset": offset})
@@ -65,7 +69,7 @@ async def _find_matching(
 
 
 async def require_new(tool: Tool, arguments: Json, catalog: Catalog, version: Version, send: Send) -> None:
-    """Where creating would overwrite, look first. Raises AirflowError for what exists already."""
+    """Raise AirflowError when the object exists already, in versions of Airflow whose create would overwrite it."""
     if (name := tool.entry.unless.get(version.generation)) is None:
         return
     try:
@@ -82,22 +86,22 @@ async def require_new(tool: Tool, arguments: Json, catalog: Catalog, version: Ve
 async def build_patch(
     tool: Tool, arguments: Json, catalog: Catalog, version: Version, send: Send
 ) -> tuple[Json, dict[str, Any], Json]:
-    """The arguments beside the body (ids, and which fields to write), the body in Airflow's words, and what it holds.
+    """Return the arguments beside the body (ids, update mask), the body in Airflow's names, and the stored record.
 
-    What the caller does not name is sent only where Airflow wants it, as Airflow holds it. Raises AirflowError where
-    that would store a mask, or where Airflow would keep what the caller leaves out.
+    Fields that the call does not have are sent only where Airflow requires them, with their stored values. Raises
+    AirflowError when that would store a mask, or when Airflow would keep list items that the call leaves out.
     """
     patch, generation = tool.entry.patch, version.generation
     assert patch is not None
     current = await send(catalog.operations[patch.read], arguments)
     route = tool.entry.route(generation)
     slots = route.slots if route else ()
-    described = {use.name: use.table for use in tool.entry.params}
-    named = [field for field in patch.body if field in arguments and field not in slots]
+    tables = {use.name: use.table for use in tool.entry.params}
+    written_fields = [field for field in patch.body if field in arguments and field not in slots]
     body: dict[str, Any] = {}
     for field, wire_name in patch.wire_names(generation).items():
-        if field in named:
-            parameter = catalog.parameters[described[field]]
+        if field in written_fields:
+            parameter = catalog.parameters[tables[field]]
             body[wire_name] = wire.write_value(arguments[field], parameter, generation, in_body=True)
         elif field in patch.required_fields:
             body[wire_name] = current.get(field)
@@ -109,40 +113,40 @@ async def build_patch(
             200,
         )
     for field in patch.grows.get(generation, ()):
-        if field in named and any(one not in body[field] for one in current.get(field) or ()):
+        if field in written_fields and any(item not in body[field] for item in current.get(field) or ()):
             raise AirflowError(
                 f"{tool.name}: Airflow {version} adds to {field} and takes none away. Nothing was changed; name those "
                 "that it has too, or delete it and create it anew.",
                 200,
             )
     ids = {key: value for key, value in arguments.items() if key in slots}
-    return (ids | {mask: named} if mask else ids), body, current
+    return (ids | {mask: written_fields} if mask else ids), body, current
 
 
 def require_written(tool: Tool, arguments: Json, raw: Any, catalog: Catalog, version: Version) -> None:
-    """Airflow 3 answers 200 to a PATCH it ignored: compare what came back. Raises AirflowError.
+    """Raise AirflowError when the answer of a PATCH lacks a written value: Airflow 3 answers 200 to one it ignored.
 
-    What it hides, or does not answer, cannot be compared.
+    Values that Airflow masks or does not answer cannot be compared.
     """
     assert tool.entry.patch is not None
-    held: Json = raw if isinstance(raw, dict) else {}
-    described = {use.name: use.table for use in tool.entry.params}
-    lost: list[str] = []
+    stored: Json = raw if isinstance(raw, dict) else {}
+    tables = {use.name: use.table for use in tool.entry.params}
+    unwritten_fields: list[str] = []
     for field in tool.entry.patch.body:
-        if field not in arguments or field not in held or MASK in str(held[field]):
+        if field not in arguments or field not in stored or MASK in str(stored[field]):
             continue
-        parameter = catalog.parameters.get(described.get(field, field), Parameter())
-        sent = wire.write_value(arguments[field], parameter, version.generation, in_body=True)
-        if not _are_equal(sent, held[field]):
-            lost.append(field)
-    if lost:
+        parameter = catalog.parameters.get(tables.get(field, field), Parameter())
+        wire_value = wire.write_value(arguments[field], parameter, version.generation, in_body=True)
+        if not _are_equal(wire_value, stored[field]):
+            unwritten_fields.append(field)
+    if unwritten_fields:
         raise AirflowError(
-            f"Airflow accepted {tool.name} but did not write {', '.join(lost)}. Look before you retry.", 200
+            f"Airflow accepted {tool.name} but did not write {', '.join(unwritten_fields)}. Look before you retry.", 200
         )
 
 
 def _are_equal(wanted: Any, stored: Any) -> bool:
-    """Equal as values: an object may be held as JSON text, and a list of names in another order."""
+    """Compare as values: Airflow may store an object as JSON text, and a list of names in another order."""
     if wanted == stored:
         return True
     if isinstance(stored, str):

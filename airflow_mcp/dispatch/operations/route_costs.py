@@ -1,4 +1,4 @@
-"""Routes of Airflow whose cost grows with something that their answer does not show, and what to ask in their place."""
+"""Routes of Airflow whose cost grows with data that their answer does not show, and cheaper alternatives."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from airflow_mcp.errors import NotFoundError
 
 @dataclass(frozen=True)
 class RowOfList:
-    """A list whose row holds all that a costly route answers."""
+    """A list whose rows hold all that a costly route answers."""
 
-    # The operation that lists.
+    # The list operation.
     operation: str
-    # Its argument that filters by part of an id, and since which Airflow there is one.
+    # Its argument that filters by part of an id, and the first version of Airflow that has it.
     pattern: str
     since: tuple[int, int]
-    # The argument of the costly route, and the field of a row, that the id stands in.
+    # The argument of the costly route, and the field of a row, that holds the id.
     id: str
-    # The list's key in Airflow's answer.
+    # The key of the rows in Airflow's answer.
     rows: str
 
 
 @dataclass(frozen=True)
 class RouteCost:
-    """What a route's cost grows with, and the measurement that says so."""
+    """What a route's cost grows with, and the measurement of it."""
 
-    # The operation whose route it is.
+    # The operation of the route.
     operation: str
-    # What its cost grows with.
+    # The data with which its cost grows.
     grows_with: str
-    # What was measured.
+    # The measured durations.
     measured: str
-    # What to ask in its place, for who writes a workflow.
+    # What a workflow should request instead.
     instead: str
-    # The list that is asked in its place; None where the caller has to ask otherwise.
+    # The list that is requested automatically instead; None where the caller must choose.
     row_of: RowOfList | None = None
-    # When it is asked all the same.
+    # When the route is requested nevertheless.
     still_asked: str = ""
 
 
-# All on Airflow 3.3.2 over SQLite: 5,000 DAGs, 305,000 runs, 936,000 task instances, 200,000 events.
+# All measured on Airflow 3.3.2 over SQLite: 5,000 DAGs, 305,000 runs, 936,000 task instances, 200,000 events.
 ROUTE_COSTS = (
     RouteCost(
         "get_dag_run",
@@ -73,28 +73,28 @@ ROUTE_COSTS = (
         "once for the whole window or run (ExecutorEvents)",
     ),
 )
-_CANDIDATES = 20  # rows: a pattern also finds objects whose ids contain this one
+_CANDIDATES = 20  # rows: a pattern also matches ids that contain this id
 _BY_OPERATION = {cost.operation: cost.row_of for cost in ROUTE_COSTS if cost.row_of}
 
 
 async def read_row_of_list(
     operation: str, arguments: Json, version: Version, ask: Callable[[str, Json], Awaitable[tuple[int, Any]]]
 ) -> tuple[int, Json] | None:
-    """Return the status and the row that holds what a costly route would answer; None where that must be asked.
+    """Return the status and the row that holds what a costly route would answer; None where that route is needed.
 
-    A pattern is part of an id, in which % and _ stand for other characters and | for "or" (Airflow 3.2): it finds more
-    than the id, and never another one alone. `ask` sends an operation and returns the status and the raw answer.
+    A pattern matches parts of ids, in which % and _ stand for other characters and | for "or" (Airflow 3.2), so its
+    rows are compared with the id. `ask` sends an operation and returns the status and the raw answer.
     """
-    row_of = _BY_OPERATION.get(operation)
-    if row_of is None or version < row_of.since or arguments.get(row_of.id) in (None, "", "~"):
+    row_list = _BY_OPERATION.get(operation)
+    if row_list is None or version < row_list.since or arguments.get(row_list.id) in (None, "", "~"):
         return None
-    asked = {name: value for name, value in arguments.items() if name != row_of.id}
-    asked |= {row_of.pattern: arguments[row_of.id], "limit": _CANDIDATES}
+    list_arguments = {name: value for name, value in arguments.items() if name != row_list.id}
+    list_arguments |= {row_list.pattern: arguments[row_list.id], "limit": _CANDIDATES}
     try:
-        status, raw = await ask(row_of.operation, asked)
-    except NotFoundError:  # a DAG that Airflow knows from its history alone has no list
+        status, raw = await ask(row_list.operation, list_arguments)
+    except NotFoundError:  # Airflow lists no runs for a DAG that is known only from its history
         return None
-    rows = raw.get(row_of.rows) if isinstance(raw, dict) else None
-    found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    row = next((row for row in found if row.get(row_of.id) == arguments[row_of.id]), None)
+    rows = raw.get(row_list.rows) if isinstance(raw, dict) else None
+    candidates = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    row = next((row for row in candidates if row.get(row_list.id) == arguments[row_list.id]), None)
     return None if row is None else (status, row)

@@ -1,4 +1,4 @@
-"""Hide what policy denies from a read of many: a row that cannot be attributed to an allowed object is not shown."""
+"""Hide the rows of a list that policy denies, including those that name no object that policy could decide on."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from airflow_mcp.policy.decision import Decision, build_refusal, decide, depends
 from airflow_mcp.policy.effects import Effect, TargetIds, find_target_ids
 
 _FIELDS: dict[Noun, str] = {"dag": "dag_id", "pool": "name", "variable": "key", "connection": "connection_id"}
-_MOST_PAGES = 5  # requests to fill one answer
+_MOST_PAGES = 5  # requests to fill one page
 
 
 async def read_allowed(
     executor: OperationExecutor, call: Call, decision: Decision, *, look_up: bool = True, size: int = FULL_SIZE
 ) -> OperationResult:
-    """Operate, without the rows that the decision leaves to be decided and that are denied.
+    """Execute a read without the rows that policy denies, where the decision is made by row.
 
-    What the entry's handler adds is added to the rows that are left.
+    The entry's handler adds its fields to the remaining rows.
     """
     handler = HANDLERS.get(call.tool.entry.after or "")
-    wider = replace(call, fields=(*call.fields, *handler.needs)) if handler else call
-    reply = await _read_allowed(executor, wider, decision, look_up=look_up, size=size)
+    wider_call = replace(call, fields=(*call.fields, *handler.needs)) if handler else call
+    reply = await _read_allowed(executor, wider_call, decision, look_up=look_up, size=size)
     return await add_to_rows(Read(executor, call, decision.parent), reply)
 
 
@@ -51,25 +51,25 @@ async def _read_allowed(
 
 
 async def _hide_rows(executor: OperationExecutor, call: Call, decision: Decision, size: int) -> OperationResult:
-    """The reply without what is denied, filled up from later pages in at most five requests.
+    """Return the reply without denied rows, filled from later pages in at most five requests.
 
-    Raises NotAllowedError for one record that may not be seen.
+    Raises NotAllowedError when the reply is a single record that policy denies.
     """
     tool, arguments = call.tool, call.arguments
     limit, offset = arguments.get("limit", PAGE), arguments.get("offset", 0)
     if "cursor" in arguments:
         raise InvalidArgumentsError(f"{tool.name}: policy hides rows here, and then offset goes on, not cursor.")
-    needed = (*call.fields, "filename", "bundle_name", *(_FIELDS[noun] for noun in decision.by_row))
+    needed_fields = (*call.fields, "filename", "bundle_name", *(_FIELDS[noun] for noun in decision.by_row))
     if paths := _find_dag_paths(executor, tool):
-        needed = ALL_FIELDS
+        needed_fields = ALL_FIELDS
     files = await map_files_to_dags(executor, call) if tool.entry.scope.dag == "file" else {}
     target_ids = find_target_ids(tool, arguments)
-    seen: list[Json] = []
-    after: list[int] = []
+    visible_rows: list[Json] = []
+    row_offsets: list[int] = []
     pages = 0
     while True:
-        asked = arguments | ({"offset": offset} if offset else {})
-        reply = await executor.operate(call.step(tool, asked, needed), size=size)
+        page_arguments = arguments | ({"offset": offset} if offset else {})
+        reply = await executor.operate(call.step(tool, page_arguments, needed_fields), size=size)
         pages += 1
         if reply.rows is None:
             if reply.single is not None and not _may_see(call, target_ids, reply.single, decision, files, paths):
@@ -78,14 +78,14 @@ async def _hide_rows(executor: OperationExecutor, call: Call, decision: Decision
         for row in reply.rows:
             offset += 1
             if _may_see(call, target_ids, row, decision, files, paths):
-                seen.append(row)
-                after.append(offset)
-                if len(seen) == limit:
+                visible_rows.append(row)
+                row_offsets.append(offset)
+                if len(visible_rows) == limit:
                     break
-        done = not reply.rows or offset >= (reply.total or 0)
-        if done or len(seen) == limit or pages == _MOST_PAGES:
-            ends = (*after, *([] if done else [offset]))
-            return OperationResult(seen, None, None, reply.record, ends, status=reply.status)
+        is_last_page = not reply.rows or offset >= (reply.total or 0)
+        if is_last_page or len(visible_rows) == limit or pages == _MOST_PAGES:
+            offsets = (*row_offsets, *([] if is_last_page else [offset]))
+            return OperationResult(visible_rows, None, None, reply.record, offsets, status=reply.status)
 
 
 def _may_see(
@@ -96,9 +96,9 @@ def _may_see(
     files: dict[tuple[str, str], set[str]],
     paths: tuple[str, ...],
 ) -> bool:
-    """Whether a call that touches this row's ids, and else what the whole call does, is allowed.
+    """Tell whether policy allows the call with this row's ids in place of the call's own.
 
-    `paths` is where the row names its DAGs, for records that are about several.
+    `paths` are the fields in which a row names its DAGs, for records that concern several.
     """
     tool = call.tool
     for noun in decision.by_row:
@@ -114,20 +114,20 @@ def _may_see(
 
 
 def _find_dag_paths(executor: OperationExecutor, tool: Tool) -> tuple[str, ...]:
-    """Where a row names every DAG that it is about, for records that are about several.
+    """Return the paths of the fields in which a row names its DAGs, for records that concern several.
 
-    Not for what only workflows ask: they leave out the names alone.
+    Empty for operations that only workflows use: these hide the names, not the rows.
     """
     return executor.catalog.records[tool.entry.record].dags if tool.entry.record and not tool.entry.part_of else ()
 
 
 async def _require_whole_file(executor: OperationExecutor, call: Call, decision: Decision) -> None:
-    """Refuse a source file that also defines a DAG this caller may not see. Raises NotAllowedError."""
+    """Raise NotAllowedError when a source file also defines a DAG that this caller may not see."""
     tool, dag_id = call.tool, call.arguments["dag_id"]
-    beside = [ids for ids in (await map_files_to_dags(executor, call)).values() if dag_id in ids]
-    for ids in beside:
-        found = decide(call.policy, Effect(tool, {"dag": frozenset(ids)}), call.principal, decision.parent)
-        if not found.allowed:
-            raise build_refusal(call.policy, tool, found, call.principal)
-    if not beside:
+    id_sets = [ids for ids in (await map_files_to_dags(executor, call)).values() if dag_id in ids]
+    for ids in id_sets:
+        file_decision = decide(call.policy, Effect(tool, {"dag": frozenset(ids)}), call.principal, decision.parent)
+        if not file_decision.allowed:
+            raise build_refusal(call.policy, tool, file_decision, call.principal)
+    if not id_sets:
         raise NotAllowedError(f"Which DAGs stand in the file of {dag_id!r} cannot be told, so it is not shown.")

@@ -1,7 +1,7 @@
-"""A change whose answer cannot be used is settled by reading back what Airflow holds now.
+"""Settle a change whose answer is unusable by reading back what Airflow holds now.
 
-What is found is said as it is: that Airflow holds what was asked for does not tell by whom, and that it does not so far
-does not tell that it never will, since a request whose answer was lost may still be carried out.
+The report states no more than that: a value as requested does not prove that this call wrote it, and a missing value
+does not prove that the call failed, since Airflow may still carry out a request whose answer was lost.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 Failure = UnusableAnswerError | AirflowUnreachableError
 READ_BACK, NOT_SO_FAR, UNKNOWN = "read back: as asked", "read back: not so far", "unknown"
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})  # states of a task instance
-_CLOCKS = timedelta(seconds=30)  # that Airflow's clock may be behind ours
+_CLOCKS = timedelta(seconds=30)  # how far Airflow's clock may be behind ours
 _MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
 class ReadBackResult:
-    """What reading back showed: whether it is as asked (None: that does not show), in words, and what is there."""
+    """The finding of a read-back: whether all is as requested (None: unknown), in words, and the record found."""
 
     as_asked: bool | None
     words: str
@@ -53,7 +53,7 @@ class ReadBackResult:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One change as it was sent: the arguments include what Airflow alone knew, such as the id of an asset."""
+    """One change as it was sent, with the arguments that were looked up in Airflow, such as the id of an asset."""
 
     call: Call
     version: Version
@@ -61,15 +61,15 @@ class Attempt:
 
 
 async def settle(executor: OperationExecutor, attempt: Attempt, failure: Failure) -> OperationResult:
-    """The reply of a change that Airflow holds as asked, with a hint that says so.
+    """Return the reply of a change that Airflow holds as requested, with a hint about the unusable answer.
 
-    Raises the failure with what is known: that Airflow does not hold it so far, or that nothing shows it.
+    Raises the failure with the finding added when Airflow does not hold the change so far, or when that is unknown.
     """
     reason, name = str(failure), attempt.call.tool.entry.part_of or attempt.call.tool.name
     try:
         finding = await _find(executor, attempt)
     except NotSupportedError:
-        raise  # what the connected Airflow has not got it has not done
+        raise  # an Airflow without the route cannot have made the change
     except AirflowMcpError as error:
         finding = ReadBackResult(None, f"Reading it back failed too: {error}")
     if finding.as_asked:
@@ -110,55 +110,55 @@ async def _find(executor: OperationExecutor, attempt: Attempt) -> ReadBackResult
         return ReadBackResult(None, read_back)
     if read_back is None:
         return ReadBackResult(None, "")
-    step, asked = _plan_read_back(executor, read_back, attempt)
-    label = _write_label(step, asked)
+    step, step_arguments = _plan_read_back(executor, read_back, attempt)
+    label = _write_label(step, step_arguments)
     wanted = {**entry.default.select_values(version), **call.arguments, **entry.const.select_values(version)}
-    names = asked.keys() | {*read_back.asks.values()} - {*read_back.holds.values()}
-    wanted = {name: value for name, value in wanted.items() if name not in names}
+    excluded = step_arguments.keys() | {*read_back.asks.values()} - {*read_back.holds.values()}
+    wanted = {name: value for name, value in wanted.items() if name not in excluded}
     if not step.entry.since.has(version):
         return ReadBackResult(None, f"Airflow {version} does not show it.")
     try:
-        reply = await executor.operate(call.step(step, asked), look_up=False)
+        reply = await executor.operate(call.step(step, step_arguments), look_up=False)
     except NotFoundError as error:
         if not error.is_own:
             return ReadBackResult(None, f"What answers {step.name} with {label} does not tell either.")
         return ReadBackResult(
-            read_back.gone, f"Airflow has no {_write_name(step, asked)} now ({step.name} with {label})."
+            read_back.gone, f"Airflow has no {_write_name(step, step_arguments)} now ({step.name} with {label})."
         )
     except AirflowMcpError as error:
         return ReadBackResult(None, f"Reading it back failed too ({error}); {step.name} with {label} shows it.")
     rows = reply.rows if reply.rows is not None else [reply.single or {}]
     if read_back.made:
         rows = [row for row in rows if not _find_differences(read_back, wanted, row)]
-        seen = _select_visible(call, step, asked, reply)
-        return _find_created(read_back.made, rows, attempt.began, f"{step.name} with {label}", seen)
+        visible_reply = _select_visible(call, step, step_arguments, reply)
+        return _find_created(read_back.made, rows, attempt.began, f"{step.name} with {label}", visible_reply)
     if read_back.gone:
-        left = "there is none left" if not rows else "it is still there"
-        return ReadBackResult(not rows, f"{step.name} with {label}: {left}.")
+        finding = "there is none left" if not rows else "it is still there"
+        return ReadBackResult(not rows, f"{step.name} with {label}: {finding}.")
     if read_back.unfinished:
         return await _find_unfinished(executor, call, label, reply)
     if read_back.apart:
-        apart = {name: call.arguments[name] for name in read_back.apart if call.arguments.get(name)}
-        beside = "".join(
-            f", but its {name} is {str(held)[:60]!r}"
-            for name, held in _find_differences(read_back, apart, rows[0]).items()
+        separate_fields = {name: call.arguments[name] for name in read_back.apart if call.arguments.get(name)}
+        suffix = "".join(
+            f", but its {name} is {str(stored)[:60]!r}"
+            for name, stored in _find_differences(read_back, separate_fields, rows[0]).items()
         )
-        words = f"Airflow has {_write_name(step, asked)} ({step.name} with {label}){beside}."
-        return ReadBackResult(True, words, _select_visible(call, step, asked, reply))
-    others = {name: held for row in rows for name, held in _find_differences(read_back, wanted, row).items()}
-    if others:
-        held = ", ".join(f"{name} is {str(value)[:60]!r}" for name, value in [*others.items()][:_MOST_NAMES])
-        return ReadBackResult(False, f"{step.name} with {label} shows that {held}.")
+        words = f"Airflow has {_write_name(step, step_arguments)} ({step.name} with {label}){suffix}."
+        return ReadBackResult(True, words, _select_visible(call, step, step_arguments, reply))
+    differences = {name: stored for row in rows for name, stored in _find_differences(read_back, wanted, row).items()}
+    if differences:
+        listed = ", ".join(f"{name} is {str(value)[:60]!r}" for name, value in [*differences.items()][:_MOST_NAMES])
+        return ReadBackResult(False, f"{step.name} with {label} shows that {listed}.")
     if not any(True for row in rows for _ in _compare_fields(read_back, wanted, row)) and rows:
         return ReadBackResult(None, f"{step.name} with {label} shows that it is there, but not what was asked for.")
     words = f"{step.name} with {label} shows what was asked for, as far as Airflow shows it."
-    return ReadBackResult(True, words, _select_visible(call, step, asked, reply))
+    return ReadBackResult(True, words, _select_visible(call, step, step_arguments, reply))
 
 
 def _find_created(
     time_field: str, rows: list[Json], began: datetime, where: str, reply: OperationResult | None
 ) -> ReadBackResult:
-    """Of rows that fit, newest first, one that was made since the call began, as far as two clocks agree."""
+    """Find among matching rows, newest first, one created since the call began, within 30 s of clock difference."""
     for row in rows:
         moment = _parse_moment(str(row.get(time_field)))
         if moment and moment >= began - _CLOCKS:
@@ -180,34 +180,34 @@ def _build_single(reply: OperationResult | None, row: Json) -> OperationResult |
 
 
 def _plan_read_back(executor: OperationExecutor, read_back: ReadBack, attempt: Attempt) -> tuple[Tool, Json]:
-    """The operation that is read, and its arguments: the call's own of the same names, or of those in `asks`."""
+    """Return the operation to read and its arguments: those of the call with the same names, or renamed by `asks`."""
     call, version = attempt.call, attempt.version
     step = executor.catalog.operations[read_back.operation]
-    given = {**call.tool.entry.default.select_values(version), **call.arguments}
-    asked: Json = {}
+    call_arguments = {**call.tool.entry.default.select_values(version), **call.arguments}
+    step_arguments: Json = {}
     for use in step.entry.params:
-        theirs = read_back.asks.get(use.name, use.name)
-        name = theirs if theirs in given else use.name
-        if name in given and use.since.has(version):
-            asked[use.name] = given[name]
-    return step, asked | read_back.where
+        source_name = read_back.asks.get(use.name, use.name)
+        name = source_name if source_name in call_arguments else use.name
+        if name in call_arguments and use.since.has(version):
+            step_arguments[use.name] = call_arguments[name]
+    return step, step_arguments | read_back.where
 
 
 def _write_label(step: Tool, query: Json) -> str:
-    """The ids to look for: pool_name 'small'."""
-    named = {name: value for name, value in query.items() if isinstance(value, str | int) and value is not False}
-    return ", ".join(f"{name} {str(value)[:80]!r}" for name, value in [*named.items()][:_MOST_NAMES]) or step.name
+    """Return the ids of a query as text, such as "pool_name 'small'"."""
+    ids = {name: value for name, value in query.items() if isinstance(value, str | int) and value is not False}
+    return ", ".join(f"{name} {str(value)[:80]!r}" for name, value in [*ids.items()][:_MOST_NAMES]) or step.name
 
 
 def _write_name(step: Tool, query: Json) -> str:
-    """What is looked for, in two words: pool 'small'."""
+    """Return the noun and id of the object of a query, such as "pool 'small'"."""
     noun = (step.entry.record or "object").replace("dag_run", "run").replace("_", " ")
     ids = [value for name, value in query.items() if name != "map_index"]
     return f"{noun} {str(ids[-1])[:80]!r}" if ids else noun
 
 
 def _select_visible(attempt: Call, step: Tool, query: Json, reply: OperationResult) -> OperationResult | None:
-    """The reply, where it is what the tool answers and the caller may read it."""
+    """Return the reply if it has the tool's kind of record and the caller may read it, else None."""
     decision = decide(attempt.policy, Effect(step, find_target_ids(step, query)), attempt.principal)
     if step.entry.record != attempt.tool.entry.record or not decision.allowed or decision.by_row:
         return None
@@ -215,7 +215,7 @@ def _select_visible(attempt: Call, step: Tool, query: Json, reply: OperationResu
 
 
 def _compare_fields(read_back: ReadBack, wanted: Json, row: Json) -> Iterator[tuple[str, Any, Any]]:
-    """Fields of the record that a change is about: what was asked for, and what is held. A mask tells nothing."""
+    """Yield name, requested value and stored value of each field of a change, except masked values."""
     values = {name: value for name, value in wanted.items() if value is not None}
     values |= {ours: wanted[name] for ours, name in read_back.holds.items() if wanted.get(name) is not None}
     for name, value in (values | read_back.values).items():
@@ -224,7 +224,7 @@ def _compare_fields(read_back: ReadBack, wanted: Json, row: Json) -> Iterator[tu
 
 
 def _find_differences(read_back: ReadBack, wanted: Json, row: Json) -> Json:
-    """The fields of a record that hold something else than was asked for."""
+    """Return the stored values that differ from those requested, by field."""
     return {
         name: held
         for name, value, held in _compare_fields(read_back, wanted, row)
@@ -235,7 +235,7 @@ def _find_differences(read_back: ReadBack, wanted: Json, row: Json) -> Json:
 
 
 def are_equal(wanted: Any, stored: Any) -> bool:
-    """Equal as values: JSON may be held as text, a time in another zone, a list of names in another order."""
+    """Compare as values: JSON may be stored as text, a time in another zone, a list of names in another order."""
     if wanted == stored:
         return True
     if isinstance(wanted, list) and isinstance(stored, list):
@@ -269,59 +269,59 @@ def _parse_moment(text: str) -> datetime | None:
 async def _find_unfinished(
     executor: OperationExecutor, attempt: Call, label: str, reply: OperationResult
 ) -> ReadBackResult:
-    """Of task instances that were to run again: none that still matches has ended."""
+    """Check task instances that should run again: as requested if none that still matches has ended."""
     rows = reply.rows or []
-    if any("state" not in row for row in rows):  # Airflow 2's dry run names them alone
+    if any("state" not in row for row in rows):  # Airflow 2's dry run has no states
         listing = executor.catalog.operations["list_task_instances"]
         states: dict[str, Any] = {}
         for dag_id, run_id in {(row.get("dag_id"), row.get("dag_run_id")) for row in rows}:
             step = attempt.step(listing, {"dag_id": dag_id, "dag_run_id": run_id})
-            found = await executor.operate(step, look_up=False)
-            states |= {name_target(row): row.get("state") for row in found.rows or ()}
+            listed = await executor.operate(step, look_up=False)
+            states |= {name_target(row): row.get("state") for row in listed.rows or ()}
         rows = [{**row, "state": states.get(name_target(row), "unknown")} for row in rows]
-    ended = [row for row in rows if row.get("state") in _ENDED]
+    ended_rows = [row for row in rows if row.get("state") in _ENDED]
     if any(row.get("state") == "unknown" for row in rows):
         return ReadBackResult(None, f"the states of task instances with {label} show it.")
-    if not ended:
+    if not ended_rows:
         return ReadBackResult(True, f"of the task instances that match {label}, none has ended.", reply)
-    names = ", ".join(f"{row.get('task_id')} is {row.get('state')}" for row in ended[:_MOST_NAMES])
-    words = f"the states of task instances with {label} show which run again; {len(ended)} have ended ({names})."
+    names = ", ".join(f"{row.get('task_id')} is {row.get('state')}" for row in ended_rows[:_MOST_NAMES])
+    words = f"the states of task instances with {label} show which run again; {len(ended_rows)} have ended ({names})."
     return ReadBackResult(None, words)
 
 
 async def _find_entities(executor: OperationExecutor, attempt: Call) -> ReadBackResult:
-    """Each entity of a bulk change by itself; as asked only where all of them are."""
+    """Check each entity of a bulk change; the change is as requested only if all of them are."""
     entry = attempt.tool.entry
     assert entry.bulk is not None
     step = executor.catalog.operations[entry.bulk.read]
-    done: dict[str, list[str]] = {}
-    lacking: list[str] = []
+    applied: dict[str, list[str]] = {}
+    missing: list[str] = []
     entities = [*bulk.iterate_entities(entry.bulk, attempt.arguments)]
-    for (word, _, ids), is_so in zip(
+    for (word, _, ids), is_applied in zip(
         entities,
         await run_concurrently(_is_applied(executor, attempt, step, *entity) for entity in entities),
         strict=True,
     ):
         name = "/".join(str(value) for value in ids.values())
-        if is_so:
-            done.setdefault(f"{word}d", []).append(name)
+        if is_applied:
+            applied.setdefault(f"{word}d", []).append(name)
         else:
-            lacking.append(f"{word} {name}")
-    if not lacking:
+            missing.append(f"{word} {name}")
+    if not missing:
         words = f"{step.name} shows every one of them as asked, as far as Airflow shows it."
-        return ReadBackResult(True, words, bulk.build_result(done))
-    part = f"; as asked are {_first_names(one for names in done.values() for one in names)}" if done else ""
-    return ReadBackResult(False, f"{step.name} does not show {_first_names(lacking)}{part}.")
+        return ReadBackResult(True, words, bulk.build_result(applied))
+    suffix = f"; as asked are {_first_names(text for names in applied.values() for text in names)}" if applied else ""
+    return ReadBackResult(False, f"{step.name} does not show {_first_names(missing)}{suffix}.")
 
 
 async def _is_applied(
     executor: OperationExecutor, attempt: Call, step: Tool, word: str, entity: Json, ids: Json
 ) -> bool:
-    """Whether one entity is as asked."""
+    """Tell whether Airflow holds one entity as requested."""
     spec = attempt.tool.entry.bulk
     assert spec is not None
     try:
-        held = (await executor.operate(attempt.step(step, ids), look_up=False)).single or {}
+        stored = (await executor.operate(attempt.step(step, ids), look_up=False)).single or {}
     except NotFoundError as error:
         if not error.is_own:
             raise
@@ -329,10 +329,10 @@ async def _is_applied(
     if word == "delete" or (word == "create" and attempt.arguments.get("on_existing") == "skip"):
         return word == "create"
     fields = {key: value for key, value in entity.items() if key not in spec.ids}
-    return not _find_differences(ReadBack(operation=step.name, holds=spec.holds), fields, held)
+    return not _find_differences(ReadBack(operation=step.name, holds=spec.holds), fields, stored)
 
 
 def _first_names(names: Iterable[str]) -> str:
     listed = [*names]
-    more = f" and {len(listed) - _MOST_NAMES} more" if len(listed) > _MOST_NAMES else ""
-    return ", ".join(listed[:_MOST_NAMES]) + more
+    suffix = f" and {len(listed) - _MOST_NAMES} more" if len(listed) > _MOST_NAMES else ""
+    return ", ".join(listed[:_MOST_NAMES]) + suffix

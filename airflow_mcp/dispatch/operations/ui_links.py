@@ -1,8 +1,8 @@
-"""Pure: a link of Airflow's UI becomes ids, and ids become a link, in the forms of both generations.
+"""Parse links of Airflow's UI into ids, and build links from ids, for both generations. Pure: no requests.
 
 3.x (its router): /dags/D, /dags/D/runs/R, /dags/D/runs/R/tasks/T[/mapped/N][?try_number=], /dags/D/tasks/T, /assets/ID.
 2.x (www/views.py): /dags/D/grid?dag_run_id=&task_id=&map_index=&tab=, and before that a page per view, as
-/log?dag_id=&task_id=&execution_date=. A prefix before these, such as a deployment's name, is passed over.
+/log?dag_id=&task_id=&execution_date=. A prefix before these, such as a deployment's name, is ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airflow_mcp.dispatch.operations.result import OperationResult
 from airflow_mcp.errors import InvalidArgumentsError
 from airflow_mcp.redact import redact_text
 
-_LISTS = {  # pages of 2.x that list, behind them /list/: the page of 3.x
+_LISTS = {  # list pages of 2.x (/NAME/list/): the page of 3.x
     "home": "dags", "dagrun": "dag_runs", "taskinstance": "task_instances", "pool": "pools", "job": "jobs",
     "variable": "variables", "connection": "connections", "xcom": "xcoms", "provider": "providers", "plugin": "plugins",
     "log": "events", "configuration": "configs",
@@ -30,12 +30,12 @@ _LIST_PAGES = frozenset({
     "providers", "configs", "required_actions", "backfills", "asset_events",
 })  # fmt: skip
 _API = re.compile(r"/api/(v[12])(/(?!auth/).*)")
-_VIEWS = frozenset({  # pages of 2.x that name their DAG in the query
+_VIEWS = frozenset({  # pages of 2.x whose query holds the DAG's id
     "audit_log", "calendar", "code", "confirm", "dag_details", "dagrun_details", "duration", "extra_links", "gantt",
     "graph", "grid", "landing_times", "log", "redirect_to_external_log", "rendered-k8s", "rendered-templates", "task",
     "tree", "tries", "xcom",
 })  # fmt: skip
-_QUERY = {  # in the query of 2.x, its lists included: our name
+_QUERY = {  # query parameters of 2.x, its lists included: our argument
     "dag_id": "dag_id", "_flt_3_dag_id": "dag_id", "dag_run_id": "dag_run_id", "run_id": "dag_run_id",
     "_flt_3_run_id": "dag_run_id", "task_id": "task_id", "_flt_3_task_id": "task_id",
     "execution_date": "logical_date", "map_index": "map_index", "try_number": "try_number",
@@ -44,7 +44,7 @@ _IDS = (
     "dag_id", "dag_run_id", "logical_date", "task_id", "task_group_id", "map_index", "try_number", "asset_id",
     "asset_uri",
 )  # fmt: skip
-_LINKED = ("dag_id", "dag_run_id", "task_id", "map_index")  # of a record; the page shows the latest try
+_LINKED = ("dag_id", "dag_run_id", "task_id", "map_index")  # fields in a record's link, which shows the latest try
 _NUMBERS = frozenset({"map_index", "try_number", "asset_id"})
 _OFFSET = re.compile(r"T\d\d:\d\d:\d\d(?:\.\d+)?\+\d\d:?\d\d")
 _UNKNOWN = (
@@ -56,29 +56,29 @@ _UNKNOWN = (
 
 @dataclass(frozen=True)
 class Link:
-    """What a link names: ids by our argument names, the page or tab, its query, and whose host it is."""
+    """A parsed link: ids by our argument names, the page or tab, its query, and its host."""
 
     ids: Json
     page: str
-    query: tuple[tuple[str, str], ...]  # names and values as they stand in the link, decoded
-    host: str  # with its port; empty where the link has none
-    is_here: bool  # under the address that was given as ours
-    api: tuple[Generation, str] | None = None  # an address of the REST API: its generation, and the path behind that
-    other_links: int = 0  # further links of the same text that name something else
+    query: tuple[tuple[str, str], ...]  # names and values, decoded
+    host: str  # with its port; empty in a link without host
+    is_here: bool  # whether it is under the base URL of this Airflow
+    api: tuple[Generation, str] | None = None  # of an address of the REST API: its generation, and the path after it
+    other_links: int = 0  # number of links in the same text that name other objects
 
     def describe_other_host(self, base_url: str) -> str | None:
-        """What to say of a link that is not under this address."""
+        """Return a note about a link that is not under this base URL; None for one that is."""
         if self.is_here:
             return None
-        ours = urlsplit(base_url)
-        here = f"{ours.netloc.rpartition('@')[2]}{ours.path.rstrip('/')}"
-        return f"The link leads to {self.host}, this Airflow is {here}: unless both are one, what it names is not here."
+        base = urlsplit(base_url)
+        home = f"{base.netloc.rpartition('@')[2]}{base.path.rstrip('/')}"
+        return f"The link leads to {self.host}, this Airflow is {home}: unless both are one, what it names is not here."
 
 
 def read_link(text: str, base_url: str = "") -> Link:
-    """Read the link in a text as a chat or a mail hands it on: the first under `base_url`, else the first of Airflow.
+    """Parse the link in a text from a chat or mail: the first under `base_url`, else the first of any Airflow.
 
-    Raises InvalidArgumentsError.
+    Raises InvalidArgumentsError when no link is one of Airflow's.
     """
     links: list[Link] = []
     for url in extract_links(text):
@@ -89,37 +89,38 @@ def read_link(text: str, base_url: str = "") -> Link:
     if not links:
         raise InvalidArgumentsError(_UNKNOWN)
     first = next((link for link in links if link.is_here), links[0])
-    others = {(str(link.ids), link.page) for link in links if link.is_here == first.is_here}
-    return replace(first, other_links=len(others) - 1)
+    distinct_links = {(str(link.ids), link.page) for link in links if link.is_here == first.is_here}
+    return replace(first, other_links=len(distinct_links) - 1)
 
 
 def parse_link(url: str, base_url: str = "") -> Link:
-    """Read one link. Nothing is decoded twice, but the `uri` of 2.x's /datasets, which its page decodes twice.
+    """Parse one link. Nothing is decoded twice, except the `uri` of 2.x's /datasets, which its page decodes twice.
 
-    `logical_date` stands for the run where a link of 2.x has an execution_date only. Raises InvalidArgumentsError.
+    `logical_date` identifies the run where a link of 2.x has only an execution_date. Raises InvalidArgumentsError when
+    the link is none of Airflow's.
     """
     try:
         parts, base = urlsplit(url.strip()), urlsplit(base_url)
-        here = not parts.netloc or (_read_address(parts) == _read_address(base) and _is_under(parts.path, base.path))
+        is_here = not parts.netloc or (_read_address(parts) == _read_address(base) and _is_under(parts.path, base.path))
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
         raise InvalidArgumentsError(_UNKNOWN) from None
-    path = parts.path.removeprefix(base.path.rstrip("/")) if here else parts.path
+    path = parts.path.removeprefix(base.path.rstrip("/")) if is_here else parts.path
     pairs = _parse_query(parts.query)
     if match := _API.search(path):
         generation: Generation = "v1" if match[1] == "v1" else "v2"
-        return Link({}, "", pairs, host, here, api=(generation, match[2]))
+        return Link({}, "", pairs, host, is_here, api=(generation, match[2]))
     query = dict(pairs)
-    asked = {ours: query[theirs] for theirs, ours in _QUERY.items() if query.get(theirs)}
+    query_ids = {ours: query[theirs] for theirs, ours in _QUERY.items() if query.get(theirs)}
     segments = [part for part in path.split("/") if part]
-    if not segments and not (here and parts.netloc):
+    if not segments and not (is_here and parts.netloc):
         raise InvalidArgumentsError(_UNKNOWN)
-    found, page = _read(_skip_prefix(segments), query, asked)
-    return Link(convert_ids(found), page, pairs, host, here)
+    texts, page = _read(_skip_prefix(segments), query, query_ids)
+    return Link(convert_ids(texts), page, pairs, host, is_here)
 
 
 def convert_ids(texts: Json) -> Json:
-    """The ids that a link names, in our order and types, without what says nothing beside the others."""
+    """Return the ids of a link in our order and types, without those that are redundant beside others."""
     ids = {name: _parse_number(value) if name in _NUMBERS else value for name, value in texts.items()}
     if ids.get("map_index") == -1 or "task_id" not in ids:
         ids.pop("map_index", None)
@@ -129,7 +130,7 @@ def convert_ids(texts: Json) -> Json:
 
 
 def build_link(base_url: str, generation: Generation, ids: Json) -> str | None:
-    """The UI's page about these ids; None where there is none. `try_number` has a link in 3.x only."""
+    """Return the URL of the UI's page for these ids; None without such a page. Only 3.x links to a `try_number`."""
     base = base_url.rstrip("/")
     if ids.get("dag_id") is None:
         if generation == "v2" and ids.get("asset_id") is not None:
@@ -152,7 +153,10 @@ def build_link(base_url: str, generation: Generation, ids: Json) -> str | None:
 
 
 def add_timezone(text: str) -> str:
-    """A moment of a link with its timezone: 2.x means UTC where there is none. Raises InvalidArgumentsError."""
+    """Return the time of a link with its timezone: in 2.x a time without one is UTC.
+
+    Raises InvalidArgumentsError when the text is not an ISO 8601 time.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -163,15 +167,16 @@ def add_timezone(text: str) -> str:
 
 
 def add_links(reply: OperationResult, base_url: str, generation: Generation) -> OperationResult:
-    """The same records, each with the UI's page about it in the field `ui`, which a list never cuts."""
-    shown = reply.record
-    record = shown.model_copy(
-        update={"keep": (*shown.keep, "ui"), "row": (*shown.columns, "ui"), "ids": (*shown.ids, "ui")}
+    """Return the records with the URL of their UI page in the field `ui`, which lists never shorten."""
+    original = reply.record
+    record = original.model_copy(
+        update={"keep": (*original.keep, "ui"), "row": (*original.columns, "ui"), "ids": (*original.ids, "ui")}
     )
 
     def add_link(fields: Json) -> Json:
         ids = {name: fields.get(name) for name in _LINKED}
-        is_secret = any(redact_text(str(value)) != str(value) for value in ids.values())  # a link would hold it quoted
+        # Redaction of the answer would miss a secret in its quoted form.
+        is_secret = any(redact_text(str(value)) != str(value) for value in ids.values())
         return fields | {"ui": None if is_secret else build_link(base_url, generation, ids)}
 
     rows = None if reply.rows is None else [add_link(row) for row in reply.rows]
@@ -191,7 +196,7 @@ def _is_under(path: str, base: str) -> bool:
 
 
 def _parse_query(text: str) -> tuple[tuple[str, str], ...]:
-    """Names and values; a "+" is a space, but in a moment's offset: whoever pasted that forgot to encode it."""
+    """Parse a query into names and values; a "+" is a space, except in the offset of a time that was not encoded."""
     pairs: list[tuple[str, str]] = []
     for pair in text.split("&") if text else ():
         name, _, value = pair.partition("=")
@@ -201,20 +206,20 @@ def _parse_query(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _skip_prefix(segments: list[str]) -> list[str]:
-    """The path from the first segment on that Airflow's UI knows."""
-    known = _LIST_PAGES | _LISTS.keys() | _VIEWS | {"assets", "datasets"}
-    start = next((number for number, segment in enumerate(segments) if segment in known), len(segments))
+    """Drop the segments before the first one that Airflow's UI has."""
+    known_segments = _LIST_PAGES | _LISTS.keys() | _VIEWS | {"assets", "datasets"}
+    start = next((number for number, segment in enumerate(segments) if segment in known_segments), len(segments))
     return segments[start:] if start < len(segments) or not segments else ["?"]
 
 
 def _read(segments: list[str], query: dict[str, str], query_ids: Json) -> tuple[Json, str]:
-    """Ids, and the page or tab."""
+    """Return the ids and the page or tab of a path."""
     match segments:
         case []:
             return {}, "dags"
         case ["dags", dag, *rest]:
-            found, page = _read_dag(rest)
-            return query_ids | {"dag_id": unquote(dag)} | found, query.get("tab") or page
+            path_ids, page = _read_dag(rest)
+            return query_ids | {"dag_id": unquote(dag)} | path_ids, query.get("tab") or page
         case ["assets", asset, *_] if asset.isdecimal():
             return {"asset_id": asset}, ""
         case ["assets"]:
@@ -234,17 +239,20 @@ def _read(segments: list[str], query: dict[str, str], query_ids: Json) -> tuple[
 
 
 def _read_dag(rest: list[str]) -> tuple[Json, str]:
-    """What stands behind /dags/D."""
+    """Return the ids and the page or tab of the path after /dags/D."""
     match rest:
-        case ["runs", run, *more]:
-            found, page = _read_task(more)
-            return {"dag_run_id": unquote(run)} | found, page
+        case ["runs", run, *tail]:
+            task_ids, page = _read_task(tail)
+            return {"dag_run_id": unquote(run)} | task_ids, page
         case _:
             return _read_task(rest)
 
 
 def _read_task(rest: list[str]) -> tuple[Json, str]:
-    """What stands behind /dags/D or /dags/D/runs/R; a group comes before a task called `group`, as in the router."""
+    """Return the ids and the page or tab of the path after /dags/D or /dags/D/runs/R.
+
+    A task group takes precedence over a task called `group`, as in Airflow's router.
+    """
     match rest:
         case ["tasks", task, "mapped", index, *page] if index.isdecimal():
             return {"task_id": unquote(task), "map_index": index}, page[0] if page else ""

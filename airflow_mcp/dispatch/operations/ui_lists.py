@@ -1,4 +1,4 @@
-"""Pure: the call that shows what a list page of Airflow's UI shows, its filters kept; and that of an API address.
+"""Build the call that shows the same as a list page of Airflow's UI or an address of its API. Pure: no requests.
 
 The names of the UI's filters are those of its search params (Airflow 3.3.2, constants/searchParams) and of Flask
 AppBuilder's filters in 2.x (_flt_3_X: X equals, _flt_2_X: X contains).
@@ -19,25 +19,25 @@ from airflow_mcp.catalog.schema import build_parameter_schema, validate
 from airflow_mcp.catalog.versions import Generation, Version
 from airflow_mcp.errors import InvalidArgumentsError
 
-LISTS = {  # page: the tool that lists the same
+LISTS = {  # page: the tool that lists the same objects
     "dags": "list_dags", "dag_runs": "list_dag_runs", "task_instances": "list_task_instances", "pools": "list_pools",
     "events": "list_event_logs", "xcoms": "list_xcoms", "jobs": "list_jobs", "variables": "list_variables",
     "connections": "list_connections", "plugins": "list_plugins", "providers": "list_providers",
     "configs": "get_config", "assets": "list_assets", "required_actions": "list_hitl_details",
     "backfills": "list_backfills", "asset_events": "list_asset_events",
 }  # fmt: skip
-_FILTERS = {  # a filter of the UI: our argument, where the tool does not call it the same
+_FILTERS = {  # a filter of the UI: the tool's argument, where its name differs
     "run_id": "dag_run_id", "event_type": "event", "user": "owner", "sort": "order_by", "search": "dag_id_pattern",
     "key_pattern": "xcom_key_pattern", "start_date": "start_date_gte", "end_date": "end_date_lte", "lastrun": "state",
     "execution_date": "logical_date", "status": "paused", "name": "name_pattern",
 }  # fmt: skip
-_RENAMED = {  # the same where one tool's argument has another name
+_RENAMED = {  # the same for single tools
     ("list_dags", "name_pattern"): "dag_id_pattern", ("list_dags", "state"): "last_dag_run_state",
     ("list_variables", "xcom_key_pattern"): "variable_key_pattern", ("list_event_logs", "start_date_gte"): "after",
     ("list_event_logs", "end_date_lte"): "before", ("list_connections", "name_pattern"): "connection_id_pattern",
     ("list_pools", "name_pattern"): "pool_name_pattern", ("list_variables", "key"): "variable_key_pattern",
 }  # fmt: skip
-_VIEW = frozenset({  # how the page looks, not what it lists
+_VIEW = frozenset({  # parameters of the page's appearance, not of its rows
     "limit", "offset", "view", "tab", "tz", "page", "num_runs", "base_date", "root", "card", "cardView", "search_type",
 })  # fmt: skip
 _SEGMENT = re.compile(r"\[/\{(\w+)\}\]|\{(\w+)\}")
@@ -46,43 +46,43 @@ _SEGMENT = re.compile(r"\[/\{(\w+)\}\]|\{(\w+)\}")
 def build_list_call(
     tool: Tool, ids: Json, query: tuple[tuple[str, str], ...], catalog: Catalog, version: Version
 ) -> tuple[Json, list[str]]:
-    """The tool's arguments for a page's filters, and the names of the filters that it has no argument for.
+    """Return the tool's arguments for a page's filters, and the names of filters without a matching argument.
 
-    What the page does not name of the tool's required ids is "~": any.
+    Required ids that the page does not name become "~", which means any.
     """
     uses = {use.name: use for use in tool.entry.params if use.in_schema(version) and use.name not in _VIEW}
     arguments: Json = {name: value for name, value in ids.items() if name in uses}
-    lost: list[str] = []
+    unsupported: list[str] = []
     for name, text in query:
         argument = _find_argument(tool.name, name, uses.keys())
         if not text or name in _VIEW or (argument in ids and argument in arguments):
             continue
         if argument is None:
-            lost.append(name)
+            unsupported.append(name)
             continue
         schema = build_parameter_schema(catalog.parameters[uses[argument].table], version)
-        several = schema.get("type") == "array"
-        given = {argument: [*arguments.get(argument, ()), text] if several else _strip_pattern(argument, text)}
-        read = read_arguments(tool, given, catalog)
+        is_list = schema.get("type") == "array"
+        raw_arguments = {argument: [*arguments.get(argument, ()), text] if is_list else _strip_pattern(argument, text)}
+        parsed_arguments = read_arguments(tool, raw_arguments, catalog)
         try:
-            validate(tool, read, catalog, complete=False)
+            validate(tool, parsed_arguments, catalog, complete=False)
         except InvalidArgumentsError:
-            lost.append(name)
+            unsupported.append(name)
             continue
-        arguments |= read
+        arguments |= parsed_arguments
     route = tool.entry.route(version.generation)
-    in_path = {"dag_run_id"} & set(route.slots if route else ())  # left out it would mean the latest
-    wide = (use.name for use in tool.entry.params if use.required or use.name in in_path)
-    arguments |= {name: "~" for name in wide if name not in arguments}
-    return arguments, list(dict.fromkeys(lost))
+    in_path = {"dag_run_id"} & set(route.slots if route else ())  # without it the tool would read the latest run
+    wildcard_ids = (use.name for use in tool.entry.params if use.required or use.name in in_path)
+    arguments |= {name: "~" for name in wildcard_ids if name not in arguments}
+    return arguments, list(dict.fromkeys(unsupported))
 
 
 def build_api_call(
     generation: Generation, path: str, query: tuple[tuple[str, str], ...], catalog: Catalog, version: Version
 ) -> tuple[Tool, Json, list[str]] | None:
-    """The read that an address of the REST API stands for: tool, arguments, and names it has no argument for.
+    """Return the tool, arguments and unsupported parameter names for an address of the REST API.
 
-    `path` starts behind /api/vN. None where no tool reads there.
+    `path` is the part after /api/vN. None where no tool reads that route.
     """
     for operation in catalog.operations.values():
         route = operation.entry.route(generation)
@@ -94,10 +94,10 @@ def build_api_call(
             continue
         slots = {name: unquote(value) for name, value in match.groupdict().items() if value is not None}
         names = {_wire_name(operation, use, catalog, generation): use.name for use in operation.entry.params}
-        known = {use.name for use in tool.entry.params}
-        ids = read_arguments(tool, {name: value for name, value in slots.items() if name in known}, catalog)
-        given = tuple((names.get(name, name), value) for name, value in query)
-        return tool, *build_list_call(tool, ids, given, catalog, version)
+        argument_names = {use.name for use in tool.entry.params}
+        ids = read_arguments(tool, {name: value for name, value in slots.items() if name in argument_names}, catalog)
+        filters = tuple((names.get(name, name), value) for name, value in query)
+        return tool, *build_list_call(tool, ids, filters, catalog, version)
     return None
 
 
@@ -121,7 +121,7 @@ def _wire_name(operation: Tool, use: ParameterUse, catalog: Catalog, generation:
 
 @cache
 def _route_pattern(path: str) -> re.Pattern[str]:
-    """A route as a pattern of quoted paths; the index of a mapped task instance may stand behind any task."""
+    """Return a pattern for the quoted paths of a route; the index of a mapped task instance may follow any task."""
     parts: list[str] = []
     position = 0
     for slot in _SEGMENT.finditer(path):

@@ -1,1 +1,1 @@
-"""Which tools exist on which Airflow, for whom."""
+"""Registry of the tools that exist on each Airflow, and of those that a caller may use."""

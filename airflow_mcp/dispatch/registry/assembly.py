@@ -1,4 +1,4 @@
-"""Settings become doors: the catalog, the policy checked against it, and a client for each Airflow."""
+"""Assembly from settings: the catalog, the policy checked against it, and a dispatcher for each Airflow."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 def open_instances(settings: Settings, load_workflows: LoadWorkflows, observer: Observer = NULL_OBSERVER) -> Instances:
-    """Everything but the connections themselves. Raises SettingsError and ManifestError."""
+    """Build everything but the connections themselves. Raises SettingsError and ManifestError."""
     catalog = load_catalog()
     policy = build_policy(settings, catalog)
     redis_url = settings.redis_url.get_secret_value()
     safeguards = Safeguards(policy, settings.audit, redis_url=redis_url, keys=settings.shared_keys, observer=observer)
-    alone = len(settings.connections) == 1
+    airflow_is_single = len(settings.connections) == 1
     clients = {
-        name: build_clients(one, name, observer, alone=alone, names=settings.map_names(name))
-        for name, one in settings.connections.items()
+        name: build_clients(connection, name, observer, alone=airflow_is_single, names=settings.map_names(name))
+        for name, connection in settings.connections.items()
     }
     return Instances(
         {
@@ -46,7 +46,7 @@ def open_instances(settings: Settings, load_workflows: LoadWorkflows, observer: 
 
 
 def build_policy(settings: Settings, catalog: Catalog) -> Policy:
-    """The rules of these settings. Raises SettingsError, with file and line."""
+    """Return the rules of these settings. Raises SettingsError, with file and line."""
     try:
         return parse_policy(
             settings.allow, catalog, table=settings.rules, instances=settings.connections, name_of=settings.name_rule

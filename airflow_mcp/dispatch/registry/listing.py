@@ -1,4 +1,4 @@
-"""Which tools are listed: those that policy allows, of the toolsets and tools to list, that the connected Airflow has.
+"""The tools to list: those that policy allows, of the chosen toolsets and tools, that the connected Airflow has.
 
 Listing is not permission. An allowed tool outside the toolsets still runs by name, and one that AIRFLOW_MCP_ALLOW names
 literally is always listed.
@@ -17,26 +17,29 @@ from airflow_mcp.policy.rules import Policy
 
 
 def parse_toolsets(names: Iterable[str], catalog: Catalog) -> frozenset[str]:
-    """What to list: the toolsets and tools named, or `all`, or for no name the default. Raises SettingsError."""
-    chosen = frozenset(names) or catalog.default
-    if "all" in chosen:
+    """Return the toolsets and tools to list: those named, for `all` every one, without names the default.
+
+    Raises SettingsError for an unknown name.
+    """
+    selection = frozenset(names) or catalog.default
+    if "all" in selection:
         return catalog.toolsets
-    for name in sorted(chosen - catalog.toolsets - catalog.tools.keys()):
-        near = difflib.get_close_matches(name, [*catalog.toolsets, *catalog.tools], n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(catalog.toolsets))} and all."
+    for name in sorted(selection - catalog.toolsets - catalog.tools.keys()):
+        matches = difflib.get_close_matches(name, [*catalog.toolsets, *catalog.tools], n=1)
+        hint = f"Did you mean {matches[0]}?" if matches else f"There are {', '.join(sorted(catalog.toolsets))} and all."
         raise SettingsError(f"AIRFLOW_MCP_TOOLSETS: {name!r} is no toolset. {hint}")
-    return chosen
+    return selection
 
 
 def select_tools(
     catalog: Catalog, policy: Policy, toolsets: frozenset[str], version: Version | None, principal: Principal
 ) -> list[Tool]:
-    """The tools to show, reads first; without a version, those that any version has."""
-    shown = [
+    """Return the tools to list, reads first; without a version, those of any version."""
+    tools = [
         tool
         for tool in catalog.tools.values()
         if offers(policy, tool, principal)
         and (tool.toolset in toolsets or tool.name in toolsets or policy.names_tool(tool))
         and (version is None or tool.entry.since.has(version))
     ]
-    return sorted(shown, key=lambda tool: tool.entry.access != "read")
+    return sorted(tools, key=lambda tool: tool.entry.access != "read")

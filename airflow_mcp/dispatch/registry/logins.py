@@ -1,4 +1,4 @@
-"""Settings become identities: how this server logs in to an Airflow, and how its callers are known there."""
+"""Logins from settings: how this server logs in to an Airflow, and how its callers are identified there."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ def build_clients(
     alone: bool,
     names: Mapping[str, str] | None = None,
 ) -> Clients:
-    """The client of one Airflow, or one for each of its callers; `alone` says that there is no other Airflow.
+    """Build the client of one Airflow, or one for each of its callers; `alone` if there is no other Airflow.
 
-    `names` has what is set instead of a variable, for errors that name it.
-
-    Raises SettingsError where a library that the way to log in needs is not installed.
+    `names` maps a variable to the setting used in its place, for errors that name it. Raises SettingsError where a
+    library that the login needs is not installed.
     """
     network = Network(
         ca_file=connection.ca_file,

@@ -1,7 +1,6 @@
-"""Which tools answer a question in plain words: full-text search over what the manifests say of each.
+"""Search for tools by a question in plain words: full-text search over the manifests.
 
-SQLite's own FTS5 does it (Porter's stems, BM25), in memory. `words` in a manifest holds what people call a thing
-besides.
+It uses SQLite's own FTS5 in memory (Porter's stems, BM25). `words` in a manifest holds other names that people use.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from dataclasses import dataclass
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.catalog.loader import Tool
 
-# What a term weighs in each column: name (stored, its words follow), its words, title, summary, words, arguments.
+# Weight of a term in each column: name (stored, not indexed), the name's words, title, summary, words, arguments.
 _WEIGHTS = "bm25(0.0, 6.0, 4.0, 2.0, 4.0, 0.5)"
 _MOST_TERMS = 64
-# They say how a question is asked, and nothing of what it is about.
+# Words of questions in general, which say nothing about their subject.
 _STOP_WORDS = """
     a about airflow all am an and any are as at be been by can could did do does each every everything for from get
     give had has have how i if in into is it its know let me my now of on one or our out please really right show so
@@ -32,19 +31,19 @@ class SearchResult:
 
     tools: tuple[tuple[Tool, Json], ...] = ()
     unavailable: tuple[tuple[Tool, str], ...] = ()  # with the reason
-    areas: tuple[str, ...] = ()  # toolsets there are
+    areas: tuple[str, ...] = ()  # the toolsets of the listed tools
 
 
 class SearchIndex:
-    """The searchable words of some tools; `synonyms` has what people say by the word that stands in a manifest."""
+    """Full-text index of tools; `synonyms` has, by a word of the manifests, what people say instead."""
 
     def __init__(self, tools: Iterable[Tool], synonyms: dict[str, str]) -> None:
-        import sqlite3  # 10 ms: not on the way to the first list
+        import sqlite3  # deferred: takes 10 ms, and the first list of tools does not need it
 
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         self._database.execute(
             "CREATE VIRTUAL TABLE tools USING fts5(key UNINDEXED, name, title, summary, words, arguments, "
-            # An argument is a term as a whole: its dag_id does not make a tool one about DAGs.
+            # An argument is one term: dag_id must not match a question about DAGs.
             "tokenize = \"porter unicode61 tokenchars '_'\")"
         )
         self._database.execute("CREATE VIRTUAL TABLE synonyms USING fts5(meant UNINDEXED, said, tokenize = 'porter')")
@@ -66,19 +65,19 @@ class SearchIndex:
         )
 
     def search(self, query: str) -> list[str]:
-        """Names of all tools that share a term with the query, best first."""
+        """Return the names of all tools that share a term with the query, best first."""
         names = re.findall(r"\w+", query.lower())[:_MOST_TERMS]
         terms = [*names, *(part for name in names if "_" in name for part in name.split("_") if part)]
         if not terms:
             return []
-        telling = _build_query([term for term in terms if term not in _STOP] or terms)
-        said = self._database.execute("SELECT meant FROM synonyms WHERE said MATCH ?", (_build_query(terms),))
-        meant = [word for (word,) in said]
-        match = " OR ".join([telling, _build_query(meant)]) if meant else telling
-        found = self._database.execute("SELECT key FROM tools WHERE tools MATCH ? ORDER BY rank, rowid", (match,))
-        return [name for (name,) in found]
+        term_query = _build_query([term for term in terms if term not in _STOP] or terms)
+        synonym_rows = self._database.execute("SELECT meant FROM synonyms WHERE said MATCH ?", (_build_query(terms),))
+        manifest_words = [word for (word,) in synonym_rows]
+        match = " OR ".join([term_query, _build_query(manifest_words)]) if manifest_words else term_query
+        tool_rows = self._database.execute("SELECT key FROM tools WHERE tools MATCH ? ORDER BY rank, rowid", (match,))
+        return [name for (name,) in tool_rows]
 
 
 def _build_query(terms: list[str]) -> str:
-    """The query for any of these words; the quotes make each a word and nothing else."""
+    """Return the FTS5 query for any of these words; the quotes make each a word, never an operator."""
     return " OR ".join(f'"{term}"' for term in dict.fromkeys(terms))

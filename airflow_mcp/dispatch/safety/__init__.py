@@ -1,1 +1,1 @@
-"""Around a change: its preview, confirmation, rate and audit record."""
+"""Safeguards of a change: its preview, confirmation, rate limit and audit record."""

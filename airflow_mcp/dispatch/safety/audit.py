@@ -1,4 +1,4 @@
-"""One JSON line per call: who asked for what, what was decided by which rule, and what came of it."""
+"""Audit trail: a JSON line per call (two for a change) with its caller, decision, rule and outcome."""
 
 from __future__ import annotations
 
@@ -26,36 +26,35 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class AuditRecord:
-    """What is known of one call while it runs."""
+    """What is known about one call while it runs."""
 
     tool: str
     access: str
     caller: str
     instance: str
-    arguments: Json = field(
-        default_factory=dict[str, Any]
-    )  # as they may be shown (dispatch/safety/masked_arguments.py)
+    # As they may be shown (dispatch/safety/masked_arguments.py).
+    arguments: Json = field(default_factory=dict[str, Any])
     request_id: str = ""
-    through: str = ""  # the tool that ran this one
+    through: str = ""  # the forwarding tool that ran this one
     http_request_id: str = ""
     trace_id: str = ""
-    effects: tuple[str, ...] = ()  # of a change: the operations that it is, by the tools that do only that
+    effects: tuple[str, ...] = ()  # of a change: its operations, by the tools that do only these
     rule: str = ""
     decision: str = "refused"  # refused | previewed | asked | allowed
-    targets: tuple[str, ...] = ()  # of a change: what was worked out, or before that what the call names
-    affected: int | None = 0  # how many those are; None while that is not counted
+    targets: tuple[str, ...] = ()  # of a change: its targets, or before they are looked up, what the call names
+    affected: int | None = 0  # number of targets; None while they are not counted
     plan: str = ""
-    status: int | None = None  # the HTTP status that the operation itself got; of a workflow, its changes' highest
-    outcome: str = ""  # of a change whose answer could not be used: what reading back showed
+    status: int | None = None  # HTTP status of the operation itself; of a workflow, the highest of its changes
+    outcome: str = ""  # of a change whose answer could not be used: the result of reading back
     error: str = ""
-    id: str = ""  # of a change that was begun: its two lines have it, and no other line
+    id: str = ""  # of a change that began: its two lines have it, and no other line
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
     def begin(cls, caller: Caller, tool: Tool | None, instance: str, name: str = "") -> AuditRecord:
-        """The entry of a call that begins now; of an unknown tool, by the name that was called.
+        """Return the record of a call that begins now; of an unknown tool, under the name that was called.
 
-        Its arguments follow once they are masked, and never before.
+        Its arguments are added once they are masked, and never before.
         """
         through = caller.forwarder
         return cls(
@@ -75,10 +74,10 @@ _MOST_TARGETS = 100
 
 
 class AuditTrail:
-    """Writes entries to a file, to stderr ("-"), or nowhere ("")."""
+    """Writer of audit records to a file, to stderr ("-"), or nowhere ("")."""
 
     def __init__(self, path: str = "") -> None:
-        """Open the file for appending, and end what a process that was killed left open there.
+        """Open the file for appending, and end the changes that a killed process left open there.
 
         Raises SettingsError when the file cannot be opened.
         """
@@ -94,22 +93,25 @@ class AuditTrail:
             self._end_open_changes(self._file)
 
     def reopen(self) -> None:
-        """Open the file by its name again, which whoever rotates logs has given to a new one.
+        """Open the file by its name again, after log rotation gave that name to a new file.
 
-        Where that fails the old one is written on, and the log says so.
+        Where that fails, the old file stays in use and the log says so.
         """
         if not isinstance(self._file, AuditFile):
             return
-        old = self._file
+        old_file = self._file
         try:
             self._file = AuditFile(self._path)
         except OSError as error:
             _log.error("the audit file %s cannot be opened again, so the old one is kept: %s", self._path, error)
         else:
-            self._report_closed(old)
+            self._report_closed(old_file)
 
     def announce(self, record: AuditRecord) -> None:
-        """Write that a change is about to be made. Raises NotAllowedError when it cannot be: then it is not made."""
+        """Write that a change is about to be made.
+
+        Raises NotAllowedError when it cannot be written: the change is not made then.
+        """
         if self._file is None:
             return
         record.id = secrets.token_hex(8)
@@ -123,7 +125,7 @@ class AuditTrail:
             ) from None
 
     def close(self, record: AuditRecord) -> None:
-        """Write what came of a call. A change was announced before; a failure here is told in the log."""
+        """Write the outcome of a call. A change was announced before; a failure here is reported in the log."""
         if self._file is None:
             return
         try:
@@ -132,18 +134,20 @@ class AuditTrail:
             self._log_error(error)
 
     def close_file(self) -> None:
-        """Close the file; nothing is written afterwards. What could not be written before is told in the log."""
+        """Close the file; nothing is written afterwards. Lines that could not be written are reported in the log."""
         if isinstance(self._file, AuditFile):
             self._report_closed(self._file)
 
     def _end_open_changes(self, file: AuditFile) -> None:
         try:
-            ended = file.end_open_changes()
+            change_count = file.end_open_changes()
         except OSError as error:
             self._log_error(error)
             return
-        if ended:
-            _log.warning("the audit file %s had %d changes without an end: their outcome is unknown", self._path, ended)
+        if change_count:
+            _log.warning(
+                "the audit file %s had %d changes without an end: their outcome is unknown", self._path, change_count
+            )
 
     def _report_closed(self, file: AuditFile) -> None:
         try:
@@ -173,7 +177,7 @@ class AuditTrail:
             "arguments": record.arguments,
             "decision": record.decision,
             "rule": record.rule,
-            "targets": [show_id(one) for one in record.targets[:_MOST_TARGETS]],
+            "targets": [show_id(target) for target in record.targets[:_MOST_TARGETS]],
             "affected": record.affected,
             "plan": record.plan,
             "status": record.status,
@@ -181,9 +185,9 @@ class AuditTrail:
             "error": record.error,
             "seconds": round(time.monotonic() - record.started, 3),
         }
-        kept = {key: value for key, value in line.items() if value not in ("", None, [])}
+        filled_fields = {key: value for key, value in line.items() if value not in ("", None, [])}
         if isinstance(self._file, AuditFile):
-            self._file.append(kept)
+            self._file.append(filled_fields)
             return
-        self._file.write(json.dumps(kept, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._file.write(json.dumps(filled_fields, ensure_ascii=False, separators=(",", ":")) + "\n")
         self._file.flush()

@@ -1,7 +1,7 @@
-"""The file of the audit trail: whole lines, by whichever of several processes, and an end for every change.
+"""File of the audit trail: complete lines from several processes, and an end line for every change.
 
-A line is written in one go under a lock of the file (flock). What a full disk cut off is taken back, or else the next
-line begins on a line of its own. A change whose process was killed is ended by the next start on the same file.
+A line is written in one call under a lock of the file (flock). A part that a full disk cut off is removed, or else the
+next line begins on a line of its own. A change whose process was killed is ended by the next start on the same file.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if sys.platform != "win32":
     import fcntl
 
 _log = logging.getLogger(__name__)
-_MOST_READ = 64 * 1024 * 1024  # bytes from the end of the file in which a start looks for changes without an end
+_MOST_READ = 64 * 1024 * 1024  # bytes at the end of the file in which a start looks for changes without an end
 _FIELDS = ("request_id", "http_request_id", "trace_id", "caller", "instance", "tool", "through", "class", "decision",
          "rule", "targets", "affected", "plan", "arguments")  # fmt: skip
 
 
 class AuditFile:
-    """One open file. Raises OSError where it cannot be opened."""
+    """One open audit file. Raises OSError where it cannot be opened."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -40,7 +40,7 @@ class AuditFile:
         self._descriptor = os.open(path, access | os.O_APPEND | os.O_CREAT, 0o600)
 
     def append(self, line: Json) -> None:
-        """Write one line whole. Raises OSError, and leaves nothing of the line behind where that can be helped."""
+        """Write one complete line. Raises OSError, and removes a partial line where that is possible."""
         with self._lock():
             self._append(line)
 
@@ -49,22 +49,22 @@ class AuditFile:
         os.close(self._descriptor)
 
     def end_open_changes(self) -> int:
-        """Write the end line of each change whose process is gone, and say how many those are. Raises OSError."""
+        """Write the end line of each change whose process is gone, and return their number. Raises OSError."""
         if not self._is_regular:
             return 0
         with self._lock():
-            left = [line for line in self._find_open_lines() if _is_gone(line)]
-            for line in left:
+            open_lines = [line for line in self._find_open_lines() if _is_gone(line)]
+            for line in open_lines:
                 self._append(_build_end_line(line))
-        return len(left)
+        return len(open_lines)
 
     def _append(self, line: Json) -> None:
         text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
-        whole = text.encode("utf-8", "backslashreplace")
+        data = text.encode("utf-8", "backslashreplace")
         size = os.fstat(self._descriptor).st_size if self._is_regular else 0
-        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":  # somebody's line was cut
-            whole = b"\n" + whole
-        if os.write(self._descriptor, whole) != len(whole):
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":  # the last line is incomplete
+            data = b"\n" + data
+        if os.write(self._descriptor, data) != len(data):
             with suppress(OSError):
                 os.ftruncate(self._descriptor, size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -74,7 +74,7 @@ class AuditFile:
         if not self._is_regular or sys.platform == "win32":
             yield
             return
-        with suppress(OSError):  # a file system without locks: one write is whole all the same
+        with suppress(OSError):  # a file system without locks: a single write is complete all the same
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             yield
@@ -83,14 +83,14 @@ class AuditFile:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _find_open_lines(self) -> list[Json]:
-        """The lines of changes that began and have no end."""
-        begun: dict[str, Json] = {}
+        """Return the lines of changes that began and have no end."""
+        open_lines: dict[str, Json] = {}
         for line in self._read_lines():
             if line.get("phase") == "begins":
-                begun[str(line["id"])] = line
+                open_lines[str(line["id"])] = line
             else:
-                begun.pop(str(line["id"]), None)
-        return [*begun.values()]
+                open_lines.pop(str(line["id"]), None)
+        return [*open_lines.values()]
 
     def _read_lines(self) -> Iterator[Json]:
         with Path(self._path).open("rb") as file:
@@ -107,12 +107,12 @@ class AuditFile:
 
 
 def describe_process() -> Json:
-    """This process as a line names it: host, pid, and when it started, so that its number may be another's later."""
+    """Return this process as a line names it: host, pid, and start time, since the pid may be reused later."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": read_start_time(os.getpid())}
 
 
 def read_start_time(pid: int) -> str:
-    """When a process started, in the words of this system; empty for one that is not there."""
+    """Return when a process started, in the format of this system; empty where no such process exists."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -129,7 +129,7 @@ def read_start_time(pid: int) -> str:
 
 
 def _is_gone(line: Json) -> bool:
-    """Whether the process of a line ran on this host and is no more; of another host that cannot be told."""
+    """Return whether a line's process ran on this host and has ended; False for other hosts, where it is unknown."""
     process = line.get("process")
     if not isinstance(process, dict) or process.get("host") != socket.gethostname():
         return False

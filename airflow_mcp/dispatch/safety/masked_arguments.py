@@ -1,4 +1,4 @@
-"""A call's arguments as they may be shown: to a human who is asked, in a preview, in the audit trail."""
+"""A call's arguments as they may be shown: to a human for approval, in a preview, in the audit trail."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ MOST_SHOWN = 32_000  # characters of one call's arguments
 def mask_call_arguments(
     tool: Tool | None, arguments: Json, catalog: Catalog, limits: CharacterBudget | None = None, within: int = 0
 ) -> Json:
-    """Without the plan, without secrets and unseen characters; those of an unknown tool, or of a wrong kind, too.
+    """Return a call's arguments without the plan, secrets and invisible characters.
 
-    Only what fits into `limits` (by default 32,000 characters for the whole call) is made safe and shown, however
-    much a
-    caller sends. `within` counts the calls around it.
+    An unknown tool's arguments, and those of a wrong type, are masked too. Only what fits into `limits` (by default
+    32,000 characters for the whole call) is processed and shown, however much a caller sends. `within` counts the calls
+    around this one.
     """
     limits = limits or CharacterBudget(MOST_SHOWN)
-    described = {use.name: use.table for use in tool.entry.params} if tool else {}
+    tables = {use.name: use.table for use in tool.entry.params} if tool else {}
     ids = id_arguments(tool, catalog) if tool else frozenset[str]()
-    inner = (
-        arguments.get("arguments") if "tool" in arguments and within < MOST_WITHIN else None
-    )  # of a call about another, or that is to run it
+    # The arguments of the call that this one is about, or that it forwards.
+    inner = arguments.get("arguments") if "tool" in arguments and within < MOST_WITHIN else None
     masked: Json = {}
     for key, value in arguments.items():
         if key == "plan":
@@ -40,16 +39,16 @@ def mask_call_arguments(
             limits.cut = True
             masked["…"] = "…"
             break
-        name = key if key in described else redact_text(clean(take_excerpt(key, limits)))
+        name = key if key in tables else redact_text(clean(take_excerpt(key, limits)))
         if inner is not None and key == "arguments":
-            other = catalog.tools.get(named) if isinstance(named := arguments["tool"], str) else None
+            inner_tool = catalog.tools.get(inner_name) if isinstance(inner_name := arguments["tool"], str) else None
             masked[name] = (
-                mask_call_arguments(other, inner, catalog, limits, within + 1) if isinstance(inner, dict) else MASK
+                mask_call_arguments(inner_tool, inner, catalog, limits, within + 1) if isinstance(inner, dict) else MASK
             )
-        elif _is_secret(described.get(key, key), catalog) and isinstance(value, str) and len(value) > limits.remaining:
+        elif _is_secret(tables.get(key, key), catalog) and isinstance(value, str) and len(value) > limits.remaining:
             masked[name] = MASK
         else:
-            masked[name] = _mask_value(key, take_excerpt(value, limits), described.get(key, key), catalog, ids)
+            masked[name] = _mask_value(key, take_excerpt(value, limits), tables.get(key, key), catalog, ids)
     return masked
 
 
@@ -60,18 +59,18 @@ def _is_secret(described: str, catalog: Catalog) -> bool:
 
 def _mask_value(name: str, value: Any, table: str, catalog: Catalog, ids: frozenset[str]) -> Any:
     if name in WORDS and isinstance(value, list):  # the entities of a bulk call have fields of the same names
-        return [_mask_value(name, one, table, catalog, ids) for one in value]
+        return [_mask_value(name, item, table, catalog, ids) for item in value]
     if name in WORDS and isinstance(value, dict):
-        masked = redact(map_strings(value, clean))  # a field's own name tells too
-        whole = {key: value[key] for key in masked if key in ids and key in value}
-        return {key: _mask_value(key, item, key, catalog, ids) for key, item in (masked | whole).items()}
+        masked = redact(map_strings(value, clean))  # a field's own name may mark a secret too
+        id_values = {key: value[key] for key in masked if key in ids and key in value}
+        return {key: _mask_value(key, item, key, catalog, ids) for key, item in (masked | id_values).items()}
     if _is_secret(table, catalog) and value not in (None, "", {}, []):
         return mask_values(value)
     return redact(map_strings(value, show_id if name in ids else clean), name)
 
 
 def apply_plan(tool: Tool, arguments: Json, plan: str) -> Json:
-    """The arguments as meant: a call with a plan does what the plan's preview showed, whatever the default of dry_run.
+    """Return the arguments as meant: with a plan, dry_run is false whatever its default.
 
     Raises InvalidArgumentsError for a plan beside dry_run=true.
     """
@@ -86,8 +85,8 @@ def apply_plan(tool: Tool, arguments: Json, plan: str) -> Json:
 
 
 def sign_arguments(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
-    """The arguments as sent: with a note that names the caller where Airflow takes one."""
-    notes = (use for use in tool.entry.params if use.table == "note")  # of a run; other notes are people's own
+    """Return the arguments as sent, with a note that names the caller where Airflow takes one."""
+    notes = (use for use in tool.entry.params if use.table == "note")  # of a run; other notes are written by people
     if not any(use.since.has(version) for use in notes):
         return arguments
     signature = f"by {caller}, through airflow-mcp"
@@ -96,7 +95,7 @@ def sign_arguments(tool: Tool, arguments: Json, caller: str, version: Version) -
 
 
 def list_sent_arguments(tool: Tool, arguments: Json, caller: str, version: Version) -> Json:
-    """All that a call sends, what it leaves to its defaults included, in the order of the tool's own arguments."""
-    sent = tool.entry.default.select_values(version) | sign_arguments(tool, arguments, caller, version)
+    """Return everything that a call sends, defaults included, in the order of the tool's own arguments."""
+    values = tool.entry.default.select_values(version) | sign_arguments(tool, arguments, caller, version)
     names = [use.name for use in tool.entry.params]
-    return {name: sent[name] for name in (*names, *sorted(sent.keys() - set(names))) if name in sent}
+    return {name: values[name] for name in (*names, *sorted(values.keys() - set(names))) if name in values}

@@ -1,7 +1,7 @@
-"""Sealed plans: what a preview showed may be done once, soon, by the same caller, and nothing else may.
+"""Plan tokens: the change that a preview showed may be made once, soon, by the same caller, and no other change.
 
-A plan is signed and short-lived and bound to tool, arguments, targets, caller, instance and Airflow's version. Which
-plans were used is remembered behind `UsedPlanStore`, so that replicas can share it.
+A plan is signed, valid for ten minutes, and bound to tool, arguments, targets, caller, instance and Airflow's version.
+`UsedPlanStore` remembers the used plans, so that replicas can share them.
 """
 
 from __future__ import annotations
@@ -21,46 +21,46 @@ from airflow_mcp.errors import NotAllowedError, SettingsError
 from airflow_mcp.http_tokens import hash_token
 
 PLAN_SECONDS = 600
-_LONGEST = 4096  # characters of a plan: those given have about 500
+_LONGEST = 4096  # characters of a plan; issued ones have about 500
 
 
 @dataclass(frozen=True)
 class PlanBinding:
-    """All that a plan is bound to."""
+    """Everything that a plan is bound to."""
 
     tool: str
     arguments: str
     targets: str
     caller: str
     instance: str
-    version: str  # of Airflow: what another one would do was not shown
+    version: str  # of Airflow: the preview does not show what another version would do
 
     @classmethod
     def create(
         cls, tool: str, arguments: Json, targets: tuple[str, ...], caller: str, instance: str, version: str
     ) -> PlanBinding:
-        """Bind to every argument but `dry_run`, which only says whether to show or to do it."""
-        asked = {name: value for name, value in arguments.items() if name != "dry_run"}
-        return cls(tool, _digest(asked), _digest(sorted(targets)), caller, instance, version)
+        """Bind to every argument but `dry_run`, which only chooses between a preview and the change."""
+        bound_arguments = {name: value for name, value in arguments.items() if name != "dry_run"}
+        return cls(tool, _digest(bound_arguments), _digest(sorted(targets)), caller, instance, version)
 
 
 class UsedPlanStore(Protocol):
-    """Remembers plans that were used."""
+    """Store of the plans that were used."""
 
     async def claim(self, plan_id: str, seconds: int) -> bool:
-        """True the first time within `seconds`, False ever after: two claims at once give one True."""
+        """Return True for the first claim within `seconds`, then False; of two claims at once one gets True."""
         ...
 
     async def release(self, plan_id: str) -> None:
-        """Undo a claim whose plan was not carried out."""
+        """Undo a claim whose change was not made."""
         ...
 
 
 class InMemoryPlanStore:
-    """The plans this process saw used; right for one process alone."""
+    """The used plans of this process; right for one process alone."""
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}  # in the order of their claims, and all for as long
+        self._until: dict[str, float] = {}  # in the order of their claims, and so of their ends: all last equally long
 
     async def claim(self, plan_id: str, seconds: int) -> bool:
         """See UsedPlanStore."""
@@ -78,14 +78,15 @@ class InMemoryPlanStore:
 
 
 class PlanTokens:
-    """Seals and opens plans. The first of `keys` signs them and all open them.
+    """Sealing and opening of plans. The first of `keys` signs them and every key opens them.
 
-    Without keys, plans of this process are good in this process alone.
+    Without keys, plans of this process are valid in this process alone.
     """
 
     def __init__(self, store: UsedPlanStore | None = None, keys: tuple[str, ...] = ()) -> None:
-        """Raises SettingsError for keys without `store`: each process that shares them would use a plan up once
-        more.
+        """Use `keys`, or a random key without them.
+
+        Raises SettingsError for keys without `store`: each process with these keys would accept a used plan once more.
         """
         if keys and store is None:
             raise SettingsError(
@@ -95,17 +96,21 @@ class PlanTokens:
         self.used = store or InMemoryPlanStore()
         self._key = keys[0].encode() if keys else secrets.token_bytes(32)
         self._serializer = URLSafeTimedSerializer(
-            [*reversed(keys)] or self._key,  # the library signs with the last
+            [*reversed(keys)] or self._key,  # itsdangerous signs with the last one
             salt="airflow-mcp plan",
         )
 
     def seal(self, binding: PlanBinding) -> tuple[str, str]:
-        """A new plan's id, and the text a caller presents."""
+        """Return a new plan's id, and the text that a caller presents."""
         plan_id = secrets.token_hex(8)
         return plan_id, str(self._serializer.dumps({"id": plan_id, **asdict(binding)}))
 
     def open(self, plan: str, binding: PlanBinding) -> str:
-        """The plan's id. Raises NotAllowedError for one that is not ours, too old, or for something else."""
+        """Return the plan's id.
+
+        Raises NotAllowedError for a plan that this server did not issue, that is too old, or that is for something
+        else.
+        """
         try:
             _require_canonical(plan)
             sealed: Json = self._serializer.loads(plan, max_age=PLAN_SECONDS)
@@ -115,21 +120,21 @@ class PlanTokens:
             raise _build_refusal("is not one this server gave") from None
         try:
             plan_id = str(sealed.pop("id"))
-            given = PlanBinding(**sealed)
-        except (KeyError, TypeError):  # of a replica of another release, which binds plans otherwise
+            sealed_binding = PlanBinding(**sealed)
+        except (KeyError, TypeError):  # from a replica of another release with other bindings
             raise _build_refusal("is not one this server gave") from None
-        if given == binding:
+        if sealed_binding == binding:
             return plan_id
-        if (given.tool, given.arguments) != (binding.tool, binding.arguments):
-            raise _build_refusal(f"is for {given.tool} with other arguments")
-        if (given.caller, given.instance) != (binding.caller, binding.instance):
+        if (sealed_binding.tool, sealed_binding.arguments) != (binding.tool, binding.arguments):
+            raise _build_refusal(f"is for {sealed_binding.tool} with other arguments")
+        if (sealed_binding.caller, sealed_binding.instance) != (binding.caller, binding.instance):
             raise _build_refusal("was given to another caller or for another Airflow")
-        if given.version != binding.version:
-            raise _build_refusal(f"is for Airflow {given.version}, and this is Airflow {binding.version} now")
+        if sealed_binding.version != binding.version:
+            raise _build_refusal(f"is for Airflow {sealed_binding.version}, and this is Airflow {binding.version} now")
         raise _build_refusal("is for other targets: they changed since the preview")
 
     def digest(self, text: str) -> str:
-        """A keyed digest (HMAC-SHA256, hexadecimal): what stands for a text that others might guess by trying."""
+        """Return a keyed digest (HMAC-SHA256, hexadecimal) in place of a text that others might guess by trying."""
         return hmac.digest(self._key, b"airflow-mcp digest" + text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
     async def use(self, plan_id: str) -> None:
@@ -138,15 +143,15 @@ class PlanTokens:
             raise _build_refusal("was used already; a plan is good once")
 
     async def give_back(self, plan_id: str) -> None:
-        """Make a used plan good again, since nothing came of it."""
+        """Make a used plan valid again, since its change was not made."""
         await self.used.release(plan_id)
 
 
 def _require_canonical(plan: str) -> None:
-    """Raises BadSignature for other characters than a plan was issued in.
+    """Raise BadSignature for a plan in other characters than it was issued in.
 
     The payload is signed as text, and its signature is compared once decoded: spare bits of its last character, and
-    characters outside the alphabet, would pass unseen (RFC 4648, 3.3 and 3.5).
+    characters outside the alphabet, would pass unnoticed (RFC 4648, 3.3 and 3.5).
     """
     signature = plan.rpartition(".")[2]
     if len(plan) > _LONGEST or not plan.isascii() or base64_encode(base64_decode(signature)).decode() != signature:

@@ -1,4 +1,4 @@
-"""What a changing call would touch, worked out before anything happens: by Airflow's dry run, or else by a read."""
+"""Preview of a changing call: its targets, found before the change by Airflow's dry run, or else by a read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from airflow_mcp.time_slice import iterate_in_slices
 
 @dataclass(frozen=True)
 class Preview:
-    """The objects of one call: `ids` name each, `reply` or `facts` show them, `effects` is what policy decides on."""
+    """The objects of one call: `ids` name each, `reply` or `facts` show them, and policy decides on `effects`."""
 
     ids: tuple[str, ...]
     count: int
@@ -39,7 +39,7 @@ class Preview:
 
 
 async def preview_change(executor: OperationExecutor, call: Call, workflow: Workflow | None) -> Preview:
-    """The targets of this call as they are now; `workflow` is the tool's own, where it is one.
+    """Return the targets of this call as they are now; `workflow` is the tool's own, where it has one.
 
     Raises NotFoundError where there is nothing to touch.
     """
@@ -53,8 +53,8 @@ async def preview_change(executor: OperationExecutor, call: Call, workflow: Work
             if workflow:
                 reply, facts = await _of_workflow(executor, call, workflow)
             else:
-                dry = call.step(tool, {**arguments, "dry_run": True}, NAME_FIELDS)
-                reply = await executor.operate(dry, size=4 * CELL)
+                dry_call = call.step(tool, {**arguments, "dry_run": True}, NAME_FIELDS)
+                reply = await executor.operate(dry_call, size=4 * CELL)
                 reply = await add_to_rows(Read(executor, call, None), reply)
                 facts = {"note": reply.note} if reply.note else {}
             if tool.entry.counts:
@@ -73,17 +73,19 @@ async def preview_change(executor: OperationExecutor, call: Call, workflow: Work
                 step = executor.catalog.operations[name]
                 ids = select_arguments(tool, step, arguments, version)
                 reply = await executor.operate(call.step(step, ids))
-                # A cap counts what goes along, though the caller may not see it.
+                # A cap counts dependent objects too, even those that the caller may not see.
                 count += 1 if reply.rows is None else reply.total or 0
-                known = effects[0].target_ids
-                seen: TargetIds = {noun: own or known.get(noun) for noun, own in find_target_ids(step, ids).items()}
+                call_ids = effects[0].target_ids
+                step_ids: TargetIds = {
+                    noun: value or call_ids.get(noun) for noun, value in find_target_ids(step, ids).items()
+                }
                 parent = ParentCall(tool, effects) if tool.is_vehicle else None
-                decision = decide(call.policy, Effect(step, seen), call.principal, parent)
+                decision = decide(call.policy, Effect(step, step_ids), call.principal, parent)
                 if not decision.allowed or decision.by_row:
                     totals.append(f"{name}: not shown")
                 elif reply.single is not None:
-                    kept = (field for field in reply.record.keep if reply.single.get(field) is not None)
-                    facts |= {field: reply.single[field] for field in kept}
+                    filled_names = (field for field in reply.record.keep if reply.single.get(field) is not None)
+                    facts |= {field: reply.single[field] for field in filled_names}
                 else:
                     facts[step.entry.rows or name] = reply.total
                     totals += [f"{step.entry.rows}: {reply.total}", *(name_target(row) for row in reply.rows or [])]
@@ -91,22 +93,22 @@ async def preview_change(executor: OperationExecutor, call: Call, workflow: Work
         case "itself":
             return Preview(name_targets(call, executor.catalog), 1, effects, None, {})
         case "bulk":
-            ids, count, held = await find_targets(executor, call)
-            return Preview(ids, count, effects, None, {"now": held} if held else {})
+            ids, count, current_values = await find_targets(executor, call)
+            return Preview(ids, count, effects, None, {"now": current_values} if current_values else {})
         case None:
             ids = list_target_names(effects) or (tool.name,)
             return Preview(ids, len(ids), effects, None, {})
 
 
 def name_targets(call: Call, catalog: Catalog) -> tuple[str, ...]:
-    """What a call names, in its own arguments, without secrets."""
+    """Return a call's own arguments as names of its targets, without secrets."""
     return tuple(
         f"{key}={value}" for key, value in sorted(mask_call_arguments(call.tool, call.arguments, catalog).items())
     )
 
 
 async def _of_workflow(executor: OperationExecutor, call: Call, workflow: Workflow) -> tuple[OperationResult, Json]:
-    """The rows of a workflow with a dry run, and facts that are shown with them."""
+    """Return the rows of a workflow with a dry run, and the facts that are shown with them."""
     assert workflow.targets is not None
     parent = ParentCall(call.tool, derive_effects(call.tool, call.arguments))
     context = WorkflowContext(executor, replace(call, parent=parent), await executor.find_version(call))

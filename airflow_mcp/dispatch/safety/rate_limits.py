@@ -1,6 +1,6 @@
-"""Calls per minute, by caller and class, with an answer that says when to come back.
+"""Rate limits: calls per minute by caller and class, with a refusal that says when to try again.
 
-Who called when is remembered behind `CallCounter`, so that replicas can share it.
+`CallCounter` remembers the calls, so that replicas can share them.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ WINDOW = 60.0  # seconds
 
 
 def measure_wait(calls: deque[float], limit: int, now: float) -> float:
-    """0 where another call fits, else the seconds until one does; `calls` loses those that are older than a minute."""
-    while calls and calls[0] + WINDOW - now <= 0:  # as below, so that what is kept never rounds to 0
+    """Return 0 where another call fits, else the seconds until one does; drop calls older than a minute."""
+    while calls and calls[0] + WINDOW - now <= 0:  # the same expression as below, so that no remaining call rounds to 0
         calls.popleft()
     return calls[0] + WINDOW - now if len(calls) >= limit else 0.0
 
 
 class RecentCalls:
-    """The calls of the last minute by whoever made them, in bounded memory.
+    """The calls of the last minute by caller, in bounded memory.
 
-    Beyond `most` callers in one minute, newcomers share one count: a flood of names makes no room for itself.
+    Beyond `most` callers in one minute, newcomers share one count, so that a flood of names gains no further calls.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = 10_000) -> None:
-        """`clock` gives seconds that only grow."""
+        """Start without calls; `clock` gives seconds that only grow."""
         self._clock = clock
         self._most = most
         self._calls: dict[str, deque[float]] = {}
 
     def __len__(self) -> int:
-        """How many callers are remembered."""
+        """Return the number of callers that are remembered."""
         return len(self._calls)
 
     def wait(self, whose: str, limit: int, *, count: bool) -> float:
-        """0 where another call fits into `limit`, which is then counted if `count`; else seconds until one does."""
+        """Return 0 where another call fits into `limit`, which `count` then counts; else seconds until one does."""
         now = self._clock()
         if whose not in self._calls and len(self._calls) >= self._most:
             self._calls = {name: times for name, times in self._calls.items() if times and times[-1] > now - WINDOW}
@@ -58,17 +58,17 @@ class RecentCalls:
 
 
 class CallCounter(Protocol):
-    """Remembers the calls of the last minute."""
+    """Counter of the calls of the last minute."""
 
     async def wait(self, whose: str, limit: int, *, count: bool) -> float:
-        """0 where another call fits into `limit`, and it is then counted if `count`; else the seconds until one does.
+        """Return 0 where another call fits into `limit`, which `count` then counts; else the seconds until one does.
 
-        Of calls at once no more than fit are counted.
+        Of concurrent calls no more are counted than fit.
         """
         ...
 
     async def require_reachable(self) -> None:
-        """Raises NotAllowedError while nothing can be remembered."""
+        """Raise NotAllowedError while calls cannot be remembered."""
         ...
 
 
@@ -87,21 +87,21 @@ class InMemoryCallCounter:
 
 
 class RateLimiter:
-    """Holds calls against the limits of policy."""
+    """Limiter of calls to the rates of policy."""
 
     def __init__(self, limits: PerMinute, calls: CallCounter | None = None) -> None:
         self.limits = limits
         self._calls = calls or InMemoryCallCounter()
 
     async def take(self, caller: str, access: Access) -> None:
-        """Count one call. Raises NotAllowedError when the caller made as many within the last minute as it may.
+        """Count one call. Raises NotAllowedError when the caller has used up its calls of the last minute.
 
-        A change is refused, limited or not, while what replicas share is out of reach.
+        A change is refused, limited or not, while the store that replicas share cannot be reached.
         """
         await self._check(caller, access, count=True)
 
     async def require(self, caller: str, access: Access) -> None:
-        """Raises NotAllowedError where `take` would; counts nothing."""
+        """Raise NotAllowedError where `take` would, without counting a call."""
         await self._check(caller, access, count=False)
 
     async def _check(self, caller: str, access: Access, *, count: bool) -> None:

@@ -1,8 +1,8 @@
-"""What replicas remember together, in Redis: which plans were used, and who called when.
+"""Store that replicas share in Redis: the plans that were used, and the recent calls of each caller.
 
 Keys are digests behind a prefix, so that Redis holds no id, name or argument in clear. They do not depend on the shared
-key: while it is rotated, replicas with other keys must still find the same plan used. While Redis does not answer,
-everything here refuses: a plan that might be used twice, or a rate that nobody counts, would be no limit at all.
+key: while it is rotated, replicas with different keys must still find the same used plan. While Redis does not answer,
+every method refuses: a plan that might be used twice, or calls that nobody counts, would not be limited at all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _throttle = Throttle(logging.getLogger(__name__))
-_SECONDS = 3.0  # that Redis has to answer in
+_SECONDS = 3.0  # time that Redis has to answer
 _PREFIX = "airflow-mcp:"
 
 # One script, since Redis runs it as a whole: two calls at the same moment cannot both be the last one allowed.
@@ -50,10 +50,13 @@ return 0
 
 
 class RedisStore:
-    """Used plans (see plan.UsedPlanStore) and counted calls (see rates.CallCounter) of all replicas."""
+    """Used plans (plan_tokens.UsedPlanStore) and counted calls (rate_limits.CallCounter) of all replicas."""
 
     def __init__(self, url: str, clock: Callable[[], float] | None = None) -> None:
-        """`clock` gives seconds, else Redis's own counts. Connects when it is first used. Raises SettingsError."""
+        """Prepare a client that connects on first use; `clock` gives seconds, by default Redis's own.
+
+        Raises SettingsError where `url` cannot be read or the library is missing.
+        """
         self._redis = _make_client(url)
         self._clock = clock
 
@@ -97,9 +100,9 @@ def _make_client(url: str) -> Redis:
             "pip install '.[redis]'."
         ) from None
     try:
-        # No second try: a claim whose answer was lost would then look like one that somebody else made.
-        once = Retry(NoBackoff(), 0)
-        return Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS, retry=once)
+        # No retry: a claim whose answer was lost would then look like one by another replica.
+        no_retry = Retry(NoBackoff(), 0)
+        return Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS, retry=no_retry)
     except ValueError:
         raise SettingsError(
             "AIRFLOW_MCP_REDIS_URL cannot be read: it must be an address such as redis://redis.example.com:6379/0."
@@ -108,7 +111,7 @@ def _make_client(url: str) -> Redis:
 
 @asynccontextmanager
 async def _translate_errors() -> AsyncGenerator[None]:
-    """Turn what Redis does instead of answering into one sentence, which holds no address or password."""
+    """Turn an error of Redis into a NotAllowedError, whose sentence holds no address or password."""
     from redis.exceptions import RedisError
 
     try:

@@ -1,4 +1,4 @@
-"""What the doors of one server share: the rules in force, the plans they gave, the calls they counted, who is told."""
+"""Safeguards that the dispatchers of one server share: rules, plans, rate limits, audit trail and observer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _throttle = Throttle(logging.getLogger(__name__))
 
 
 class Safeguards:
-    """One for all doors; with a Redis, and the keys that seal plans, for the doors of all replicas."""
+    """Safeguards of all dispatchers of a server; with Redis and the keys that seal plans, of all replicas."""
 
     def __init__(
         self,
@@ -31,32 +31,35 @@ class Safeguards:
         keys: tuple[str, ...] = (),
         observer: Observer = NULL_OBSERVER,
     ) -> None:
-        """Raises SettingsError when the audit file cannot be written, or the library for Redis is missing."""
+        """Open the audit trail and the shared store.
+
+        Raises SettingsError when the audit file cannot be written, or the library for Redis is missing.
+        """
         self._shared = RedisStore(redis_url) if redis_url else None
         self._observer = observer
-        self.policy = policy  # whoever decides takes it once, when a call begins
+        self.policy = policy  # read once per call, when it begins
         self.plans = PlanTokens(self._shared, keys)
         self.rates = RateLimiter(policy.per_minute, self._shared)
         self.audit = AuditTrail(audit_path)
-        self._calls = 0  # that have come and are not over
+        self._calls = 0  # in flight
         self._idle = anyio.Event()
 
     def enforce(self, policy: Policy) -> None:
-        """From now on calls begin under these rules; those in flight finish under the rules that they began with.
+        """Replace the rules for calls that begin from now on; those in flight finish under their own rules.
 
-        The audit file is opened anew too: whoever rotates it tells servers by the signal that brings new rules.
+        The audit file is opened anew too, since log rotation sends the same signal as a change of the rules.
         """
         self.audit.reopen()
         self.policy = policy
         self.rates.limits = policy.per_minute
 
     def begin(self) -> None:
-        """A call has come; `end` follows."""
+        """Count a call that begins; `end` must follow."""
         self._calls += 1
         self._observer.call_began()
 
     def end(self, record: AuditRecord, error: BaseException | None) -> None:
-        """A call is over: its audit line, and whoever counts."""
+        """Count a call as over: write its audit line and notify the observer."""
         self.audit.close(record)
         self._calls -= 1
         if not self._calls:

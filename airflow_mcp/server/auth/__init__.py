@@ -1,1 +1,1 @@
-"""Who calls over HTTP."""
+"""Authentication and identity of callers over HTTP."""

@@ -1,6 +1,6 @@
-"""Who may call over HTTP: the bearer of a token that the operator made, or that the OAuth issuer did.
+"""Authentication over HTTP: by a token that the operator made, or by an access token of the OAuth issuer.
 
-What is kept of an operator's token is its SHA-256.
+Of an operator's token only its SHA-256 is stored.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HttpAccess:
-    """How a caller is known, as the SDK takes it."""
+    """The authentication of callers: the SDK's verifier and settings, and the operator's tokens."""
 
     verifier: TokenVerifier
     settings: AuthSettings
-    tokens: StaticTokens  # the operator's own, which may change at run time
-    audiences: frozenset[str] = frozenset()  # that the access tokens for this server name
+    tokens: StaticTokens  # made by the operator; may change at run time
+    audiences: frozenset[str] = frozenset()  # of the access tokens for this server
 
     def is_ours(self, token: str) -> bool:
-        """Whether a token is for this server, or another like it, good or not any more."""
+        """Tell whether a token is for this server or another airflow-mcp, valid or expired."""
         return (
             token.startswith(PREFIX)
             or self.tokens.find_name(token) is not None
@@ -43,7 +43,7 @@ class HttpAccess:
 
 
 def build_access(settings: HttpSettings) -> HttpAccess | None:
-    """The access that these settings describe; None where they name nobody."""
+    """Return the access that these settings describe; None where they have neither tokens nor an issuer."""
     oauth = settings.oauth
     if oauth is None:
         if not settings.tokens:
@@ -71,13 +71,13 @@ def build_access(settings: HttpSettings) -> HttpAccess | None:
 
 
 class AnyVerifier:
-    """Accepts what one of several verifiers does; the first that does says who it is."""
+    """Accepts a token that any of several verifiers accepts, with the identity of the first that does."""
 
     def __init__(self, *verifiers: TokenVerifier) -> None:
         self._verifiers = verifiers
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Who bears this token, or None."""
+        """Return the identity of the bearer, or None for an unknown token."""
         for verifier in self._verifiers:
             if found := await verifier.verify_token(token):
                 return found
@@ -85,28 +85,28 @@ class AnyVerifier:
 
 
 class StaticTokens:
-    """Accepts the tokens whose digests the operator keeps. They have the `scopes` that an issuer's tokens must have."""
+    """Accepts tokens by the digests in the settings; each gets the `scopes` that an issuer's tokens must have."""
 
     def __init__(self, tokens: Mapping[str, Token], scopes: Iterable[str] = ()) -> None:
         self._tokens = dict(tokens)
         self._scopes = list(scopes)
 
     def __contains__(self, name: object) -> bool:
-        """Whether a token has this name."""
+        """Tell whether a token has this name."""
         return name in self._tokens
 
     def replace(self, tokens: Mapping[str, Token]) -> None:
-        """Accept these from now on, and no others; none at all lets nobody in."""
+        """Accept only these tokens from now on; an empty mapping lets nobody in."""
         self._tokens = dict(tokens)
 
     def find_name(self, token: str) -> str | None:
-        """The name of this token, or None. All digests are compared, so that time tells nothing."""
-        given = hash_token(token)
-        found = [name for name, kept in self._tokens.items() if hmac.compare_digest(kept.sha256, given)]
-        return found[-1] if found else None
+        """Return the name of this token, or None. All digests are compared, so that timing reveals nothing."""
+        digest = hash_token(token)
+        names = [name for name, token_entry in self._tokens.items() if hmac.compare_digest(token_entry.sha256, digest)]
+        return names[-1] if names else None
 
     async def verify_token(self, token: str) -> Identity | None:
-        """Who bears this token, or None."""
+        """Return the identity of the bearer, or None for an unknown token."""
         name = self.find_name(token)
         if name is None:
             return None

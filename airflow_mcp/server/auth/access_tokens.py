@@ -1,4 +1,4 @@
-"""Access tokens of an OAuth issuer (JWT, RFC 9068 and RFC 8725): checked, and read as who calls."""
+"""Access tokens of an OAuth issuer (JWT, RFC 9068 and RFC 8725): their checks, and the identity in them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LARGEST = 16 * 1024  # characters of a token
 _LONGEST_NAME = 200
-_PATTERN = frozenset("*?[]")  # of rules: no rule could be about such a caller alone
-# What Python calls printable and nobody sees: variation selectors and fillers (Unicode 16, Default_Ignorable_Code_Point
-# as far as text.py does not know it), the blank Braille cell, the null note head.
+_PATTERN = frozenset("*?[]")  # characters of patterns in rules: no rule could name a caller with one of them alone
+# Characters that are invisible though printable to Python: variation selectors and fillers (Unicode 16,
+# Default_Ignorable_Code_Point beyond what text.py knows), the blank Braille cell, the null note head.
 _BLANK = re.compile("[\u034f\u2800\ufe00-\ufe0f\U00016fe4\U0001d159\U0001bca0-\U0001bca3\U000e0000-\U000e0fff]")
-_QUIET = 10.0  # seconds between two lines of the log about what anyone can send
+_QUIET = 10.0  # seconds between two log lines about tokens that anyone can send
 _LEEWAY = 30  # seconds that two clocks may differ by
 _REQUIRED = ["exp", "iss", "aud", "sub"]
 _TYPES = frozenset({"", "jwt", "at+jwt", "application/at+jwt"})  # RFC 9068, 2.1; older issuers say JWT or nothing
@@ -36,7 +36,7 @@ _OTHER_TYPES = frozenset({"id", "refresh", "offline", "logout"})  # what Keycloa
 
 
 class RefusedTokenError(Exception):
-    """This token is not accepted; `genuine` says that the issuer signed it, so that nobody else can make such a one."""
+    """This token is refused; `genuine` is whether the issuer signed it, so that nobody else can make such tokens."""
 
     def __init__(self, reason: str, *, genuine: bool = False) -> None:
         super().__init__(reason)
@@ -44,7 +44,7 @@ class RefusedTokenError(Exception):
 
 
 class AccessTokens:
-    """Accepts the tokens that one issuer made for this server; never those whose name is among `reserved_names`."""
+    """Accepts the tokens that one issuer made for this server, except those whose name is among `reserved_names`."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class AccessTokens:
         self._sometimes = Throttle(_log, _QUIET, clock)
 
     async def verify_token(self, token: str) -> Identity | None:
-        """Who bears this token, or None, with the reason in the log. Never raises (the SDK would answer 500)."""
+        """Return the identity of the bearer, or None with the reason logged. Never raises: the SDK would answer 500."""
         try:
             claims = await self._read_claims(token)
             return self._build_identity(token, claims)
@@ -75,7 +75,7 @@ class AccessTokens:
             self._sometimes.warn("token", sentence)
 
     async def _read_claims(self, token: str) -> Json:
-        """What the issuer says of the bearer. Raises RefusedTokenError."""
+        """Return the verified claims of a token. Raises RefusedTokenError when it is not valid for this server."""
         if len(token) > _LARGEST:
             raise RefusedTokenError(f"it has more than {_LARGEST} characters")
         try:
@@ -94,13 +94,13 @@ class AccessTokens:
                 options={"require": _REQUIRED, "enforce_minimum_key_length": True},
             )
         except (jwt.InvalidAudienceError, jwt.InvalidIssuerError, jwt.MissingRequiredClaimError) as error:
-            wanted = f"iss {self._settings.issuer} and aud {self._settings.audience} are wanted"
-            raise RefusedTokenError(f"{error}; {wanted}", genuine=True) from None
+            expected = f"iss {self._settings.issuer} and aud {self._settings.audience} are wanted"
+            raise RefusedTokenError(f"{error}; {expected}", genuine=True) from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise RefusedTokenError(shorten(clean(str(error)), 200)) from None
 
     def _read_header(self, header: Json) -> tuple[str, str]:
-        """Algorithm and key id of a token that may be an access token. Raises RefusedTokenError (RFC 8725, 3)."""
+        """Return algorithm and key id. Raises RefusedTokenError for a header of no access token (RFC 8725, 3)."""
         algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "")
         if not isinstance(algorithm, str) or algorithm not in self._settings.algorithms:
             raise RefusedTokenError("its algorithm is not among oauth.algorithms")
@@ -111,10 +111,10 @@ class AccessTokens:
         return algorithm, kid
 
     def _build_identity(self, token: str, claims: Json) -> Identity:
-        """Who that is. Raises RefusedTokenError for what must not pass for a caller."""
+        """Return the identity in the claims. Raises RefusedTokenError when they must not pass for a caller's."""
         if str(claims.get("typ", "")).lower() in _OTHER_TYPES:
             raise RefusedTokenError("it is an ID or refresh token, not an access token", genuine=True)
-        if "cnf" in claims:  # RFC 7800: good only with a proof of its client's key, which is not looked at here
+        if "cnf" in claims:  # RFC 7800: valid only together with its client's key, which is not checked here
             raise RefusedTokenError(
                 "it is bound to a key of its client (cnf), which bearer tokens are not", genuine=True
             )
@@ -122,12 +122,12 @@ class AccessTokens:
         roles = self._read_words(claims, self._settings.roles_claim) if self._settings.roles_claim else []
         return Identity(
             token=token,
-            # With issuer and subject this is whom a session and a question belong to.
+            # With issuer and subject this identifies the owner of a session and of a question.
             client_id=_read_text(claims, "azp") or _read_text(claims, "client_id"),
             subject=claims["sub"],
             claims={"iss": claims["iss"]},
             scopes=scopes,
-            expires_at=int(claims["exp"]) + _LEEWAY,  # the SDK looks again, without leeway
+            expires_at=int(claims["exp"]) + _LEEWAY,  # the SDK checks it again, without leeway
             resource=self._settings.audience,
             name=self._read_name(claims),
             issued=True,
@@ -159,7 +159,7 @@ class AccessTokens:
 
     @staticmethod
     def _read_words(claims: Json, claim: str, *, split: bool = False) -> list[str]:
-        """The texts of a claim; one text is one, or with `split` several (RFC 6749, 3.3). None where it is missing."""
+        """Return the strings of a claim, empty without it; `split` cuts a single string at spaces (RFC 6749, 3.3)."""
         value = find_claim(claims, claim)
         match value:
             case None:
@@ -168,27 +168,29 @@ class AccessTokens:
                 return value.split() if split else [value]
             case [*words] if all(isinstance(word, str) for word in words):
                 return words
-            case _:  # a denial may be about a role that cannot be read
+            case _:  # a deny rule may name a role that cannot be read
                 raise RefusedTokenError(f"its {claim} is no list of texts", genuine=True)
 
 
 def read_audiences(token: str) -> frozenset[str]:
-    """Whom a JWT says that it is for (RFC 7519, 4.1.3), unchecked; nobody where it is none, or does not say."""
+    """Return the audiences of a JWT (RFC 7519, 4.1.3), unverified; empty where it is no JWT or names none."""
     try:
-        said = jwt.decode(token, options={"verify_signature": False}).get("aud")
+        audiences = jwt.decode(token, options={"verify_signature": False}).get("aud")
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
         return frozenset()
-    return frozenset(one for one in (said if isinstance(said, list) else [said]) if isinstance(one, str))
+    return frozenset(
+        text for text in (audiences if isinstance(audiences, list) else [audiences]) if isinstance(text, str)
+    )
 
 
 def find_claim(claims: Json, path: str) -> Any:
-    """A claim by its name, or by names with dots that lead into nested ones; None where there is none."""
+    """Return a claim by its name, or by a path of names with dots into nested claims; None where it is missing."""
     if path in claims:  # some names hold dots: https://example.com/roles
         return claims[path]
-    found: Any = claims
+    value: Any = claims
     for name in path.split("."):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _read_text(claims: Json, claim: str) -> str:

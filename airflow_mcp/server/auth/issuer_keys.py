@@ -1,4 +1,4 @@
-"""The keys an OAuth issuer signs with: found by its metadata, kept an hour, and asked for anew when one is unknown."""
+"""The signing keys of an OAuth issuer: located by its metadata, cached an hour, fetched anew for an unknown id."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from airflow_mcp.catalog.grammar import Json
 
 _log = logging.getLogger(__name__)
-_OLDEST = 3600.0  # seconds until keys are asked for again, so that one the issuer withdrew does not live on here
-_REST = 60.0  # seconds between two fetches: whoever invents key ids must not make this server a nuisance to the issuer
-_REST_WITHOUT_KEYS = 1.0  # while there are none at all nobody gets in, so the issuer is missed sooner
+_OLDEST = 3600.0  # seconds until keys are fetched again, so that a withdrawn one does not stay valid here
+_REST = 60.0  # seconds between two fetches, so that invented key ids do not make this server flood the issuer
+_REST_WITHOUT_KEYS = 1.0  # seconds; without any key nobody gets in, so the next fetch comes sooner
 
 
 @dataclass(frozen=True)
 class Key:
-    """A public key, and the one algorithm its issuer uses it with; empty where the issuer does not say."""
+    """A public key, and the algorithm that its issuer uses it with; empty where the issuer names none."""
 
     public: Any
     algorithm: str = ""
 
 
 class IssuerKeys:
-    """What `fetch` finds of one issuer. `clock` counts seconds."""
+    """Caches the keys of one issuer, which `fetch` gets. `clock` counts seconds."""
 
     def __init__(
         self, issuer: str, fetch: Fetch, *, jwks_url: str = "", clock: Callable[[], float] = time.monotonic
@@ -49,10 +49,10 @@ class IssuerKeys:
         self._lock = anyio.Lock()
 
     async def find(self, kid: str) -> Key | None:
-        """The key of this id (RFC 7515, 4.1.4), or None. Never raises: keys that were had before are kept."""
+        """Return the key of this id (RFC 7515, 4.1.4), or None. Never raises: earlier keys outlive a failed fetch."""
         if self._is_renewal_due(kid):
             async with self._lock:
-                if self._is_renewal_due(kid):  # whoever waited is served by the fetch it waited for
+                if self._is_renewal_due(kid):  # another request may have fetched while this one waited
                     await self._renew()
         return self._keys.get(kid)
 
@@ -62,19 +62,19 @@ class IssuerKeys:
         return missing and now >= self._rests_until
 
     async def _renew(self) -> None:
-        first = not self._keys
+        had_no_keys = not self._keys
         try:
             self._keys = read_keys(await self._fetch_document())
             self._fetched_at = self._clock()
-            # The very first fetch is no answer to an unknown id: the next unknown one may ask.
-            self._rests_until = 0.0 if first else self._fetched_at + _REST
+            # The first fetch fills the empty cache: it does not delay the fetch for an unknown id.
+            self._rests_until = 0.0 if had_no_keys else self._fetched_at + _REST
         except FetchError as error:
-            self._rests_until = self._clock() + (_REST_WITHOUT_KEYS if first else _REST)
-            kept = "so nobody gets in with a token of it" if first else "so those of before are used"
-            _log.warning("the keys of the OAuth issuer %s cannot be had, %s: %s", self._issuer, kept, error)
+            self._rests_until = self._clock() + (_REST_WITHOUT_KEYS if had_no_keys else _REST)
+            consequence = "so nobody gets in with a token of it" if had_no_keys else "so those of before are used"
+            _log.warning("the keys of the OAuth issuer %s cannot be had, %s: %s", self._issuer, consequence, error)
 
     async def _fetch_document(self) -> Json:
-        """The issuer's key set (RFC 7517, 5). Raises FetchError."""
+        """Return the issuer's key set (RFC 7517, 5). Raises FetchError when it cannot be fetched."""
         url = self._jwks_url or await self._discover_url()
         document = await self._fetch(url)
         if document is None:
@@ -82,20 +82,20 @@ class IssuerKeys:
         return document
 
     async def _discover_url(self) -> str:
-        """Where the issuer's metadata says that its keys are. Raises FetchError."""
+        """Return the URL of the key set in the issuer's metadata. Raises FetchError when no metadata names it."""
         for url in list_metadata_urls(self._issuer):
             if (metadata := await self._fetch(url)) is None:
                 continue
-            if metadata.get("issuer") != self._issuer:  # RFC 8414, 3.3: whose metadata is it?
-                said = shorten(clean(str(metadata.get("issuer"))), 100)
-                raise FetchError(f"{url} calls its issuer {said}, which must be oauth.issuer to the character.")
+            if metadata.get("issuer") != self._issuer:  # RFC 8414, 3.3: metadata of another issuer must not be used
+                issuer = shorten(clean(str(metadata.get("issuer"))), 100)
+                raise FetchError(f"{url} calls its issuer {issuer}, which must be oauth.issuer to the character.")
             if isinstance(jwks_url := metadata.get("jwks_uri"), str):
                 return jwks_url
         raise FetchError("it has no metadata that names its keys; oauth.jwks_url can.")
 
 
 def list_metadata_urls(issuer: str) -> list[str]:
-    """Where an issuer may keep its metadata (RFC 8414, 3.1 and 5; OpenID Connect Discovery 1.0, 4)."""
+    """List the URLs where an issuer may publish its metadata (RFC 8414, 3.1 and 5; OpenID Connect Discovery 1.0, 4)."""
     parts = urlsplit(issuer)
     host, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     urls = [f"{host}/.well-known/{kind}{path}" for kind in ("oauth-authorization-server", "openid-configuration")]
@@ -103,7 +103,7 @@ def list_metadata_urls(issuer: str) -> list[str]:
 
 
 def read_keys(document: Json) -> dict[str, Key]:
-    """The public keys for signatures in a key set, by id; others are passed over. Raises FetchError without any."""
+    """Return the public keys for signatures in a key set, by id. Raises FetchError when it has none."""
     keys: dict[str, Key] = {}
     entries = document.get("keys")
     for entry in entries if isinstance(entries, list) else ():

@@ -1,4 +1,4 @@
-"""Who calls, and what the request leaves out of its own permissions: the SDK's token and our headers as a Caller."""
+"""The caller of a request, and how its headers narrow its permissions: the SDK's token and our headers as a Caller."""
 
 from __future__ import annotations
 
@@ -22,47 +22,47 @@ READ_ONLY = "x-airflow-mcp-read-only"
 TOOLSETS = "x-airflow-mcp-toolsets"
 INSTANCE = "x-airflow-mcp-instance"
 _YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
-_OURS = "airflowmcp"  # in a header's name without its marks: what a proxy or a client made of one of ours, too
+_OURS = "airflowmcp"  # in a header's name without punctuation, so that ours are recognized however a proxy spells them
 _LONGEST = 2_000  # characters of a value
 _NOT_A_LETTER = re.compile("[^a-z0-9]+")
 
 
 class Identity(AccessToken):
-    """A token that was accepted: who that is to policy. `roles` as "role:NAME" and "scope:NAME"."""
+    """An accepted token, with the name and roles of its bearer for policy; `roles` as "role:NAME" and "scope:NAME"."""
 
     name: str
     roles: tuple[str, ...] = ()
-    issued: bool = False  # whether an OAuth issuer made it, so that it can be exchanged there
+    issued: bool = False  # whether an OAuth issuer made the token, and can exchange it
 
 
 @dataclass(frozen=True)
 class RequestNarrowing:
-    """What one request's headers leave of its caller's permissions, and the Airflow tokens that they bring."""
+    """The narrowing of a caller's permissions by the headers of one request, and the Airflow tokens in them."""
 
     narrowing: Narrowing = UNRESTRICTED
     instances: frozenset[str] | None = None
     tokens: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    share: str = SOLE_HOLDER  # whose share of the places at an Airflow the request takes
+    share: str = SOLE_HOLDER  # the holder whose share of an Airflow's concurrency limit the request uses
 
 
 request_narrowing: ContextVar[RequestNarrowing] = ContextVar("airflow_mcp_narrowed", default=RequestNarrowing())  # noqa: B039 - frozen
 
 
 def get_caller() -> Caller:
-    """Who calls: whom the accepted token names; without one, over stdio or on loopback, the local user."""
-    asked = request_narrowing.get()
+    """Return the caller that the accepted token names; without a token, over stdio or on loopback, the local user."""
+    request = request_narrowing.get()
     match get_access_token():
         case None:
-            name, roles, credentials = LOCAL, (), CallerCredentials(tokens=asked.tokens, share=asked.share)
+            name, roles, credentials = LOCAL, (), CallerCredentials(tokens=request.tokens, share=request.share)
         case Identity(name=name, roles=roles, token=token, issued=issued):
-            credentials = CallerCredentials(True, token if issued else "", asked.tokens, asked.share)
-        case other:
-            raise TypeError(f"a token was accepted by {type(other).__name__}, which names nobody")
+            credentials = CallerCredentials(True, token if issued else "", request.tokens, request.share)
+        case unknown:
+            raise TypeError(f"a token was accepted by {type(unknown).__name__}, which names nobody")
     return Caller(
         name,
         roles,
-        narrowing=asked.narrowing,
-        instances=asked.instances,
+        narrowing=request.narrowing,
+        instances=request.instances,
         http_request_id=http_request_id.get(),
         trace_id=get_trace_ids().get("trace_id", ""),
         credentials=credentials,
@@ -72,13 +72,13 @@ def get_caller() -> Caller:
 def read_narrowing(
     headers: Iterable[tuple[str, str]], toolsets: frozenset[str], instances: Iterable[str]
 ) -> RequestNarrowing:
-    """What these headers (lower-case names) leave; a header that comes twice narrows twice.
+    """Return the narrowing that these headers (lower-case names) ask for; a header that comes twice narrows twice.
 
-    Raises InvalidArgumentsError for a name or value that means nothing: an unreadable narrowing must not pass for none.
+    Raises InvalidArgumentsError for an unknown name or value: an unreadable narrowing must not pass for none.
     """
     read_only = False
-    chosen: dict[str, frozenset[str] | None] = {TOOLSETS: None, INSTANCE: None}
-    known = {TOOLSETS: toolsets, INSTANCE: frozenset(instances)}
+    selections: dict[str, frozenset[str] | None] = {TOOLSETS: None, INSTANCE: None}
+    allowed_words = {TOOLSETS: toolsets, INSTANCE: frozenset(instances)}
     for name, value in headers:
         if _OURS not in _NOT_A_LETTER.sub("", name):
             continue
@@ -86,19 +86,19 @@ def read_narrowing(
             raise InvalidArgumentsError(f"{name[:60]} has more than {_LONGEST} characters.")
         if name == READ_ONLY:
             if value.strip().lower() not in _YES | _NO:
-                wrong = repr(value[:40]) if value.strip() else "an empty value"
-                raise InvalidArgumentsError(f"X-Airflow-MCP-Read-Only must be true or false, not {wrong}.")
+                rejected = repr(value[:40]) if value.strip() else "an empty value"
+                raise InvalidArgumentsError(f"X-Airflow-MCP-Read-Only must be true or false, not {rejected}.")
             read_only = read_only or value.strip().lower() in _YES
-        elif name in chosen:
+        elif name in selections:
             words = frozenset(word.strip() for word in value.split(",") if word.strip())
-            if not words or not words <= known[name]:
-                wrong = ", ".join(sorted(words - known[name]))[:80] or "an empty value"
-                there = ", ".join(sorted(known[name]))
-                raise InvalidArgumentsError(f"{name}: {wrong} is not among {there}.")
-            before = chosen[name]
-            chosen[name] = words if before is None else before & words
+            if not words or not words <= allowed_words[name]:
+                rejected = ", ".join(sorted(words - allowed_words[name]))[:80] or "an empty value"
+                choices = ", ".join(sorted(allowed_words[name]))
+                raise InvalidArgumentsError(f"{name}: {rejected} is not among {choices}.")
+            earlier = selections[name]
+            selections[name] = words if earlier is None else earlier & words
         else:
             raise InvalidArgumentsError(
                 f"{name[:60]} means nothing here; what narrows is {READ_ONLY}, {TOOLSETS}, {INSTANCE}, with hyphens."
             )
-    return RequestNarrowing(Narrowing(read_only, chosen[TOOLSETS]), chosen[INSTANCE])
+    return RequestNarrowing(Narrowing(read_only, selections[TOOLSETS]), selections[INSTANCE])

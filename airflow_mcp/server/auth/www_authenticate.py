@@ -1,4 +1,4 @@
-"""Which scopes a client has to ask its issuer for: said where the SDK's refusals say that something is missing."""
+"""The scopes that a client must request of its issuer, added to the SDK's WWW-Authenticate headers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class ScopeChallenge:
     """Adds `scope` to the WWW-Authenticate header of 401 and 403 (RFC 6750, 3; MCP 2026-07-28, authorization)."""
 
     def __init__(self, app: ASGIApp, scopes: Iterable[str]) -> None:
-        """`scopes` as RFC 6749, 3.3 allows them, so without quotes; at least one."""
+        """Wrap `app`; `scopes` are at least one, as RFC 6749, 3.3 allows them, so without quotes."""
         self._app = app
         self._words = f', scope="{" ".join(scopes)}"'.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI call."""
+        """Serve one ASGI call."""
 
         async def challenge(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] in (401, 403):

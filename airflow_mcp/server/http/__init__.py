@@ -1,1 +1,1 @@
-"""The server over Streamable HTTP."""
+"""The MCP server over Streamable HTTP."""

@@ -1,6 +1,6 @@
-"""What a request over HTTP may have once it is known who sends it: its narrowing, and the places of its caller.
+"""Admission of an authenticated HTTP request: its rate, its narrowing, and its caller's share of concurrency limits.
 
-It stands behind the check of tokens, so that names of Airflows, toolsets and headers are told to callers alone.
+It runs after the check of tokens, so that only callers learn the names of Airflows, toolsets and headers.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
     from airflow_mcp.server.http.gate import GateLimits
 
-_LISTEN = "subscriptions/listen"  # MCP 2026-07-28: a request that is answered as long as its sender listens
+_LISTEN = "subscriptions/listen"  # MCP 2026-07-28: a request whose answer lasts as long as its sender listens
 
 
 @dataclass(frozen=True)
 class AdmissionRules:
-    """What a request may name, and who has to say who it is."""
+    """The names that a request may use, and the scopes that it needs."""
 
     toolsets: frozenset[str]
     instances: tuple[str, ...]
     token_headers: AirflowTokenHeaders = field(default_factory=AirflowTokenHeaders)
-    scopes: Collection[str] | None = None  # that a token must have; None where nobody needs one
+    scopes: Collection[str] | None = None  # that a token must have; None where no token is needed
 
 
 class Admission:
-    """Lets a caller's request through to `app` within the caller's share of the places."""
+    """Passes a caller's request on to `app` within the caller's share of the concurrency limits."""
 
     def __init__(self, app: ASGIApp, limits: GateLimits, rules: AdmissionRules, refusals: Refusals) -> None:
         self._app = app
@@ -54,7 +54,7 @@ class Admission:
         self._sessions = Sessions(app, limits.sessions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI call."""
+        """Serve one ASGI call."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -62,29 +62,29 @@ class Admission:
         user = scope.get("user")
         identity = user.access_token if isinstance(user, AuthenticatedUser) else None
         peer = find_peer(scope)
-        sender, whose = f"address {peer}", "one address"
+        sender, subject = f"address {peer}", "one address"
         if isinstance(identity, Identity):
-            sender, whose = f"caller {identity.name}", "one caller"
+            sender, subject = f"caller {identity.name}", "one caller"
         headers = Headers(scope=scope)
         is_probe = scope["path"] in OPEN_PATHS and "authorization" not in headers
-        if not is_probe and (limited := self._refusals.take(sender, whose)):
+        if not is_probe and (limited := self._refusals.take(sender, subject)):
             await self._refusals.refuse(limited, scope, receive, send)
             return
         if scope["path"] in OPEN_PATHS or not self._is_identified(identity):
-            await self._app(scope, receive, send)  # which answers 401 or 403 where it wants a token
+            await self._app(scope, receive, send)  # it answers 401 or 403 where it needs a token
             return
         share = SOLE_HOLDER if identity is None and is_loopback(peer) else sender
         try:
-            wanted = read_narrowing(headers.items(), self._rules.toolsets, self._rules.instances)
-            wanted = replace(wanted, tokens=self._rules.token_headers.extract(headers.items()), share=share)
+            narrowing = read_narrowing(headers.items(), self._rules.toolsets, self._rules.instances)
+            narrowing = replace(narrowing, tokens=self._rules.token_headers.extract(headers.items()), share=share)
         except InvalidArgumentsError as error:
             await self._refusals.refuse(Refusal("narrowing", 400, str(error)), scope, receive, send)
             return
-        if refusal := await self._admit(wanted, whose, scope, receive, send):
+        if refusal := await self._admit(narrowing, subject, scope, receive, send):
             await self._refusals.refuse(refusal, scope, receive, send)
 
     def _is_identified(self, identity: object) -> bool:
-        """Whether who asks has said who it is as far as it must."""
+        """Tell whether the sender has the token and scopes that it needs."""
         if self._rules.scopes is None:
             return True
         return isinstance(identity, Identity) and set(self._rules.scopes) <= set(identity.scopes)
@@ -118,7 +118,7 @@ class Admission:
 
 
 def _is_stream(scope: Scope) -> bool:
-    """Whether a request is a stream from the server: it waits, and takes no place of a call."""
+    """Tell whether a request is a stream from the server, which waits and does not count as a call."""
     if scope["method"] == "GET":
         return True
     headers = Headers(scope=scope)

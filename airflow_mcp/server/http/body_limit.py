@@ -1,7 +1,7 @@
-"""The bodies of requests must come in time, and wait for their last byte in places of their own: none of a call's.
+"""Bounds on the bodies of requests: their size, their time, and how many each caller may have in transit.
 
-A caller whose share is used up loses the body that it has dawdled over for longest: a body that is on its way takes
-milliseconds, so what gives way is what was never going to come.
+Incomplete bodies have a concurrency limit of their own, apart from that of calls. A caller whose share is used up loses
+its oldest incomplete body: a live body takes milliseconds, so the oldest is one that stalled.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class _PendingBody:
 
 
 class BodyLimit:
-    """Reads the body of a request for its caller, and hands it whole to an application."""
+    """Reads the body of a request, and hands it to an application when it is complete."""
 
     def __init__(self, places: int, largest: int, seconds: float) -> None:
-        """`places` are bodies that are waited for at once, `largest` is in bytes."""
+        """Set the limits: `places` incomplete bodies at once, `largest` bytes and `seconds` for each."""
         self._places = FairShare(places)
         self._largest = largest
         self._seconds = seconds
-        self._waiting: dict[_PendingBody, None] = {}  # the longest waited for first
+        self._waiting: dict[_PendingBody, None] = {}  # oldest first
 
     async def hand_over(self, app: ASGIApp, holder: str, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
-        """Run the application on the request once its body is whole; the refusal where it never was.
+        """Run the application on the request once its body is complete; return a refusal where it never was.
 
-        Where the body is not whole in time, or its sender has left by then, the application has seen nothing.
+        The application never runs for a body that is not complete in time, or whose sender disconnects.
         """
         if not self._take(holder):
             return build_busy_refusal(self._places.places, "one caller")

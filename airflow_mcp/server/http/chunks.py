@@ -1,7 +1,7 @@
-"""The parser of HTTP/1.1, with a bound on what a body may cost beside what it holds.
+"""The parser of HTTP/1.1, with bounds on small chunks and on bytes after an answer.
 
-A chunk costs the parser as much as a kilobyte, and has one byte where its sender likes; and what comes after an answer,
-as the body of a request without a token, is read only to be thrown away.
+A chunk costs the parser as much as a kilobyte, though its sender may put one byte into it; and bytes that come after an
+answer, as the body of a request without a token, are read only to be discarded.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import Any
 
 import h11
 
-_FREE_CHUNKS = 1_000  # of a body, however small they are
-_SMALLEST_CHUNK = 256  # bytes that chunks have on average in a body of more
-_MOST_DISCARDED = 2 * 1_048_576  # bytes behind an answer; a client that sends a body too large reads its answer by then
+_FREE_CHUNKS = 1_000  # of a body, of any size
+_SMALLEST_CHUNK = 256  # bytes: the least average size of the chunks of a body with more of them
+_MOST_DISCARDED = 2 * 1_048_576  # bytes after an answer, by which a client with too large a body has read its answer
 
 
 class BoundedConnection(h11.Connection):
-    """The state of one connection of a client."""
+    """The h11 state of one client's connection."""
 
     def __init__(self, largest_headers: int) -> None:
         super().__init__(h11.SERVER, largest_headers)
@@ -25,7 +25,7 @@ class BoundedConnection(h11.Connection):
         self._discarded = 0
 
     def next_event(self) -> Any:
-        """See h11. Raises RemoteProtocolError for a body of which the sender makes too much work."""
+        """See h11. Raises RemoteProtocolError for many small chunks, and for more than 2 MiB after an answer."""
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._chunks = self._bytes = self._discarded = 0

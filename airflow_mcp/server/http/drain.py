@@ -1,8 +1,8 @@
-"""The end of the application waits for its requests, so that a change in flight has its end in the audit trail.
+"""Shutdown that waits for open requests, so that the outcome of a change in flight is in the audit trail.
 
-uvicorn cancels what is not answered within its time, and then ends the process by the signal that it got, whether
-what it cancelled has ended or not. A read ends at once; a change that was sent to Airflow is waited for, at most
-its `timeout`.
+At shutdown uvicorn cancels requests that are not answered in time, and ends the process by the signal that it got,
+whether the cancelled requests have ended or not. A cancelled read ends at once; a change that was sent to Airflow is
+waited for, at most its `timeout`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Drain:
-    """Around the whole application, as plain ASGI."""
+    """Wraps the whole application, as plain ASGI."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -25,7 +25,7 @@ class Drain:
         self._idle.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI call."""
+        """Serve one ASGI call."""
         if scope["type"] == "lifespan":
             await self._app(scope, self._after_requests(receive), send)
             return

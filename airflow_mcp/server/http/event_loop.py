@@ -1,4 +1,4 @@
-"""The event loop that serves, with a bound on TLS handshakes: until they end, a connection is in nobody's share."""
+"""An event loop with a bound on TLS handshakes: a connection counts in no peer's share until its handshake ends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ else:
 
 
 class HandshakeBoundLoop(_Loop):
-    """asyncio's event loop, whose servers give a TLS handshake as long as the headers of a request.
+    """asyncio's event loop, whose servers give a TLS handshake 20 seconds, like the headers of a request.
 
-    uvicorn takes it by name and hands no bound of its own on; asyncio's is 60 s.
+    uvicorn takes a loop by name and sets no bound of its own; asyncio's is 60 s.
     """
 
     async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:

@@ -1,7 +1,7 @@
-"""What a request over HTTP must pass before its token is looked at: size of its headers, Host, Origin, rate, a place.
+"""Checks of an HTTP request before its token: size of its headers, Host, Origin, rate, and its peer's share of places.
 
-Plain ASGI, around the whole application. /healthz and /readyz pass without: probes come by any name, and neither does
-work that others pay for. The metadata of an OAuth resource needs no token, and passes here like any other request.
+Plain ASGI, around the whole application. /healthz and /readyz are exempt: probes use any Host, and neither path does
+work at the expense of others. The metadata of an OAuth resource needs no token, and is checked like any other request.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ if TYPE_CHECKING:
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 LARGEST_HEADERS = 32 * 1024  # bytes of the request line and all headers
-MOST_HEADERS = 200  # of one request: browsers and proxies send some tens
+MOST_HEADERS = 200  # of one request; browsers and proxies send some tens
 UNREAD_KEY = "airflow_mcp.unread"
-"""Key of a scope whose request could not be read; its value is the status to refuse it with."""
+"""Key in the scope of a request that could not be read; its value is the status to refuse it with."""
 _PLACE_KEY = "airflow_mcp.visit"
 _NAME = re.compile(r"[A-Za-z0-9._:/\[\]-]{1,100}")  # a Host or Origin that can be quoted
 
 
 @dataclass(frozen=True)
 class GateLimits:
-    """What may come in. `hosts` and `origins` as the SDK takes them, in small letters: exact, or ":*" for any port."""
+    """Limits of requests. `hosts` and `origins` in lower case, as the SDK takes them: exact, or ":*" for any port."""
 
     hosts: tuple[str, ...]
     origins: tuple[str, ...]
     calls: int  # answered at once
-    per_minute: int  # of one caller, and from one address of those who are nobody
-    body: int = 1_048_576  # bytes of one
-    body_seconds: float = 20.0  # that one may take to come
+    per_minute: int  # requests of one caller, and of one address without a token
+    body: int = 1_048_576  # bytes of one body
+    body_seconds: float = 20.0  # that one body may take
     sessions: int = 1_000
     listeners: int = 4_096  # streams that only wait for the server to speak
 
 
 class Gate:
-    """Lets a request through to `app`, or answers it with one sentence that says what to do."""
+    """Passes a request on to `app`, or refuses it with one sentence that says what to do."""
 
     def __init__(
         self, app: ASGIApp, limits: GateLimits, refusals: Refusals, exempt_paths: frozenset[str] = frozenset()
     ) -> None:
-        """`exempt_paths` are the paths exempt from the Host allow-list, beside those that are open."""
+        """Wrap `app`; `exempt_paths` are exempt from the Host allow-list, as OPEN_PATHS are."""
         self._app = app
         self._limits = limits
         self._refusals = refusals
         self._exempt_paths = exempt_paths
-        self._strangers = FairShare(limits.calls)  # requests whose token is being looked at, by peer
+        self._strangers = FairShare(limits.calls)  # requests whose token is not checked yet, by peer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI call."""
+        """Serve one ASGI call."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -75,13 +75,12 @@ class Gate:
             await self._refusals.refuse(build_busy_refusal(self._limits.calls, "one address"), scope, receive, send)
             return
         scope["headers"] = [_in_small_letters(name, value) for name, value in scope["headers"]]
-        visit = scope[_PLACE_KEY] = _GatePlace(
-            lambda: self._strangers.give_back(peer)
-        )  # no copy: `user` is read from it
+        # In the scope itself, not in a copy, from which `user` could not be read later.
+        place = scope[_PLACE_KEY] = _GatePlace(lambda: self._strangers.give_back(peer))
         try:
             await self._app(scope, receive, send)
         finally:
-            visit.release()
+            place.release()
 
     @staticmethod
     def _refuse_unreadable(scope: Scope) -> Refusal | None:
@@ -98,7 +97,7 @@ class Gate:
         return None
 
     def _refuse_stranger(self, headers: Headers, path: str) -> Refusal | None:
-        """The refusal of a Host or Origin that the operator did not name: a page in a browser must not reach us."""
+        """Refuse a Host or Origin that is not in its allow-list: a page in a browser must not reach this server."""
         host, origins = headers.get("host", ""), headers.getlist("origin")
         if path not in self._exempt_paths | OPEN_PATHS and not _is_among(host, self._limits.hosts):
             return Refusal(
@@ -108,7 +107,7 @@ class Gate:
                 "behind a "
                 "proxy, its operator adds it to AIRFLOW_MCP_HTTP_ALLOWED_HOSTS (--allowed-host).",
             )
-        if origin := next((one for one in origins if one and not _is_among(one, self._limits.origins)), ""):
+        if origin := next((value for value in origins if value and not _is_among(value, self._limits.origins)), ""):
             return Refusal(
                 "origin",
                 403,
@@ -120,50 +119,51 @@ class Gate:
 
 
 class _GatePlace:
-    """A request's place before its token is known to be good."""
+    """The place of a request in the concurrency limit until its token is checked."""
 
     def __init__(self, leave: Callable[[], None]) -> None:
         self._leave: Callable[[], None] | None = leave
 
     def release(self) -> None:
-        """Give the place back, once."""
+        """Give the place back; again, do nothing."""
         leave, self._leave = self._leave, None
         if leave is not None:
             leave()
 
 
 def release_gate_place(scope: Scope) -> None:
-    """Give back the place that a request has at the gate: from here on it is somebody's, or answered at once."""
-    if visit := scope.get(_PLACE_KEY):
-        visit.end()
+    """Give back a request's place at the gate: from here on it counts in its caller's share, or is answered at once."""
+    if place := scope.get(_PLACE_KEY):
+        place.end()
 
 
 def find_peer(scope: Scope) -> str:
-    """Where a request comes from: the peer of its connection, or whom a trusted proxy forwarded it for."""
+    """Return the peer of a request's connection, or the client that a trusted proxy forwarded it for."""
     client = scope.get("client")
     return derive_peer(client[0]) if client else "unknown"
 
 
 def build_busy_refusal(calls: int, subject: str) -> Refusal:
-    """The refusal of a request for which there is no place now. `subject` says in words what one sender is."""
+    """Build the refusal of a request beyond its sender's share; `subject` is "one caller" or "one address"."""
     sentence = f"This server answers {calls} requests at once, and {subject} gets a share of them: it is busy. "
     return Refusal("busy", 503, f"{sentence}Try again in a second.", wait=1)
 
 
 def _quote_header(name: str, value: str) -> str:
-    """A header as a sentence names it: with its value only where that can be one, since anyone may write anything."""
+    """Name a header in a sentence, with its value only where that is well-formed, since clients may send anything."""
     return f"{name} {value!r}" if not value or _NAME.fullmatch(value) else f"A {name} that is none"
 
 
 def _is_among(value: str, accepted: Iterable[str]) -> bool:
-    """Whether a Host or Origin is one of these, as the SDK reads them, in letters of any case (RFC 9110, 4.2.3)."""
+    """Tell whether a Host or Origin is accepted, as the SDK matches it, in letters of any case (RFC 9110, 4.2.3)."""
     value = value.lower()
     return any(
-        value == one or (one.endswith(":*") and value.startswith(one[:-1]) and value[len(one) - 1 :].isdecimal())
-        for one in accepted
+        value == pattern
+        or (pattern.endswith(":*") and value.startswith(pattern[:-1]) and value[len(pattern) - 1 :].isdecimal())
+        for pattern in accepted
     )
 
 
 def _in_small_letters(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """The same header; Host and Origin as the SDK, which tells upper from lower case, is to compare them."""
+    """Return the header with Host and Origin in lower case, since the SDK compares them case-sensitively."""
     return name, value.lower() if name in (b"host", b"origin") else value

@@ -1,4 +1,4 @@
-"""/healthz: this process is alive. /readyz: it can work. Neither asks Airflow each time, nor names one to strangers."""
+"""/healthz (alive) and /readyz (ready). Neither asks Airflow at each request, nor names one without a token."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from airflow_mcp.dispatch.registry.instances import Instances
 
-_SECONDS = 5.0  # that an Airflow has to answer in
-_FRESH_SECONDS = 10.0  # that what was found stays good
-_PROBE_SECONDS = 0.5  # that an answer which does not depend on Airflow waits for it: Kubernetes gives probes a second
+_SECONDS = 5.0  # that an Airflow has to answer
+_FRESH_SECONDS = 10.0  # that a result is reused
+_PROBE_SECONDS = 0.5  # that /readyz waits for an Airflow it does not depend on: Kubernetes gives probes 1 s
 
 
 class Reachability:
-    """Which Airflows can be reached, asked at most once in ten seconds, however many want to know."""
+    """Finds out which Airflows can be reached, at most once in ten seconds for any number of requests."""
 
     def __init__(self, instances: Instances, clock: Callable[[], float] = time.monotonic) -> None:
         self._instances = instances
@@ -36,9 +36,9 @@ class Reachability:
         self._reachable: dict[str, bool] = {}
 
     async def find(self, patience: float) -> dict[str, bool]:
-        """By name, whether each can be reached, as far as that is known within `patience` seconds."""
-        fresh = self._asked_at is not None and self._clock() < self._asked_at + _FRESH_SECONDS
-        if not fresh and (self._asking is None or self._asking.done()):
+        """Return by name whether each Airflow can be reached, as far as that is known within `patience` seconds."""
+        is_fresh = self._asked_at is not None and self._clock() < self._asked_at + _FRESH_SECONDS
+        if not is_fresh and (self._asking is None or self._asking.done()):
             self._asking = asyncio.create_task(self._ask_all())
         if self._asking is not None and not self._asking.done() and not self._reachable:
             await asyncio.wait([self._asking], timeout=patience)
@@ -59,7 +59,7 @@ class Reachability:
 
 
 def add_health(server: MCPServer[Any], instances: Instances, *, needs_airflow: bool) -> None:
-    """Register both at the server. `needs_airflow` is whether it is ready only while some Airflow can be reached."""
+    """Register both paths; with `needs_airflow` the server is ready only while some Airflow can be reached."""
     reachability = Reachability(instances)
 
     @server.custom_route("/healthz", methods=["GET"])
@@ -70,15 +70,15 @@ def add_health(server: MCPServer[Any], instances: Instances, *, needs_airflow: b
     @server.custom_route("/readyz", methods=["GET"])
     async def readyz(request: Request) -> JSONResponse:
         reachable = await reachability.find(_SECONDS + 1 if needs_airflow else _PROBE_SECONDS)
-        # One Airflow that is down must not take the others off the network: ready while any can be worked with.
+        # One Airflow that is down must not make the others unavailable: ready while any can be reached.
         ready = not needs_airflow or any(reachable.values())
-        told: dict[str, Any] = {"ready": ready}
+        body: dict[str, Any] = {"ready": ready}
         if reachable and not any(reachable.values()):
-            told["airflow"] = "Airflow cannot be reached."
+            body["airflow"] = "Airflow cannot be reached."
         if isinstance(request.scope.get("user"), AuthenticatedUser):
             names = instances.dispatchers
-            told["instances"] = {name: _describe(reachable.get(name)) for name in names}
-        return JSONResponse(told, 200 if ready else 503)
+            body["instances"] = {name: _describe(reachable.get(name)) for name in names}
+        return JSONResponse(body, 200 if ready else 503)
 
 
 def _describe(reachable: bool | None) -> str:

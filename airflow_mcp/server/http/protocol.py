@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn serves it, with bounds on what it takes before there is a request: for connections and headers.
+"""uvicorn's HTTP/1.1 protocol with bounds that it lacks.
 
 uvicorn bounds neither how long headers may take, nor how many of them one segment may bring, nor how long an answer may
 go unread, nor how many connections one peer may open.
@@ -23,28 +23,28 @@ from airflow_mcp.server.http.chunks import BoundedConnection
 from airflow_mcp.server.http.gate import LARGEST_HEADERS, UNREAD_KEY
 
 HEAD_SECONDS = 20.0  # that a request's headers may take
-REST_SECONDS = 20.0  # that the rest of a body may take whose request has been answered, or could not be read
-UNREAD_SECONDS = 60.0  # that an answer may wait for its reader to take the next 48 KiB
-_OWN_FILES = 64  # files that are no client's connection: Airflow's, the audit trail's, the log's
+REST_SECONDS = 20.0  # that the rest of a body may take after its request was answered or could not be read
+UNREAD_SECONDS = 60.0  # that an answer may wait for its client to read the next 48 KiB
+_OWN_FILES = 64  # file descriptors beside clients' connections: for Airflow, the audit trail, the log
 _MOST = 65_536  # connections, where the system has no limit
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection. `proxies` are the addresses of those who bring many clients each."""
+    """One connection. `proxies` are the addresses of trusted proxies, each of which serves many clients."""
 
     def __init__(self, proxies: Collection[str], *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.conn = BoundedConnection(LARGEST_HEADERS)
         self._proxies = proxies
         self._holder: str | None = None
-        self._head = 0  # bytes of headers that are not complete
+        self._head = 0  # bytes of incomplete headers
         self._refused = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """See asyncio.Protocol; who has its share of connections gets no more."""
+        """See asyncio.Protocol; a peer that has its share of connections gets no more."""
         super().connection_made(transport)
         host = self.client[0] if self.client else ""
         holder = SOLE_HOLDER if _is_among(host, self._proxies) else derive_peer(host)
@@ -63,14 +63,14 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol; the parser is given what may be headers in pieces that keep to their limit."""
+        """See asyncio.Protocol; feed possible headers to the parser in segments within the limit of headers."""
         while data and not self._refused and not self.transport.is_closing():
-            piece = data
+            segment = data
             if self.conn.their_state is h11.IDLE:
-                piece = data[: LARGEST_HEADERS + 1 - self._head]
-                self._head += len(piece)
-            data = data[len(piece) :]
-            super().data_received(piece)
+                segment = data[: LARGEST_HEADERS + 1 - self._head]
+                self._head += len(segment)
+            data = data[len(segment) :]
+            super().data_received(segment)
             if self.conn.their_state is not h11.IDLE:
                 self._head = 0
         if self.conn.their_state is h11.IDLE and not self._refused:
@@ -87,9 +87,9 @@ class BoundedProtocol(H11Protocol):
             self._expect_rest()
 
     def send_400_response(self, msg: str) -> None:
-        """Let the application refuse what could not be read, so that it is counted and said like any refusal.
+        """Let the application refuse an unreadable request, so that it is counted and answered like any refusal.
 
-        Whoever waits for the rest of a body is woken up with the status in the scope of its request.
+        An application that waits for the rest of a body is woken up, with the status in the scope of its request.
         """
         del msg
         self._refused = True
@@ -143,7 +143,7 @@ class BoundedProtocol(H11Protocol):
         self.tasks.add(task)
 
     def pause_writing(self) -> None:
-        """See asyncio.Protocol; an answer that nobody reads ends its connection."""
+        """See asyncio.Protocol; an answer unread for 60 seconds ends its connection."""
         super().pause_writing()
         if self._unread_timer is None:
             self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
@@ -155,7 +155,7 @@ class BoundedProtocol(H11Protocol):
         super().resume_writing()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: anyone can ask for it, as often as they like."""
+        """Log nothing: any client can ask for an upgrade, as often as it likes."""
 
     def _expect_headers(self) -> None:
         if self._head_timer is None:
@@ -174,22 +174,22 @@ class BoundedProtocol(H11Protocol):
 
 @cache
 def get_connections() -> FairShare:
-    """The connections of this process by peer: as many as it may have files open, less its own."""
+    """Return the shares of this process's connections by peer, created once."""
     return FairShare(count_connections())
 
 
 def count_connections() -> int:
-    """How many clients can be connected to this process."""
+    """Return how many clients can be connected at once: the limit of open files, less 64 for the process itself."""
     if sys.platform == "win32":
         return _MOST
-    import resource  # which Windows does not have
+    import resource  # missing on Windows
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST if soft == resource.RLIM_INFINITY else max(min(soft, _MOST) - _OWN_FILES, 1)
 
 
 def silence_uvicorn() -> None:
-    """Keep uvicorn's own line about each request that it cannot read out of the log: the gate has one a minute."""
+    """Drop uvicorn's log line about each unreadable request: the gate logs one a minute."""
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != "Invalid HTTP request received.")
 
 

@@ -1,4 +1,4 @@
-"""Requests that are turned away: one sentence each for the sender, the operator and whoever counts, and their rate."""
+"""Refusals of HTTP requests: their answer, log line and metric, and the rate limit of each sender."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 _SHOWN = 400  # characters of a sentence
-_QUIET = frozenset({"rate", "busy"})  # reasons that are no mistake of anybody's settings
+_QUIET = frozenset({"rate", "busy"})  # reasons that are not logged: no mistake in settings causes them
 _throttle = Throttle(logging.getLogger(__name__))
 
 
 class Refusal(JSONResponse):
-    """One sentence for whoever sent the request, and one word for whoever counts."""
+    """The answer to a refused request: a sentence for its sender, and a reason of one word for metrics."""
 
     def __init__(self, reason: str, status: int, sentence: str, wait: int = 0) -> None:
-        """`sentence` quotes little of the request: it is made safe as a whole. `wait` is in seconds."""
+        """Build the answer; `sentence` is redacted and cut, since it may quote the request. `wait` is in seconds."""
         self.sentence = shorten(redact_text(clean(sentence[: 4 * _SHOWN])), _SHOWN)
         self.reason = reason
         super().__init__({"error": self.sentence}, status, {"Retry-After": str(wait)} if wait else {})
 
 
 class Refusals:
-    """Refuses requests, and counts all of them, let in or not, by whoever sent them."""
+    """Refuses requests, and counts all requests, refused or not, by sender."""
 
     def __init__(
         self, per_minute: int, count: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`per_minute` is the requests of one sender; `count` is told the reason of each refusal."""
+        """Allow each sender `per_minute` requests; `count` gets the reason of each refusal."""
         self._per_minute = per_minute
         self._count = count
         self._recent = RecentCalls(clock)
 
     def take(self, sender: str, subject: str) -> Refusal | None:
-        """Count a request, or the refusal where the sender made as many within a minute as it may.
+        """Count a request; return a refusal where its sender has used up the requests of a minute.
 
-        `subject` says in words what one sender is: "one address", "one caller".
+        `subject` names a sender in the sentence: "one address" or "one caller".
         """
         seconds = self._recent.wait(sender, self._per_minute, count=True)
         if seconds <= 0:
@@ -57,9 +57,9 @@ class Refusals:
         return Refusal("rate", 429, sentence, wait=wait)
 
     async def refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with it."""
+        """Answer a request with the refusal; count it, and log it unless its reason is quiet."""
         self._count(refusal.reason)
         if refusal.reason not in _QUIET:
-            words = f"a request was refused ({refusal.status_code}): {refusal.sentence}"
-            _throttle.warn(refusal.reason, words)
+            line = f"a request was refused ({refusal.status_code}): {refusal.sentence}"
+            _throttle.warn(refusal.reason, line)
         await refusal(scope, receive, send)

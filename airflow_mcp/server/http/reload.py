@@ -1,7 +1,7 @@
-"""SIGHUP: rules and tokens are read again and hold from the next call on; what is wrong changes nothing, and is said.
+"""Reload at SIGHUP: rules and tokens are read again and apply from the next call on; an error is logged, no more.
 
-Until the server listens for it the signal is held back, so that one that comes early is not lost and ends nothing.
-Windows has no such signal: there a restart reads the rules.
+Until the server listens for it the signal is blocked, so that an early one is neither lost nor ends the process.
+Windows has no SIGHUP: there a restart reads the rules.
 """
 
 from __future__ import annotations
@@ -31,65 +31,65 @@ _NOT_RELOADED = "SIGHUP: the rules and tokens of before stay in force."
 
 
 class SettingsReader(Protocol):
-    """Reads the settings as a start would now, and tells `say` what is odd about them. Raises SettingsError."""
+    """Reads the settings as a start would, and passes warnings about them to `say`. Raises SettingsError."""
 
     def __call__(self, say: Callable[[str], object] = ..., /) -> Settings:
-        """Once."""
+        """Read the settings once."""
         ...
 
 
 @dataclass
 class Reload:
-    """Reads the settings again and hands what may change at run time, checked, to `enforce`: all of it or nothing."""
+    """Reads the settings again, checks them, and hands to `enforce` all that may change at run time, or nothing."""
 
     settings: Settings
     reader: SettingsReader
     enforce: Callable[[Settings, Policy], None]
 
     def __call__(self) -> None:
-        """Once."""
+        """Reload once; log an error and change nothing where the settings are invalid."""
         try:
-            now = self.reader(_log.warning)
-            new = self.settings.replace_rules(now)
-            parse_toolsets(now.toolsets, load_catalog())
-            policy = build_policy(new, load_catalog())
+            read_settings = self.reader(_log.warning)
+            merged_settings = self.settings.replace_rules(read_settings)
+            parse_toolsets(read_settings.toolsets, load_catalog())
+            policy = build_policy(merged_settings, load_catalog())
         except AirflowMcpError as error:
             _log.error("%s %s", _NOT_RELOADED, describe_error(error))
             return
-        except Exception:  # noqa: BLE001 - whatever a file makes of us, it must not end who serves
+        except Exception:  # noqa: BLE001 - no content of a file may end the server
             _log.exception("%s Reading the settings failed.", _NOT_RELOADED)
             return
-        self.settings = new
-        self.enforce(new, policy)
-        if others := new.list_differences(now):
-            log_notice(f"SIGHUP: a restart is needed for what else has changed: {', '.join(others)}.")
+        self.settings = merged_settings
+        self.enforce(merged_settings, policy)
+        if differences := merged_settings.list_differences(read_settings):
+            log_notice(f"SIGHUP: a restart is needed for what else has changed: {', '.join(differences)}.")
 
 
 def hold_back() -> None:
-    """Keep SIGHUP waiting, for this process and for those that it starts, until each of them listens."""
+    """Block SIGHUP in this process and in those that it starts, until each of them listens."""
     if sys.platform == "win32":
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 def listen(reload: Callable[[], None]) -> None:
-    """From now on the running event loop calls `reload` at SIGHUP, and now if one came before."""
+    """Call `reload` in the running event loop at each SIGHUP, and at once if one is pending."""
     if sys.platform == "win32":
         return
-    left = watch_hangup()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: left() or reload())
+    has_hung_up = watch_hangup()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: has_hung_up() or reload())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def watch_hangup() -> Callable[[], bool]:
-    """Whether SIGHUP says that the terminal is gone which a person started the server at: that ends it, as ever.
+    """Return a function that tells whether SIGHUP means that the server's terminal is gone, and then ends the process.
 
-    Not if it was started to outlive its terminal, as by nohup.
+    A server that was started to outlive its terminal, as by nohup, is not ended.
     """
-    may_leave = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
+    may_hang_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
 
     def has_hung_up() -> bool:
-        is_gone = may_leave and not _has_terminal()
+        is_gone = may_hang_up and not _has_terminal()
         if is_gone:
             os.kill(os.getpid(), signal.SIGTERM)
         return is_gone

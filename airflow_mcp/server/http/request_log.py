@@ -1,4 +1,4 @@
-"""What is known of every HTTP request, refused ones too: its id, the trace it belongs to, and a line in the log."""
+"""The id, trace context and log line of every HTTP request, refused ones included."""
 
 from __future__ import annotations
 
@@ -32,49 +32,49 @@ _trace_context = TraceContextTextMapPropagator()
 
 
 class RequestLog:
-    """Around the whole application, as plain ASGI."""
+    """Wraps the whole application, as plain ASGI."""
 
     def __init__(self, app: ASGIApp, refused: Callable[[str], None]) -> None:
-        """`refused` is told why a request was turned away by what lies inside the gate: for its token or its size."""
+        """Wrap `app`; `refused` gets the reason of a refusal behind the gate: token, scope or size of the body."""
         self._app = app
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI call."""
+        """Serve one ASGI call."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         request_id = choose_request_id(headers.get(_ID, ""))
-        began = time.monotonic()
+        start = time.monotonic()
         status = 0
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                named = MutableHeaders(scope=message)
-                named[_ID] = request_id
-                if reason := _find_reason(status, named):
+                answer_headers = MutableHeaders(scope=message)
+                answer_headers[_ID] = request_id
+                if reason := _find_reason(status, answer_headers):
                     self._refused(reason)
             await send(message)
 
-        # A client's own traceparent, in the message's _meta, comes before the one that a proxy may have set here.
-        # The library warns of each value that is too long, and anyone can send one.
-        carried = {name: headers[name] for name in _trace_context.fields if 0 < len(headers.get(name, "")) <= _TRACE}
-        traced = attach(_trace_context.extract(carried))
-        token = http_request_id.set(request_id)
+        # A client's own traceparent, in the message's _meta, wins over the header, which a proxy may have set.
+        # Long values are dropped here since the library logs a warning for each, and anyone can send them.
+        context = {name: headers[name] for name in _trace_context.fields if 0 < len(headers.get(name, "")) <= _TRACE}
+        trace_token = attach(_trace_context.extract(context))
+        id_token = http_request_id.set(request_id)
         try:
             await self._app(scope, receive, answer)
         finally:
             if _log.isEnabledFor(logging.INFO):
-                _log_request(scope, status, time.monotonic() - began)
-            http_request_id.reset(token)
-            detach(traced)
+                _log_request(scope, status, time.monotonic() - start)
+            http_request_id.reset(id_token)
+            detach(trace_token)
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    # Cut before it is worked on; what begins in the part that is shown is still whole enough to be known as a secret.
+    # Cut first, to bound the work, but to four times the logged size: a secret is recognized only as a whole.
     path = shorten(redact_text(quote(scope["path"][: 4 * _SHOWN])), _SHOWN)
     address = scope["client"][0] if scope.get("client") else "-"
     values = (scope["method"], path, status or "no answer", seconds, address)
@@ -82,7 +82,7 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
 
 
 def _find_caller(scope: Scope) -> str:
-    """The name of whoever was let in by a token."""
+    """Return the name of the bearer of an accepted token; empty without one."""
     match scope.get("user"):
         case AuthenticatedUser(access_token=Identity(name=name)):
             return name
@@ -91,7 +91,7 @@ def _find_caller(scope: Scope) -> str:
 
 
 def choose_request_id(header: str) -> str:
-    """The id that a client or proxy gave, where it is a short harmless word and no secret; else a new one."""
+    """Return the id of a client or proxy where it is a short harmless word and no secret; else a new one."""
     if _HARMLESS.fullmatch(header) and redact_text(header) == header:
         return header
     return uuid.uuid4().hex

@@ -1,7 +1,7 @@
-"""The server over Streamable HTTP: one ASGI application for uvicorn, and how it is run.
+"""The server over Streamable HTTP: builds its ASGI application and runs it in uvicorn.
 
-The SDK's modes are taken as measured: sessions and SSE by default, so that every client that can ask a human can; never
-plain JSON answers, which drop progress.
+The SDK's modes follow from measurements: sessions and SSE by default, so that elicitation works with every client that
+supports it; never plain JSON answers, which drop progress.
 """
 
 from __future__ import annotations
@@ -51,30 +51,30 @@ if TYPE_CHECKING:
     from airflow_mcp.settings.settings import Settings
 
 _log = logging.getLogger(__name__)
-_LISTENERS = 16  # streams that only wait, for each request that may be answered at once
-# That a worker may take to answer its parent, which else ends it: on a busy machine its imports take more than the 5 s
-# that uvicorn allows, and no worker would ever come up.
+_LISTENERS = 16  # idle streams for each request that may be answered at once
+# That a worker may take to answer its parent, which else ends it: on a busy machine its imports take more than
+# uvicorn's 5 s, and no worker would ever start.
 _WORKER_SECONDS = 60
 _OWN = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass(frozen=True)
 class Application:
-    """The server as one ASGI application, and what of it may change at run time."""
+    """The server as one ASGI application, with its parts that may change at run time."""
 
     asgi: ASGIApp
     instances: Instances
-    tokens: StaticTokens | None  # None where nobody has to say who calls
+    tokens: StaticTokens | None  # None where callers need no token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI call."""
+        """Serve one ASGI call; one that uvicorn cuts off at its end is logged."""
         try:
             await self.asgi(scope, receive, send)
-        except asyncio.CancelledError:  # uvicorn's end; it would print where each call was
+        except asyncio.CancelledError:  # at its end uvicorn would log a traceback of each call
             log_notice("a request was cut off: it was not answered within AIRFLOW_MCP_HTTP_DRAIN seconds of the end.")
 
     def enforce(self, settings: Settings, policy: Policy) -> None:
-        """These rules and tokens hold from the next call on."""
+        """Apply these rules and tokens from the next call on."""
         self.instances.enforce(policy)
         if self.tokens is not None:
             self.tokens.replace(settings.tokens)
@@ -86,7 +86,7 @@ class Application:
 
 
 def require_safe(settings: Settings, access: HttpAccess | None) -> None:
-    """Raises SettingsError for an address that others can reach while nobody has to say who they are."""
+    """Require authentication off loopback. Raises SettingsError when other machines could call without it."""
     if not settings.is_loopback and access is None:
         raise SettingsError(
             f"AIRFLOW_MCP_HTTP_HOST {settings.http_host} can be reached from elsewhere, and nobody need say who calls. "
@@ -96,7 +96,7 @@ def require_safe(settings: Settings, access: HttpAccess | None) -> None:
 
 
 def build_application(settings: Settings, server_class: type[AirflowServer] = AirflowServer) -> Application:
-    """The application around a server of that class. Raises SettingsError and ManifestError before it serves."""
+    """Build the application around a server of that class. Raises SettingsError and ManifestError before it serves."""
     access = build_access(settings)
     require_safe(settings, access)
     metrics = Metrics(load_catalog().tools.keys())
@@ -107,31 +107,32 @@ def build_application(settings: Settings, server_class: type[AirflowServer] = Ai
     scopes = access.settings.required_scopes or () if access else None
     add_metrics(server, metrics, scopes)
     limits = read_limits(settings)
-    alone = len(settings.connections) == 1
-    callers = (name for name, one in settings.connections.items() if one.identity == "caller")
-    taken = map_token_headers({name: name_header(name, alone=alone) for name in callers})
-    inner = server.streamable_http_app(
+    is_single = len(settings.connections) == 1
+    caller_instances = (name for name, connection in settings.connections.items() if connection.identity == "caller")
+    token_headers = map_token_headers({name: name_header(name, alone=is_single) for name in caller_instances})
+    mcp_application = server.streamable_http_app(
         stateless_http=settings.http_stateless,
         max_request_body_size=settings.http_max_body,
         transport_security=TransportSecuritySettings(allowed_hosts=[*limits.hosts], allowed_origins=[*limits.origins]),
         session_idle_timeout=IDLE_SECONDS,
-        max_sessions=None,  # ours are shared out between callers
+        max_sessions=None,  # Sessions limits them, by caller
     )
     rules = AdmissionRules(
         instances.catalog.toolsets,
         tuple(instances.dispatchers),
-        AirflowTokenHeaders(taken, access.is_ours) if access else AirflowTokenHeaders(taken),
+        AirflowTokenHeaders(token_headers, access.is_ours) if access else AirflowTokenHeaders(token_headers),
         scopes,
     )
     refusals = Refusals(limits.per_minute, metrics.count_refusal)
-    inner.user_middleware.append(Middleware(Admission, limits, rules, refusals))  # the innermost: behind the tokens
-    challenging = inner if not scopes else ScopeChallenge(inner, scopes)
-    gate = Gate(challenging, limits, refusals, exempt_paths=frozenset({METRICS}) if access else frozenset())
+    # The innermost middleware: it runs after the check of tokens.
+    mcp_application.user_middleware.append(Middleware(Admission, limits, rules, refusals))
+    protected = mcp_application if not scopes else ScopeChallenge(mcp_application, scopes)
+    gate = Gate(protected, limits, refusals, exempt_paths=frozenset({METRICS}) if access else frozenset())
     return Application(Drain(RequestLog(gate, metrics.count_refusal)), instances, access.tokens if access else None)
 
 
 def read_limits(settings: Settings) -> GateLimits:
-    """Loopback by any port is always accepted; beside it what the operator names, as in `oauth.audience`."""
+    """Return the limits; loopback is accepted at any port, beside hosts in the settings, `oauth.audience` included."""
     public = (settings.oauth.host,) if settings.oauth else ()
     scheme = "https" if settings.http_tls_cert else "http"
     return GateLimits(
@@ -150,29 +151,29 @@ def read_limits(settings: Settings) -> GateLimits:
 
 
 def prepare_application(settings: Settings) -> Application:
-    """The application as a process serves it: logs and traces set up, and nothing cut off at SIGTERM."""
+    """Build the application of a process: with logs and traces set up, and without cutting calls off at SIGTERM."""
     set_up_logging(settings.log_format, settings.log_level)
     set_up_tracing()
     silence_uvicorn()
-    AppStatus.disable_automatic_graceful_drain()  # else a session's call in flight ends at once
+    AppStatus.disable_automatic_graceful_drain()  # else a call in flight in a session ends at once
     return build_application(settings)
 
 
 def start_application(application: Application, settings: Settings, reader: SettingsReader) -> Application:
-    """The same application, in the event loop that is to serve it."""
+    """Let SIGHUP reload the application, in the event loop that serves it; return the application."""
     listen(Reload(settings, reader, application.enforce))
     return application
 
 
 def make_worker(reader: SettingsReader, settings: Settings) -> Application:
-    """The application of a worker process, in its event loop."""
+    """Build the application of a worker process, in its event loop."""
     return start_application(prepare_application(settings), settings, reader)
 
 
 def serve_http(settings: Settings, reader: SettingsReader) -> None:
-    """Serve until SIGTERM or SIGINT; calls in flight then have `http_drain` seconds. Raises SettingsError.
+    """Serve until SIGTERM or SIGINT; calls in flight then have `http_drain` seconds.
 
-    At SIGHUP the rules and tokens are read anew.
+    SIGHUP reloads the rules and tokens. Raises SettingsError when the settings or the address cannot be used.
     """
     options: dict[str, Any] = {
         "host": settings.http_host,
@@ -193,34 +194,34 @@ def serve_http(settings: Settings, reader: SettingsReader) -> None:
         "ssl_keyfile": settings.http_tls_key or None,
         "lifespan": "on",
     }
-    several = settings.http_workers > 1
-    if several:
-        build_application(settings)  # worker processes make their own: here it shows that they can
+    has_workers = settings.http_workers > 1
+    if has_workers:
+        build_application(settings)  # workers build their own; a settings error is raised here, before they start
         config = uvicorn.Config("", factory=True, workers=settings.http_workers, **options)
     else:
         config = uvicorn.Config(
             partial(start_application, prepare_application(settings), settings, reader), factory=True, **options
         )
-    uvicorns = logging.getLogger("uvicorn.error")
+    uvicorn_log = logging.getLogger("uvicorn.error")
     try:
-        uvicorns.disabled = True  # it would say the same in other words
-        listening = config.bind_socket()
+        uvicorn_log.disabled = True  # the SettingsError below says the same
+        listener = config.bind_socket()
     except SystemExit:
         address = f"{settings.http_host}:{settings.http_port}"
         raise SettingsError(
             f"AIRFLOW_MCP_HTTP_PORT: {address} cannot be listened on: is it taken, or no address of this machine's?"
         ) from None
     finally:
-        uvicorns.disabled = False
-    # asyncio sets this on sockets of its own making alone; without it a small answer in two parts waits for an ACK.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted inherits it
-    listening.listen(config.backlog)  # who comes between the next line and the first answer waits
-    _announce(settings, _read_port(listening))
-    if several:
+        uvicorn_log.disabled = False
+    # asyncio sets this only on sockets that it makes; without it a small answer in two parts waits for an ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
+    listener.listen(config.backlog)  # clients that connect after the announcement wait for the server
+    _announce(settings, _read_port(listener))
+    if has_workers:
         with share_counters() as folder:
-            Workers(config, listening, partial(make_worker, reader), settings, reader, folder).run()
+            Workers(config, listener, partial(make_worker, reader), settings, reader, folder).run()
     else:
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _read_port(listening: socket.socket) -> int:
@@ -230,11 +231,11 @@ def _read_port(listening: socket.socket) -> int:
 def _announce(settings: Settings, port: int) -> None:
     scheme = "https" if settings.http_tls_cert else "http"
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
-    bearers = ", ".join(settings.tokens)
-    kinds = [f"tokens ({bearers})"] if bearers else []
-    kinds += [f"access tokens of {settings.oauth.issuer}"] if settings.oauth else []
-    who = f"the bearers of {' and of '.join(kinds)}" if kinds else "whoever is on this machine"
-    log_notice(f"serving {scheme}://{host}:{port}/mcp to {who}")
+    token_names = ", ".join(settings.tokens)
+    credentials = [f"tokens ({token_names})"] if token_names else []
+    credentials += [f"access tokens of {settings.oauth.issuer}"] if settings.oauth else []
+    accepted_callers = f"the bearers of {' and of '.join(credentials)}" if credentials else "whoever is on this machine"
+    log_notice(f"serving {scheme}://{host}:{port}/mcp to {accepted_callers}")
     if settings.http_stateless and not settings.shared_keys:
         _log.warning("A plan is good at this replica alone: AIRFLOW_MCP_SHARED_KEY and AIRFLOW_MCP_REDIS_URL share it.")
     if not settings.is_loopback and not (settings.http_tls_cert or settings.http_trusted_proxies):

@@ -1,7 +1,7 @@
-"""Sessions of the older protocol (MCP before 2026-07-28): how many one caller may have, and which end for others.
+"""Sessions of the older protocol (MCP before 2026-07-28): a fair share of them for each caller.
 
-A client that was started anew leaves its session behind. So a caller that opens more than its share loses its own
-session that was not used for longest; its client gets 404 and opens another (MCP 2025-11-25, session management).
+A client that is restarted leaves its session behind. So a caller that opens more than its share loses its least
+recently used session; its client gets 404 and opens another (MCP 2025-11-25, session management).
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from airflow_mcp.server.http.refusals import Refusal
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-IDLE_SECONDS = 30 * 60  # after which a session that is not used ends
+IDLE_SECONDS = 30 * 60  # after which an unused session ends
 
 
 @dataclass
 class _Session:
     holder: str
-    ending: Scope  # the request that ends it, of the caller who opened it
+    ending: Scope  # the request that ends the session, with the caller who opened it
     latest: float
     requests: int = field(default=0)  # in flight
 
 
 class Sessions:
-    """Knows the sessions of `app`, which makes and keeps them."""
+    """Counts the sessions that `app` holds, and ends idle ones for new ones."""
 
     def __init__(self, app: ASGIApp, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
         self._places = FairShare(most)
         self._clock = clock
-        self._open: dict[str, _Session] = {}  # the longest unused first
+        self._open: dict[str, _Session] = {}  # least recently used first
 
     async def serve(self, holder: str, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
-        """Run the application on one request; the refusal where it would open a session too many."""
+        """Run the application on one request; return a refusal where it would open a session too many."""
         headers = Headers(scope=scope)
         session_id = headers.get(MCP_SESSION_ID_HEADER)
         if (session := self._open.get(session_id or "")) is not None:
@@ -60,13 +60,13 @@ class Sessions:
 
     async def _use(self, session_id: str, session: _Session, scope: Scope, receive: Receive, send: Send) -> None:
         session.requests += 1
-        ended = False
+        has_ended = False
 
         async def watch(message: Message) -> None:
-            nonlocal ended
+            nonlocal has_ended
             if message["type"] == "http.response.start":
                 status = message["status"]
-                ended = status == 404 or (scope["method"] == "DELETE" and status < 300)
+                has_ended = status == 404 or (scope["method"] == "DELETE" and status < 300)
             await send(message)
 
         try:
@@ -74,7 +74,7 @@ class Sessions:
         finally:
             session.requests -= 1
             session.latest = self._clock()
-            if ended:
+            if has_ended:
                 self._forget(session_id)
             elif session_id in self._open:
                 self._open[session_id] = self._open.pop(session_id)
@@ -97,7 +97,7 @@ class Sessions:
                 self._places.give_back(holder)
 
     async def _free_place(self, holder: str) -> bool:
-        """Take a place, if need be that of the holder's session that was not used for longest."""
+        """Take a place for a session, if need be by ending the holder's least recently used idle one."""
         while self._open:
             session_id, session = next(iter(self._open.items()))
             if session.requests or session.latest > self._clock() - IDLE_SECONDS:
@@ -105,8 +105,8 @@ class Sessions:
             self._forget(session_id)  # the application has ended it
         if self._places.take(holder):
             return True
-        idle = (name for name, session in self._open.items() if session.holder == holder and not session.requests)
-        if (oldest := next(idle, None)) is None:
+        idle_ids = (name for name, session in self._open.items() if session.holder == holder and not session.requests)
+        if (oldest := next(idle_ids, None)) is None:
             return False
         if (session := self._forget(oldest)) is not None:
             await self._app(session.ending, _receive_nothing, _discard)
@@ -120,15 +120,15 @@ class Sessions:
 
 
 def is_modern(headers: Headers) -> bool:
-    """Whether a request says that it is of MCP 2026-07-28 or newer, which has no sessions."""
+    """Tell whether a request declares MCP 2026-07-28 or newer, which has no sessions."""
     version = headers.get("mcp-protocol-version")
     return version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS
 
 
 def _build_ending(opening: Scope, session_id: str) -> Scope:
-    """The request by which the client that sent `opening` would end its session."""
-    kept = [pair for pair in opening["headers"] if pair[0] in (b"host", b"accept")]
-    return {**opening, "method": "DELETE", "headers": [*kept, (MCP_SESSION_ID_HEADER.encode(), session_id.encode())]}
+    """Build the request by which the client that sent `opening` would end its session."""
+    headers = [pair for pair in opening["headers"] if pair[0] in (b"host", b"accept")]
+    return {**opening, "method": "DELETE", "headers": [*headers, (MCP_SESSION_ID_HEADER.encode(), session_id.encode())]}
 
 
 async def _receive_nothing() -> Message:

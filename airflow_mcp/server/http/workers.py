@@ -1,4 +1,4 @@
-"""Several processes that serve one socket: each takes the settings that its parent holds, and a SIGHUP reaches all."""
+"""Worker processes that serve one socket: each gets its settings from the parent, which passes SIGHUP on to all."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from airflow_mcp.policy.rules import Policy
     from airflow_mcp.settings.settings import Settings
 
-_MEMORY = "/dev/shm"  # noqa: S108 - a folder with a name of its own is made in it; there even if nothing else is writable
+_MEMORY = "/dev/shm"  # noqa: S108 - a folder with a unique name is made in it; writable even where nothing else is
 
 
 class Workers(Multiprocess):
-    """uvicorn's processes; where uvicorn would replace them all at SIGHUP, ours go on under other rules.
+    """uvicorn's processes; at SIGHUP uvicorn would replace them all, while these go on under the new rules.
 
-    The parent reads the settings first: what is wrong does not reach the workers. One that dies is replaced by one with
-    the rules that were last found good, whatever the file says by then.
+    The parent reads the settings first, so that an error in them does not reach the workers. A worker that dies is
+    replaced by one with the rules last found valid, whatever the file says by then.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Workers(Multiprocess):
         reader: SettingsReader,
         folder: str,
     ) -> None:
-        """`application` makes a worker's ASGI application, and is sent to it with the settings (pickled).
+        """Prepare the workers; `application`, pickled with the settings, makes the ASGI application of each.
 
         `folder` holds the counts of all workers.
         """
@@ -54,7 +54,7 @@ class Workers(Multiprocess):
         self._replace_settings(settings)
 
     def handle_signals(self) -> None:
-        """What came since the last look; SIGHUP is held back (reload.hold_back), and waits to be looked for."""
+        """Handle pending signals; SIGHUP is blocked (reload.hold_back), so it is polled for here."""
         if signal.SIGHUP in signal.sigpending():
             signal.sigwait({signal.SIGHUP})
             if not self._left():
@@ -63,28 +63,28 @@ class Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that died, and forget the calls that they had in flight."""
-        before = {process.pid for process in self.processes}
+        pids = {process.pid for process in self.processes}
         super().keep_subprocess_alive()
-        for pid in before - {process.pid for process in self.processes}:
+        for pid in pids - {process.pid for process in self.processes}:
             for file in Path(self._folder).glob(f"gauge_live*_{pid}.db"):
                 file.unlink()
 
     def _hand_down(self, settings: Settings, policy: Policy) -> None:
-        del policy  # each worker reads its own
+        del policy  # each worker builds its own
         self._replace_settings(settings)
         for process in self.processes:
             if process.pid is not None and process.process.is_alive():
                 os.kill(process.pid, signal.SIGHUP)
 
     def _replace_settings(self, settings: Settings) -> None:
-        """What workers that start from now on are given."""
+        """Set the settings of workers that start from now on."""
         self.config.app = partial(self._application, settings)
 
 
 @contextmanager
 def share_counters() -> Generator[str]:
-    """A folder where prometheus_client, imported in a process that is started in this block, keeps its counts."""
-    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="airflow-mcp-", dir=memory, ignore_cleanup_errors=True) as folder:
+    """Give a folder for the counts of prometheus_client in processes that are started in the block."""
+    parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="airflow-mcp-", dir=parent, ignore_cleanup_errors=True) as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         yield folder

@@ -1,6 +1,6 @@
-"""What Prometheus scrapes at /metrics: calls, requests to Airflow, and what is refused before it is a call.
+"""Metrics for Prometheus at /metrics: calls, requests to Airflow, and HTTP requests refused before they are a call.
 
-Labels are names that the catalog or the operator gave; no id, no argument and no caller is one.
+Labels are names from the catalog or the operator's settings, never an id, an argument or a caller.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 PATH = "/metrics"
 _CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)  # a tool that waits may take minutes
 _REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_KINDS: dict[type[Exception], str] = {  # the first that fits
+_KINDS: dict[type[Exception], str] = {  # the first class that matches counts
     AirflowUnreachableError: "unreachable",
     LoginError: "login",
     ForbiddenError: "forbidden",
@@ -46,36 +46,36 @@ _KINDS: dict[type[Exception], str] = {  # the first that fits
 
 
 class Metrics(Observer):
-    """The counts of this process, or where PROMETHEUS_MULTIPROC_DIR names a folder, its part of those of several."""
+    """Counts of this process; where PROMETHEUS_MULTIPROC_DIR names a folder, one part of those of several processes."""
 
     def __init__(self, tools: Collection[str]) -> None:
-        """`tools` are the names that may become labels."""
-        disable_created_metrics()  # they would double the series, and those of several processes have none
+        """Create the metrics; `tools` are the names that may become labels."""
+        disable_created_metrics()  # they double the series, and metrics of several processes have none
         self.registry = CollectorRegistry()
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
         self._tools = tools
         self._told = False
-        ours: dict[str, Any] = {"registry": self.registry, "namespace": "airflow_mcp"}
-        self._calls = Counter("calls", "Calls of tools that are over", ["tool", "class", "outcome"], **ours)
+        options: dict[str, Any] = {"registry": self.registry, "namespace": "airflow_mcp"}
+        self._calls = Counter("calls", "Calls of tools that are over", ["tool", "class", "outcome"], **options)
         self._call_seconds = Histogram(
-            "call_seconds", "How long they took, confirmation included", ["tool"], buckets=_CALL_SECONDS, **ours
+            "call_seconds", "How long they took, confirmation included", ["tool"], buckets=_CALL_SECONDS, **options
         )
         self._in_flight = Gauge(
-            "calls_in_flight", "Calls of tools that are not over yet", multiprocess_mode="livesum", **ours
+            "calls_in_flight", "Calls of tools that are not over yet", multiprocess_mode="livesum", **options
         )
         self._requests = Histogram(
             "airflow_request_seconds",
             "Requests to Airflow, each attempt, up to the last byte of the answer (of a log: the first)",
             ["airflow", "status"],
             buckets=_REQUEST_SECONDS,
-            **ours,
+            **options,
         )
-        self._errors = Counter("airflow_errors", "Calls that failed because of Airflow", ["airflow", "kind"], **ours)
+        self._errors = Counter("airflow_errors", "Calls that failed because of Airflow", ["airflow", "kind"], **options)
         self._relogins = Counter(
-            "airflow_relogins", "Times that Airflow refused a login and another was asked for", ["airflow"], **ours
+            "airflow_relogins", "Times that Airflow refused a login and another was asked for", ["airflow"], **options
         )
         self._refused = Counter(
-            "requests_refused", "HTTP requests that were turned away before they were a call", ["reason"], **ours
+            "requests_refused", "HTTP requests that were turned away before they were a call", ["reason"], **options
         )
 
     def call_began(self) -> None:
@@ -85,14 +85,14 @@ class Metrics(Observer):
 
     def call_ended(self, tool: str, access: str, instance: str, seconds: float, error: BaseException | None) -> None:
         """See Observer."""
-        name = tool if tool in self._tools else "unknown"
-        word = next((word for kind, word in _KINDS.items() if isinstance(error, kind)), "")
+        tool_label = tool if tool in self._tools else "unknown"
+        error_kind = next((word for kind, word in _KINDS.items() if isinstance(error, kind)), "")
         with self._ignore_errors():
             self._in_flight.dec()
-            self._calls.labels(name, access or "unknown", name_outcome(error)).inc()
-            self._call_seconds.labels(name).observe(seconds)
-            if word:
-                self._errors.labels(instance, word).inc()
+            self._calls.labels(tool_label, access or "unknown", name_outcome(error)).inc()
+            self._call_seconds.labels(tool_label).observe(seconds)
+            if error_kind:
+                self._errors.labels(instance, error_kind).inc()
 
     def request_ended(self, instance: str, status: int | None, seconds: float) -> None:
         """See Observer."""
@@ -105,13 +105,16 @@ class Metrics(Observer):
             self._relogins.labels(instance).inc()
 
     def count_refusal(self, reason: str) -> None:
-        """A request over HTTP was turned away; `reason` is one of a few words."""
+        """Count a refused HTTP request; `reason` is one of a few fixed words."""
         with self._ignore_errors():
             self._refused.labels(reason).inc()
 
     @contextmanager
     def _ignore_errors(self) -> Generator[None]:
-        """A count that is lost, as where the folder of several processes has gone, costs no caller an answer."""
+        """Log the first error in the block and go on: a lost count must cost no caller an answer.
+
+        Counts are lost when the folder of several processes has gone.
+        """
         try:
             yield
         except (OSError, ValueError) as error:
@@ -120,7 +123,7 @@ class Metrics(Observer):
             self._told = True
 
     def scrape(self) -> bytes:
-        """All of it in Prometheus's text format, version 0.0.4."""
+        """Return all metrics in Prometheus's text format, version 0.0.4."""
         registry = self.registry
         if self._folder:
             registry = CollectorRegistry()
@@ -129,7 +132,7 @@ class Metrics(Observer):
 
 
 def name_outcome(error: BaseException | None) -> str:
-    """How a call ended, in one word."""
+    """Return the outcome of a call as one word."""
     match error:
         case None:
             return "ok"
@@ -144,7 +147,7 @@ def name_outcome(error: BaseException | None) -> str:
 
 
 def add_metrics(server: MCPServer[Any], metrics: Metrics, scopes: Collection[str] | None) -> None:
-    """Register /metrics at the server: for everyone, or for bearers of a token with these scopes (None: everyone)."""
+    """Register /metrics at the server for bearers of a token with these scopes; for everyone where `scopes` is None."""
 
     @server.custom_route(PATH, methods=["GET"])
     async def answer(request: Request) -> Response:
@@ -158,5 +161,5 @@ def add_metrics(server: MCPServer[Any], metrics: Metrics, scopes: Collection[str
 
 
 def _build_refusal(status: int, error: str, sentence: str) -> JSONResponse:
-    """RFC 6750, 3."""
+    """Return a refusal with its challenge (RFC 6750, 3)."""
     return JSONResponse({"error": sentence}, status, {"WWW-Authenticate": f'Bearer error="{error}"'})

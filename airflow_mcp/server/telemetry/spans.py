@@ -1,4 +1,4 @@
-"""Spans as they may leave: names and attributes redacted and short, and no words of an error, which may hold ids."""
+"""Redaction of exported spans: names and attributes are masked and short, texts of errors, which may hold ids, go."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from opentelemetry.trace import SpanContext, Status
 from airflow_mcp.redact import redact_text
 from airflow_mcp.text import clean, shorten
 
-_TOOL = "gen_ai.tool.name"  # as MCP's SDK has it
-_LONGEST = 200  # characters: a caller chooses the words of some names
+_TOOL = "gen_ai.tool.name"  # the attribute that MCP's SDK sets
+_LONGEST = 200  # characters: a caller chooses the text of some names
 
 
 class RedactingExporter(SpanExporter):
-    """Hands every span to another exporter, without what must not leave."""
+    """Hands every span to another exporter, without what must not leave the process."""
 
     def __init__(self, exporter: SpanExporter, tools: Collection[str]) -> None:
-        """`tools` are the names of tools that may leave: a caller may send any word as one."""
+        """Keep only the names in `tools` as tool names: a caller may send any text as one."""
         self._exporter = exporter
         self._tools = tools
 
@@ -38,7 +38,7 @@ class RedactingExporter(SpanExporter):
 
 
 def _redact_span(span: ReadableSpan, tools: Collection[str]) -> ReadableSpan:
-    """The same span without events (a crash with its traceback), the description of its status, and others' words."""
+    """Return the span without events (a crash with its traceback), description of its status and unknown tool names."""
     attributes = {name: _redact_value(value) for name, value in (span.attributes or {}).items()}
     name, tool = _redact_value(span.name), attributes.get(_TOOL)
     if tool is not None and tool not in tools:
@@ -59,7 +59,7 @@ def _redact_span(span: ReadableSpan, tools: Collection[str]) -> ReadableSpan:
 
 
 def _strip_state(context: SpanContext | None) -> SpanContext | None:
-    """Without `tracestate`, which is whatever the client wrote."""
+    """Return the context without `tracestate`, whose text the client chooses."""
     if context is None:
         return None
     return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags)

@@ -1,8 +1,7 @@
-"""Traces, where OpenTelemetry's own variables ask for them; without these nothing of its SDK is imported.
+"""Export of traces, where OpenTelemetry's own variables ask for it; without them its SDK is not imported.
 
-The span of each message is made by MCP's SDK, that of each request to Airflow by airflow/request_span.py. The extra
-`otel`
-brings what exports them (OTLP over HTTP).
+MCP's SDK makes the span of each message, and airflow/request_span.py that of each request to Airflow. The extra `otel`
+brings the exporter (OTLP over HTTP).
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from airflow_mcp.catalog.loader import load_catalog
 _log = logging.getLogger(__name__)
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_FLUSH_SECONDS = 3.0  # that the end of a server waits for its collector
+_FLUSH_SECONDS = 3.0  # that a server waits for its collector when it ends
 
 
 def set_up_tracing() -> None:
-    """Once a process. What keeps traces that were asked for from being sent is said in the log, and ends nothing."""
+    """Set up the export of traces, once per process. A reason why none can be sent is logged and ends nothing."""
     if not is_wanted(os.environ):
         return
     try:
@@ -43,20 +42,20 @@ def set_up_tracing() -> None:
     from airflow_mcp.server.telemetry.spans import RedactingExporter
 
     try:
-        exporter = BatchSpanProcessor(RedactingExporter(OTLPSpanExporter(), load_catalog().tools.keys()))
+        processor = BatchSpanProcessor(RedactingExporter(OTLPSpanExporter(), load_catalog().tools.keys()))
     except ValueError as error:
         _log.warning("A variable of OTEL_* is not right, so no traces are sent: %s.", str(error).rstrip("."))
         return
-    ours = {"service.name": "airflow-mcp", "service.version": version("airflow-mcp")}
-    said = OTELResourceDetector().detect().attributes  # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
-    # Its own end would wait for a collector that does not answer; `flush` waits less.
-    provider = TracerProvider(resource=Resource.create({**ours, **said}), shutdown_on_exit=False)
-    provider.add_span_processor(exporter)
+    defaults = {"service.name": "airflow-mcp", "service.version": version("airflow-mcp")}
+    attributes = OTELResourceDetector().detect().attributes  # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
+    # The provider's own shutdown waits longer for a collector that does not answer than `flush` does.
+    provider = TracerProvider(resource=Resource.create({**defaults, **attributes}), shutdown_on_exit=False)
+    provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
 
 
 def is_wanted(variables: Mapping[str, str]) -> bool:
-    """Whether these say that traces are to be exported, in the way that is known here; what is not known is logged."""
+    """Tell whether the variables ask for traces by OTLP over HTTP; an exporter or protocol not supported is logged."""
     exporter = variables.get("OTEL_TRACES_EXPORTER", "").strip().lower()
     if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none":
         return False
@@ -73,10 +72,10 @@ def is_wanted(variables: Mapping[str, str]) -> bool:
 
 
 async def flush() -> None:
-    """Send what has not been sent yet, before the process ends."""
-    send = getattr(trace.get_tracer_provider(), "force_flush", None)
-    if send is not None:
-        sending = threading.Thread(target=send, daemon=True)  # which the process does not wait for
-        sending.start()
+    """Send the spans that are still queued, before the process ends; waits at most 3 seconds."""
+    force_flush = getattr(trace.get_tracer_provider(), "force_flush", None)
+    if force_flush is not None:
+        thread = threading.Thread(target=force_flush, daemon=True)  # daemon: the process does not wait for it
+        thread.start()
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(sending.join, _FLUSH_SECONDS)
+            await anyio.to_thread.run_sync(thread.join, _FLUSH_SECONDS)

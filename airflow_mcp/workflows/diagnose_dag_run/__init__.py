@@ -1,4 +1,4 @@
-"""Why a DAG run failed: every failed task instance, the first cause in graph order, its error, and what changed."""
+"""Diagnose why a DAG run failed: its failed task instances, the first cause in graph order, and what changed."""
 
 from __future__ import annotations
 
@@ -36,55 +36,58 @@ _UNFINISHED = ("running", "queued", "scheduled", "restarting", "up_for_reschedul
 
 
 async def run(context: WorkflowContext, arguments: Json) -> Json:
-    """Facts of the run, `errors` (the first cause first), `upstream_failed`, `changed` and the `next` calls.
+    """Return facts of the run, `errors` (the first cause first), `upstream_failed`, `changed` and the `next` calls.
 
-    At most 12 requests, and more only for as long as logs bring causes that were not known.
+    Makes at most 12 requests, and more only for as long as logs bring causes that were not known.
     """
     context.limit_requests(seconds=arguments.get("timeout_seconds", _SECONDS))
     dag_run = await _find(context, arguments)
     ids = {"dag_id": dag_run["dag_id"], "dag_run_id": dag_run["dag_run_id"]}
-    unfinished = [*_UNFINISHED, *(["awaiting_input"] if context.version >= (3, 3) else [])]
-    seen = await gather(
+    unfinished_states = [*_UNFINISHED, *(["awaiting_input"] if context.version >= (3, 3) else [])]
+    results = await gather(
         failed=read_or_error(read_all_rows(context, "list_task_instances", _MOST_ROWS, **ids, state=_FAILED)),
         tasks=context.read_rows("list_tasks", dag_id=ids["dag_id"]),
         behind=context.read_rows("list_task_instances", **ids, state=["upstream_failed"]),
-        unfinished=context.read_rows("list_task_instances", **ids, state=unfinished),
+        unfinished=context.read_rows("list_task_instances", **ids, state=unfinished_states),
         success=_find_last_success(context, dag_run),
     )
-    failed, count = _take_failed(seen)
-    graph = {row["task_id"]: row.get("downstream_task_ids") or [] for row in seen.get("tasks", ([], 0))[0]}
+    failed_rows, count = _take_failed(results)
+    graph = {row["task_id"]: row.get("downstream_task_ids") or [] for row in results.get("tasks", ([], 0))[0]}
     events = ExecutorEvents(context, **ids)
-    linked = _find_linked(context, arguments, failed)
-    sample = await read_sample(context, ids, order_by_graph(failed, graph), linked, events)
+    linked_row = _find_linked(context, arguments, failed_rows)
+    sample = await read_sample(context, ids, order_by_graph(failed_rows, graph), linked_row, events)
     groups = sample.groups
-    unread = [row for row in failed if row not in sample.read]
-    silent = groups[0].died if groups else dag_run["state"] == "failed"
-    reads: dict[str, Awaitable[Any]] = {"events": read_events(context, ids)} if silent else {}
-    if not failed and "failed" in seen.values:
+    unread_rows = [row for row in failed_rows if row not in sample.read]
+    needs_events = groups[0].died if groups else dag_run["state"] == "failed"
+    reads: dict[str, Awaitable[Any]] = {"events": read_events(context, ids)} if needs_events else {}
+    if not failed_rows and "failed" in results.values:
         reads["no_cause"] = explain_ending(context, ids, dag_run)
-    more = await gather(**reads)
+    follow_ups = await gather(**reads)
     siblings = {} if context.hides else await _count_siblings(context, ids, groups)
     answer: Json = {
         **{name: dag_run.get(name) for name in ("dag_id", "dag_run_id", "state", "run_type", "start_date", "end_date")},
         "hint": _describe_other_host(context, arguments),
         "conf": shorten_conf(dag_run.get("conf") or {}) or None,
-        "failed": describe_rows(failed, count),
-        "upstream_failed": describe_rows(*seen.get("behind", ([], 0))),
-        "unfinished": describe_rows(*seen.get("unfinished", ([], 0))),
+        "failed": describe_rows(failed_rows, count),
+        "upstream_failed": describe_rows(*results.get("behind", ([], 0))),
+        "unfinished": describe_rows(*results.get("unfinished", ([], 0))),
         "errors": None,
-        "not_read": _describe_unread(unread, count - len(failed), sample),
+        "not_read": _describe_unread(unread_rows, count - len(failed_rows), sample),
         "earlier_tries": await _describe_earlier_tries(context, ids, groups[0]) if groups else None,
-        "events": more.get("events"),
-        "no_cause": more.get("no_cause"),
-        "changed": _compare_success(dag_run, seen),
+        "events": follow_ups.get("events"),
+        "no_cause": follow_ups.get("no_cause"),
+        "changed": _compare_success(dag_run, results),
         "next": _advise(ids, groups, dag_run) or None,
-        "not_seen": list_errors(seen.errors | more.errors) or None,
+        "not_seen": list_errors(results.errors | follow_ups.errors) or None,
     }
     return answer | {"errors": describe_errors(groups, context.budget - len(dumps(answer)) - 40, siblings) or None}
 
 
 async def _find(context: WorkflowContext, arguments: Json) -> Json:
-    """The run asked for, or the latest failed one, or else the latest. Raises InvalidArgumentsError for a link."""
+    """Find the run asked for, or the latest failed one, or else the latest.
+
+    Raises InvalidArgumentsError for a link to no DAG or to another one, and NotFoundError where there is no such run.
+    """
     link = read_link(arguments["url"], context.url).ids if "url" in arguments else {}
     dag_id = arguments.get("dag_id") or link.get("dag_id")
     if link and dag_id != link.get("dag_id"):
@@ -102,8 +105,8 @@ async def _find(context: WorkflowContext, arguments: Json) -> Json:
         if not rows:
             raise NotFoundError(f"DAG {dag_id!r} has no run of {moment}, which the link names.", 404)
         return rows[0]
-    for asked in ({"state": ["failed"]}, {}):
-        rows, _ = await context.read_rows("list_dag_runs", dag_id=dag_id, limit=1, **asked)
+    for filters in ({"state": ["failed"]}, {}):
+        rows, _ = await context.read_rows("list_dag_runs", dag_id=dag_id, limit=1, **filters)
         if rows:
             return rows[0]
     error = NotFoundError(f"DAG {dag_id!r} has no run yet.", 404)
@@ -111,19 +114,19 @@ async def _find(context: WorkflowContext, arguments: Json) -> Json:
 
 
 def _describe_other_host(context: WorkflowContext, arguments: Json) -> str | None:
-    """What to say of a link that leads to another address than this Airflow's."""
+    """Describe a link that leads to another address than this Airflow's; None for any other."""
     return read_link(arguments["url"], context.url).describe_other_host(context.url) if "url" in arguments else None
 
 
 def _find_linked(context: WorkflowContext, arguments: Json, failed: list[Json]) -> Json | None:
-    """The failed task instance that a link is about, if it is about one: its log is read whatever else is."""
+    """Find the failed task instance that the link is about, if it is about one: its log is always read."""
     link = read_link(arguments["url"], context.url).ids if "url" in arguments else {}
-    meant = (link.get("task_id"), link.get("map_index"))
-    return next((row for row in failed if (row["task_id"], row.get("map_index")) == meant), None)
+    linked_key = (link.get("task_id"), link.get("map_index"))
+    return next((row for row in failed if (row["task_id"], row.get("map_index")) == linked_key), None)
 
 
 async def _find_last_success(context: WorkflowContext, dag_run: Json) -> Json | None:
-    """The latest successful run before this one, if there is any."""
+    """Find the latest successful run before this one, if there is any."""
     bound = "logical_date" if context.version.generation == "v1" else "run_after"  # 3.x: a run may have no logical date
     before = {f"{bound}_lte": dag_run[bound]} if dag_run.get(bound) else {}
     rows, _ = await context.read_rows("list_dag_runs", dag_id=dag_run["dag_id"], state=["success"], limit=1, **before)
@@ -131,28 +134,31 @@ async def _find_last_success(context: WorkflowContext, dag_run: Json) -> Json | 
 
 
 def _take_failed(seen: ReadResults) -> tuple[list[Json], int]:
-    """The failed task instances that were read, and how many there are; without them there is no answer.
+    """Return the failed task instances that were read, and their total number.
 
-    But for a lack of time, which the answer tells.
+    Raises the error of the read, since there is no answer without them. Only a lack of time is moved to the errors in
+    `seen`, which the answer lists.
     """
-    failed = seen.values["failed"]
-    if isinstance(failed, AnswerLimitError):
+    outcome = seen.values["failed"]
+    if isinstance(outcome, AnswerLimitError):
         seen.errors["failed task instances"] = str(seen.values.pop("failed"))
         return [], 0
-    if isinstance(failed, AirflowMcpError):
-        raise failed
-    return failed
+    if isinstance(outcome, AirflowMcpError):
+        raise outcome
+    return outcome
 
 
 async def _count_siblings(context: WorkflowContext, ids: Json, groups: list[ErrorGroup]) -> dict[str, str]:
-    """How many instances succeeded of the mapped tasks of the first errors: {"load": "6 of 8 succeeded"}.
+    """Count how many instances of the first errors' mapped tasks succeeded: {"load": "6 of 8 succeeded"}.
 
-    A request for each, and one more where a page does not hold all.
+    Makes a request for each task, and one more where a page does not hold all.
     """
-    mapped = [row["task_id"] for group in groups for row in group.instances if row.get("map_index") is not None]
-    tasks = list(dict.fromkeys(mapped))[:_MOST_MAPPED]
-    seen = await gather(**{task: _count_successes(context, ids | {"task_id": task}) for task in tasks})
-    return {task: f"{successes} of {total} succeeded" for task, (successes, total) in seen.values.items()}
+    mapped_task_ids = [
+        row["task_id"] for group in groups for row in group.instances if row.get("map_index") is not None
+    ]
+    tasks = list(dict.fromkeys(mapped_task_ids))[:_MOST_MAPPED]
+    results = await gather(**{task: _count_successes(context, ids | {"task_id": task}) for task in tasks})
+    return {task: f"{successes} of {total} succeeded" for task, (successes, total) in results.values.items()}
 
 
 async def _count_successes(context: WorkflowContext, ids: Json) -> tuple[int, int]:
@@ -164,22 +170,26 @@ async def _count_successes(context: WorkflowContext, ids: Json) -> tuple[int, in
 
 
 async def _describe_earlier_tries(context: WorkflowContext, ids: Json, first: ErrorGroup) -> list[str] | None:
-    """Tries of the first failed task instance that ended in another error than its last one."""
+    """Describe the tries of the first failed task instance that ended in another error than its last one."""
     row = first.instances[0]
     tries = range(max(1, (row.get("try_number") or 1) - _MOST_TRIES), row.get("try_number") or 1)
-    seen = await gather(**{f"try {one}": read_evidence(context, ids | identify_try(row, one), size=0) for one in tries})
-    others = [f"{name}: {found.what}" for name, found in sorted(seen.values.items()) if found.what != first.what]
-    return [*others, *(f"{name} could not be read: {why}" for name, why in seen.errors.items())] or None
+    results = await gather(
+        **{f"try {number}": read_evidence(context, ids | identify_try(row, number), size=0) for number in tries}
+    )
+    descriptions = [
+        f"{name}: {error.what}" for name, error in sorted(results.values.items()) if error.what != first.what
+    ]
+    return [*descriptions, *(f"{name} could not be read: {reason}" for name, reason in results.errors.items())] or None
 
 
 def _compare_success(dag_run: Json, seen: ReadResults) -> Json | None:
-    """What is different from the last success; nothing to say of a success itself."""
-    told = "success" in seen.values and dag_run["state"] != "success"
-    return compare_runs(dag_run, seen.values["success"]) if told else None
+    """Compare the run with the last success; None for a run that succeeded itself."""
+    is_comparable = "success" in seen.values and dag_run["state"] != "success"
+    return compare_runs(dag_run, seen.values["success"]) if is_comparable else None
 
 
 def _describe_unread(rows: list[Json], beyond: int, sample: LogSample) -> str | None:
-    """Failed task instances whose logs were not read, and `beyond` these; and how sure the errors are to be all."""
+    """Describe the failed task instances without a read log, `beyond` more, and the doubt that this leaves."""
     parts = [name_instances(rows, _NAMES)] if rows else []
     parts += (
         [f"{beyond} more failed task instances" if rows else f"{beyond} failed task instances"] if beyond > 0 else []
@@ -188,7 +198,7 @@ def _describe_unread(rows: list[Json], beyond: int, sample: LogSample) -> str | 
 
 
 def _advise(ids: Json, groups: list[ErrorGroup], dag_run: Json) -> list[NextCall]:
-    """The calls that an operator would make now."""
+    """Advise the calls that an operator would make next."""
     calls: list[NextCall] = []
     if groups:
         first = identify_try(groups[0].instances[0])

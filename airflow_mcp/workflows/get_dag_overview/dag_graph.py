@@ -1,4 +1,4 @@
-"""A DAG's tasks as a graph: in the order in which they can run, or its shape where that is too long."""
+"""Describe a DAG's tasks as a graph: in an order in which they can run, or its shape where that is too long."""
 
 from __future__ import annotations
 
@@ -14,43 +14,46 @@ _FRAME = 80  # characters of columns and brackets
 
 
 def describe_tasks(tasks: list[Json], budget: int) -> tuple[Json, int]:
-    """The tasks (records of `list_tasks`) within `budget` characters, and how many are left out.
+    """Describe the tasks (records of `list_tasks`) within `budget` characters, and count those left out.
 
-    Every task as a row where they fit; else the graph's shape, and the first rows.
+    Each task is a row where all of them fit; else the graph's shape comes before the first rows.
     """
-    ordered, levels = sort_tasks(tasks)
+    ordered_tasks, levels = sort_tasks(tasks)
     part: Json = {"total": len(tasks), "levels": levels}
-    rows = [_build_row(task) for task in ordered]
+    rows = [_build_row(task) for task in ordered_tasks]
     if len(dumps(rows)) > budget - _FRAME:
-        part |= _describe_shape(ordered)
-    kept = take_fitting(rows, budget - _FRAME - len(dumps(part)))
-    return {**part, "columns": ["task_id", "operator", "downstream", "special"], "rows": kept}, len(rows) - len(kept)
+        part |= _describe_shape(ordered_tasks)
+    head = take_fitting(rows, budget - _FRAME - len(dumps(part)))
+    return {**part, "columns": ["task_id", "operator", "downstream", "special"], "rows": head}, len(rows) - len(head)
 
 
 def sort_tasks(tasks: list[Json]) -> tuple[list[Json], int]:
-    """Each task after all those it waits for, else as Airflow gave them; and how many tasks the longest way has."""
+    """Sort each task after all those it waits for, else as Airflow gave them, and count the longest path's tasks."""
     by_id = {task["task_id"]: task for task in tasks}
-    after = {name: [to for to in task.get("downstream_task_ids") or [] if to in by_id] for name, task in by_id.items()}
-    waiting = Counter(to for ends in after.values() for to in ends)
-    level = [name for name in by_id if not waiting[name]]
-    ordered: list[Json] = []
+    downstream = {
+        name: [successor for successor in task.get("downstream_task_ids") or [] if successor in by_id]
+        for name, task in by_id.items()
+    }
+    upstream_counts = Counter(successor for ends in downstream.values() for successor in ends)
+    level = [name for name in by_id if not upstream_counts[name]]
+    ordered_tasks: list[Json] = []
     levels = 0
     while level:
         levels += 1
-        following: list[str] = []
+        next_level: list[str] = []
         for name in level:
-            ordered.append(by_id[name])
-            for to in after[name]:
-                waiting[to] -= 1
-                if not waiting[to]:
-                    following.append(to)
-        level = following
-    return ordered, levels
+            ordered_tasks.append(by_id[name])
+            for successor in downstream[name]:
+                upstream_counts[successor] -= 1
+                if not upstream_counts[successor]:
+                    next_level.append(successor)
+        level = next_level
+    return ordered_tasks, levels
 
 
 def _describe_shape(ordered: list[Json]) -> Json:
-    waited_for = {to for task in ordered for to in task.get("downstream_task_ids") or []}
-    roots = [task["task_id"] for task in ordered if task["task_id"] not in waited_for]
+    downstream_ids = {to for task in ordered for to in task.get("downstream_task_ids") or []}
+    roots = [task["task_id"] for task in ordered if task["task_id"] not in downstream_ids]
     leaves = [task["task_id"] for task in ordered if not task.get("downstream_task_ids")]
     operators = Counter(_name_operator(task) for task in ordered)
     return {
@@ -66,7 +69,7 @@ def _first_names(names: list[str]) -> list[str]:
 
 
 def _build_row(task: Json) -> list[Any]:
-    """One task as [id, operator, ids after it, what is special about it]."""
+    """Build the row of a task: [id, operator, ids after it, what is special about it]."""
     rule, pool, retries = task.get("trigger_rule"), task.get("pool"), task.get("retries")
     special = {
         "mapped": task.get("is_mapped"),
@@ -79,6 +82,6 @@ def _build_row(task: Json) -> list[Any]:
 
 
 def _name_operator(task: Json) -> str:
-    """The operator's name; 2.x gives the class behind @task."""
+    """Return the operator's name; for @task 2.x gives the class behind it."""
     name = str(task.get("operator_name"))
     return "@task" if name == "_PythonDecoratedOperator" else name

@@ -33,64 +33,66 @@ _EVERYWHERE = {"dag_id": "~", "dag_run_id": "~"}
 _NEARLY_FULL = 0.9  # of a pool's slots
 _MOST_REQUESTS = 25
 _SECONDS = 60  # for the whole answer
-_CHANGED_DAYS = 30  # what is unfinished and has not changed for longer is not looked at
+_CHANGED_DAYS = 30  # unfinished runs and task instances that have not changed for longer are ignored
 _UTC = "%Y-%m-%dT%H:%M:%SZ"
 
 
 async def run(context: WorkflowContext, arguments: Json) -> Json:
-    """What needs attention first, then each section; 9 requests for a quiet Airflow, at most 25 on a bad day.
+    """Report what needs attention, then each section; 9 requests for a quiet Airflow, at most 25 on a bad day.
 
-    With `failed_before` the failures alone: those that an earlier report left unread.
+    With `failed_before`, report only the failures that an earlier report left unread.
     """
     context.limit_requests(requests=_MOST_REQUESTS, seconds=arguments.get("timeout_seconds", _SECONDS))
     now = datetime.now(UTC)
     hours = arguments.get("hours", 24)
     window = Window(f"{now - timedelta(hours=hours):{_UTC}}", arguments.get("failed_before"))
-    changed = f"{now - timedelta(days=_CHANGED_DAYS):{_UTC}}"
+    changed_since = f"{now - timedelta(days=_CHANGED_DAYS):{_UTC}}"
     failures = {"failed_runs": read_failed_runs(context, window), "failed_tasks": read_failures(context, window)}
     if window.before:
-        seen = await gather(**failures)
+        results = await gather(**failures)
     else:
-        seen = await gather(
+        results = await gather(
             components=context.read_record("get_health"),
             **failures,
             running_runs=context.read_rows(
-                "list_dag_runs", dag_id="~", state=["running"], updated_at_gte=changed, order_by="start_date"
+                "list_dag_runs", dag_id="~", state=["running"], updated_at_gte=changed_since, order_by="start_date"
             ),
-            unfinished=read_unfinished(context, changed),
+            unfinished=read_unfinished(context, changed_since),
             import_errors=context.read_rows("list_import_errors"),
             pools=context.read_rows("list_pools"),
             warnings=context.read_rows("list_dag_warnings"),
         )
-    hidden = {}
+    hidden_notes = {}
     if context.hides:
-        more = " A list was not read to its end: there may be more of everything." if context.cut else ""
-        hidden["rows"] = f"policy hides some from you: every count is of rows you may see.{more}"
-    slow = await _describe_slow_runs(seen, context, now)
+        note = " A list was not read to its end: there may be more of everything." if context.cut else ""
+        hidden_notes["rows"] = f"policy hides some from you: every count is of rows you may see.{note}"
+    slow_section = await _describe_slow_runs(results, context, now)
     events = ExecutorEvents(context, after=window.since)
-    failed, reading = await _describe_failures(seen, context, window, events)
+    failure_section, cause_report = await _describe_failures(results, context, window, events)
     sections = {
-        "processes": await _describe_processes(seen, context, now),
-        "failures": failed,
-        "import_errors": _describe_import_errors(seen, now),
-        "slow_runs": slow,
-        "pools": _describe_pools(seen),
-        "task_instances": describe_queues(seen.get("unfinished", {}), now),
-        "warnings": _describe_warnings(seen),
+        "processes": await _describe_processes(results, context, now),
+        "failures": failure_section,
+        "import_errors": _describe_import_errors(results, now),
+        "slow_runs": slow_section,
+        "pools": _describe_pools(results),
+        "task_instances": describe_queues(results.get("unfinished", {}), now),
+        "warnings": _describe_warnings(results),
     }
-    unseen = seen.errors | hidden
-    attention = [word for section in sections.values() if section and (word := section.pop("attention", None))]
+    read_errors = results.errors | hidden_notes
+    attention = [sentence for section in sections.values() if section and (sentence := section.pop("attention", None))]
     answer = {
         "window": f"the last {hours} h, since {window.since}" + (f", before {window.before}" if window.before else ""),
-        "attention": attention or ["nothing" if not unseen else "nothing in what could be read: see not_seen"],
-        "not_seen": list_errors(unseen),
+        "attention": attention or ["nothing" if not read_errors else "nothing in what could be read: see not_seen"],
+        "not_seen": list_errors(read_errors),
         **sections,
     }
-    if reading and failed is not None:
-        room = max(context.budget - len(dumps(answer)) - 300, context.budget // 2)
-        failed["causes"], dropped = fit_causes(reading.causes, now, room)
-        left = [row for task in reading.unread for row in task.rows] + [cause.latest for cause in dropped]
-        answer["more"] = build_continuation(seen.get("failed_tasks", FailedInstances([], 0)), left, window)
+    if cause_report and failure_section is not None:
+        causes_budget = max(context.budget - len(dumps(answer)) - 300, context.budget // 2)
+        failure_section["causes"], dropped_causes = fit_causes(cause_report.causes, now, causes_budget)
+        unread_rows = [row for task in cause_report.unread for row in task.rows] + [
+            cause.latest for cause in dropped_causes
+        ]
+        answer["more"] = build_continuation(results.get("failed_tasks", FailedInstances([], 0)), unread_rows, window)
     answer = {name: part for name, part in answer.items() if part}
     return fit_sections(answer, ("window", "attention", "more"), context.budget, context.ceiling)
 
@@ -99,46 +101,48 @@ async def _describe_processes(seen: ReadResults, context: WorkflowContext, now: 
     if "components" not in seen.values:
         return None
     components = (await settle_scheduler(context, read_components(seen.values["components"], context.version))).values()
-    dead = [component for component in components if not component.alive]
-    told: Json = {"state": "; ".join(component.describe(now) for component in components)}
-    if dead:
-        told["attention"] = "; ".join(component.describe(now) for component in dead)
-        told["dead"] = [component.build_finding(now, blocks=True).what for component in dead]
-    return told
+    dead_components = [component for component in components if not component.alive]
+    section: Json = {"state": "; ".join(component.describe(now) for component in components)}
+    if dead_components:
+        section["attention"] = "; ".join(component.describe(now) for component in dead_components)
+        section["dead"] = [component.build_finding(now, blocks=True).what for component in dead_components]
+    return section
 
 
 async def _describe_failures(
     seen: ReadResults, context: WorkflowContext, window: Window, events: ExecutorEvents
 ) -> tuple[Json | None, CauseReport | None]:
-    """The failures' counts, and what the logs say."""
+    """Describe the numbers of failures, and group the failures by the causes in their logs."""
     runs, total_runs = seen.get("failed_runs", ([], 0))
     failures: FailedInstances = seen.get("failed_tasks", FailedInstances([], 0))
-    told: Json = {"runs": describe_runs(runs, total_runs)} if "failed_runs" in seen.values else {}
+    section: Json = {"runs": describe_runs(runs, total_runs)} if "failed_runs" in seen.values else {}
     if not failures.total and not total_runs:
-        return told or None, None
-    added = await gather(failures=add_missing_runs(context, failures, runs, window))
-    seen.errors.update({f"{name} of more runs": reason for name, reason in added.errors.items()})
-    failures = added.get("failures", failures)
-    reading = await read_causes(context, failures.rows, events)
-    least = "at least " if context.cut else ""
-    told["attention"] = (
-        f"{least}{format_count(total_runs, 'failed run')}, {format_count(failures.total, 'failed task instance')}"
+        return section or None, None
+    added_results = await gather(failures=add_missing_runs(context, failures, runs, window))
+    seen.errors.update({f"{name} of more runs": reason for name, reason in added_results.errors.items()})
+    failures = added_results.get("failures", failures)
+    cause_report = await read_causes(context, failures.rows, events)
+    prefix = "at least " if context.cut else ""
+    section["attention"] = (
+        f"{prefix}{format_count(total_runs, 'failed run')}, {format_count(failures.total, 'failed task instance')}"
     )
-    told["task_instances"] = failures.total
+    section["task_instances"] = failures.total
     if not failures.is_whole:
-        told["counted"] = f"by cause among {len(failures.rows)} of {failures.total}: the counts below are lower bounds"
-    told["causes"] = []
-    if reading.unread:
-        told["not_looked_at"] = describe_unread(reading.unread)
-    complete = failures.is_whole and not context.cut and "failed_tasks" in seen.values
-    with_task = {identify_run(row) for row in failures.rows}
-    bare = [run for run in runs if identify_run(run) not in with_task]
-    if complete and bare and not window.before:
-        named = first_names((f"{run['dag_id']} / {run['dag_run_id']}" for run in bare), 4)
-        told["without_failed_task"] = f"{named} (a timeout, or set by hand?)"
-        first = {"dag_id": bare[0]["dag_id"], "dag_run_id": bare[0]["dag_run_id"]}
-        told["next"] = [next_call("diagnose_dag_run", "tells of the first one without a failed task", **first)]
-    return told, reading
+        section["counted"] = (
+            f"by cause among {len(failures.rows)} of {failures.total}: the counts below are lower bounds"
+        )
+    section["causes"] = []
+    if cause_report.unread:
+        section["not_looked_at"] = describe_unread(cause_report.unread)
+    is_complete = failures.is_whole and not context.cut and "failed_tasks" in seen.values
+    runs_with_task = {identify_run(row) for row in failures.rows}
+    runs_without_task = [run for run in runs if identify_run(run) not in runs_with_task]
+    if is_complete and runs_without_task and not window.before:
+        names = first_names((f"{run['dag_id']} / {run['dag_run_id']}" for run in runs_without_task), 4)
+        section["without_failed_task"] = f"{names} (a timeout, or set by hand?)"
+        ids = {"dag_id": runs_without_task[0]["dag_id"], "dag_run_id": runs_without_task[0]["dag_run_id"]}
+        section["next"] = [next_call("diagnose_dag_run", "tells of the first one without a failed task", **ids)]
+    return section, cause_report
 
 
 def _describe_import_errors(seen: ReadResults, now: datetime) -> Json | None:
@@ -149,38 +153,44 @@ def _describe_import_errors(seen: ReadResults, now: datetime) -> Json | None:
     for cause in causes:
         first = cause.pop("first")
         cause["since"] = format_age(first.get("timestamp"), now)
-        shows = next_call("get_import_error", "shows the traceback", import_error_id=first["import_error_id"])
-        cause["next"] = [shows]
+        show_call = next_call("get_import_error", "shows the traceback", import_error_id=first["import_error_id"])
+        cause["next"] = [show_call]
     files = f"{format_count(total, 'DAG file')} {'does' if total == 1 else 'do'} not import"
     return {"attention": files, "total": total, "causes": causes}
 
 
 async def _describe_slow_runs(seen: ReadResults, context: WorkflowContext, now: datetime) -> Json | None:
-    running, total = seen.get("running_runs", ([], 0))
-    found = await find_slow_runs(context, running, now)
-    if not found:
+    running_runs, total = seen.get("running_runs", ([], 0))
+    slow_runs = await find_slow_runs(context, running_runs, now)
+    if not slow_runs:
         return None
-    of = f"{total} running" if total <= len(running) else f"the oldest {len(running)} of {total} running"
-    word = f"{format_count(len(found), 'run')} {'takes' if len(found) == 1 else 'take'} very long"
-    return {"attention": word, "rule": RULE, "looked_at": of, "runs": found}
+    scope = f"{total} running" if total <= len(running_runs) else f"the oldest {len(running_runs)} of {total} running"
+    sentence = f"{format_count(len(slow_runs), 'run')} {'takes' if len(slow_runs) == 1 else 'take'} very long"
+    return {"attention": sentence, "rule": RULE, "looked_at": scope, "runs": slow_runs}
 
 
 def _describe_pools(seen: ReadResults) -> Json | None:
     pools, total = seen.get("pools", ([], 0))
-    near: list[Json] = []
+    pool_rows: list[Json] = []
     for pool in pools:
         slots = pool.get("slots") or 0
-        taken = slots - (pool.get("open_slots") or 0)
-        if slots > 0 and taken >= _NEARLY_FULL * slots:
-            kept = {name: pool.get(name) for name in ("name", "slots", "open_slots", "queued_slots", "scheduled_slots")}
-            takers = {"pool": [pool["name"]], "state": ["running", "queued"]}
-            shows = next_call("list_task_instances", "shows who takes it", **_EVERYWHERE, **takers)
-            near.append({**kept, "next": [shows]})
-    if not near:
+        taken_slots = slots - (pool.get("open_slots") or 0)
+        if slots > 0 and taken_slots >= _NEARLY_FULL * slots:
+            pool_facts = {
+                name: pool.get(name) for name in ("name", "slots", "open_slots", "queued_slots", "scheduled_slots")
+            }
+            filters = {"pool": [pool["name"]], "state": ["running", "queued"]}
+            list_call = next_call("list_task_instances", "shows who takes it", **_EVERYWHERE, **filters)
+            pool_rows.append({**pool_facts, "next": [list_call]})
+    if not pool_rows:
         return None
-    more = {"looked_at": f"{len(pools)} of {total}"} if total > len(pools) else {}
-    full = first_names(pool["name"] for pool in near)
-    return {"attention": f"{format_count(len(near), 'pool')} full or nearly: {full}", "near_limit": near, **more}
+    coverage = {"looked_at": f"{len(pools)} of {total}"} if total > len(pools) else {}
+    names = first_names(pool["name"] for pool in pool_rows)
+    return {
+        "attention": f"{format_count(len(pool_rows), 'pool')} full or nearly: {names}",
+        "near_limit": pool_rows,
+        **coverage,
+    }
 
 
 def _describe_warnings(seen: ReadResults) -> Json | None:

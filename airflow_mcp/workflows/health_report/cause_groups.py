@@ -1,7 +1,7 @@
-"""Failures of many DAGs by their cause: which logs to read, what is the same in them, and which are one outage.
+"""Group the failures of many DAGs by cause: choose which logs to read, match their errors, and find common outages.
 
-The latest failures come first, one log of each distinct DAG, task and words of the executor. What requests are then
-left go to further logs of tasks that failed more than once, since they may have failed differently.
+The latest failures come first, one log of each distinct DAG, task and message of the executor. The requests that remain
+go to further logs of tasks that failed more than once, since these may have failed differently.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from airflow_mcp.workflows.shared.findings import first_names, format_age, forma
 
 _MORE_OF_ONE = 4  # further logs of a task that failed more than once
 _EXCERPT = 300  # characters
-_LINE_SIZE, _SHORT_LINE_SIZE = 300, 120  # characters of a cause's line; and where many would not fit else
+_LINE_SIZE, _SHORT_LINE_SIZE = 300, 120  # characters of a cause's line; the short one where many would not fit
 _WHERE = 6  # tasks named for a cause
 _GAP = timedelta(minutes=15)  # between failures of one outage
 
 
 @dataclass
 class TaskFailures:
-    """Failed task instances of one task for which the executor has the same words, the latest first."""
+    """Failed task instances of one task with the same message of the executor, the latest first."""
 
     words: str
     rows: list[Json] = field(default_factory=list[Json])
@@ -45,13 +45,13 @@ class TaskFailures:
 
     @property
     def unread(self) -> list[Json]:
-        """Those whose log was not read."""
+        """The rows whose log was not read."""
         return [row for row in self.rows if all(row is not known for known, _ in self.read)]
 
 
 @dataclass
 class CauseGroup:
-    """One cause: `rows` whose logs say so, and `assumed`, of the same tasks, whose logs were not read."""
+    """One cause: the `rows` whose logs state it, and `assumed`, rows of the same tasks whose logs were not read."""
 
     texts: list[str]
     rows: list[Json]
@@ -61,25 +61,28 @@ class CauseGroup:
 
     @property
     def latest(self) -> Json:
-        """The latest of all."""
+        """The failure that ended last."""
         return max([*self.rows, *self.assumed], key=read_end)
 
     def describe(self, now: datetime, size: int) -> Json:
-        """The cause as a part of an answer; `size` is of its line, characters."""
-        every = [*self.rows, *self.assumed]
+        """Describe the cause as a part of an answer; its line has at most `size` characters."""
+        all_rows = [*self.rows, *self.assumed]
         tasks = Counter(f"{row['dag_id']}.{row['task_id']}" for row in self.rows)
-        where = [name + format_times(number) for name, number in tasks.items()]
-        differ = "" if self.is_outage else describe_differences(self.texts)
-        more = ", ".join(f"{number} of {name}" for name, number in self.unread.items())
+        task_names = [name + format_times(number) for name, number in tasks.items()]
+        differences = "" if self.is_outage else describe_differences(self.texts)
+        unread_counts = ", ".join(f"{number} of {name}" for name, number in self.unread.items())
         run = {"dag_id": self.latest["dag_id"], "dag_run_id": self.latest["dag_run_id"]}
         return {
             "what": shorten(self._write_line(), size),
-            **({"differ_in": differ} if differ else {}),
-            "runs": len({identify_run(row) for row in every}),
-            "dags": len({row["dag_id"] for row in every}),
+            **({"differ_in": differences} if differences else {}),
+            "runs": len({identify_run(row) for row in all_rows}),
+            "dags": len({row["dag_id"] for row in all_rows}),
             "task_instances": len(self.rows),
-            "where": [*where[:_WHERE], *([f"and {len(where) - _WHERE} more"] if len(where) > _WHERE else [])],
-            **({"failed_too_but_not_read": more} if more else {}),
+            "where": [
+                *task_names[:_WHERE],
+                *([f"and {len(task_names) - _WHERE} more"] if len(task_names) > _WHERE else []),
+            ],
+            **({"failed_too_but_not_read": unread_counts} if unread_counts else {}),
             "latest": format_age(self.latest.get("end_date"), now),
             "next": [next_call("diagnose_dag_run", "tells of its run", **run)],
         }
@@ -89,26 +92,26 @@ class CauseGroup:
             return self.texts[0]
         kinds = Counter(self.texts)
         first, last = min(map(read_end, self.rows)), max(map(read_end, self.rows))
-        said = " ".join(text if len(kinds) == 1 else f"({number}) {text}" for text, number in kinds.most_common())
-        lost = format_count(len(self.rows), "task instance")
-        return f"Airflow lost {lost} between {first[:19]} and {last[:19]}, so most likely one outage: {said}"
+        summary = " ".join(text if len(kinds) == 1 else f"({number}) {text}" for text, number in kinds.most_common())
+        lost_count = format_count(len(self.rows), "task instance")
+        return f"Airflow lost {lost_count} between {first[:19]} and {last[:19]}, so most likely one outage: {summary}"
 
 
 @dataclass(frozen=True)
 class CauseReport:
-    """What the logs say, the latest cause first, and the tasks of which no log was read."""
+    """The causes that the logs state, the latest first, and the tasks of which no log was read."""
 
     causes: list[CauseGroup]
     unread: list[TaskFailures]
 
 
 async def read_causes(context: WorkflowContext, failures: list[Json], events: ExecutorEvents) -> CauseReport:
-    """Read logs, at most as many as the answer has requests left, and group what they say."""
+    """Read at most as many logs as the answer has requests left, and group the failures by cause."""
     tasks = await _group_by_task(failures, events)
     await _read(context, [(task, task.rows[0]) for task in tasks[: _count_remaining(context)]], events)
-    for _ in range(_MORE_OF_ONE):  # a round for all of them at a time, so that no task takes every request
-        spread = [(task, row) for task in tasks if task.read for row in _choose_next(task)]
-        await _read(context, spread[: _count_remaining(context)], events)
+    for _ in range(_MORE_OF_ONE):  # one log of each task per round, so that no task takes every request
+        reads = [(task, row) for task in tasks if task.read for row in _choose_next(task)]
+        await _read(context, reads[: _count_remaining(context)], events)
     return CauseReport(_group([task for task in tasks if task.read]), [task for task in tasks if not task.read])
 
 
@@ -117,9 +120,9 @@ def _count_remaining(context: WorkflowContext) -> int:
 
 
 def _choose_next(task: TaskFailures) -> list[Json]:
-    """One more row of a task, spread over its map indexes and runs."""
-    read = {id(row) for row, _ in task.read}
-    return [row for row in order_reads(task.rows) if id(row) not in read][:1]
+    """Choose one more row of a task, spread over its map indexes and runs."""
+    read_ids = {id(row) for row, _ in task.read}
+    return [row for row in order_reads(task.rows) if id(row) not in read_ids][:1]
 
 
 async def _group_by_task(rows: list[Json], events: ExecutorEvents) -> list[TaskFailures]:
@@ -147,46 +150,49 @@ async def _read(context: WorkflowContext, chosen: list[tuple[TaskFailures, Json]
 
 def _group(tasks: list[TaskFailures]) -> list[CauseGroup]:
     causes: dict[str, CauseGroup] = {}
-    lost: list[tuple[Json, str]] = []
-    keys: list[tuple[TaskFailures, set[str]]] = []
+    lost_rows: list[tuple[Json, str]] = []
+    keys_by_task: list[tuple[TaskFailures, set[str]]] = []
     for task in tasks:
         keys_of_task: set[str] = set()
         for row, outcome in task.read:
-            unreadable = isinstance(outcome, AirflowMcpError)
-            text = f"Its log could not be read: {outcome}" if unreadable else outcome.what
-            if not unreadable and outcome.died and (task.words or outcome.what.startswith(NO_HEARTBEAT)):
-                lost.append((row, text))
+            is_unreadable = isinstance(outcome, AirflowMcpError)
+            text = f"Its log could not be read: {outcome}" if is_unreadable else outcome.what
+            if not is_unreadable and outcome.died and (task.words or outcome.what.startswith(NO_HEARTBEAT)):
+                lost_rows.append((row, text))
                 continue
-            key = text if unreadable else outcome.key
+            key = text if is_unreadable else outcome.key
             keys_of_task.add(key)
             cause = causes.setdefault(key, CauseGroup([], []))
             cause.texts.append(text)
             cause.rows.append(row)
-        keys.append((task, keys_of_task))
-    outages = list(_find_outages(lost))
-    by_row = {id(row): cause for cause in outages for row in cause.rows}
-    for task, keys_of_task in keys:
-        found = [causes[key] for key in keys_of_task]
-        found += {id(one): one for row, _ in task.read if (one := by_row.get(id(row)))}.values()
-        _assign_unread(task, found)
+        keys_by_task.append((task, keys_of_task))
+    outages = list(_find_outages(lost_rows))
+    cause_by_row = {id(row): cause for cause in outages for row in cause.rows}
+    for task, keys_of_task in keys_by_task:
+        task_causes = [causes[key] for key in keys_of_task]
+        task_causes += {id(outage): outage for row, _ in task.read if (outage := cause_by_row.get(id(row)))}.values()
+        _assign_unread(task, task_causes)
     return sorted([*causes.values(), *outages], key=lambda cause: read_end(cause.latest), reverse=True)
 
 
 def _assign_unread(task: TaskFailures, causes: list[CauseGroup]) -> None:
-    """Count a task's failures that were not read: with its cause where all that were read have one alone."""
-    if unread := task.unread:
+    """Count a task's unread failures with its causes; assume the cause for them where its read logs have one alone."""
+    if unread_rows := task.unread:
         name = f"{task.rows[0]['dag_id']}.{task.rows[0]['task_id']}"
         for cause in causes:
-            cause.unread[name] += len(unread)
+            cause.unread[name] += len(unread_rows)
         if len(causes) == 1:
-            causes[0].assumed += unread
+            causes[0].assumed += unread_rows
 
 
 def _find_outages(lost_rows: list[tuple[Json, str]]) -> Iterable[CauseGroup]:
-    """Task instances that Airflow itself lost: those of several DAGs within minutes of each other are one outage."""
-    ordered = sorted(lost_rows, key=lambda pair: read_end(pair[0]))
-    groups = [ordered[:1]] if ordered else []
-    for (earlier, _), pair in pairwise(ordered):
+    """Group the task instances that Airflow itself lost.
+
+    Those of several DAGs are one outage when each failed within 15 minutes of the one before.
+    """
+    ordered_rows = sorted(lost_rows, key=lambda pair: read_end(pair[0]))
+    groups = [ordered_rows[:1]] if ordered_rows else []
+    for (earlier, _), pair in pairwise(ordered_rows):
         before, after = parse_time(earlier.get("end_date")), parse_time(pair[0].get("end_date"))
         if before and after and after - before <= _GAP:
             groups[-1].append(pair)
@@ -197,26 +203,26 @@ def _find_outages(lost_rows: list[tuple[Json, str]]) -> Iterable[CauseGroup]:
             yield CauseGroup([text for _, text in group], [row for row, _ in group], is_outage=True)
             continue
         for text in dict.fromkeys(text for _, text in group):
-            rows = [row for row, other in group if other == text]
+            rows = [row for row, row_text in group if row_text == text]
             yield CauseGroup([text] * len(rows), rows)
 
 
 def fit_causes(causes: list[CauseGroup], now: datetime, budget: int) -> tuple[list[Json], list[CauseGroup]]:
-    """The causes in at most `budget` characters, one at least, and those that no room is left for."""
-    whole = [cause.describe(now, _LINE_SIZE) for cause in causes]
-    if len(dumps(whole)) <= budget:
-        return whole, []
-    kept: list[Json] = []
+    """Describe the causes in at most `budget` characters, one at least; return with them the causes that do not fit."""
+    descriptions = [cause.describe(now, _LINE_SIZE) for cause in causes]
+    if len(dumps(descriptions)) <= budget:
+        return descriptions, []
+    short_descriptions: list[Json] = []
     for cause in causes:
-        kept.append(cause.describe(now, _SHORT_LINE_SIZE))
-        if len(dumps(kept)) > budget and len(kept) > 1:
-            kept.pop()
+        short_descriptions.append(cause.describe(now, _SHORT_LINE_SIZE))
+        if len(dumps(short_descriptions)) > budget and len(short_descriptions) > 1:
+            short_descriptions.pop()
             break
-    return kept, causes[len(kept) :]
+    return short_descriptions, causes[len(short_descriptions) :]
 
 
 def describe_unread(tasks: list[TaskFailures]) -> str:
-    """ "logs of 3 more failed tasks, in 4 runs: a.load, b.send, c.load"."""
+    """Name the tasks without a read log: "logs of 3 more failed tasks, in 4 runs: a.load, b.send, c.load"."""
     runs = {identify_run(row) for task in tasks for row in task.rows}
     names = first_names((f"{task.rows[0]['dag_id']}.{task.rows[0]['task_id']}" for task in tasks), 6)
     return f"logs of {format_count(len(tasks), 'more failed task')}, in {format_count(len(runs), 'run')}: {names}"

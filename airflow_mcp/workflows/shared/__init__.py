@@ -1,1 +1,1 @@
-"""What two or more workflows use."""
+"""Modules that two or more workflows use."""

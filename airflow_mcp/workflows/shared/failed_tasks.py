@@ -1,4 +1,4 @@
-"""Group failed task instances: which come first in the graph, which logs to read, and who failed alike."""
+"""Group failed task instances: their order in the graph, which logs to read, and which share an error."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from airflow_mcp.task_logs import describe_differences
 from airflow_mcp.text import shorten
 
 _NAMES = 160  # characters of a list of task instances
-_LINE_SIZE, _SHORT_LINE_SIZE = 300, 120  # characters of an error's line; and where many would not fit else
-_REST = 240  # of the line that stands for the errors that are not told
-_GOLDEN = 0.6180339887  # steps of it fall evenly over a range, and never in step with a pattern in the data
+_LINE_SIZE, _SHORT_LINE_SIZE = 300, 120  # characters of an error's line; the short one where many would not fit
+_REST = 240  # characters of the line that stands for the errors left out
+_GOLDEN = 0.6180339887  # steps of it fall evenly over a range and repeat no pattern in the data
 
 
 @dataclass
@@ -27,36 +27,36 @@ class ErrorGroup:
     instances: list[Json] = field(default_factory=list[Json])  # task_id, map_index?, try_number
     # Of each instance the line that its log gives, which may differ in data.
     lines: list[str] = field(default_factory=list[str])
-    # What was looked at, in words: the log's lines, how many the task printed, the tries.
+    # What was read, in words: the log's lines, how many the task printed, the tries.
     source: str = ""
 
     def name_instances(self, size: int) -> str:
-        """`load[0-2, 7], publish`, cut to `size` characters."""
+        """Name the task instances, `load[0-2, 7], publish`, in at most `size` characters."""
         return name_instances(self.instances, size)
 
     def describe(self, size: int, siblings: Mapping[str, str]) -> Json:
-        """The error in a line of at most `size` characters, with who shares it and how their data differ.
+        """Describe the error in a line of at most `size` characters, with its tasks and how their data differ.
 
         `siblings` has "6 of 8 succeeded" by mapped task.
         """
         tasks = dict.fromkeys(row["task_id"] for row in self.instances)
-        beside = "; ".join(
+        sibling_counts = "; ".join(
             f"{task}: {siblings[task]}" if len(tasks) > 1 else siblings[task] for task in tasks if task in siblings
         )
         line: Json = {
             "error": shorten(self.what, size),
             "tasks": f"{len(self.instances)}: {self.name_instances(_NAMES)}",
         }
-        line["tasks"] += f" ({beside})" if beside else ""
-        if differ := describe_differences(self.lines):
-            line["differ_in"] = shorten(differ, _NAMES)
+        line["tasks"] += f" ({sibling_counts})" if sibling_counts else ""
+        if differences := describe_differences(self.lines):
+            line["differ_in"] = shorten(differences, _NAMES)
         if self.source and size == _LINE_SIZE:
             line["looked_at"] = self.source
         return line
 
 
 def order_by_graph(rows: list[Json], downstream: dict[str, list[str]]) -> list[list[Json]]:
-    """The failed rows by task: tasks without a failed task upstream first, then by when they ended."""
+    """Group the failed rows by task: tasks without a failed task upstream first, then by when they ended."""
     tasks: dict[str, list[Json]] = {}
     for row in rows:
         tasks.setdefault(row["task_id"], []).append(row)
@@ -69,70 +69,72 @@ def order_by_graph(rows: list[Json], downstream: dict[str, list[str]]) -> list[l
 
 
 def _count_upstream(tasks: list[str], downstream: dict[str, list[str]]) -> dict[str, int]:
-    """How many of these tasks stand before each of them in the graph.
+    """Count how many of these tasks are upstream of each of them in the graph.
 
-    The graph is walked once, in its order, with the tasks before each as the bits of a number. Tasks in a circle, which
-    Airflow does not allow, count as far as they are reached.
+    The graph is walked once, in topological order, with the tasks upstream of each as the bits of a number. Tasks in a
+    cycle, which Airflow does not allow, count as far as they are reached.
     """
-    waits_for = Counter(after for ends in downstream.values() for after in ends)
+    upstream_counts = Counter(successor for ends in downstream.values() for successor in ends)
     bits = {task: 1 << number for number, task in enumerate(tasks)}
-    before: dict[str, int] = dict.fromkeys(tasks, 0)
-    ready = [task for task in {**downstream, **bits} if not waits_for[task]]
-    while ready:
-        task = ready.pop()
-        passed = before.get(task, 0) | bits.get(task, 0)
-        for after in downstream.get(task, ()):
-            before[after] = before.get(after, 0) | passed
-            waits_for[after] -= 1
-            if not waits_for[after]:
-                ready.append(after)
-    return {task: before[task].bit_count() for task in tasks}
+    upstream_bits: dict[str, int] = dict.fromkeys(tasks, 0)
+    ready_tasks = [task for task in {**downstream, **bits} if not upstream_counts[task]]
+    while ready_tasks:
+        task = ready_tasks.pop()
+        passed_bits = upstream_bits.get(task, 0) | bits.get(task, 0)
+        for successor in downstream.get(task, ()):
+            upstream_bits[successor] = upstream_bits.get(successor, 0) | passed_bits
+            upstream_counts[successor] -= 1
+            if not upstream_counts[successor]:
+                ready_tasks.append(successor)
+    return {task: upstream_bits[task].bit_count() for task in tasks}
 
 
 def order_reads(rows: list[Json]) -> list[Json]:
-    """The rows of one task in the order in which to read their logs, so that errors that repeat with the index are met.
+    """Order the rows of one task for reading their logs, so that errors that repeat with the map index are met.
 
-    The first and the last by map index, then others that lie irregularly.
+    The first and the last by map index come first, then others at irregular distances.
     """
-    ordered = sorted(rows, key=lambda row: row.get("map_index") or 0)
-    chosen = dict.fromkeys([0, len(ordered) - 1] if ordered else [])
-    for step in range(1, len(ordered)):
-        chosen.setdefault(int(step * _GOLDEN % 1 * len(ordered)))
-    chosen |= dict.fromkeys(place for place in range(len(ordered)) if place not in chosen)
-    return [ordered[place] for place in chosen]
+    ordered_rows = sorted(rows, key=lambda row: row.get("map_index") or 0)
+    chosen_positions = dict.fromkeys([0, len(ordered_rows) - 1] if ordered_rows else [])
+    for step in range(1, len(ordered_rows)):
+        chosen_positions.setdefault(int(step * _GOLDEN % 1 * len(ordered_rows)))
+    chosen_positions |= dict.fromkeys(
+        position for position in range(len(ordered_rows)) if position not in chosen_positions
+    )
+    return [ordered_rows[position] for position in chosen_positions]
 
 
 def name_instances(rows: Iterable[Json], size: int) -> str:
-    """Task instances in a few words: `load[0-2, 7], publish`, cut to `size` characters with the number left out."""
+    """Name task instances, `load[0-2, 7], publish`, in about `size` characters with the number of those left out."""
     tasks: dict[str, list[int]] = {}
-    rendered: dict[str, dict[int, str]] = {}
+    rendered_names: dict[str, dict[int, str]] = {}
     for row in rows:
         indexes = tasks.setdefault(row["task_id"], [])
         if row.get("map_index") is not None:
             indexes.append(row["map_index"])
             if name := read_rendered_name(row):
-                rendered.setdefault(row["task_id"], {})[row["map_index"]] = name
+                rendered_names.setdefault(row["task_id"], {})[row["map_index"]] = name
     parts: list[str] = []
-    left = size
+    remaining_size = size
     for number, (task, indexes) in enumerate(tasks.items()):
-        room = max(left - len(task) - 2, 12)
-        text = f"{task}[{_format_indexes(indexes, rendered.get(task, {}), room)}]" if indexes else task
-        if parts and len(text) > left:
-            more = len(tasks) - number
-            return f"{', '.join(parts)} and {more} more task{'s' if more > 1 else ''}"
+        indexes_size = max(remaining_size - len(task) - 2, 12)
+        text = f"{task}[{_format_indexes(indexes, rendered_names.get(task, {}), indexes_size)}]" if indexes else task
+        if parts and len(text) > remaining_size:
+            rest_count = len(tasks) - number
+            return f"{', '.join(parts)} and {rest_count} more task{'s' if rest_count > 1 else ''}"
         parts.append(text)
-        left -= len(text) + 2
+        remaining_size -= len(text) + 2
     return ", ".join(parts)
 
 
 def read_rendered_name(row: Json) -> str:
-    """The name that `map_index_template` gives a mapped instance; empty where it is only its index."""
+    """Return the name that `map_index_template` gives a mapped instance; empty where it is only its index."""
     name = str(row.get("rendered_map_index") or "")
     return "" if name == str(row.get("map_index")) else name
 
 
 def _format_indexes(numbers: list[int], rendered: Mapping[int, str], size: int) -> str:
-    """Indexes with their rendered names, where they fit: "1 eu/west, 5 ap"; else as ranges."""
+    """Format indexes with their rendered names where they fit, "1 eu/west, 5 ap", else as ranges."""
     if rendered:
         text = ", ".join(f"{number} {rendered.get(number, '')}".strip() for number in sorted(set(numbers)))
         if len(text) <= size:
@@ -141,7 +143,7 @@ def _format_indexes(numbers: list[int], rendered: Mapping[int, str], size: int) 
 
 
 def format_ranges(numbers: Iterable[int], size: int) -> str:
-    """[0, 1, 2, 7] -> "0-2, 7", cut to `size` characters with the number left out."""
+    """Format [0, 1, 2, 7] as "0-2, 7", cut to `size` characters with the number of those left out."""
     runs: list[list[int]] = []
     for number in sorted(set(numbers)):
         if runs and number == runs[-1][1] + 1:
@@ -152,38 +154,41 @@ def format_ranges(numbers: Iterable[int], size: int) -> str:
     for first, last in runs:
         piece = f"{', ' if text else ''}{first}{f'-{last}' if last > first else ''}"
         if len(text) + len(piece) > size:
-            left = sum(end - start + 1 for start, end in runs if start >= first)
-            return f"{text} and {left} more"
+            rest_count = sum(end - start + 1 for start, end in runs if start >= first)
+            return f"{text} and {rest_count} more"
         text += piece
     return text
 
 
 def describe_rows(rows: list[Json], total: int) -> str | None:
-    """`3: load[0-2]`, or None for nothing; a state that not all share is named, and how many `rows` does not hold."""
+    """Describe rows as `3: load[0-2]`, or None for no row.
+
+    States are counted unless all rows share one other than up_for_retry; of rows beyond `rows` the number is given.
+    """
     states = Counter(row.get("state") or "none" for row in rows)
-    said = "" if len(states) == 1 and "up_for_retry" not in states else f" ({describe_counts(states)})"
-    more = f"; {total - len(rows)} more were not looked at" if total > len(rows) else ""
-    return f"{total}{said}: {name_instances(rows, _NAMES)}{more}" if total else None
+    state_text = "" if len(states) == 1 and "up_for_retry" not in states else f" ({describe_counts(states)})"
+    rest = f"; {total - len(rows)} more were not looked at" if total > len(rows) else ""
+    return f"{total}{state_text}: {name_instances(rows, _NAMES)}{rest}" if total else None
 
 
 def describe_errors(groups: list[ErrorGroup], budget: int, siblings: Mapping[str, str] | None = None) -> list[Json]:
-    """Each error in a line with its task instances, the first cause first, within `budget` characters.
+    """Describe each error in a line with its task instances, the first cause first, within `budget` characters.
 
-    Then as many excerpts of logs as there is room for. Of very many errors the lines are cut and the last are counted,
+    As many excerpts of logs follow as fit. Of very many errors the lines are cut and the last are counted,
     so that the first cause keeps its excerpt.
     """
-    first = next((_measure_cost(group.excerpt) for group in groups), 0)
-    first = first if first <= budget // 2 else 0
+    first_cost = next((_measure_cost(group.excerpt) for group in groups), 0)
+    first_cost = first_cost if first_cost <= budget // 2 else 0
     lines: list[Json] = []
     for size in (_LINE_SIZE, _SHORT_LINE_SIZE):
         lines = [group.describe(size, siblings or {}) for group in groups]
-        if len(dumps(lines)) + first <= budget:
+        if len(dumps(lines)) + first_cost <= budget:
             break
     else:
-        lines = take_fitting(lines, budget - first - _REST) or lines[:1]
-        rest = groups[len(lines) :]
-        tasks = name_instances((row for group in rest for row in group.instances), _NAMES)
-        lines += [{"error": f"and {len(rest)} more errors", "tasks": tasks}] if rest else []
+        lines = take_fitting(lines, budget - first_cost - _REST) or lines[:1]
+        rest_groups = groups[len(lines) :]
+        tasks = name_instances((row for group in rest_groups for row in group.instances), _NAMES)
+        lines += [{"error": f"and {len(rest_groups)} more errors", "tasks": tasks}] if rest_groups else []
     budget -= len(dumps(lines))
     for line, group in zip(lines, groups, strict=False):
         budget -= _measure_cost(group.excerpt)
@@ -198,5 +203,5 @@ def _measure_cost(excerpt: str) -> int:
 
 
 def describe_counts(states: Counter[str]) -> str:
-    """`3 failed, 2 skipped`."""
+    """Describe counts by state: `3 failed, 2 skipped`."""
     return ", ".join(f"{number} {state}" for state, number in states.most_common())

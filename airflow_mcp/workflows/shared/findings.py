@@ -1,4 +1,4 @@
-"""What a workflow finds out: a sentence, its evidence, the calls to make next; and how long something has lasted."""
+"""Findings of a workflow (a sentence, its evidence, the calls to make next), and the format of times and counts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SKEW = 3.0  # seconds by which clocks may differ
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was seen. `blocks` needs a hand, `waits` ends by itself, a `note` explains nothing yet.
+    """One observation. `blocks` needs somebody to act, `waits` ends by itself, a `note` explains nothing yet.
 
     `hint` says what to do where no tool does it, `calls` are those to make next.
     """
@@ -36,38 +36,38 @@ class Finding:
     calls: tuple[NextCall, ...] = ()
 
     def to_json(self) -> Json:
-        """As a part of an answer, without what is empty."""
+        """Return the finding as a part of an answer, without empty fields."""
         parts = {"what": self.what, "evidence": self.evidence, "hint": self.hint, "next": [*self.calls]}
         return {name: part for name, part in parts.items() if part}
 
 
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
-    """What most likely blocks first; among equals as they were found."""
+    """Sort findings by what most likely blocks; equals stay in the order in which they were found."""
     return sorted(findings, key=lambda finding: _ORDER.index(finding.kind))
 
 
 def name_verdict(findings: Sequence[Finding]) -> str:
-    """The first finding in one word: blocked, waiting, running, finished or unclear."""
+    """Return the kind of the first finding in one word: blocked, waiting, running, finished or unclear."""
     return _VERDICTS[findings[0].kind] if findings else "unclear"
 
 
 def parse_time(text: object) -> datetime | None:
-    """A time as Airflow writes it, or None for what is none."""
+    """Parse a time as Airflow writes it; None for what is no time."""
     try:
-        read = datetime.fromisoformat(str(text))
+        moment = datetime.fromisoformat(str(text))
     except ValueError:
         return None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def measure_age(text: object, now: datetime) -> float | None:
-    """Seconds from that time until now; negative for the future, None for no time."""
-    read = parse_time(text)
-    return None if read is None else (now - read).total_seconds()
+    """Return the seconds from that time until now; negative for the future, None for no time."""
+    moment = parse_time(text)
+    return None if moment is None else (now - moment).total_seconds()
 
 
 def format_duration(seconds: float) -> str:
-    """A duration in its largest fitting unit: 40 s, 12 min, 5 h, 3 days."""
+    """Format a duration in its largest fitting unit: 40 s, 12 min, 5 h, 3 days."""
     seconds = abs(seconds)
     for size, unit in ((172_800, "days"), (7_200, "h"), (120, "min")):
         if seconds >= size:
@@ -76,7 +76,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_age(text: object, now: datetime) -> str:
-    """ "12 min ago", "in 3 h", or "never" for no time."""
+    """Format an age as "12 min ago" or "in 3 h", and no time as "never"."""
     seconds = measure_age(text, now)
     if seconds is None:
         return "never"
@@ -84,17 +84,17 @@ def format_age(text: object, now: datetime) -> str:
 
 
 def first_names(names: Iterable[str], most: int = 5) -> str:
-    """The first names, and how many more there are."""
-    known = list(dict.fromkeys(names))
-    more = f" and {len(known) - most} more" if len(known) > most else ""
-    return ", ".join(known[:most]) + more
+    """Join the first names, and say how many more there are."""
+    unique_names = list(dict.fromkeys(names))
+    rest = f" and {len(unique_names) - most} more" if len(unique_names) > most else ""
+    return ", ".join(unique_names[:most]) + rest
 
 
 def format_count(number: int, noun: str) -> str:
-    """ "1 run", "3 runs"."""
+    """Format a number with its noun: "1 run", "3 runs"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def choose_verb(number: int, singular: str, plural: str) -> str:
-    """The form that fits: "waits" for one, "wait" for several."""
+    """Choose the form of a verb: "waits" for one, "wait" for several."""
     return singular if number == 1 else plural

@@ -1,4 +1,4 @@
-"""Which logs of a run's failed task instances are read, in rounds, and what the rest may still hold."""
+"""Choose which logs of a run's failed task instances to read, in rounds, and estimate what the rest may hold."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from airflow_mcp.task_logs import DecisiveError
 from airflow_mcp.workflows.shared.evidence import ExecutorEvents, read_evidence
 from airflow_mcp.workflows.shared.failed_tasks import ErrorGroup, name_instances, order_reads
 
-EXCERPT = 1_200  # characters of the first error's excerpt; the others share what is left
+EXCERPT = 1_200  # characters of the first error's excerpt; the others share the rest
 _MOST_LOGS = 24
-_REQUESTS = 12  # of the whole answer, where logs bring no new cause
-_MOST_TRIES = 2  # of the first cause, which are read after these
+_REQUESTS = 12  # for the whole answer, where logs bring no new cause
+_MOST_TRIES = 2  # earlier tries of the first cause, which are read after these logs
 _SIBLINGS = 2  # requests that count the instances of a mapped task
 _NAMES = 160  # characters of a task instance's name
-_ENOUGH = 8  # logs without a new cause, where there are several: one that a third share is then met (96 %)
-_CHANCE = 0.05  # that a cause as frequent as is said was not met
+_ENOUGH = 8  # logs without a new cause, where there are several: a cause of a third is met by then (96 %)
+_CHANCE = 0.05  # probability that a cause of the stated share was not met
 
 
 @dataclass
 class LogSample:
-    """What was read: in graph order the groups of what failed alike."""
+    """The task instances whose logs were read, and their groups by error in graph order."""
 
     groups: list[ErrorGroup] = field(default_factory=list[ErrorGroup])
     read: list[Json] = field(default_factory=list[Json])
     repeats: int = 0  # logs read since the last that brought a new cause
 
     def describe_doubt(self) -> str:
-        """Say how frequent a cause may be that no log has shown: with 95 % confidence, for a random sample."""
+        """Describe how frequent a cause may be that no read log has: with 95 % confidence, for a random sample."""
         if not self.repeats:
             return "so they may hold other errors"
         share = math.ceil(100 * (1 - _CHANCE ** (1 / self.repeats)))
@@ -50,50 +50,53 @@ async def read_sample(
 ) -> LogSample:
     """Read a log of each task, then more of tasks with several failed instances.
 
-    Within 12 requests for the whole answer, and beyond them only after a round that brought a new cause, or until
-    eight logs in a row bring none where there are several; at most 24 logs. `linked_row` is read whatever else is.
+    Stays within 12 requests for the whole answer, and goes beyond them only after a round that brought a new cause, or
+    until eight logs in a row bring none where there are several; at most 24 logs. `linked_row` is always read.
     """
-    first = [linked_row] if linked_row else []
-    first += [rows[0] for rows in tasks if not linked_row or linked_row["task_id"] != rows[0]["task_id"]]
-    more = _interleave([[row for row in order_reads(rows) if row not in first] for rows in tasks])
-    tries = max((row.get("try_number") or 1 for row in first[:1]), default=1)
-    mapped = _SIBLINGS if any(row.get("map_index") is not None for rows in tasks for row in rows) else 0
-    most = _REQUESTS - min(tries - 1, _MOST_TRIES) - mapped
+    first_rows = [linked_row] if linked_row else []
+    first_rows += [rows[0] for rows in tasks if not linked_row or linked_row["task_id"] != rows[0]["task_id"]]
+    further_rows = _interleave([[row for row in order_reads(rows) if row not in first_rows] for rows in tasks])
+    tries = max((row.get("try_number") or 1 for row in first_rows[:1]), default=1)
+    sibling_requests = _SIBLINGS if any(row.get("map_index") is not None for rows in tasks for row in rows) else 0
+    request_budget = _REQUESTS - min(tries - 1, _MOST_TRIES) - sibling_requests
     outcomes: list[Outcome] = []
-    known: set[str] = set()
+    known_keys: set[str] = set()
     sample = LogSample()
-    for waiting in (iter(first), more):
-        brings = True
+    for queue in (iter(first_rows), further_rows):
+        brings_new_key = True
         while len(outcomes) < _MOST_LOGS:
-            died = isinstance(outcomes[0][1], DecisiveError) and outcomes[0][1].died if outcomes else False
-            left = most - context.requests - (1 if died else 0)  # the run's events are asked for then
-            if left <= 0 and not brings and (len(known) < 2 or sample.repeats >= _ENOUGH):
+            has_died = isinstance(outcomes[0][1], DecisiveError) and outcomes[0][1].died if outcomes else False
+            # The run's events are read too where its first task instance died.
+            remaining_requests = request_budget - context.requests - (1 if has_died else 0)
+            if remaining_requests <= 0 and not brings_new_key and (len(known_keys) < 2 or sample.repeats >= _ENOUGH):
                 break
-            beyond = _ENOUGH - sample.repeats if len(known) > 1 and sample.repeats < _ENOUGH else MOST_AT_ONCE
-            size = min(MOST_AT_ONCE, _MOST_LOGS - len(outcomes), left if left > 0 else beyond)
-            rows = [row for row, _ in zip(waiting, range(size), strict=False)]
-            read = await _read(context, ids, rows, events)
-            if not read:
+            extra_size = _ENOUGH - sample.repeats if len(known_keys) > 1 and sample.repeats < _ENOUGH else MOST_AT_ONCE
+            size = min(
+                MOST_AT_ONCE, _MOST_LOGS - len(outcomes), remaining_requests if remaining_requests > 0 else extra_size
+            )
+            rows = [row for row, _ in zip(queue, range(size), strict=False)]
+            batch = await _read(context, ids, rows, events)
+            if not batch:
                 break
-            outcomes += read
-            brings = False
-            for key in (_make_key(outcome) for _, outcome in read):
-                sample.repeats = sample.repeats + 1 if key in known else 0
-                brings = brings or key not in known
-                known.add(key)
+            outcomes += batch
+            brings_new_key = False
+            for key in (_make_key(outcome) for _, outcome in batch):
+                sample.repeats = sample.repeats + 1 if key in known_keys else 0
+                brings_new_key = brings_new_key or key not in known_keys
+                known_keys.add(key)
     sample.read = [row for row, _ in outcomes]
     sample.groups = _group(outcomes, tasks)
     return sample
 
 
 def _interleave(tasks: list[list[Json]]) -> Iterator[Json]:
-    """One row of each task in turn."""
+    """Yield one row of each task in turn."""
     for number in range(max(map(len, tasks), default=0)):
         yield from (rows[number] for rows in tasks if number < len(rows))
 
 
 async def _read(context: WorkflowContext, ids: Json, rows: list[Json], events: ExecutorEvents) -> list[Outcome]:
-    """The error of each, or why its log cannot be read; without those that came after the answer's deadline."""
+    """Return the error of each row, or why its log cannot be read; omit those that came after the answer's deadline."""
 
     async def read(row: Json) -> DecisiveError | AirflowMcpError:
         try:
@@ -111,27 +114,27 @@ def _make_key(outcome: DecisiveError | AirflowMcpError) -> str:
 
 
 def _group(outcomes: list[Outcome], tasks: list[list[Json]]) -> list[ErrorGroup]:
-    places = {id(row): place for place, row in enumerate(row for rows in tasks for row in rows)}
+    positions = {id(row): position for position, row in enumerate(row for rows in tasks for row in rows)}
     groups: dict[str, ErrorGroup] = {}
-    for row, outcome in sorted(outcomes, key=lambda pair: places[id(pair[0])]):
+    for row, outcome in sorted(outcomes, key=lambda pair: positions[id(pair[0])]):
         if isinstance(outcome, DecisiveError):
             group = groups.setdefault(outcome.key, ErrorGroup(outcome.what, outcome.excerpt, outcome.died))
             group.lines.append(outcome.what)
             group.source = group.source or _describe_log(row, outcome)
         else:
-            said = f"Its log could not be read: {outcome}"
-            group = groups.setdefault(str(outcome), ErrorGroup(said, "", died=False))
+            sentence = f"Its log could not be read: {outcome}"
+            group = groups.setdefault(str(outcome), ErrorGroup(sentence, "", died=False))
         group.instances.append(row)
     return list(groups.values())
 
 
 def _describe_log(row: Json, error: DecisiveError) -> str:
-    """What a group's first member was judged by: "log of load[3], try 2: 44 lines, 0 printed by the task"."""
-    which = f"log of {name_instances([row], _NAMES)}, try {row.get('try_number') or 0}"
-    return f"{which}: {error.lines} lines, {error.printed} printed by the task"
+    """Describe the log that a group's error is from: "log of load[3], try 2: 44 lines, 0 printed by the task"."""
+    title = f"log of {name_instances([row], _NAMES)}, try {row.get('try_number') or 0}"
+    return f"{title}: {error.lines} lines, {error.printed} printed by the task"
 
 
 def identify_try(row: Json, try_number: int | None = None) -> Json:
-    """The arguments that name a row's try within its run."""
+    """Return the arguments that name a row's try within its run."""
     index = {} if row.get("map_index") is None else {"map_index": row["map_index"]}
     return {"task_id": row["task_id"], "try_number": try_number or row.get("try_number") or 0, **index}

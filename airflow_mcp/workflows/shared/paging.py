@@ -1,4 +1,4 @@
-"""Every row of a list, page by page, up to a limit that the answer names."""
+"""Read every row of a list, page by page, up to a limit that the answer names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_mcp.dispatch.workflow_context import WorkflowContext
 
 
 async def read_all_rows(context: WorkflowContext, name: str, most: int, /, **arguments: Any) -> tuple[list[Json], int]:
-    """Rows (at most `most`) and how many there are; the pages behind the first are read at once."""
+    """Return the rows (at most `most`) and their total number; the pages after the first are read concurrently."""
     rows, total = await context.read_rows(name, **arguments, limit=min(PAGE, most))
     step = len(rows)
     if not step or total <= step or step >= most:

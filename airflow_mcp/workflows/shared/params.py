@@ -1,7 +1,7 @@
-"""A DAG's params as Airflow describes them (value, schema, description): told in few words, and a conf checked by them.
+"""Describe a DAG's params, of which Airflow gives value, schema and description, and check a conf by them.
 
 Both generations give the same three. A param without a default has the value null (Param.dump in 2.x and 3.x), which
-its schema refuses unless null will do; Airflow validates value after value as JSON Schema (Param.resolve).
+its schema refuses unless it allows null; Airflow validates value after value as JSON Schema (Param.resolve).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _VALUE_SIZE, _FORM_SIZE = 60, 160  # characters of a wrong value, and of what it
 
 
 def describe_param(param: Any) -> Json:
-    """One param: type, default or required, what its schema restricts, and what it is about."""
+    """Describe one param: type, default or required, the restrictions of its schema, and what it is about."""
     if not isinstance(param, dict):  # masked as a whole, since its name is that of a secret
         return {"default": MASK}
     schema, value = _read_schema(param), param.get("value")
@@ -48,34 +48,37 @@ def describe_param(param: Any) -> Json:
 
 
 def _read_schema(param: Json) -> Json:
-    """Its JSON Schema; what is none restricts nothing."""
+    """Return the param's JSON Schema; what is no schema restricts nothing."""
     schema = param.get("schema")
     return schema if isinstance(schema, dict) else {}
 
 
 def is_required(param: Json) -> bool:
-    """Whether a run needs a value for it: it has no default, and its schema does not take null."""
+    """Tell whether a run needs a value for the param: it has no default, and its schema does not take null."""
     return param.get("value") is None and not _fits(param, None, "v2")
 
 
 def check_conf(
     tool: str, params: Json, conf: Json, generation: Generation, shows: NextCall, *, label: str = "conf"
 ) -> str | None:
-    """A hint about keys that are no params; Airflow hands them to the run all the same. `label` is the argument's name.
+    """Check a conf by the params, and return a hint about keys that are no params.
 
-    Raises InvalidArgumentsError for a value that its param does not take and for a missing one, naming the form;
-    `shows` is the call that shows every param.
+    Airflow hands such keys to the run all the same. `label` is the argument's name, `shows` the call that shows every
+    param. Raises InvalidArgumentsError for a value that its param does not take and for a missing one, naming the form.
     """
     problems = [f"{label}.{problem}" for problem in _find_problems(params, conf, generation)]
     if problems:
-        more = f" And {len(problems) - 3} more." if len(problems) > 3 else ""
-        raise InvalidArgumentsError(f"{tool}: {'; '.join(problems[:3])}.{more} Nothing was sent.").advise(shows)
-    strange = [key for key in conf if key not in params] if params else []
-    if not strange:
+        rest = f" And {len(problems) - 3} more." if len(problems) > 3 else ""
+        raise InvalidArgumentsError(f"{tool}: {'; '.join(problems[:3])}.{rest} Nothing was sent.").advise(shows)
+    unknown_keys = [key for key in conf if key not in params] if params else []
+    if not unknown_keys:
         return None
-    near = {key: difflib.get_close_matches(key, params, n=1) for key in strange}
-    words = [f"{key[:60]!r}" + (f" (did you mean {near[key][0]!r}?)" if near[key] else "") for key in strange[:5]]
-    return f"conf has keys that are no params of this DAG: {', '.join(words)}."
+    close_matches = {key: difflib.get_close_matches(key, params, n=1) for key in unknown_keys}
+    descriptions = [
+        f"{key[:60]!r}" + (f" (did you mean {close_matches[key][0]!r}?)" if close_matches[key] else "")
+        for key in unknown_keys[:5]
+    ]
+    return f"conf has keys that are no params of this DAG: {', '.join(descriptions)}."
 
 
 def _find_problems(params: Json, conf: Json, generation: Generation) -> Iterator[str]:
@@ -89,12 +92,12 @@ def _find_problems(params: Json, conf: Json, generation: Generation) -> Iterator
             if is_required(param):
                 yield f"{name} is required: {form}"
         elif not _fits(param, conf[name], generation):
-            given = shorten(dumps(redact(conf[name], name)), _VALUE_SIZE)
-            yield f"{name}: {given} does not fit {form}"
+            value_text = shorten(dumps(redact(conf[name], name)), _VALUE_SIZE)
+            yield f"{name}: {value_text} does not fit {form}"
 
 
 def _fits(param: Json, value: Any, generation: Generation) -> bool:
-    """Whether the param takes the value, as far as can be told without Airflow."""
+    """Tell whether the param takes the value, as far as that is certain without Airflow."""
     schema = json.dumps(_read_schema(param))
     if any(word in schema for word in _UNSURE):
         return True
@@ -104,23 +107,23 @@ def _fits(param: Json, value: Any, generation: Generation) -> bool:
 
 @lru_cache(maxsize=256)
 def _make_validator(schema: str, generation: Generation) -> Validator | None:
-    """None for what is no schema. A `pattern` comes from outside, so it runs on RE2."""
-    from jsonschema import Draft202012Validator, FormatChecker, SchemaError  # 0.1 s: not before it is needed
+    """Build a schema's validator; None for what is no schema. A `pattern` comes from outside, so it runs on RE2."""
+    from jsonschema import Draft202012Validator, FormatChecker, SchemaError  # takes 0.1 s, so only when needed
     from jsonschema.validators import extend
 
-    parsed = json.loads(schema)
+    parsed_schema = json.loads(schema)
     try:
-        Draft202012Validator.check_schema(parsed)
+        Draft202012Validator.check_schema(parsed_schema)
     except (SchemaError, RecursionError):
         return None
     checker = FormatChecker(formats=_FORMATS)
     if generation == "v2":  # 2.x falls back to any ISO 8601 moment
         checker.checkers = checker.checkers | {"date-time": (_is_moment, ())}
-    return extend(Draft202012Validator, {"pattern": _check_pattern})(parsed, format_checker=checker)
+    return extend(Draft202012Validator, {"pattern": _check_pattern})(parsed_schema, format_checker=checker)
 
 
 def _check_pattern(validator: Validator, pattern: str, value: object, schema: Json) -> Iterator[ValidationError]:
-    """JSON Schema's `pattern`; one that RE2 does not take (look-around, back-references) is left to Airflow."""
+    """Check JSON Schema's `pattern`; one that RE2 does not take (look-around, back-references) is left to Airflow."""
     from jsonschema import ValidationError
 
     del validator, schema
@@ -144,4 +147,4 @@ def _list_types(schema: Json) -> list[str]:
     if kind is None:
         lists = [parts for word in ("anyOf", "oneOf") if isinstance(parts := schema.get(word), list)]
         return [name for parts in lists for part in parts if isinstance(part, dict) for name in _list_types(part)]
-    return [one for one in (kind if isinstance(kind, list) else [kind]) if isinstance(one, str)]
+    return [type_name for type_name in (kind if isinstance(kind, list) else [kind]) if isinstance(type_name, str)]

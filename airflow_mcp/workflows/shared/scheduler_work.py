@@ -1,4 +1,4 @@
-"""Tell a scheduler that runs a task itself, and so does not report meanwhile, from one that is dead."""
+"""Distinguish a scheduler that runs a task itself, and so does not report meanwhile, from one that is dead."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _INSIDE = ("SequentialExecutor", "DebugExecutor")
 async def settle_scheduler(context: WorkflowContext, components: dict[str, Component]) -> dict[str, Component]:
     """Return the components, the scheduler with the task that it runs itself; at most two requests.
 
-    One task instance alone that runs and started after the scheduler last reported was started by a scheduler that
-    works, where its executor runs one at a time. Where the executor cannot be read, that is likely. Airflow 3 has no
-    such executor.
+    Where exactly one task instance runs, started after the scheduler last reported, and the executor runs one at a
+    time, a working scheduler started it. Where the executor cannot be read, that is likely. Airflow 3 has no such
+    executor.
     """
     scheduler = components.get("scheduler")
     if context.version.generation != "v1" or scheduler is None or scheduler.alive or not scheduler.heartbeat:
         return components
-    since = {"state": ["running"], "start_date_gte": scheduler.heartbeat, "limit": 2}
+    filters = {"state": ["running"], "start_date_gte": scheduler.heartbeat, "limit": 2}
     try:
-        rows, total = await context.read_rows("list_task_instances", dag_id="~", dag_run_id="~", **since)
+        rows, total = await context.read_rows("list_task_instances", dag_id="~", dag_run_id="~", **filters)
     except AirflowMcpError:
         return components
     if total != 1 or not rows or context.hides:
@@ -32,8 +32,8 @@ async def settle_scheduler(context: WorkflowContext, components: dict[str, Compo
     executor = await read_setting(context, "core", "executor")
     if executor and executor.rpartition(".")[2] not in _INSIDE:
         return components
-    works = replace(scheduler, work=rows[0], executor=(executor or "").rpartition(".")[2])
-    return components | {"scheduler": works}
+    working_scheduler = replace(scheduler, work=rows[0], executor=(executor or "").rpartition(".")[2])
+    return components | {"scheduler": working_scheduler}
 
 
 async def read_setting(context: WorkflowContext, section: str, option: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Trigger a DAG run exactly once: it carries our own run id, so that a lost answer is settled by reading it back."""
+"""Trigger a DAG run exactly once: it carries our own run id, by which it is read back where the answer is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAILED = 500
 
 @dataclass(frozen=True)
 class TriggerReadiness:
-    """A DAG that may be triggered with this conf: whether it is paused, and what is to be said about the conf."""
+    """A DAG that may be triggered with this conf: whether it is paused, and a hint about the conf."""
 
     is_paused: bool
     hint: str | None
@@ -45,15 +45,16 @@ async def check_trigger(context: WorkflowContext, tool: str, arguments: Json) ->
     except AirflowMcpError as error:
         hint = f"conf was not checked: {error}" if conf else None
     else:
-        shows = next_call("get_dag_overview", "shows every param", dag_id=dag_id)
-        hint = check_conf(tool, details.get("params") or {}, conf, context.version.generation, shows)
+        show_call = next_call("get_dag_overview", "shows every param", dag_id=dag_id)
+        hint = check_conf(tool, details.get("params") or {}, conf, context.version.generation, show_call)
     return TriggerReadiness(bool(dag.get("is_paused")), hint)
 
 
 async def trigger_run(context: WorkflowContext, tool: str, arguments: Json) -> Json:
-    """The new run, read back by its id where the answer to it could not be used.
+    """Trigger the run and return it, read back by its id where the answer could not be used.
 
-    Raises UnusableAnswerError and AirflowUnreachableError where it is not there so far, or that cannot be told.
+    Raises UnusableAnswerError and AirflowUnreachableError when the run does not exist so far or that is not known, and
+    InvalidArgumentsError when Airflow 2 fails on an unusual run id.
     """
     run_id: str = arguments.get("dag_run_id") or _make_run_id()
     body: Json = {"conf": {}, **arguments, "dag_run_id": run_id}
@@ -83,5 +84,5 @@ def _advise_retry(run_id: str) -> str:
 
 
 def _make_run_id() -> str:
-    """Unique, sortable, and of the characters [scheduler] allowed_run_id_pattern takes by default."""
+    """Make a run id: unique, sortable, of the characters that [scheduler] allowed_run_id_pattern takes by default."""
     return f"mcp__{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(4)}"

@@ -1,4 +1,4 @@
-"""One question of what keeps a DAG, while its answer is collected."""
+"""Hold the state of one `why_not_running` call: its target, the findings so far, and the reads that failed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_ALSO = 6  # findings shown beside the cause
 
 @dataclass
 class Diagnosis:
-    """Who is asked about, what was found so far, and what could not be seen."""
+    """The target of one call, the findings so far, and the errors of failed reads, from which the answer is built."""
 
     context: WorkflowContext
     dag_id: str
@@ -27,11 +27,11 @@ class Diagnosis:
     task_id: str | None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     findings: list[Finding] = field(default_factory=list[Finding])
-    checked: list[str] = field(default_factory=list[str])  # what was looked at and is well
+    checked: list[str] = field(default_factory=list[str])  # what was examined and is in order
     errors: dict[str, str] = field(default_factory=dict[str, str])
     components: dict[str, Component] = field(default_factory=dict[str, Component])
-    busy: int | None = None  # slots of all pools that running and queued task instances take; None: not read
-    other_runs: Finding | None = None  # what there is to say of runs that were not asked about
+    busy: int | None = None  # slots of all pools taken by running and queued task instances; None: not read
+    other_runs: Finding | None = None  # the note on active runs that were not examined
 
     @property
     def is_old(self) -> bool:
@@ -40,41 +40,41 @@ class Diagnosis:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether something was found that needs a hand."""
+        """Whether a finding needs somebody to act."""
         return any(finding.kind == "blocks" for finding in self.findings)
 
     @property
     def one_at_a_time(self) -> Component | None:
-        """The scheduler, where it runs a task itself and starts nothing else meanwhile."""
+        """The scheduler while it runs a task itself, during which it starts nothing else; otherwise None."""
         scheduler = self.components.get("scheduler")
         return scheduler if scheduler and scheduler.work else None
 
     @property
     def is_explained(self) -> bool:
-        """Whether something was found that needs a hand, or the scheduler has its hands full."""
+        """Whether a finding needs somebody to act, or the scheduler is occupied by a task that it runs itself."""
         return self.is_blocked or self.one_at_a_time is not None
 
     async def gather(self, /, **reads: Awaitable[Any]) -> ReadResults:
-        """Read at once; what could not be read is told in the answer. "_" in a name is shown as a space."""
-        seen = await gather(**reads)
-        self.errors |= {name.replace("_", " "): sentence for name, sentence in seen.errors.items()}
-        return seen
+        """Read concurrently, and record each failed read for the answer, "_" in its name as a space."""
+        results = await gather(**reads)
+        self.errors |= {name.replace("_", " "): sentence for name, sentence in results.errors.items()}
+        return results
 
     def clear_blockers(self) -> None:
-        """What was asked about has ended: whatever else was found does not keep it from running."""
+        """Turn all findings into notes, since what was asked about has ended and nothing keeps it from running."""
         self.findings = [replace(finding, kind="note") for finding in self.findings]
 
     def describe(self, run: Json | None) -> Json:
-        """The answer: what most likely keeps it first."""
-        told = " ".join(finding.what for finding in self.findings)
+        """Return the answer, with the most likely cause first."""
+        text = " ".join(finding.what for finding in self.findings)
         for component in self.components.values():
-            if not component.alive and component.describe(self.now) not in told and component.title not in told:
+            if not component.alive and component.describe(self.now) not in text and component.title not in text:
                 self.findings.append(component.build_finding(self.now, blocks=False))
         self.findings += [self.other_runs] if self.other_runs else []
         if self.context.hides:
             self.errors["rows"] = "policy hides some from you, so what takes a limit may be among them."
-        blind = Finding("note", "What keeps it cannot be told: see not_seen.")
-        first, *others = sort_findings(self.findings) or [blind]
+        unknown = Finding("note", "What keeps it cannot be told: see not_seen.")
+        first, *minor = sort_findings(self.findings) or [unknown]
         return {
             "dag_id": self.dag_id,
             "dag_run_id": run["dag_run_id"] if run else self.run_id,
@@ -85,14 +85,14 @@ class Diagnosis:
             "evidence": first.evidence or None,
             "hint": first.hint or None,
             "next": [*first.calls] or None,
-            "also": [finding.to_json() for finding in others[:_MOST_ALSO]] or None,
+            "also": [finding.to_json() for finding in minor[:_MOST_ALSO]] or None,
             "checked": "; ".join(self.checked) or None,
             "not_seen": list_errors(self.errors) or None,
         }
 
 
 async def read_or_none(read: Awaitable[Any]) -> Any:
-    """What was read, or None for a 404."""
+    """Return the result of a read, or None for a 404."""
     try:
         return await read
     except NotFoundError:
@@ -100,7 +100,7 @@ async def read_or_none(read: Awaitable[Any]) -> Any:
 
 
 async def read_or_error(read: Awaitable[Any]) -> Any:
-    """What was read, or the error itself, for a read without which there is no answer."""
+    """Return the result of a read, or its AirflowMcpError, for a read without which there is no answer."""
     try:
         return await read
     except AirflowMcpError as error:
