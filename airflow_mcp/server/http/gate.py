@@ -75,13 +75,12 @@ class Gate:
             await self._refusals.refuse(build_busy_refusal(self._limits.calls, "one address"), scope, receive, send)
             return
         scope["headers"] = [_in_small_letters(name, value) for name, value in scope["headers"]]
-        visit = scope[_PLACE_KEY] = _GatePlace(
-            lambda: self._strangers.give_back(peer)
-        )  # no copy: `user` is read from it
+        # In this scope itself, of which no copy is made: `user` is read from it.
+        place = scope[_PLACE_KEY] = _GatePlace(lambda: self._strangers.give_back(peer))
         try:
             await self._app(scope, receive, send)
         finally:
-            visit.release()
+            place.release()
 
     @staticmethod
     def _refuse_unreadable(scope: Scope) -> Refusal | None:
@@ -134,8 +133,9 @@ class _GatePlace:
 
 def release_gate_place(scope: Scope) -> None:
     """Give back the place that a request has at the gate: from here on it is somebody's, or answered at once."""
-    if visit := scope.get(_PLACE_KEY):
-        visit.end()
+    place: _GatePlace | None = scope.get(_PLACE_KEY)
+    if place:
+        place.release()
 
 
 def find_peer(scope: Scope) -> str:
