@@ -20,18 +20,18 @@ _WORDS = """
 BANNED = frozenset(_WORDS.split())
 # Banned names that are left, by room. A number may only fall: rename one, and lower it.
 ALLOWED = {
-    ".": 9,
-    "airflow": 24,
-    "catalog": 20,
-    "cli": 2,
-    "demo": 7,
-    "dispatch": 87,
-    "policy": 11,
-    "redact": 9,
-    "server": 23,
-    "settings": 7,
-    "task_logs": 67,
-    "workflows": 108,
+    ".": 6,
+    "airflow": 16,
+    "catalog": 15,
+    "cli": 1,
+    "demo": 4,
+    "dispatch": 22,
+    "policy": 2,
+    "redact": 2,
+    "server": 12,
+    "settings": 4,
+    "task_logs": 38,
+    "workflows": 23,
 }
 
 

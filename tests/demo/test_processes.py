@@ -32,8 +32,8 @@ child.stdout.readline()
 HOLD = f"""
 import sys
 from pathlib import Path
-from airflow_mcp.demo.processes import held
-with held(Path(sys.argv[1]), lambda: None):
+from airflow_mcp.demo.processes import hold_lock
+with hold_lock(Path(sys.argv[1]), lambda: None):
     {WAIT}
 """
 

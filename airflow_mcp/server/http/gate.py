@@ -133,8 +133,9 @@ class _GatePlace:
 
 def release_gate_place(scope: Scope) -> None:
     """Give back a request's place at the gate: from here on it counts in its caller's share, or is answered at once."""
-    if place := scope.get(_PLACE_KEY):
-        place.end()
+    place: _GatePlace | None = scope.get(_PLACE_KEY)
+    if place:
+        place.release()
 
 
 def find_peer(scope: Scope) -> str:
