@@ -165,7 +165,7 @@ SIGNED: dict[str, tuple[dict[str, Any], str]] = {
     "of an empty name": ({"sub": ""}, "is no name"),
     "of a name with spaces around": ({"sub": " ann"}, "is no name"),
     "of a name of several lines": ({"sub": "ann\nbob"}, "is no name"),
-    "of a name with what is not seen": ({"sub": "ann\u200b"}, "is no name"),
+    "of a name with what is not seen": ({"sub": "ann\u200b"}, "characters that are not seen"),
     "of a name with a variation selector": ({"sub": "ann\ufe0f"}, "characters that are not seen"),
     "of a name with a blank": ({"sub": "\u2800"}, "characters that are not seen"),
     "of a name of everybody": ({"sub": "*"}, "would be a pattern in rules"),

@@ -139,9 +139,9 @@ class AccessTokens:
         name = find_claim(claims, claim)
         if isinstance(name, str) and len(name) > _LONGEST_NAME:
             raise RefusedTokenError(f"its {claim} has more than {_LONGEST_NAME} characters", genuine=True)
-        if not isinstance(name, str) or not name or not name.isprintable() or clean(name).strip() != name:
+        if not isinstance(name, str) or name.splitlines() != [name] or name.strip() != name:
             raise RefusedTokenError(f"its {claim} (oauth.name_claim) is no name", genuine=True)
-        if _BLANK.search(name):
+        if not name.isprintable() or clean(name) != name or _BLANK.search(name):
             raise RefusedTokenError(f"its {claim} (oauth.name_claim) holds characters that are not seen", genuine=True)
         if not _PATTERN.isdisjoint(name):
             raise RefusedTokenError(
