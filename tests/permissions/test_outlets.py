@@ -43,7 +43,7 @@ async def error(text: str, folder: Path) -> str:
 
 
 async def log(text: str, folder: Path) -> str:
-    record = logging.LogRecord("airflow_mcp", logging.WARNING, __file__, 1, "a call failed: %s", (text,), None)
+    record = logging.LogRecord("airflow_mcp", logging.WARNING, __file__, 1, "a call failed:\n%s", (text,), None)
     return TextFormatter().format(record) + json.loads(JsonFormatter().format(record))["message"]
 
 
@@ -80,7 +80,7 @@ async def question(text: str, folder: Path) -> str:
     world = World()
     person = Person(world, NOES["decline"])
     async with connected(world.airflow, POLICY, human=person) as someone:
-        await someone.refused("trigger_dag_run", dag_id="etl_a", note=text)
+        await someone.refused("trigger_dag_run", dag_id="etl_a", conf={"text": text})  # a note is signed behind its end
     (asked,) = person.questions
     return asked
 
