@@ -163,7 +163,7 @@ def test_nothing_is_said_of_a_manifest_that_fits(version: str, tmp_path: Path) -
         ("3.2.2", 'record = "thing"', 'record = "thing"\nconst.v2 = { size = "1" }', "value", "offers '1', but takes"),
         ("3.2.2", '@3.2"\nparams = ["name"', '@3.2"\nparams = ["name?"', "required", "body name is required, but may"),
         ("3.2.2", 'rows = "things"', 'rows = "all"', "reply", "the reply has no list all, only things"),
-        ("3.2.2", 'rows = "things"', 'rows = "things"\nnewest = "born"', "reply", "the rows have no born"),
+        ("3.2.2", 'rows = "things"', 'rows = "things"\nnewest = "maker"', "reply", "the rows have no maker"),
         ("3.2.2", "rows =", 'accept = { v2 = "text/plain" }\nrows =', "reply", "asks for text/plain, but gets"),
         ("3.2.2", '"thing_id", "state", "made"', '"thing_id", "status", "made"', "field", "keep: no reply has status"),
         ("3.2.2", "made_by.name", "made_by.names", "field", "pluck: no reply has made_by.names"),
