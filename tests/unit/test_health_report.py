@@ -177,7 +177,8 @@ async def test_logs_are_read_newest_first_within_twenty_five_requests_and_the_ne
     world.log("often", "TimeoutError", "late")
     answer = await world.report(max_chars=20_000)
     assert (world.logs_read(), len(world.airflow.sent)) == (16, 25)
-    assert answer["failures"]["not_looked_at"].startswith("logs of 7 more failed tasks, in 7 runs: dag17.load, ")
+    unread = answer["failures"]["not_looked_at"]
+    assert unread.startswith("logs of 7 more failed tasks, in 7 runs: often.load x3, dag17.load, ")
     looked = [name for cause in answer["failures"]["causes"] for name in cause["where"]]
     assert looked == [f"dag{number:02}.load" for number in range(1, 17)]
     assert answer["more"] == {"failed_before": rows[16]["end_date"].replace("+00:00", "Z")}

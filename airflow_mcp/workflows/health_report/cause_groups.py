@@ -222,7 +222,12 @@ def fit_causes(causes: list[CauseGroup], now: datetime, budget: int) -> tuple[li
 
 
 def describe_unread(tasks: list[TaskFailures]) -> str:
-    """Name the tasks without a read log: "logs of 3 more failed tasks, in 4 runs: a.load, b.send, c.load"."""
+    """Name the tasks without a read log, those that failed most first.
+
+    "logs of 3 more failed tasks, in 4 runs: a.load x2, b.send, c.load".
+    """
     runs = {identify_run(row) for task in tasks for row in task.rows}
-    names = first_names((f"{task.rows[0]['dag_id']}.{task.rows[0]['task_id']}" for task in tasks), 6)
+    ordered = sorted(tasks, key=lambda task: len(task.rows), reverse=True)
+    ids = ((task.rows[0], len(task.rows)) for task in ordered)
+    names = first_names((f"{row['dag_id']}.{row['task_id']}{format_times(number)}" for row, number in ids), 6)
     return f"logs of {format_count(len(tasks), 'more failed task')}, in {format_count(len(runs), 'run')}: {names}"
