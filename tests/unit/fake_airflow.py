@@ -155,7 +155,8 @@ def _as_list(response: httpx2.Response) -> httpx2.Response:
         return httpx2.Response(200, json={"dag_runs": [], "total_entries": 0})
     if response.status_code != 200 or not isinstance(run := response.json(), dict):
         return response
-    return httpx2.Response(200, json={"dag_runs": [run], "total_entries": 1})
+    body = json.dumps({"dag_runs": [run], "total_entries": 1})  # what UTF-8 cannot carry is escaped
+    return httpx2.Response(200, text=body, headers={"content-type": "application/json"})
 
 
 def _body_of(request: httpx2.Request) -> Any:

@@ -66,7 +66,7 @@ async def read_result(
     record = catalog.records[entry.record] if entry.record else PLAIN
     prefix = f"Airflow {version} answered {tool.name}"
     if entry.record is None:
-        if raw not in (None, {}):  # not documented, so the answer is not Airflow's
+        if entry.access != "read" and raw not in (None, {}):  # not documented, so the answer is not Airflow's
             raise UnusableAnswerError(f"{prefix} with something where it has nothing to answer.", 200)
         return OperationResult(None, 0, None, record)
     key = entry.rows_key(generation)
