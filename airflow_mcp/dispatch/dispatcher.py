@@ -187,8 +187,9 @@ class Dispatcher:
                 call.record.decision = "allowed"
             if workflow:
                 call = replace(call, parent=ParentCall(call.tool, derive_effects(call.tool, call.arguments)))
-            if run_id := await find_run(WorkflowContext(self._executor, call, version), call.tool, call.arguments):
-                call = self._with_run(call, run_id)
+            if call.tool.entry.takes_latest:
+                run_id = await find_run(WorkflowContext(self._executor, call, version), call.tool, call.arguments)
+                call = self._with_run(call, run_id) if run_id else call
             if call.changes and call.is_dry:
                 answer = await self._answer_preview(call, decision, version, workflow)
             elif workflow:

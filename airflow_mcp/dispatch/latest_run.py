@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 async def find_run(context: WorkflowContext, tool: Tool, arguments: Json) -> str:
     """Return the id of the run that a read means without naming it, found in one request.
 
-    Empty where the call names a run, or the tool is not about one run. The latest is the first row of the list of runs:
+    For a tool that takes `latest`; empty where the call names a run. The latest is the first row of the list of runs:
     by run_after on 3.x, by logical date on 2.x. Raises InvalidArgumentsError for a call that names a run in two ways,
     or no DAG; NotFoundError where there is no such run.
     """
-    if not tool.entry.takes_latest:
-        return ""
     state: str | None = arguments.get("latest")
     if "dag_run_id" in arguments:
         if state:
