@@ -7,6 +7,7 @@ everything is decided row by row instead (`Decision.by_row`). One refused effect
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import reduce
@@ -287,23 +288,21 @@ def _is_about(
 
 def _covers(rule: Rule, target_ids: TargetIds, changing: bool) -> bool:
     """Return whether all target ids lie inside the rule's patterns; a read of everything is decided by row."""
-    for noun in NOUNS:
-        patterns = rule.list_patterns(noun)
-        if not patterns:
-            continue
-        if noun not in target_ids:
-            return False
-        ids = target_ids[noun]
-        if ids is None:
-            if changing and "*" not in patterns:
-                return False
-        elif not all(_any_match([target_id], patterns) for target_id in ids):
-            return False
-    return True
+    return _matches_targets(rule, target_ids, all, unnamed_match=not changing)
 
 
 def _denies(rule: Rule, target_ids: TargetIds, changing: bool) -> bool:
     """Return whether a target id lies, or for a change could lie, inside the rule's patterns."""
+    return _matches_targets(rule, target_ids, any, unnamed_match=changing)
+
+
+def _matches_targets(
+    rule: Rule, target_ids: TargetIds, quantify: Callable[[Iterable[bool]], bool], *, unnamed_match: bool
+) -> bool:
+    """Return whether the ids of every noun that the rule has patterns for match them, all or any as `quantify` says.
+
+    `unnamed_match` is whether everything of a noun, which names no id, matches patterns that leave some of it out.
+    """
     for noun in NOUNS:
         patterns = rule.list_patterns(noun)
         if not patterns:
@@ -312,9 +311,9 @@ def _denies(rule: Rule, target_ids: TargetIds, changing: bool) -> bool:
             return False
         ids = target_ids[noun]
         if ids is None:
-            if not changing and "*" not in patterns:
+            if not unnamed_match and "*" not in patterns:
                 return False
-        elif not any(_any_match([target_id], patterns) for target_id in ids):
+        elif not quantify(_any_match([target_id], patterns) for target_id in ids):
             return False
     return True
 
