@@ -8,7 +8,7 @@ written as `\\u{202E}` (`escape`), and read back (`unescape`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 _ANSI = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
@@ -105,3 +105,10 @@ def shorten(text: str, size: int, *, keep_end: bool = False) -> str:
     if size < 1:
         return ""
     return f"…{text[len(text) - size + 1 :]}" if keep_end else f"{text[: size - 1]}…"
+
+
+def join_names(names: Iterable[str], limit: int, separator: str = ", ") -> str:
+    """Join at most `limit` names, and say how many more there are: "a, b and 3 more"."""
+    listed = list(names)
+    rest = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return separator.join(listed[:limit]) + rest

@@ -10,6 +10,7 @@ from airflow_mcp.catalog.loader import Catalog, Tool
 from airflow_mcp.catalog.manifest_syntax import Kind
 from airflow_mcp.policy.decision import NO_NAMES
 from airflow_mcp.policy.rules import NOUNS, SECRET, Allow, Policy, Rule, matches_tool
+from airflow_mcp.text import join_names
 
 _WILD = frozenset("*?[")
 
@@ -106,8 +107,9 @@ def _warn_remaining(rule: Rule, policy: Policy, catalog: Catalog, instances: tup
                 and _may_be(tool, kind, rule, policy, instances)
             ]
             if names:
-                examples = f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
-                sentences.append(f"{glob} leaves others of its kind allowed ({examples}); @{kind} denies them all.")
+                sentences.append(
+                    f"{glob} leaves others of its kind allowed ({join_names(names, 3)}); @{kind} denies them all."
+                )
     return sentences
 
 

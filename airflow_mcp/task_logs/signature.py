@@ -11,6 +11,8 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
+from airflow_mcp.text import join_names
+
 _LONGEST = 300  # characters of a key
 _DIGEST = 12
 _NAMING_TYPES = frozenset(
@@ -156,9 +158,7 @@ def describe_differences(texts: Sequence[str], most: int = 5) -> str:
     if not places:
         return ""
     labels = dict.fromkeys(", ".join(_label_value(*row[at]) for at in places[:2]) for row in rows)
-    names = list(labels)
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return "; ".join(names[:most]) + rest if len(places) > 1 else ", ".join(names[:most]) + rest
+    return join_names(labels, most, "; " if len(places) > 1 else ", ")
 
 
 def _label_value(label: str, value: str) -> str:

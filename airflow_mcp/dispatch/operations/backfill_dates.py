@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_mcp.catalog.grammar import Json
+from airflow_mcp.text import join_names
 
 _MOST_DATES = 10  # dates listed in a note
 _ENDED = ("success", "failed")
@@ -33,10 +34,10 @@ def compare_dates(rows: list[Json], runs: list[Json], behavior: str) -> tuple[li
     kinds = Counter("schedule" if run.get("run_type") in _OF_SCHEDULE else "other" for run in by_date.values())
     if kinds["schedule"]:
         skipped_runs = [run for run in by_date.values() if run.get("run_type") in _OF_SCHEDULE]
-        texts = ", ".join(map(_describe_run, sorted(skipped_runs, key=lambda run: str(_read_date(run)))[:_MOST_DATES]))
-        suffix = f" and {len(skipped_runs) - _MOST_DATES} more" if len(skipped_runs) > _MOST_DATES else ""
+        ordered_runs = sorted(skipped_runs, key=lambda run: str(_read_date(run)))
+        texts = join_names(map(_describe_run, ordered_runs), _MOST_DATES)
         notes.append(
-            f"Dates whose runs stay as they are: {len(skipped_runs)} ({texts}{suffix}); reprocess_behavior "
+            f"Dates whose runs stay as they are: {len(skipped_runs)} ({texts}); reprocess_behavior "
             f"{behavior!r} takes {_TAKES.get(behavior, 'others')}{_waiting(skipped_runs)}."
         )
     if kinds["other"]:

@@ -15,6 +15,7 @@ from airflow_mcp.dispatch.operations.result import OperationResult
 from airflow_mcp.errors import AirflowMcpError
 from airflow_mcp.policy.decision import ParentCall, decide
 from airflow_mcp.policy.effects import Effect
+from airflow_mcp.text import join_names
 
 _MOST_REQUESTS = 8  # requests for the latest runs of one page of DAGs
 _MOST_PAGES = 5  # pages of the existing runs of a backfill's dates
@@ -87,7 +88,8 @@ async def add_latest_runs(read: Read, reply: OperationResult) -> OperationResult
         if remaining_ids:
             notes.append(
                 f"The latest runs of {len(remaining_ids)} DAGs are not among the newest of this page's, and were not "
-                f"looked for after {_MOST_REQUESTS} requests: {_names(remaining_ids)}. A smaller page reaches them."
+                f"looked for after {_MOST_REQUESTS} requests: {join_names(remaining_ids, _MOST_NAMES)}. "
+                "A smaller page reaches them."
             )
     extended_rows = [row | _summary(runs.get(str(row.get("dag_id")), {})) for row in reply.rows]
     return replace(reply, rows=extended_rows, note=" ".join([*filter(None, [reply.note]), *notes]))
@@ -144,11 +146,6 @@ def _summary(run: Json) -> Json:
     moment = run.get("start_date") or run.get("run_after") or run.get("logical_date")
     values = run.get("state"), moment, run.get("duration")
     return dict(zip(HANDLERS["add_latest_runs"].adds, values, strict=True))
-
-
-def _names(ids: list[str]) -> str:
-    suffix = f" and {len(ids) - _MOST_NAMES} more" if len(ids) > _MOST_NAMES else ""
-    return ", ".join(ids[:_MOST_NAMES]) + suffix
 
 
 HANDLERS: Mapping[str, Handler] = {

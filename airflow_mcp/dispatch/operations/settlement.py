@@ -7,7 +7,7 @@ does not prove that the call failed, since Airflow may still carry out a request
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from airflow_mcp.errors import (
 from airflow_mcp.policy.decision import decide
 from airflow_mcp.policy.effects import Effect, find_target_ids
 from airflow_mcp.redact import MASK
-from airflow_mcp.text import clean, map_strings
+from airflow_mcp.text import clean, join_names, map_strings
 
 if TYPE_CHECKING:
     from airflow_mcp.dispatch.call import Call
@@ -310,8 +310,9 @@ async def _find_entities(executor: OperationExecutor, attempt: Call) -> ReadBack
     if not missing:
         words = f"{step.name} shows every one of them as asked, as far as Airflow shows it."
         return ReadBackResult(True, words, bulk.build_result(applied))
-    suffix = f"; as asked are {_first_names(text for names in applied.values() for text in names)}" if applied else ""
-    return ReadBackResult(False, f"{step.name} does not show {_first_names(missing)}{suffix}.")
+    names = join_names((name for names in applied.values() for name in names), _MOST_NAMES)
+    suffix = f"; as asked are {names}" if applied else ""
+    return ReadBackResult(False, f"{step.name} does not show {join_names(missing, _MOST_NAMES)}{suffix}.")
 
 
 async def _is_applied(
@@ -330,9 +331,3 @@ async def _is_applied(
         return word == "create"
     fields = {key: value for key, value in entity.items() if key not in spec.ids}
     return not _find_differences(ReadBack(operation=step.name, holds=spec.holds), fields, stored)
-
-
-def _first_names(names: Iterable[str]) -> str:
-    listed = [*names]
-    suffix = f" and {len(listed) - _MOST_NAMES} more" if len(listed) > _MOST_NAMES else ""
-    return ", ".join(listed[:_MOST_NAMES]) + suffix

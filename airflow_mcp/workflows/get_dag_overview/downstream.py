@@ -14,6 +14,7 @@ from typing import Any
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.gather import gather, list_errors
 from airflow_mcp.dispatch.workflow_context import WorkflowContext
+from airflow_mcp.text import join_names
 from airflow_mcp.workflows.get_dag_overview.dag_links import TRIGGERS, find_asset_links, find_dag_links, read_operator
 
 _MOST_HOPS = 5  # from DAG to DAG, the first one included
@@ -142,6 +143,4 @@ def read_targets(links: Iterable[Json]) -> set[str]:
 
 
 def _names(ids: Iterable[str]) -> str:
-    sorted_ids = sorted(ids)
-    rest = f" and {len(sorted_ids) - _NAMED} more" if len(sorted_ids) > _NAMED else ""
-    return ", ".join(sorted_ids[:_NAMED]) + rest
+    return join_names(sorted(ids), _NAMED)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from airflow_mcp.catalog.grammar import Json
 from airflow_mcp.dispatch.next_calls import NextCall
+from airflow_mcp.text import join_names
 
 FindingKind = Literal["blocks", "waits", "runs", "ended", "note"]
 _VERDICTS: dict[FindingKind, str] = {  # the most pressing first
@@ -85,9 +86,7 @@ def format_age(text: object, now: datetime) -> str:
 
 def first_names(names: Iterable[str], most: int = 5) -> str:
     """Join the first names, and say how many more there are."""
-    unique_names = list(dict.fromkeys(names))
-    rest = f" and {len(unique_names) - most} more" if len(unique_names) > most else ""
-    return ", ".join(unique_names[:most]) + rest
+    return join_names(dict.fromkeys(names), most)
 
 
 def format_count(number: int, noun: str) -> str:
